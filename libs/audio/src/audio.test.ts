@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FRAME_BYTES, FrameSplitter, splitFrames } from "./frames.ts";
+import { decodeAlaw, decodeMulaw, encodeAlaw, encodeMulaw } from "./g711.ts";
+import { createOpusDecoder, createOpusEncoder, OpusError } from "./opus.ts";
+import { bytesToS16, dbfs, downmix, f32ToS16, rms, s16ToBytes, s16ToF32 } from "./pcm.ts";
+import { createResampler, resample } from "./resample.ts";
+
+function sine(rateHz: number, hz: number, frames: number, amplitude = 16000): Int16Array {
+  return Int16Array.from({ length: frames }, (_, i) =>
+    Math.round(amplitude * Math.sin((2 * Math.PI * hz * i) / rateHz)),
+  );
+}
+
+/** Signal to noise in dB, the edges left out. */
+function snrDb(got: Int16Array, wanted: Int16Array, edge: number): number {
+  let signal = 0;
+  let noise = 0;
+  for (let i = edge; i < wanted.length - edge; i++) {
+    signal += wanted[i]! ** 2;
+    noise += (got[i]! - wanted[i]!) ** 2;
+  }
+  return 10 * Math.log10(signal / Math.max(noise, 1e-9));
+}
+
+const samplesArb = fc
+  .array(fc.integer({ min: -32768, max: 32767 }), { maxLength: 1500 })
+  .map((a) => Int16Array.from(a));
+
+describe("pcm", () => {
+  test("s16 to f32 and back, and to bytes and back, loses nothing", () => {
+    fc.assert(
+      fc.property(samplesArb, (samples) => {
+        expect(f32ToS16(s16ToF32(samples))).toEqual(samples);
+        expect(bytesToS16(s16ToBytes(samples))).toEqual(samples);
+      }),
+    );
+    expect([...bytesToS16(new Uint8Array([9, 1, 0, 2, 0, 7]).subarray(1))]).toEqual([1, 2]);
+  });
+
+  test("downmix and level", () => {
+    expect([...downmix(Int16Array.of(100, 300, -5, 5, 1), 2)]).toEqual([200, 0]);
+    expect(rms(new Int16Array(0))).toBe(0);
+    expect(dbfs(rms(sine(16000, 1000, 1600, 32767)))).toBeCloseTo(-3.01, 1);
+    expect(dbfs(0)).toBe(-120);
+  });
+});
+
+describe("frames", () => {
+  test("any cut of the input gives the same frames of 20 ms", () => {
+    fc.assert(
+      fc.property(samplesArb, fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }), (samples, cuts) => {
+        const splitter = new FrameSplitter();
+        const out: Uint8Array[] = [];
+        for (let at = 0, n = 0; at < samples.length; n++) {
+          const take = cuts[n % cuts.length]!;
+          out.push(...splitter.push(samples.subarray(at, at + take)));
+          at += take;
+        }
+        const rest = splitter.flush();
+        if (rest) out.push(rest);
+        expect(out).toEqual(splitFrames(samples));
+        expect(out.every((frame) => frame.length === FRAME_BYTES)).toBe(true);
+      }),
+    );
+    expect(splitFrames(new Int16Array(321)).length).toBe(2);
+  });
+});
+
+describe("g711", () => {
+  test("mu-law and A-law keep 35 dB of a tone, and code words survive the round trip", () => {
+    const tone = sine(8000, 500, 4000);
+    expect(snrDb(decodeMulaw(encodeMulaw(tone)), tone, 0)).toBeGreaterThan(35);
+    expect(snrDb(decodeAlaw(encodeAlaw(tone)), tone, 0)).toBeGreaterThan(35);
+    const words = Uint8Array.from({ length: 256 }, (_, i) => i);
+    expect(decodeMulaw(encodeMulaw(decodeMulaw(words)))).toEqual(decodeMulaw(words));
+    expect(decodeAlaw(encodeAlaw(decodeAlaw(words)))).toEqual(decodeAlaw(words));
+  });
+});
+
+describe("resample", () => {
+  test.each([
+    [8000, 16000],
+    [16000, 8000],
+    [22050, 16000],
+    [24000, 16000],
+    [44100, 16000],
+    [48000, 16000],
+    [16000, 48000],
+  ])("%i to %i Hz keeps more than 70 dB and the exact length", async (inRateHz, outRateHz) => {
+    const got = await resample(sine(inRateHz, 997, inRateHz), { inRateHz, outRateHz });
+    const wanted = sine(outRateHz, 997, outRateHz);
+    expect(got.length).toBe(wanted.length);
+    expect(snrDb(got, wanted, outRateHz / 20)).toBeGreaterThan(70);
+  });
+
+  test("a stream in frames equals one shot, and works again after a flush", async () => {
+    const settings = { inRateHz: 48000, outRateHz: 16000 };
+    const input = sine(48000, 440, 48000);
+    const once = await resample(input, settings);
+    const stream = await createResampler(settings);
+    for (let round = 0; round < 2; round++) {
+      const parts: number[] = [];
+      for (let at = 0; at < input.length; at += 961) parts.push(...stream.process(input.subarray(at, at + 961)));
+      parts.push(...stream.flush());
+      expect(Int16Array.from(parts)).toEqual(once);
+    }
+    stream.close();
+    stream.close();
+    expect(() => stream.process(input)).toThrow("closed");
+  });
+
+  test("stereo stays apart; bad rates are refused; equal rates pass", async () => {
+    const left = sine(8000, 300, 800);
+    const both = new Int16Array(1600);
+    left.forEach((v, i) => {
+      both[i * 2] = v;
+    });
+    const out = await resample(both, { inRateHz: 8000, outRateHz: 16000, channels: 2 });
+    expect(out.length).toBe(3200);
+    expect(out.every((v, i) => i % 2 === 0 || v === 0)).toBe(true);
+    await expect(createResampler({ inRateHz: 1, outRateHz: 16000 })).rejects.toThrow(RangeError);
+    expect(await resample(left, { inRateHz: 8000, outRateHz: 8000 })).toEqual(left);
+  });
+});
+
+describe("opus", () => {
+  test("20 ms frames survive encoding, and damage is named", () => {
+    const encoder = createOpusEncoder({ rateHz: 16000, channels: 1 });
+    const decoder = createOpusDecoder({ rateHz: 16000, channels: 1 });
+    const tone = sine(16000, 440, 16000);
+    const out: number[] = [];
+    let bytes = 0;
+    for (let at = 0; at < tone.length; at += 320) {
+      const packet = encoder.encode(tone.subarray(at, at + 320));
+      bytes += packet.length;
+      out.push(...decoder.decode(packet));
+    }
+    expect(out.length).toBe(tone.length);
+    expect(bytes).toBeLessThan(6000);
+    expect(rms(Int16Array.from(out))).toBeCloseTo(rms(tone), 1);
+    expect(() => encoder.encode(new Int16Array(100))).toThrow(RangeError);
+    expect(() => decoder.decode(new Uint8Array(0))).toThrow(OpusError);
+    expect(() => decoder.decode(new Uint8Array(5).fill(255))).toThrow(OpusError);
+  });
+});

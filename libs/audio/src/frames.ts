@@ -1,0 +1,53 @@
+/** Frames of the runtime's own format: 20 ms of 16 kHz mono s16le. */
+export const FRAME_MS = 20;
+export const FRAME_US = 20_000;
+export const FRAME_RATE_HZ = 16_000;
+export const FRAME_SAMPLES = 320;
+export const FRAME_BYTES = 640;
+
+/**
+ * Cuts a stream of samples into exact 20 ms frames. Holds at most one frame. Every frame is a fresh copy, so that the
+ * caller may keep it.
+ */
+export class FrameSplitter {
+  readonly #held = new Int16Array(FRAME_SAMPLES);
+  #fill = 0;
+
+  /** Frames completed by these samples, each 640 bytes. */
+  push(samples: Int16Array): Uint8Array[] {
+    const out: Uint8Array[] = [];
+    let at = 0;
+    while (at < samples.length) {
+      const take = Math.min(FRAME_SAMPLES - this.#fill, samples.length - at);
+      this.#held.set(samples.subarray(at, at + take), this.#fill);
+      this.#fill += take;
+      at += take;
+      if (this.#fill === FRAME_SAMPLES) {
+        out.push(this.#take());
+      }
+    }
+    return out;
+  }
+
+  /** The unfinished frame padded with silence, or undefined when nothing is held. */
+  flush(): Uint8Array | undefined {
+    if (this.#fill === 0) return undefined;
+    this.#held.fill(0, this.#fill);
+    return this.#take();
+  }
+
+  #take(): Uint8Array {
+    const copy = this.#held.slice();
+    this.#fill = 0;
+    return new Uint8Array(copy.buffer);
+  }
+}
+
+/** Cuts a whole recording (16 kHz mono) into 20 ms frames; the last one is padded with silence. */
+export function splitFrames(samples: Int16Array): Uint8Array[] {
+  const splitter = new FrameSplitter();
+  const frames = splitter.push(samples);
+  const rest = splitter.flush();
+  if (rest) frames.push(rest);
+  return frames;
+}

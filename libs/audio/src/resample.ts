@@ -1,0 +1,161 @@
+import SpeexResampler from "@echogarden/speex-resampler-wasm/simd";
+
+/** The part of the Emscripten module used here. */
+interface SpeexModule {
+  HEAP16: Int16Array;
+  HEAPU32: Uint32Array;
+  HEAP32: Int32Array;
+  _malloc(bytes: number): number;
+  _free(at: number): void;
+  _speex_resampler_init(channels: number, inHz: number, outHz: number, quality: number, err: number): number;
+  _speex_resampler_destroy(state: number): void;
+  _speex_resampler_skip_zeros(state: number): number;
+  _speex_resampler_get_input_latency(state: number): number;
+  _speex_resampler_reset_mem(state: number): number;
+  _speex_resampler_process_interleaved_int(s: number, i: number, iLen: number, o: number, oLen: number): number;
+}
+
+const blockFrames = 4096;
+const minRateHz = 4000;
+const maxRateHz = 192_000;
+let loading: Promise<SpeexModule> | undefined;
+
+export interface ResamplerSettings {
+  inRateHz: number;
+  outRateHz: number;
+  /** Interleaved channels; default 1. */
+  channels?: number;
+  /** 0 (fast) to 10 (best); default 7. */
+  quality?: number;
+}
+
+/**
+ * A streaming resampler without added delay: the filter's lead-in is skipped at the start and its tail delivered by
+ * `flush`, so that in all exactly round(frames × out / in) frames come out.
+ */
+export interface Resampler {
+  /** The output ready so far; a fresh array. */
+  process(samples: Int16Array): Int16Array;
+  /** The tail; afterwards the resampler starts anew. */
+  flush(): Int16Array;
+  /** Frees its memory; the resampler must not be used afterwards. Idempotent. */
+  close(): void;
+}
+
+/** Loads the WebAssembly module once. Throws RangeError for a rate outside 4 to 192 kHz or a bad channel count. */
+export async function createResampler(settings: ResamplerSettings): Promise<Resampler> {
+  const { inRateHz, outRateHz, channels = 1, quality = 7 } = settings;
+  for (const rate of [inRateHz, outRateHz]) {
+    if (!Number.isInteger(rate) || rate < minRateHz || rate > maxRateHz) {
+      throw new RangeError(`a sample rate is ${minRateHz} to ${maxRateHz} Hz, found ${rate}`);
+    }
+  }
+  if (!Number.isInteger(channels) || channels < 1 || channels > 8) throw new RangeError(`1 to 8 channels: ${channels}`);
+  if (inRateHz === outRateHz) return passThrough;
+  loading ??= (SpeexResampler as unknown as () => Promise<SpeexModule>)();
+  return new SpeexStream(await loading, inRateHz, outRateHz, channels, quality);
+}
+
+/** Resamples a whole recording; the result is round(frames × out / in) frames long. */
+export async function resample(samples: Int16Array, settings: ResamplerSettings): Promise<Int16Array> {
+  const resampler = await createResampler(settings);
+  const head = resampler.process(samples);
+  const tail = resampler.flush();
+  resampler.close();
+  return concat([head, tail]);
+}
+
+const passThrough: Resampler = {
+  process: (samples) => samples.slice(),
+  flush: () => new Int16Array(0),
+  close: () => {},
+};
+
+class SpeexStream implements Resampler {
+  readonly #module: SpeexModule;
+  readonly #channels: number;
+  readonly #ratio: number;
+  readonly #outFrames: number;
+  readonly #memory: number;
+  #state: number;
+  #framesIn = 0;
+  #framesOut = 0;
+
+  constructor(module: SpeexModule, inHz: number, outHz: number, channels: number, quality: number) {
+    this.#module = module;
+    this.#channels = channels;
+    this.#ratio = outHz / inHz;
+    this.#outFrames = Math.ceil(blockFrames * this.#ratio) + 64;
+    // One block: two lengths and the error code (16 bytes), then input, then output.
+    this.#memory = module._malloc(16 + (blockFrames + this.#outFrames) * channels * 2);
+    this.#state = module._speex_resampler_init(channels, inHz, outHz, quality, this.#memory + 8);
+    if (this.#state === 0) throw new RangeError(`the resampler refused ${inHz} -> ${outHz} Hz, quality ${quality}`);
+    module._speex_resampler_skip_zeros(this.#state);
+  }
+
+  process(samples: Int16Array): Int16Array {
+    const frames = Math.floor(samples.length / this.#channels);
+    this.#framesIn += frames;
+    const out = this.#run(samples.subarray(0, frames * this.#channels));
+    this.#framesOut += out.length / this.#channels;
+    return out;
+  }
+
+  flush(): Int16Array {
+    const due = Math.round(this.#framesIn * this.#ratio) - this.#framesOut;
+    const latency = this.#module._speex_resampler_get_input_latency(this.#state);
+    const tail = this.#run(new Int16Array((latency + Math.ceil(1 / this.#ratio) + 2) * this.#channels));
+    this.#module._speex_resampler_reset_mem(this.#state);
+    this.#module._speex_resampler_skip_zeros(this.#state);
+    this.#framesIn = 0;
+    this.#framesOut = 0;
+    return tail.slice(0, Math.max(0, due) * this.#channels);
+  }
+
+  close(): void {
+    if (this.#state === 0) return;
+    this.#module._speex_resampler_destroy(this.#state);
+    this.#module._free(this.#memory);
+    this.#state = 0;
+  }
+
+  #run(samples: Int16Array): Int16Array {
+    if (this.#state === 0) throw new Error("the resampler is closed");
+    const parts: Int16Array[] = [];
+    let at = 0;
+    while (at < samples.length) {
+      const block = samples.subarray(at, at + blockFrames * this.#channels);
+      const { part, usedFrames } = this.#block(block);
+      parts.push(part);
+      if (usedFrames === 0 && part.length === 0) break;
+      at += usedFrames * this.#channels;
+    }
+    return concat(parts);
+  }
+
+  #block(block: Int16Array): { part: Int16Array; usedFrames: number } {
+    const m = this.#module;
+    const lengths = this.#memory;
+    const input = this.#memory + 16;
+    const output = input + blockFrames * this.#channels * 2;
+    m.HEAP16.set(block, input >> 1);
+    m.HEAPU32[lengths >> 2] = block.length / this.#channels;
+    m.HEAPU32[(lengths >> 2) + 1] = this.#outFrames;
+    m._speex_resampler_process_interleaved_int(this.#state, input, lengths, output, lengths + 4);
+    const used = m.HEAPU32[lengths >> 2] ?? 0;
+    const made = m.HEAPU32[(lengths >> 2) + 1] ?? 0;
+    return { part: m.HEAP16.slice(output >> 1, (output >> 1) + made * this.#channels), usedFrames: used };
+  }
+}
+
+function concat(parts: readonly Int16Array[]): Int16Array {
+  const [only] = parts;
+  if (parts.length === 1 && only) return only;
+  const out = new Int16Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
