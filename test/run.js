@@ -1,0 +1,164 @@
+// Entry of `npm test`: every check of the repository, one line of progress each, and a total at the end.
+// Plain JavaScript without imports from the repository, so that an old Node can at least say what is wrong with it.
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const rootDir = dirname(dirname(fileURLToPath(import.meta.url)));
+const cacheDir = join(rootDir, ".cache");
+const vitestReport = join(cacheDir, "vitest.json");
+const summaryFile = join(cacheDir, "test-summary.txt");
+const nodeMajorMin = 24;
+const stepTimeoutMs = 20 * 60_000;
+const outputCharsMax = 400_000;
+const inCi = process.env.CI === "true";
+
+/**
+ * One check. `command` gives the tool of node_modules/.bin and its arguments, or `{ skip }` with the reason in a few
+ * words, or `{ fail }`. `count` turns the exit code into numbers; by default a step counts as one.
+ * Later steps (simulator seeds, …) are lines in this list.
+ */
+const steps = [
+  { name: "lint and format (biome)", command: () => ["biome", "check", "."] },
+  { name: "types (tsc)", command: () => ["tsc", "-p", "tsconfig.json"] },
+  { name: "contracts (buf lint)", command: () => ["buf", "lint"] },
+  { name: "contracts (buf breaking)", command: breakingCommand },
+  {
+    name: "tests (vitest)",
+    command: () => ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
+    count: countVitest,
+  },
+];
+
+function git(...args) {
+  const stdio = ["ignore", "pipe", "ignore"];
+  return execFileSync("git", args, { cwd: rootDir, encoding: "utf8", stdio, maxBuffer: 64 << 20 }).trim();
+}
+
+function gitKnows(...args) {
+  try {
+    git(...args);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Compares with the previous commit: with HEAD while contracts are being edited, else with the one before it. */
+function breakingCommand() {
+  if (!existsSync(join(rootDir, ".git"))) return { skip: "not a git checkout" };
+  if (!gitKnows("rev-parse", "--git-dir")) {
+    return { fail: "git cannot read this checkout (is git installed, and is the directory safe for this user?)" };
+  }
+  if (!gitKnows("rev-parse", "-q", "--verify", "HEAD")) return { skip: "no commit yet" };
+  const edited = git("status", "--porcelain", "--", "proto", "buf.yaml") !== "";
+  const against = edited ? "HEAD" : "HEAD~1";
+  if (!gitKnows("rev-parse", "-q", "--verify", `${against}^{commit}`)) return { skip: "a single commit" };
+  if (!gitKnows("cat-file", "-e", `${against}:buf.yaml`) || !gitKnows("cat-file", "-e", `${against}:proto/rspp`)) {
+    return { skip: "the previous commit has no contracts" };
+  }
+  const archive = join(cacheDir, "previous-contracts.tar");
+  git("archive", "--format=tar", "-o", archive, against, "buf.yaml", "proto");
+  return ["buf", "breaking", "--against", archive];
+}
+
+/** The numbers of vitest's own report; a run that failed otherwise than by a test counts as one more failure. */
+function countVitest(exitCode) {
+  if (!existsSync(vitestReport)) return { passed: 0, failed: 1, skipped: 0 };
+  const report = JSON.parse(readFileSync(vitestReport, "utf8"));
+  const skipped = (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0);
+  const counts = { passed: report.numPassedTests ?? 0, failed: report.numFailedTests ?? 0, skipped };
+  const ranNothing = counts.passed + counts.failed === 0;
+  if (counts.failed === 0 && (exitCode !== 0 || ranNothing)) counts.failed = 1;
+  return counts;
+}
+
+function countStep(exitCode) {
+  return { passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 };
+}
+
+/** Runs a tool to its end with its output kept; a tool that hangs is stopped with all that it started. */
+function runTool(command) {
+  return new Promise((resolve) => {
+    const child = spawn("npx", ["--no-install", ...command], {
+      cwd: rootDir,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    const keep = (chunk) => {
+      output = (output + chunk).slice(-outputCharsMax);
+    };
+    child.stdout.setEncoding("utf8").on("data", keep);
+    child.stderr.setEncoding("utf8").on("data", keep);
+    const timer = setTimeout(() => {
+      keep(`\nstopped: not done after ${stepTimeoutMs / 60_000} minutes\n`);
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    }, stepTimeoutMs);
+    const end = (exitCode) => {
+      clearTimeout(timer);
+      resolve({ exitCode, output });
+    };
+    child.on("error", (error) => {
+      keep(`npx did not start: ${error.message}\n`);
+      end(1);
+    });
+    child.on("close", (exitCode) => end(exitCode ?? 1));
+  });
+}
+
+/** Prints the step's line and returns its counts. */
+async function runStep(step) {
+  const say = (word, detail) => console.log(`${word.padEnd(7)} ${step.name}${detail === "" ? "" : `: ${detail}`}`);
+  const command = step.command();
+  if (command.skip !== undefined) {
+    say("skipped", command.skip);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  if (command.fail !== undefined) {
+    say("FAILED", command.fail);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  if (!existsSync(join(rootDir, "node_modules", ".bin", command[0]))) {
+    say(inCi ? "FAILED" : "skipped", `${command[0]} is not installed, run \`npm ci\``);
+    return { passed: 0, failed: inCi ? 1 : 0, skipped: inCi ? 0 : 1 };
+  }
+  const startedMs = performance.now();
+  const { exitCode, output } = await runTool(command);
+  const seconds = `${((performance.now() - startedMs) / 1000).toFixed(1)} s`;
+  const counts = (step.count ?? countStep)(exitCode);
+  const tests =
+    step.count === undefined ? "" : `, ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
+  if (counts.failed > 0) console.log(output.trimEnd());
+  say(counts.failed > 0 ? "FAILED" : "ok", `${seconds}${tests}`);
+  return counts;
+}
+
+async function main() {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  mkdirSync(cacheDir, { recursive: true });
+  rmSync(vitestReport, { force: true });
+  rmSync(summaryFile, { force: true });
+  for (const step of steps) {
+    const counts = await runStep(step);
+    for (const key of Object.keys(total)) total[key] += counts[key];
+  }
+  const summary = `${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`;
+  writeFileSync(summaryFile, `${summary}\n`);
+  console.log(summary);
+  process.exitCode = total.failed > 0 ? 1 : 0;
+}
+
+const nodeMajor = Number.parseInt(process.versions.node, 10);
+if (nodeMajor < nodeMajorMin) {
+  console.error(
+    `RSPP needs Node ${nodeMajorMin} or newer, this is ${process.versions.node} (${process.execPath}).\n` +
+      "On Linux x64 `npm ci` brings a pinned Node 24, and `npm test` uses it by itself.\n" +
+      `Elsewhere install Node ${nodeMajorMin}, then run \`npm ci && npm test\` again.`,
+  );
+  console.log("0 passed, 1 failed, 0 skipped");
+  process.exitCode = 1;
+} else {
+  await main();
+}
