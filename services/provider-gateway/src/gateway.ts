@@ -1,0 +1,199 @@
+import type { Clock } from "@rspp/ports/clock";
+import type {
+  Invocation,
+  InvocationInput,
+  InvocationOpen,
+  InvocationSink,
+  OutcomeKind,
+  ProviderPort,
+} from "@rspp/ports/provider";
+import { endedInvocation, type ManagedProvider } from "./attempt.ts";
+import { AuthorityTable } from "./authority-table.ts";
+
+export interface GatewayCounters {
+  opened: number;
+  outcomes: Record<OutcomeKind, number>;
+  /** Chunks a provider sent after its outcome; refused. */
+  chunksAfterTerminal: number;
+  /** Second outcomes; refused. */
+  outcomesAfterTerminal: number;
+  refusedStaleEpoch: number;
+  refusedStaleFence: number;
+  /** Invocations refused because of an unknown, unavailable or unfit provider. */
+  refusedProvider: number;
+  /** Exceptions thrown by a provider; each became the outcome `error`. */
+  threw: number;
+}
+
+export interface ProviderGateway extends ProviderPort {
+  counters(): Readonly<GatewayCounters>;
+}
+
+export interface GatewayOptions {
+  clock: Clock;
+  providers: readonly ManagedProvider[];
+  /** Sessions whose highest epoch is remembered; the one unused longest is forgotten. Default 10000. */
+  sessionsMax?: number;
+}
+
+/**
+ * The provider gateway as a library (F-055, F-160). Enforces what providers promise: one outcome, nothing after it,
+ * `cancelled` at once, no exception; and refuses a session's lower epoch or a turn's lower generation (`kernel.md` §7).
+ * Throws TypeError when two providers share a name.
+ */
+export function createProviderGateway(options: GatewayOptions): ProviderGateway {
+  return new Gateway(options);
+}
+
+class Gateway implements ProviderGateway {
+  readonly #clock: Clock;
+  readonly #byName = new Map<string, ManagedProvider>();
+  readonly #authority: AuthorityTable;
+  readonly #open = new Set<GuardedInvocation>();
+  readonly #counters: GatewayCounters = {
+    opened: 0,
+    outcomes: {
+      success: 0,
+      timeout: 0,
+      overload: 0,
+      unauthorized: 0,
+      disconnect: 0,
+      safety_block: 0,
+      empty: 0,
+      cancelled: 0,
+      error: 0,
+    },
+    chunksAfterTerminal: 0,
+    outcomesAfterTerminal: 0,
+    refusedStaleEpoch: 0,
+    refusedStaleFence: 0,
+    refusedProvider: 0,
+    threw: 0,
+  };
+  #closed = false;
+
+  constructor(options: GatewayOptions) {
+    this.#clock = options.clock;
+    this.#authority = new AuthorityTable(options.sessionsMax ?? 10_000);
+    for (const provider of options.providers) {
+      if (this.#byName.has(provider.name)) throw new TypeError(`two providers are named ${provider.name}`);
+      this.#byName.set(provider.name, provider);
+    }
+  }
+
+  open(request: InvocationOpen, sink: InvocationSink): Invocation {
+    this.#counters.opened++;
+    const provider = this.#byName.get(request.provider);
+    const problem = this.#unfit(request, provider) ?? this.#stale(request);
+    if (problem !== undefined || provider === undefined) {
+      this.#counters.outcomes.error++;
+      return endedInvocation(this.#clock, sink, "error", problem ?? "unknown provider");
+    }
+    const guarded = new GuardedInvocation(sink, this.#counters, (ended) => this.#open.delete(ended));
+    this.#open.add(guarded);
+    guarded.start(() => provider.open(request, guarded.sink));
+    return guarded;
+  }
+
+  providers(): readonly string[] {
+    return [...this.#byName.values()].filter((p) => p.available?.() ?? true).map((p) => p.name);
+  }
+
+  counters(): Readonly<GatewayCounters> {
+    return { ...this.#counters, outcomes: { ...this.#counters.outcomes } };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const invocation of [...this.#open]) invocation.cancel("gateway closed");
+    await Promise.all([...this.#byName.values()].map((provider) => provider.close?.()));
+  }
+
+  #unfit(request: InvocationOpen, provider: ManagedProvider | undefined): string | undefined {
+    let problem: string | undefined;
+    if (this.#closed) problem = "the provider gateway is closed";
+    else if (provider === undefined) problem = `unknown provider; known: ${[...this.#byName.keys()].join(", ")}`;
+    else if (provider.modality !== request.modality) {
+      problem = `${provider.name} serves ${provider.modality}, asked for ${request.modality}`;
+    }
+    if (problem) this.#counters.refusedProvider++;
+    return problem;
+  }
+
+  #stale(request: InvocationOpen): string | undefined {
+    const verdict = this.#authority.admit(request);
+    if (verdict === "stale_epoch") {
+      this.#counters.refusedStaleEpoch++;
+      return "stale_epoch: a higher authority epoch has been seen for this session";
+    }
+    if (verdict === "stale_fence") {
+      this.#counters.refusedStaleFence++;
+      return "stale_fence: a higher generation has been seen for this turn";
+    }
+    return undefined;
+  }
+}
+
+/** Keeps a provider to its promises. */
+class GuardedInvocation implements Invocation {
+  readonly sink: InvocationSink;
+  readonly #counters: GatewayCounters;
+  readonly #onEnd: (self: GuardedInvocation) => void;
+  #inner: Invocation | undefined;
+  #done = false;
+  #finished = false;
+
+  constructor(sink: InvocationSink, counters: GatewayCounters, onEnd: (self: GuardedInvocation) => void) {
+    this.#counters = counters;
+    this.#onEnd = onEnd;
+    this.sink = {
+      chunk: (chunk) => {
+        if (this.#done) counters.chunksAfterTerminal++;
+        else sink.chunk(chunk);
+      },
+      outcome: (outcome) => {
+        if (this.#done) {
+          counters.outcomesAfterTerminal++;
+          return;
+        }
+        this.#done = true;
+        counters.outcomes[outcome.kind]++;
+        this.#onEnd(this);
+        sink.outcome(outcome);
+      },
+    };
+  }
+
+  start(open: () => Invocation): void {
+    this.#guard(() => {
+      this.#inner = open();
+    });
+  }
+
+  push(input: InvocationInput): void {
+    if (this.#done || this.#finished) return;
+    this.#guard(() => this.#inner?.push(input));
+  }
+
+  finish(): void {
+    if (this.#done || this.#finished) return;
+    this.#finished = true;
+    this.#guard(() => this.#inner?.finish());
+  }
+
+  cancel(reason: string): void {
+    if (this.#done) return;
+    this.#guard(() => this.#inner?.cancel(reason));
+    // A provider slow to stop does not delay the caller; what it still sends is refused and counted.
+    if (!this.#done) this.sink.outcome({ kind: "cancelled", detail: "cancelled before the provider answered" });
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch {
+      this.#counters.threw++;
+      if (!this.#done) this.sink.outcome({ kind: "error", detail: "the provider threw an exception" });
+    }
+  }
+}
