@@ -1,0 +1,26 @@
+/**
+ * Numbered, dated behaviour flags (kernel.md §1): whatever a replay could see changes only behind a new number here, kept
+ * together with an old golden recording. A session's list of numbers is journaled; numbers are never reused.
+ */
+
+export interface Behaviour {
+  readonly id: number;
+  readonly name: string;
+  /** ISO date from which new sessions have it. */
+  readonly since: string;
+}
+
+export const BEHAVIOURS: readonly Behaviour[] = [{ id: 1, name: "initial semantics", since: "2026-11-22" }];
+
+/** What a new session starts with. */
+export const CURRENT_BEHAVIOURS: readonly number[] = BEHAVIOURS.map((b) => b.id);
+
+/** Whether the behaviour is on in a session with these flags. */
+export function isOn(flags: readonly number[], id: number): boolean {
+  return flags.includes(id);
+}
+
+/** The flags this build does not know; a journal that carries one must not be replayed by it. */
+export function unknownBehaviours(flags: readonly number[]): number[] {
+  return flags.filter((id) => !BEHAVIOURS.some((b) => b.id === id));
+}

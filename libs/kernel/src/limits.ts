@@ -1,0 +1,132 @@
+/**
+ * Every bound of the kernel, by name, and the relations that must hold among them. A number that bounds something and is
+ * not here is a mistake. Units stand last in the name; `_MAX` without a unit counts items.
+ */
+import { invariant } from "@rspp/base/invariant";
+
+// Stepping (kernel.md §1, §4).
+/** Inputs one step takes in; what is ready beyond them waits for the next poll. */
+export const BATCH_INPUTS_MAX = 256;
+/** Items dispatched per step, so that one session cannot hold the core. */
+export const QUANTUM_DISPATCHES = 64;
+/** Telemetry items dispatched per step once Control and Data are empty. */
+export const TELEMETRY_SHARE = 4;
+/** Inputs the journal keeps per step beyond the batch itself: facts asked of pure functions. */
+export const FACTS_PER_STEP_MAX = 512;
+
+// Turns (kernel.md §2).
+/** Turns not yet closed and settled; the next proposal is queued, dropped or refused by policy. */
+export const OPEN_TURNS_MAX = 8;
+export const QUEUED_PROPOSALS_MAX = 4;
+export const INVOCATIONS_PER_TURN_MAX = 16;
+/** Parts of the conversation kept in the session; the oldest leave first. */
+export const CONVERSATION_PARTS_MAX = 256;
+/** A committed turn whose delivery reports stay away this long is settled as lost. */
+export const DELIVERY_SETTLE_MS = 5_000;
+/** Default of a session's reconnect deadline (session-config). */
+export const RECONNECT_MS = 10_000;
+/** From the start of draining until the session is ended whatever is still open. */
+export const DRAIN_MS = 10_000;
+
+// Cancellation and fence (kernel.md §6).
+/** Turns the fence tells apart. Full: the floor rises past the lowest, which fails closed. */
+export const FENCE_ENTRIES_MAX = 16;
+/** How long a node may ignore a cancel before it is stopped. */
+export const CANCEL_GRACE_MS = 75;
+/** How long a positioned control message waits for the media before it. */
+export const POSITIONED_WAIT_MS = 40;
+/** Positioned control messages waiting at once; the oldest acts, marked, when another comes. */
+export const POSITIONED_WAITING_MAX = 16;
+/** Events that arrived ahead of their turn_open. */
+export const HELD_EARLY_DATA_MAX = 64;
+
+// Identity (F-158).
+/** Idempotency keys remembered per session; the oldest is forgotten. */
+export const DEDUPE_KEYS_MAX = 1_024;
+/** Sources (adapter lanes) with a high-water mark; the oldest is forgotten. */
+export const DEDUPE_SOURCES_MAX = 64;
+
+// Authority (kernel.md §7).
+/** Long, because safety rests on the receivers and not on the term. */
+export const LEASE_TERM_MS = 60_000;
+export const LEASE_RENEW_MS = 5_000;
+
+// Time (kernel.md §10).
+/** Media and monotonic time may part by this much before the mapping is rebased. */
+export const MAX_SKEW_MS = 200;
+/** The minimum delay is taken over one to two of these windows, so that clock drift is followed. */
+export const TIMEBASE_WINDOW_MS = 10_000;
+/** Rounding that a sample-counting adapter may show; more overlap is media time running backwards. */
+export const MEDIA_OVERLAP_TOLERANCE_US = 1_000;
+/** Longest duration of one media event. */
+export const MEDIA_EVENT_US_MAX = 10_000_000;
+
+// Recording pressure (kernel.md §11, F-176).
+export const RECORDING_L1_FILL = 0.8;
+export const RECORDING_L0_FILL = 0.9;
+export const RECORDING_SUSTAIN_MS = 500;
+export const RECORDING_L1_LAG_MS = 2_000;
+export const RECORDING_L0_LAG_MS = 5_000;
+export const RECORDING_CALM_MS = 10_000;
+
+// Evidence (kernel.md §11). Bytes are of canonical JSON; longer strings are cut and counted when sealed.
+/** One string value, as JSON without its quotes. */
+export const EVIDENCE_STRING_BYTES_MAX = 128;
+/** One `"key":value,` with the longest key in use and a string or number at its bound. */
+export const EVIDENCE_FIELD_BYTES_MAX = 32 + EVIDENCE_STRING_BYTES_MAX + 6;
+/** Scalar fields of a manifest, those of its fixed sub-objects included. */
+export const EVIDENCE_SCALARS_MAX = 72;
+export const EVIDENCE_INVOCATION_FIELDS_MAX = 10;
+export const EVIDENCE_ORDERING_MARKERS_MAX = 16;
+export const EVIDENCE_ORDERING_FIELDS_MAX = 3;
+export const EVIDENCE_NONDETERMINISTIC_MAX = 64;
+export const EVIDENCE_NONDETERMINISTIC_FIELDS_MAX = 3;
+/** Scalar fields of a delivery addendum. */
+export const EVIDENCE_ADDENDUM_FIELDS_MAX = 24;
+/** Scalar fields of the append_failed record that T9 leaves. */
+export const EVIDENCE_T9_FIELDS_MAX = 12;
+
+/** Braces and comma around one list item, and the key of the list. */
+const listItemBytes = 4;
+const listBytes = 48;
+const list = (items: number, fields: number): number =>
+  listBytes + items * (listItemBytes + fields * EVIDENCE_FIELD_BYTES_MAX);
+
+/** A sealed manifest, at worst, terminal included. */
+export const EVIDENCE_MANIFEST_BYTES_MAX =
+  EVIDENCE_SCALARS_MAX * EVIDENCE_FIELD_BYTES_MAX +
+  list(INVOCATIONS_PER_TURN_MAX, EVIDENCE_INVOCATION_FIELDS_MAX) +
+  list(EVIDENCE_ORDERING_MARKERS_MAX, EVIDENCE_ORDERING_FIELDS_MAX) +
+  list(EVIDENCE_NONDETERMINISTIC_MAX, EVIDENCE_NONDETERMINISTIC_FIELDS_MAX);
+export const EVIDENCE_ADDENDUM_BYTES_MAX = list(1, EVIDENCE_ADDENDUM_FIELDS_MAX);
+export const EVIDENCE_T9_BYTES_MAX = list(1, EVIDENCE_T9_FIELDS_MAX);
+/** What `turn_open` reserves: manifest with terminal, the T9 record and the delivery addendum, each at its worst. */
+export const EVIDENCE_TURN_BYTES_MAX =
+  EVIDENCE_MANIFEST_BYTES_MAX + EVIDENCE_ADDENDUM_BYTES_MAX + EVIDENCE_T9_BYTES_MAX;
+/** Default quota of one session: every turn that may be unsettled at once, twice over. */
+export const EVIDENCE_QUOTA_BYTES = 2 * OPEN_TURNS_MAX * EVIDENCE_TURN_BYTES_MAX;
+/** New sessions are refused below this much of the quota, so that live ones keep theirs. */
+export const EVIDENCE_NEAR_FULL_BYTES = 2 * EVIDENCE_TURN_BYTES_MAX;
+
+invariant(QUANTUM_DISPATCHES <= BATCH_INPUTS_MAX, "a step dispatches no more than a batch can hold");
+invariant(TELEMETRY_SHARE < QUANTUM_DISPATCHES, "telemetry has only a share of the quantum (kernel.md §4)");
+invariant(
+  FENCE_ENTRIES_MAX >= OPEN_TURNS_MAX + QUEUED_PROPOSALS_MAX,
+  "every open turn and proposal has its fence entry",
+);
+invariant(HELD_EARLY_DATA_MAX <= BATCH_INPUTS_MAX, "held early data fits one batch when its turn opens");
+invariant(POSITIONED_WAITING_MAX <= HELD_EARLY_DATA_MAX, "waiting control is fewer than held data");
+invariant(POSITIONED_WAIT_MS < CANCEL_GRACE_MS, "a positioned message has acted before a cancelled node is stopped");
+invariant(CANCEL_GRACE_MS < DELIVERY_SETTLE_MS, "a cancelled node is stopped before its delivery is given up");
+invariant(DELIVERY_SETTLE_MS < DRAIN_MS, "draining outlasts the settlement of the last turn");
+invariant(LEASE_TERM_MS >= 60_000, "lease terms are long (kernel.md §7)");
+invariant(LEASE_RENEW_MS * 4 <= LEASE_TERM_MS, "several renewals may fail before a lease runs out");
+invariant(POSITIONED_WAIT_MS < MAX_SKEW_MS, "waiting for media does not look like skew");
+invariant(MAX_SKEW_MS < TIMEBASE_WINDOW_MS, "the delay window is long against the skew it bounds");
+invariant(RECORDING_L1_FILL < RECORDING_L0_FILL, "pressure lowers L2 before L1");
+invariant(RECORDING_L1_LAG_MS < RECORDING_L0_LAG_MS, "lag lowers L2 before L1");
+invariant(RECORDING_SUSTAIN_MS < RECORDING_CALM_MS, "levels fall faster than they rise");
+invariant(EVIDENCE_STRING_BYTES_MAX >= 64, "a hash in hex is never cut");
+invariant(EVIDENCE_QUOTA_BYTES >= OPEN_TURNS_MAX * EVIDENCE_TURN_BYTES_MAX, "every open turn can have its reservation");
+invariant(EVIDENCE_NEAR_FULL_BYTES < EVIDENCE_QUOTA_BYTES, "an empty spool is not near full");
+invariant(DEDUPE_KEYS_MAX >= BATCH_INPUTS_MAX, "a batch cannot push its own keys out of the window");
