@@ -12,6 +12,7 @@ const summaryFile = join(cacheDir, "test-summary.txt");
 const nodeMajorMin = 24;
 const stepTimeoutMs = 20 * 60_000;
 const outputCharsMax = 400_000;
+const drainMs = 2_000;
 const inCi = process.env.CI === "true";
 
 /**
@@ -78,7 +79,16 @@ function countStep(exitCode) {
   return { passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 };
 }
 
-/** Runs a tool to its end with its output kept; a tool that hangs is stopped with all that it started. */
+/** Stops a tool and all that it started: each runs in a process group of its own. */
+function stopTool(child) {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+/** Runs a tool to its end with its output kept; one that hangs is stopped, and so is one that we leave behind. */
 function runTool(command) {
   return new Promise((resolve) => {
     const child = spawn("npx", ["--no-install", ...command], {
@@ -94,16 +104,24 @@ function runTool(command) {
     child.stderr.setEncoding("utf8").on("data", keep);
     const timer = setTimeout(() => {
       keep(`\nstopped: not done after ${stepTimeoutMs / 60_000} minutes\n`);
-      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      stopTool(child);
     }, stepTimeoutMs);
+    const interrupted = () => {
+      stopTool(child);
+      process.exit(130);
+    };
+    process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
     const end = (exitCode) => {
       clearTimeout(timer);
+      process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
       resolve({ exitCode, output });
     };
     child.on("error", (error) => {
       keep(`npx did not start: ${error.message}\n`);
       end(1);
     });
+    // A process that a test left behind may hold our pipes open: do not wait for it for ever.
+    child.on("exit", (exitCode) => setTimeout(() => end(exitCode ?? 1), drainMs).unref());
     child.on("close", (exitCode) => end(exitCode ?? 1));
   });
 }
