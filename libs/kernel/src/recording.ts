@@ -26,7 +26,7 @@ export interface RecordingMarker {
   readonly at: MonoNs;
 }
 
-export interface Recording {
+export interface RecordingState {
   policyId: string;
   ceiling: RecordingLevel;
   level: RecordingLevel;
@@ -40,20 +40,21 @@ export interface Recording {
   takenBytes: number;
 }
 
-/** Starts at the ceiling; the production default is L0. */
-export function recordingCreate(
-  policyId: string,
-  ceiling: RecordingLevel = "L0",
-  quotaBytes: number = EVIDENCE_QUOTA_BYTES,
-): Recording {
+/** Starts at the ceiling; the production default is L0. `evidenceQuotaBytes` defaults to EVIDENCE_QUOTA_BYTES. */
+export function recordingCreate(config: {
+  readonly policyId: string;
+  readonly ceiling?: RecordingLevel;
+  readonly evidenceQuotaBytes?: number;
+}): RecordingState {
+  const ceiling = config.ceiling ?? "L0";
   return {
-    policyId,
+    policyId: config.policyId,
     ceiling,
     level: ceiling,
     fillL1SinceNs: null,
     fillL0SinceNs: null,
     calmSinceNs: null,
-    quotaBytes,
+    quotaBytes: config.evidenceQuotaBytes ?? EVIDENCE_QUOTA_BYTES,
     takenBytes: 0,
   };
 }
@@ -63,7 +64,7 @@ export function recordingCreate(
  * the one step down it caused, or null. The shell repeats the report while pressure lasts, at least every
  * RECORDING_SUSTAIN_MS.
  */
-export function recordingPressure(r: Recording, fill: number, lagMs: number, nowNs: MonoNs): RecordingMarker | null {
+export function recordingPressure(r: RecordingState, fill: number, lagMs: number, nowNs: MonoNs): RecordingMarker | null {
   r.fillL1SinceNs = fill >= RECORDING_L1_FILL ? (r.fillL1SinceNs ?? nowNs) : null;
   r.fillL0SinceNs = fill >= RECORDING_L0_FILL ? (r.fillL0SinceNs ?? nowNs) : null;
   const pressed = fill >= RECORDING_L1_FILL || lagMs >= RECORDING_L1_LAG_MS;
@@ -79,7 +80,7 @@ export function recordingPressure(r: Recording, fill: number, lagMs: number, now
 }
 
 /** One step up after RECORDING_CALM_MS of calm, to be asked between turns only; null when the level stays. */
-export function recordingAtTurnBoundary(r: Recording, nowNs: MonoNs): RecordingMarker | null {
+export function recordingAtTurnBoundary(r: RecordingState, nowNs: MonoNs): RecordingMarker | null {
   if (r.level === r.ceiling || r.calmSinceNs === null) return null;
   if (nowNs - r.calmSinceNs < RECORDING_CALM_MS * NS_PER_MS) return null;
   const up: RecordingLevel = r.level === "L0" ? "L1" : "L2";
@@ -89,29 +90,29 @@ export function recordingAtTurnBoundary(r: Recording, nowNs: MonoNs): RecordingM
 }
 
 /** Sets `bytes` aside for a turn's evidence. False, and nothing changed, when the quota does not hold them: `defer`. */
-export function reserveEvidence(r: Recording, bytes: number): boolean {
+export function reserveEvidence(r: RecordingState, bytes: number): boolean {
   if (r.takenBytes + bytes > r.quotaBytes) return false;
   r.takenBytes += bytes;
   return true;
 }
 
 /** Gives back what a turn reserved and did not use; `usedBytes` stay taken until they are exported. */
-export function releaseEvidence(r: Recording, reservedBytes: number, usedBytes = 0): void {
+export function releaseEvidence(r: RecordingState, reservedBytes: number, usedBytes = 0): void {
   r.takenBytes = Math.max(0, r.takenBytes - Math.max(0, reservedBytes - usedBytes));
 }
 
 /** Exported (acknowledged) evidence frees its bytes. */
-export function refillEvidence(r: Recording, exportedBytes: number): void {
+export function refillEvidence(r: RecordingState, exportedBytes: number): void {
   r.takenBytes = Math.max(0, r.takenBytes - exportedBytes);
 }
 
 /** The shell has set aside another amount; what is taken stays taken, even above a smaller quota. */
-export function setEvidenceQuota(r: Recording, quotaBytes: number): void {
+export function setEvidenceQuota(r: RecordingState, quotaBytes: number): void {
   r.quotaBytes = quotaBytes;
 }
 
 /** Whether new sessions are to be refused, so that live ones keep their reservations. */
-export function evidenceNearFull(r: Recording): boolean {
+export function evidenceNearFull(r: RecordingState): boolean {
   return r.quotaBytes - r.takenBytes < EVIDENCE_NEAR_FULL_BYTES;
 }
 
@@ -123,7 +124,7 @@ function sustained(sinceNs: MonoNs | null, nowNs: MonoNs): boolean {
   return sinceNs !== null && nowNs - sinceNs >= RECORDING_SUSTAIN_MS * NS_PER_MS;
 }
 
-function change(r: Recording, to: RecordingLevel, trigger: RecordingTrigger, at: MonoNs): RecordingMarker {
+function change(r: RecordingState, to: RecordingLevel, trigger: RecordingTrigger, at: MonoNs): RecordingMarker {
   const from = r.level;
   r.level = to;
   return { policyId: r.policyId, from, to, trigger, at };
