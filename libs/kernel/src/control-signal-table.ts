@@ -25,7 +25,7 @@ export type SignalEmitter =
   | "recording"
   | "executor";
 
-/** "none" is the table's dash: the signal is about an edge or a sync domain, whatever its event belongs to. */
+/** Where the table has a dash the signal is about an edge or a sync domain, and its event may belong to session or turn. */
 export type SignalScope =
   | "session"
   | "turn"
@@ -35,8 +35,7 @@ export type SignalScope =
   | "edge_dequeue"
   | "node_dispatch"
   | "pre_turn"
-  | "scheduling_point"
-  | "none";
+  | "scheduling_point";
 
 /** `edgeOrNode`: one of the two. `namespaced`: at least one field "namespace.name", and no others. */
 export type SignalField =
@@ -82,6 +81,8 @@ const spec = (
   signalClass: SignalClass = "none",
 ): SignalSpec => ({ emitters, scopes, fields, class: signalClass });
 
+/** The table's dash. */
+const anyScope: readonly SignalScope[] = ["session", "turn"];
 const heard = spec(["adapter", "client"], ["session"], ["lastMediaSequence"], "positioned");
 const hold = spec(["prelude"], ["turn"], ["reason"]);
 const cancel = spec(
@@ -129,12 +130,12 @@ const rows = {
   reject: admission,
   defer: admission,
   shed: spec(["local_admission"], ["edge_enqueue", "edge_dequeue", "node_dispatch"], ["reason"]),
-  watermark: spec(["edge"], ["none"], ["edge", "lane", "reason"]),
-  flow_xoff: spec(["flow_control"], ["none"], ["edge", "lane", "reason"]),
-  flow_xon: spec(["flow_control"], ["none"], ["edge", "lane"]),
-  credit_grant: spec(["flow_control"], ["none"], ["edge", "lane", "amount"]),
-  drop_notice: spec(["edge", "merge"], ["none"], ["edge", "lane", "reason", "fromSequence", "toSequence"]),
-  discontinuity: spec(["sync"], ["none"], ["syncDomain", "discontinuityId", "reason"]),
+  watermark: spec(["edge"], anyScope, ["edge", "lane", "reason"]),
+  flow_xoff: spec(["flow_control"], anyScope, ["edge", "lane", "reason"]),
+  flow_xon: spec(["flow_control"], anyScope, ["edge", "lane"]),
+  credit_grant: spec(["flow_control"], anyScope, ["edge", "lane", "amount"]),
+  drop_notice: spec(["edge", "merge"], anyScope, ["edge", "lane", "reason", "fromSequence", "toSequence"]),
+  discontinuity: spec(["sync"], anyScope, ["syncDomain", "discontinuityId", "reason"]),
   provider_error: providerMark,
   circuit_event: providerMark,
   provider_switch: providerMark,

@@ -64,7 +64,12 @@ export function recordingCreate(config: {
  * the one step down it caused, or null. The shell repeats the report while pressure lasts, at least every
  * RECORDING_SUSTAIN_MS.
  */
-export function recordingPressure(r: RecordingState, fill: number, lagMs: number, nowNs: MonoNs): RecordingMarker | null {
+export function recordingPressure(
+  r: RecordingState,
+  fill: number,
+  lagMs: number,
+  nowNs: MonoNs,
+): RecordingMarker | null {
   r.fillL1SinceNs = fill >= RECORDING_L1_FILL ? (r.fillL1SinceNs ?? nowNs) : null;
   r.fillL0SinceNs = fill >= RECORDING_L0_FILL ? (r.fillL0SinceNs ?? nowNs) : null;
   const pressed = fill >= RECORDING_L1_FILL || lagMs >= RECORDING_L1_LAG_MS;
