@@ -5,8 +5,10 @@ export interface Recorder extends InvocationSink {
   readonly outcomes: InvocationOutcome[];
   /** Resolves at the first outcome. */
   readonly ended: Promise<InvocationOutcome>;
-  /** LLM: the pieces joined; STT: the last final text. */
+  /** LLM: the pieces joined. */
   text(): string;
+  /** STT: the final texts. */
+  finals(): string[];
   /** TTS: all frames joined. */
   audio(): Uint8Array;
 }
@@ -28,13 +30,9 @@ export function recorder(onChunk?: (chunk: InvocationChunk) => void): Recorder {
       outcomes.push(outcome);
       resolve(outcome);
     },
-    text() {
-      const texts = chunks.filter((chunk) => chunk.kind === "text");
-      const finals = texts.filter((chunk) => chunk.final);
-      return (finals.length > 0 && texts.some((chunk) => !chunk.final) && finals.length === 1 ? finals : texts)
-        .map((chunk) => chunk.text)
-        .join("");
-    },
+    text: () => chunks.map((chunk) => (chunk.kind === "text" ? chunk.text : "")).join(""),
+    finals: () =>
+      chunks.filter((chunk) => chunk.kind === "text" && chunk.final).map((c) => (c.kind === "text" ? c.text : "")),
     audio: () => Buffer.concat(chunks.map((chunk) => (chunk.kind === "audio" ? chunk.bytes : new Uint8Array(0)))),
   };
 }

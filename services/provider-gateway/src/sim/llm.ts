@@ -1,0 +1,68 @@
+import type { Clock } from "@rspp/ports/clock";
+import type { Invocation, InvocationChunk, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
+import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { readSettings } from "../settings.ts";
+import { Pace, sendPaced, simSpecs } from "./pace.ts";
+
+const specs = {
+  ...simSpecs,
+  /** What it says; empty: the last user message is repeated. */
+  text: { type: "string", default: "" },
+  /** Into how many pieces the text is cut; 0: one a word. */
+  chunks: { type: "number", default: 0, min: 0, max: 10_000 },
+} as const;
+
+/** `sim/llm`: says a set text with set waits and faults, seeded. Starts when the messages arrive. */
+export function createSimLlm(options: { clock: Clock }): ManagedProvider {
+  const { clock } = options;
+  return { name: "sim/llm", modality: "llm", open: (request, sink) => openLlm(clock, request, sink) };
+}
+
+function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): Invocation {
+  const read = readSettings(request.settings, specs);
+  if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
+  const { text, chunks } = read.values;
+  const attempt = new Attempt(sink);
+  const pace = new Pace(clock, attempt, request, read.values);
+  const late = pace.fault === "late_data" || pace.fault === "chunk_after_terminal";
+  const chunkOf = (piece: string, index: number): InvocationChunk => ({
+    kind: "text",
+    text: piece,
+    segment: 0,
+    revision: index,
+    final: false,
+  });
+  let started = false;
+  return {
+    push(input) {
+      if (input.kind !== "messages" || started || attempt.done) return;
+      started = true;
+      if (pace.failsAtOnce()) return;
+      const said = text || input.messages.findLast((message) => message.role === "user")?.text || "";
+      const pieces = cut(said, chunks);
+      if (pieces.length === 0) return pace.after(0, () => attempt.end("empty", "nothing to say"));
+      const send = (piece: string, index: number) =>
+        late ? sink.chunk(chunkOf(piece, index)) : attempt.chunk(chunkOf(piece, index));
+      sendPaced(pace, attempt, pieces, send, () => {
+        attempt.end("success", "", { outputTokens: pieces.length });
+        if (pace.fault === "chunk_after_terminal") send(" late", pieces.length);
+      });
+    },
+    finish() {
+      if (!started) pace.after(0, () => attempt.end("empty", "finished without messages"));
+    },
+    cancel: () => attempt.end("cancelled", "cancelled"),
+  };
+}
+
+/** Pieces that join to the text again; words keep the space before them. */
+function cut(text: string, pieces: number): string[] {
+  const words = text.match(/\s*\S+/g) ?? [];
+  if (pieces === 0 || pieces >= words.length) return words;
+  const out: string[] = [];
+  for (let i = 0; i < pieces; i++) {
+    const from = Math.floor((i * words.length) / pieces);
+    out.push(words.slice(from, Math.floor(((i + 1) * words.length) / pieces)).join(""));
+  }
+  return out;
+}

@@ -1,0 +1,135 @@
+import { monoPlusNs, msToNs } from "@rspp/base/brand";
+import { createStream, nextFloat } from "@rspp/base/random";
+import type { Clock } from "@rspp/ports/clock";
+import type { InvocationOpen } from "@rspp/ports/provider";
+import type { Attempt } from "../attempt.ts";
+import type { SettingValues } from "../settings.ts";
+
+export const faults = [
+  "none",
+  "timeout",
+  "overload",
+  "unauthorized",
+  "disconnect",
+  "silent",
+  "empty",
+  "late_data",
+  "chunk_after_terminal",
+] as const;
+export type Fault = (typeof faults)[number];
+
+/** Settings every `sim` provider understands; times in milliseconds. */
+export const simSpecs = {
+  /** From the work's start to its first chunk. */
+  first_chunk_ms: { type: "number", default: 0, min: 0, max: 600_000 },
+  /** Between chunks. */
+  chunk_ms: { type: "number", default: 0, min: 0, max: 600_000 },
+  /** Added to each wait: uniform in 0..jitter, or exponential with this mean (cut off at ten times). */
+  jitter_ms: { type: "number", default: 0, min: 0, max: 60_000 },
+  distribution: { type: "string", default: "uniform", oneOf: ["uniform", "exponential"] },
+  /** Same seed and invocation id, same waits. */
+  seed: { type: "string", default: "rspp" },
+  /** How the provider fails; see `faults`. */
+  fault: { type: "string", default: "none", oneOf: faults },
+} as const;
+
+type SimValues = SettingValues<typeof simSpecs>;
+
+/** Waits drawn from the seed, all on the given clock. */
+export class Pace {
+  readonly fault: Fault;
+  readonly #clock: Clock;
+  readonly #attempt: Attempt;
+  readonly #values: SimValues;
+  readonly #request: InvocationOpen;
+  readonly #stream;
+
+  constructor(clock: Clock, attempt: Attempt, request: InvocationOpen, values: SimValues) {
+    this.#clock = clock;
+    this.#attempt = attempt;
+    this.#request = request;
+    this.#values = values;
+    this.#stream = createStream(values.seed, 0, `sim/${request.invocationId}`);
+    this.fault = values.fault as Fault;
+  }
+
+  /**
+   * Calls `run` after the wait of chunk `index` (0 is the first). Waits end with the invocation, except under the fault
+   * `late_data`. With all times zero it runs on the clock's next turn.
+   */
+  after(index: number, run: () => void): void {
+    const base = index === 0 ? this.#firstMs() : this.#values.chunk_ms;
+    const at = monoPlusNs(this.#clock.nowNs(), msToNs(base + this.#jitterMs()));
+    const timer = this.#clock.timerAt(at, run);
+    if (this.fault !== "late_data") this.#attempt.onEnd(() => timer.clear());
+  }
+
+  /** True when following chunks need no wait of their own. */
+  get immediate(): boolean {
+    return this.#values.chunk_ms === 0 && this.#values.jitter_ms === 0;
+  }
+
+  /**
+   * Deals with the faults that leave no chunk at all. Returns true when it did, and the provider has nothing more to do.
+   */
+  failsAtOnce(): boolean {
+    const attempt = this.#attempt;
+    switch (this.fault) {
+      case "silent":
+        return true;
+      case "timeout": {
+        const at = monoPlusNs(this.#clock.nowNs(), msToNs(this.#request.attemptTimeoutMs));
+        const timer = this.#clock.timerAt(at, () => attempt.end("timeout", "sim: no answer in time"));
+        attempt.onEnd(() => timer.clear());
+        return true;
+      }
+      case "overload":
+        this.after(0, () => attempt.end("overload", "sim: too many requests"));
+        return true;
+      case "unauthorized":
+        this.after(0, () => attempt.end("unauthorized", "sim: key refused"));
+        return true;
+      case "empty":
+        this.after(0, () => attempt.end("empty", "sim: nothing to say"));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #firstMs(): number {
+    // Late data: what comes first comes after the time allowed.
+    const late = this.fault === "late_data" ? this.#request.attemptTimeoutMs * 1.25 : 0;
+    return this.#values.first_chunk_ms + late;
+  }
+
+  #jitterMs(): number {
+    const { jitter_ms: jitter, distribution } = this.#values;
+    if (jitter === 0) return 0;
+    const u = nextFloat(this.#stream);
+    return distribution === "uniform" ? u * jitter : Math.min(-Math.log(1 - u), 10) * jitter;
+  }
+}
+
+/**
+ * Sends pieces one after the other with their waits, then calls `done`. Honours `disconnect` (stops half way).
+ */
+export function sendPaced<T>(
+  pace: Pace,
+  attempt: Attempt,
+  pieces: readonly T[],
+  send: (piece: T, index: number) => void,
+  done: () => void,
+): void {
+  const cut = pace.fault === "disconnect" ? Math.floor(pieces.length / 2) : -1;
+  const step = (from: number): void => {
+    for (let i = from; ; i++) {
+      if (i === cut) return attempt.end("disconnect", "sim: connection lost");
+      const piece = pieces[i];
+      if (piece === undefined) return done();
+      send(piece, i);
+      if (!pace.immediate && i + 1 < pieces.length) return pace.after(i + 1, () => step(i + 1));
+    }
+  };
+  pace.after(0, () => step(0));
+}

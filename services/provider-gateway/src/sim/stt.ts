@@ -1,0 +1,115 @@
+import type { Clock } from "@rspp/ports/clock";
+import type { Invocation, InvocationInput, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
+import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { readSettings, type SettingValues } from "../settings.ts";
+import { Pace, simSpecs } from "./pace.ts";
+
+const specs = {
+  ...simSpecs,
+  /** What will be said: one transcript an utterance, taken in order per session. */
+  transcripts: { type: "strings", default: [] },
+  /** How much audio brings the next word of a partial; 0: no partials. */
+  word_ms: { type: "number", default: 300, min: 0, max: 60_000 },
+} as const;
+
+type Values = SettingValues<typeof specs>;
+const sessionsMax = 10_000;
+
+/**
+ * `sim/stt`: knows what was said only from its settings. Partials come with the audio, the final `first_chunk_ms`
+ * (and jitter) after finish. A transcript is used up when an utterance with audio is finished, not when it is cancelled.
+ */
+export function createSimStt(options: { clock: Clock }): ManagedProvider {
+  const { clock } = options;
+  const used = new Map<string, number>();
+  return {
+    name: "sim/stt",
+    modality: "stt",
+    open(request, sink) {
+      const read = readSettings(request.settings, specs);
+      if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
+      return new SimRecognition(clock, request, sink, read.values, used);
+    },
+  };
+}
+
+class SimRecognition implements Invocation {
+  readonly #sink: InvocationSink;
+  readonly #attempt: Attempt;
+  readonly #pace: Pace;
+  readonly #values: Values;
+  readonly #sessionId: string;
+  readonly #used: Map<string, number>;
+  #audioUs = 0;
+  #shown = 0;
+  #revision = 0;
+  #finished = false;
+
+  constructor(clock: Clock, request: InvocationOpen, sink: InvocationSink, values: Values, used: Map<string, number>) {
+    this.#sink = sink;
+    this.#attempt = new Attempt(sink);
+    this.#pace = new Pace(clock, this.#attempt, request, values);
+    this.#values = values;
+    this.#sessionId = request.sessionId;
+    this.#used = used;
+  }
+
+  push(input: InvocationInput): void {
+    if (input.kind !== "audio" || this.#attempt.done || this.#finished) return;
+    this.#audioUs += input.durationUs;
+    const quiet = this.#pace.fault !== "none" && this.#pace.fault !== "chunk_after_terminal";
+    if (this.#values.word_ms === 0 || quiet) return;
+    const words = this.#transcript().split(" ");
+    const heard = Math.min(Math.floor(this.#audioUs / 1000 / this.#values.word_ms), words.length - 1);
+    if (heard <= this.#shown) return;
+    this.#shown = heard;
+    this.#text(words.slice(0, heard).join(" "), false);
+  }
+
+  finish(): void {
+    if (this.#finished || this.#attempt.done) return;
+    this.#finished = true;
+    if (this.#audioUs === 0) {
+      this.#pace.after(0, () => this.#attempt.end("empty", "finished without audio"));
+      return;
+    }
+    const text = this.#transcript();
+    this.#take();
+    if (this.#pace.failsAtOnce()) return;
+    this.#pace.after(0, () => this.#conclude(text));
+  }
+
+  cancel(): void {
+    this.#attempt.end("cancelled", "cancelled");
+  }
+
+  #conclude(text: string): void {
+    if (this.#pace.fault === "disconnect") return this.#attempt.end("disconnect", "sim: connection lost");
+    if (text === "") return this.#attempt.end("empty", "no transcript left in setting `transcripts`");
+    this.#text(text, true);
+    this.#attempt.end("success", "", { audioUs: this.#audioUs });
+    if (this.#pace.fault === "chunk_after_terminal") this.#text(text, true);
+  }
+
+  #text(text: string, final: boolean): void {
+    const chunk = { kind: "text", text, segment: 0, revision: this.#revision++, final, confidence: 1 } as const;
+    if (this.#pace.fault === "none") this.#attempt.chunk(chunk);
+    else this.#sink.chunk(chunk);
+  }
+
+  #transcript(): string {
+    return this.#values.transcripts[this.#used.get(this.#sessionId) ?? 0] ?? "";
+  }
+
+  #take(): void {
+    const next = (this.#used.get(this.#sessionId) ?? 0) + 1;
+    this.#used.delete(this.#sessionId);
+    this.#used.set(this.#sessionId, next);
+    if (this.#used.size > sessionsMax) {
+      for (const oldest of this.#used.keys()) {
+        this.#used.delete(oldest);
+        break;
+      }
+    }
+  }
+}
