@@ -1,0 +1,89 @@
+import { invariant } from "@rspp/base/invariant";
+
+/** Every bound of the shell, units last; nothing in services/runtime takes such a number from elsewhere (style.md, habit 3). */
+export const limits = {
+  // --- sessions ---
+  SESSIONS_MAX: 1_000,
+  /** How long a session that was told to end may take before it is closed by force. */
+  SESSION_END_FORCE_MS: 1_000,
+
+  // --- input queue of one session ---
+  /** Audio frames waiting for a step; past it the oldest is dropped and counted (5 s of 20 ms frames). */
+  INPUT_MEDIA_ITEMS_MAX: 256,
+  /** All inputs waiting; control is never dropped, so past it the session is ended. */
+  INPUT_ITEMS_MAX: 16_384,
+
+  // --- payloads of one session ---
+  PAYLOAD_BYTES_MAX: 33_554_432,
+  PAYLOAD_ITEMS_MAX: 65_536,
+  /** Caller audio is kept this long behind the newest frame, in media time. */
+  CALLER_AUDIO_KEPT_US: 2_000_000,
+  CALLER_AUDIO_ITEMS_MAX: 1_024,
+  /** Turns whose release is remembered, to free payloads that arrive late. */
+  RELEASED_TURNS_MAX: 32,
+
+  // --- ingress validation ---
+  INGRESS_AUDIO_BYTES_MAX: 65_536,
+  INGRESS_AUDIO_DURATION_US_MAX: 1_000_000,
+  INGRESS_NAME_CHARS_MAX: 64,
+  INGRESS_REASON_CHARS_MAX: 256,
+  INGRESS_KEY_CHARS_MAX: 128,
+  INGRESS_FIELDS_MAX: 16,
+  INGRESS_FIELD_CHARS_MAX: 256,
+  INGRESS_RATE_HZ_MAX: 48_000,
+  INGRESS_CHANNELS_MAX: 2,
+  SAY_CHARS_MAX: 4_000,
+  TEXT_CHARS_MAX: 65_536,
+
+  // --- provider chunks ---
+  CHUNK_AUDIO_BYTES_MAX: 1_048_576,
+  CHUNK_TEXT_CHARS_MAX: 65_536,
+  CHUNK_WORDS_MAX: 1_024,
+
+  // --- scheduler; one unit is one input or effect ---
+  SCHEDULER_QUANTUM: 64,
+  /** Work in one turn of the event loop; then sockets and timers get theirs. */
+  SCHEDULER_TURN_UNITS_MAX: 2_048,
+
+  // --- journal in memory ---
+  JOURNAL_ENTRIES_MAX: 262_144,
+
+  // --- spool ---
+  SPOOL_SEGMENT_BYTES_MAX: 8_388_608,
+  SPOOL_RECORD_BYTES_MAX: 4_194_304,
+  SPOOL_SESSION_ID_BYTES_MAX: 256,
+  SPOOL_DISK_BYTES_MAX: 1_073_741_824,
+  /** kernel.md §11: group fsync within 50 ms; the timer leaves 10 ms for the disk. */
+  SPOOL_SYNC_MS: 40,
+  SPOOL_GROUP_BYTES_MAX: 65_536,
+  /** Journal text waiting for its group, over all sessions; past it groups are written at once. */
+  SPOOL_PENDING_BYTES_MAX: 8_388_608,
+  SPOOL_PRESSURE_EVERY_MS: 250,
+  SPOOL_STREAMS_MAX: 65_536,
+
+  // --- observers ---
+  OBSERVER_QUEUE_ITEMS_MAX: 1_024,
+  OBSERVERS_PER_SESSION_MAX: 16,
+
+  // --- watchdog ---
+  WATCHDOG_LIMIT_MS: 10_000,
+  WATCHDOG_BEAT_MS: 250,
+} as const;
+
+export type RuntimeLimits = { readonly [K in keyof typeof limits]: number };
+
+/** @throws InvariantError naming the relation that does not hold. */
+export function assertLimits(l: RuntimeLimits): void {
+  for (const [name, value] of Object.entries(l)) {
+    invariant(Number.isSafeInteger(value) && value > 0, "every bound is a positive safe integer", { name, value });
+  }
+  invariant(l.INPUT_MEDIA_ITEMS_MAX < l.INPUT_ITEMS_MAX, "media alone cannot end a session");
+  invariant(l.INGRESS_AUDIO_BYTES_MAX * 2 <= l.PAYLOAD_BYTES_MAX, "the largest frame fits the payload store");
+  invariant(l.SPOOL_SYNC_MS <= 50, "kernel.md §11: group fsync within 50 ms");
+  invariant(l.SPOOL_RECORD_BYTES_MAX < l.SPOOL_SEGMENT_BYTES_MAX, "the largest record fits a segment");
+  invariant(l.SPOOL_GROUP_BYTES_MAX < l.SPOOL_RECORD_BYTES_MAX, "a group fits a record");
+  invariant(l.SCHEDULER_QUANTUM <= l.SCHEDULER_TURN_UNITS_MAX, "a quantum fits one turn of the loop");
+  invariant(l.WATCHDOG_BEAT_MS * 4 <= l.WATCHDOG_LIMIT_MS, "several beats fit the watchdog's limit");
+}
+
+assertLimits(limits);
