@@ -40,7 +40,10 @@ function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): I
       if (pace.failsAtOnce()) return;
       const said = text || input.messages.findLast((message) => message.role === "user")?.text || "";
       const pieces = cut(said, chunks);
-      if (pieces.length === 0) return pace.after(0, () => attempt.end("empty", "nothing to say"));
+      if (pieces.length === 0) {
+        pace.after(0, () => attempt.end("empty", "nothing to say"));
+        return;
+      }
       const send = (piece: string, index: number) =>
         late ? sink.chunk(chunkOf(piece, index)) : attempt.chunk(chunkOf(piece, index));
       sendPaced(pace, attempt, pieces, send, () => {

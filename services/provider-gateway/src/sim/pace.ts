@@ -124,11 +124,20 @@ export function sendPaced<T>(
   const cut = pace.fault === "disconnect" ? Math.floor(pieces.length / 2) : -1;
   const step = (from: number): void => {
     for (let i = from; ; i++) {
-      if (i === cut) return attempt.end("disconnect", "sim: connection lost");
+      if (i === cut) {
+        attempt.end("disconnect", "sim: connection lost");
+        return;
+      }
       const piece = pieces[i];
-      if (piece === undefined) return done();
+      if (piece === undefined) {
+        done();
+        return;
+      }
       send(piece, i);
-      if (!pace.immediate && i + 1 < pieces.length) return pace.after(i + 1, () => step(i + 1));
+      if (!pace.immediate && i + 1 < pieces.length) {
+        pace.after(i + 1, () => step(i + 1));
+        return;
+      }
     }
   };
   pace.after(0, () => step(0));

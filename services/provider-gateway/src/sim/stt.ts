@@ -84,10 +84,14 @@ class SimRecognition implements Invocation {
   }
 
   #conclude(text: string): void {
-    if (this.#pace.fault === "disconnect") return this.#attempt.end("disconnect", "sim: connection lost");
-    if (text === "") return this.#attempt.end("empty", "no transcript left in setting `transcripts`");
-    this.#text(text, true);
-    this.#attempt.end("success", "", { audioUs: this.#audioUs });
+    if (this.#pace.fault === "disconnect") {
+      this.#attempt.end("disconnect", "sim: connection lost");
+    } else if (text === "") {
+      this.#attempt.end("empty", "no transcript left in setting `transcripts`");
+    } else {
+      this.#text(text, true);
+      this.#attempt.end("success", "", { audioUs: this.#audioUs });
+    }
     if (this.#pace.fault === "chunk_after_terminal") this.#text(text, true);
   }
 
