@@ -1,0 +1,128 @@
+/** Rules between values, after defaults: what is in range alone and wrong together. */
+import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
+import { NODE_KINDS } from "@rspp/kernel/graph";
+import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
+import type { Report } from "./check-graph.ts";
+import { looseField, parseEdge } from "./graph-view.ts";
+
+export const PROFILE_DEFAULT = "simple/v1";
+
+/** The profile of the spec; null, and reported, where it does not run. */
+export function checkProfile(document: unknown, report: Report): ExecutionProfile | null {
+  const given = looseField(document, "profile");
+  const found = resolveProfile(typeof given === "string" ? given : PROFILE_DEFAULT);
+  if (found.ok) return found.value;
+  const { error } = found;
+  report(
+    error.kind === "refused"
+      ? {
+          path: "profile",
+          code: "profile_refused",
+          message: `profile ${error.name} is known but refused: ${error.refused}`,
+          remedy: error.remedy,
+        }
+      : {
+          path: "profile",
+          code: "profile_unknown",
+          message: `unknown profile ${JSON.stringify(error.name)}`,
+          remedy: error.remedy,
+        },
+  );
+  return null;
+}
+
+/** A pair of settings of which the first must not exceed the second. */
+interface Order {
+  low: string;
+  high: string;
+  why: string;
+}
+
+const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
+  endpointing: [
+    { low: "candidate_silence_ms", high: "endpoint_silence_ms", why: "a candidate pause comes before the endpoint" },
+    { low: "speculate_ms", high: "endpoint_silence_ms", why: "speculation starts before the endpoint" },
+    { low: "min_speech_ms", high: "max_utterance_ms", why: "no utterance could ever be long enough" },
+  ],
+  segmenter: [{ low: "min_chars", high: "max_chars", why: "no clause could ever be long enough" }],
+};
+
+export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {
+  checkBudgets(document, profile, report);
+  const nodes = looseField(document, "nodes");
+  if (Array.isArray(nodes)) nodes.forEach((node, i) => checkNode(node, `nodes[${i}]`, profile, report));
+  const edges = looseField(document, "edges");
+  if (Array.isArray(edges)) edges.forEach((edge, i) => checkBuffer(edge, nodes, `edges[${i}]`, report));
+}
+
+function looseNumber(value: unknown, key: string): number | undefined {
+  const field = looseField(value, key);
+  return typeof field === "number" ? field : undefined;
+}
+
+function checkBudgets(document: unknown, profile: ExecutionProfile, report: Report): void {
+  const budgets = looseField(document, "budgets");
+  const attempt = looseNumber(budgets, "provider_attempt_ms");
+  const turn = looseNumber(budgets, "turn_first_output_ms");
+  const attemptMs = attempt ?? profile.budgets.providerAttemptMs;
+  const turnMs = turn ?? profile.budgets.turnFirstOutputMs;
+  if (attemptMs <= turnMs) return;
+  report({
+    path: attempt === undefined ? "budgets.turn_first_output_ms" : "budgets.provider_attempt_ms",
+    code: "out_of_range",
+    message: `provider_attempt_ms (${attemptMs}) exceeds turn_first_output_ms (${turnMs}): the turn would end before its first attempt`,
+    remedy: `set provider_attempt_ms to ${turnMs} or less, or raise turn_first_output_ms`,
+  });
+}
+
+function checkNode(node: unknown, path: string, profile: ExecutionProfile, report: Report): void {
+  const kind = looseField(node, "kind");
+  if (typeof kind !== "string" || !Object.hasOwn(settingOrders, kind)) return;
+  const settings = looseField(node, "settings");
+  const defaults = profile.nodeSettings[kind as NodeKind];
+  for (const { low, high, why } of settingOrders[kind as NodeKind] ?? []) {
+    const lowValue = looseNumber(settings, low) ?? looseNumber(defaults, low);
+    const highValue = looseNumber(settings, high) ?? looseNumber(defaults, high);
+    if (lowValue === undefined || highValue === undefined || lowValue <= highValue) continue;
+    const given = looseNumber(settings, low) === undefined ? high : low;
+    report({
+      path: `${path}.settings.${given}`,
+      code: "out_of_range",
+      message: `${low} (${lowValue}) exceeds ${high} (${highValue}): ${why}`,
+      remedy: `set ${low} to ${highValue} or less, or raise ${high}`,
+    });
+  }
+}
+
+function checkBuffer(edge: unknown, nodes: unknown, path: string, report: Report): void {
+  const strategy = looseField(looseField(edge, "buffer"), "strategy") as BufferSpec["strategy"] | undefined;
+  if (strategy === undefined) return;
+  if (strategy !== "block" && looseNumber(looseField(edge, "buffer"), "max_block_ms") !== undefined) {
+    report({
+      path: `${path}.buffer.max_block_ms`,
+      code: "not_allowed",
+      message: `max_block_ms has no meaning with strategy ${strategy}`,
+      remedy: "remove it, or set strategy: block",
+    });
+  }
+  const type = typeOf(edge, nodes);
+  if (strategy !== "coalesce" || type === null || type === "text") return;
+  report({
+    path: `${path}.buffer.strategy`,
+    code: "not_allowed",
+    message: `only text can be coalesced, this edge carries ${type}`,
+    remedy: "use drop_oldest, drop_newest, latest_only or block",
+  });
+}
+
+/** What the edge carries; null where its start could not be read. */
+function typeOf(edge: unknown, nodes: unknown): PortType | null {
+  const from = parseEdge(edge)?.from;
+  if (from === undefined || !Array.isArray(nodes)) return null;
+  const kind = looseField(
+    nodes.find((node) => looseField(node, "id") === from.node),
+    "kind",
+  );
+  if (typeof kind !== "string" || !Object.hasOwn(NODE_KINDS, kind)) return null;
+  return NODE_KINDS[kind as NodeKind].outputs.find((port) => port.name === from.port)?.type ?? null;
+}

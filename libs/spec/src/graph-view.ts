@@ -1,0 +1,135 @@
+/** The graph of a spec that may still have faults: what could be read of its nodes and edges, with their field paths. */
+import { NODE_KINDS, type NodeKind, type PortDefinition } from "@rspp/kernel/graph";
+
+export interface GraphNode {
+  path: string;
+  id: string;
+  /** null where the kind could not be read. */
+  kind: NodeKind | null;
+  scope: "session" | "turn" | null;
+}
+
+export interface PortName {
+  node: string;
+  port: string;
+}
+
+export interface GraphEdge {
+  path: string;
+  fromPath: string;
+  toPath: string;
+  id: string;
+  from: PortName;
+  to: PortName;
+}
+
+export interface GraphView {
+  nodes: GraphNode[];
+  edges: GraphEdge[];
+  /** False where a node or edge was left out as unreadable; checks for absence would then report twice. */
+  idsComplete: boolean;
+  kindsComplete: boolean;
+  edgesComplete: boolean;
+}
+
+type Loose = Readonly<Record<string, unknown>>;
+
+export function looseField(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, key) ? (value as Loose)[key] : undefined;
+}
+
+function looseText(value: unknown, key: string): string | undefined {
+  const field = looseField(value, key);
+  return typeof field === "string" ? field : undefined;
+}
+
+/** `node.port`; undefined for anything else. */
+export function parsePort(text: string): PortName | undefined {
+  const dot = text.indexOf(".");
+  if (dot <= 0 || dot === text.length - 1) return undefined;
+  return { node: text.slice(0, dot).trim(), port: text.slice(dot + 1).trim() };
+}
+
+/** Both ends of an edge in either form. */
+export function parseEdge(edge: unknown): { from: PortName; to: PortName; short: boolean } | undefined {
+  const short = typeof edge === "string";
+  const [left, right] = short ? edge.split("->") : [looseText(edge, "from"), looseText(edge, "to")];
+  const from = left === undefined ? undefined : parsePort(left);
+  const to = right === undefined ? undefined : parsePort(right);
+  return from === undefined || to === undefined ? undefined : { from, to, short };
+}
+
+/** The id an edge has when its author gave none. */
+export function edgeIdOf(from: PortName, to: PortName): string {
+  return `${from.node}.${from.port}->${to.node}.${to.port}`;
+}
+
+/** @param document a walked spec; fields that were wrong are absent. */
+export function viewGraph(document: unknown): GraphView {
+  const view: GraphView = { nodes: [], edges: [], idsComplete: true, kindsComplete: true, edgesComplete: true };
+  const nodes = looseField(document, "nodes");
+  const edges = looseField(document, "edges");
+  if (Array.isArray(nodes)) nodes.forEach((node, i) => addNode(view, node, `nodes[${i}]`));
+  else view.idsComplete = view.kindsComplete = false;
+  if (Array.isArray(edges)) edges.forEach((edge, i) => addEdge(view, edge, `edges[${i}]`));
+  else view.edgesComplete = false;
+  return view;
+}
+
+function addNode(view: GraphView, node: unknown, path: string): void {
+  const id = looseText(node, "id");
+  const kind = looseText(node, "kind");
+  const scope = looseText(node, "scope");
+  const known = kind !== undefined && Object.hasOwn(NODE_KINDS, kind) ? (kind as NodeKind) : null;
+  if (known === null) view.kindsComplete = false;
+  if (id === undefined) {
+    view.idsComplete = false;
+    return;
+  }
+  view.nodes.push({ path, id, kind: known, scope: scope === "session" || scope === "turn" ? scope : null });
+}
+
+function addEdge(view: GraphView, edge: unknown, path: string): void {
+  const ends = parseEdge(edge);
+  if (ends === undefined) {
+    view.edgesComplete = false;
+    return;
+  }
+  const { from, to, short } = ends;
+  const id = looseText(edge, "id") ?? edgeIdOf(from, to);
+  view.edges.push({
+    path,
+    fromPath: short ? path : `${path}.from`,
+    toPath: short ? path : `${path}.to`,
+    id,
+    from,
+    to,
+  });
+}
+
+export function portsOf(node: GraphNode, side: "inputs" | "outputs"): readonly PortDefinition[] | null {
+  return node.kind === null ? null : NODE_KINDS[node.kind][side];
+}
+
+/**
+ * Scope of each node by id. Kinds that may be either take what the author says, else `turn` when anything before them
+ * belongs to a turn.
+ */
+export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<string, "session" | "turn"> {
+  const scopes = new Map<string, "session" | "turn">();
+  const open = new Set<string>();
+  for (const node of view.nodes) {
+    const fixed = node.kind === null ? "either" : NODE_KINDS[node.kind].scope;
+    scopes.set(node.id, fixed === "either" ? (node.scope ?? "session") : fixed);
+    if (fixed === "either" && node.scope === null) open.add(node.id);
+  }
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const edge of view.edges) {
+      if (!open.has(edge.to.node) || scopes.get(edge.from.node) !== "turn" || scopes.get(edge.to.node) === "turn") continue;
+      scopes.set(edge.to.node, "turn");
+      changed = true;
+    }
+  }
+  return scopes;
+}

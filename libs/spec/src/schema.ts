@@ -1,0 +1,110 @@
+/** The small schema language the spec's fields are declared in; `walk.ts` checks a YAML tree against it. */
+
+export interface StringSchema {
+  type: "string";
+  min: number;
+  /** UTF-16 code units. */
+  max: number;
+  pattern?: RegExp;
+  /** What the pattern asks for, in words. */
+  form?: string;
+  oneOf?: readonly string[];
+  /** What the values of `oneOf` are called, e.g. `node kind`. */
+  noun?: string;
+  /** A whole number is taken as its text: `version: 1`. */
+  wholeNumber?: true;
+}
+
+export interface NumberSchema {
+  type: "number";
+  min: number;
+  max: number;
+  integer: boolean;
+}
+
+export interface BooleanSchema {
+  type: "boolean";
+}
+
+export interface ListSchema {
+  type: "list";
+  item: Schema;
+  min: number;
+  max: number;
+  /** What the items are called in an error. */
+  items: string;
+}
+
+export interface Field {
+  schema: Schema;
+  required?: true;
+}
+
+export interface MapSchema {
+  type: "map";
+  fields: Readonly<Record<string, Field>>;
+  /** What it is called in an error: `a stt node`, `the policy`. */
+  what: string;
+}
+
+/** A map whose keys the author chooses. */
+export interface OpenMapSchema {
+  type: "open_map";
+  max: number;
+  value: Schema;
+  what: string;
+}
+
+/** Text, number, truth value or a list of texts; secrets by reference only. */
+export interface SettingSchema {
+  type: "setting";
+}
+
+/** A short form (text) or a long form (map). */
+export interface EitherSchema {
+  type: "either";
+  text: StringSchema;
+  map: MapSchema;
+  what: string;
+}
+
+/** A map whose fields follow from one of them: a node from its `kind`. */
+export interface VariantSchema {
+  type: "variant";
+  tag: string;
+  variants: Readonly<Record<string, MapSchema>>;
+  /** Used where the tag is absent or wrong, so that the other fields are still read. */
+  fallback: MapSchema;
+}
+
+export type Schema =
+  | StringSchema
+  | NumberSchema
+  | BooleanSchema
+  | ListSchema
+  | MapSchema
+  | OpenMapSchema
+  | SettingSchema
+  | EitherSchema
+  | VariantSchema;
+
+export const text = (max: number, more: Partial<StringSchema> = {}): StringSchema => ({
+  type: "string",
+  min: 1,
+  max,
+  ...more,
+});
+export const oneOf = (...values: readonly string[]): StringSchema => text(64, { oneOf: values });
+export const whole = (min: number, max: number): NumberSchema => ({ type: "number", min, max, integer: true });
+export const real = (min: number, max: number): NumberSchema => ({ type: "number", min, max, integer: false });
+export const flag: BooleanSchema = { type: "boolean" };
+export const list = (items: string, item: Schema, min: number, max: number): ListSchema => ({
+  type: "list",
+  item,
+  min,
+  max,
+  items,
+});
+export const map = (what: string, fields: Readonly<Record<string, Field>>): MapSchema => ({ type: "map", fields, what });
+export const must = (schema: Schema): Field => ({ schema, required: true });
+export const may = (schema: Schema): Field => ({ schema });

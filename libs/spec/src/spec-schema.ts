@@ -1,0 +1,180 @@
+/** Every field of a PipelineSpec file: type, bounds, and which are required. Units stand last in the names. */
+import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
+import * as limits from "./limits.ts";
+import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
+import { flag, list, map, may, must, oneOf, real, text, whole } from "./schema.ts";
+
+/** The first line of every spec: which schema the rest is written in. */
+export const SPEC_SCHEMA = "rspp/pipeline/v1";
+
+export const NODE_KIND_NAMES: readonly NodeKind[] = Object.keys(NODE_KINDS) as NodeKind[];
+
+const id = text(limits.ID_CHARS_MAX, {
+  pattern: /^[a-z][a-z0-9_-]*$/,
+  form: "lower-case letters, digits, _ and -, starting with a letter",
+});
+const kind = text(limits.ID_CHARS_MAX, { oneOf: NODE_KIND_NAMES, noun: "node kind" });
+const description = text(limits.DESCRIPTION_CHARS_MAX);
+const provider = text(limits.NAME_CHARS_MAX, {
+  pattern: /^[a-z][a-z0-9_-]*\/[a-z0-9][a-z0-9._-]*$/,
+  form: "vendor/model, e.g. local/flite",
+});
+const port = text(2 * limits.ID_CHARS_MAX + 1, {
+  pattern: /^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*$/,
+  form: "node.port, e.g. stt.text",
+});
+
+const settings: OpenMapSchema = { type: "open_map", max: limits.SETTINGS_MAX, value: { type: "setting" }, what: "settings" };
+
+export const providerSchema = map("the provider of a node", {
+  candidates: must(
+    list(
+      "candidates",
+      {
+        type: "either",
+        text: provider,
+        map: map("a candidate", { name: must(provider), settings: may(settings) }),
+        what: "a provider name or {name, settings}",
+      },
+      1,
+      limits.CANDIDATES_MAX,
+    ),
+  ),
+  settings: may(settings),
+});
+
+const bufferSchema = map("the buffer of an edge", {
+  strategy: may(oneOf("block", "drop_newest", "drop_oldest", "latest_only", "coalesce")),
+  max_items: may(whole(1, 100_000)),
+  max_bytes: may(whole(1, 64 * 1024 * 1024)),
+  max_queue_ms: may(whole(1, 600_000)),
+  max_block_ms: may(whole(1, 60_000)),
+});
+
+const edgeFields = {
+  id: may(id),
+  from: must(port),
+  to: must(port),
+  buffer: may(bufferSchema),
+  description: may(description),
+};
+
+const edge = {
+  type: "either" as const,
+  text: text(4 * limits.ID_CHARS_MAX + 16, {
+    pattern: /^\s*[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*\s*->\s*[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*\s*$/,
+    form: `"node.port -> node.port", e.g. "stt.text -> endpointing.text"`,
+  }),
+  map: map("an edge", edgeFields),
+  what: `"node.port -> node.port" or {from, to, buffer}`,
+};
+
+/** Settings a node of the kind takes; provider nodes have theirs under `provider`. */
+const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Field>>>>> = {
+  vad: { engine: may(oneOf("auto", "silero", "energy")), threshold: may(real(0, 1)) },
+  endpointing: {
+    onset_frames: may(whole(1, 50)),
+    min_speech_ms: may(whole(20, 2_000)),
+    candidate_silence_ms: may(whole(20, 5_000)),
+    endpoint_silence_ms: may(whole(40, 10_000)),
+    max_utterance_ms: may(whole(1_000, 600_000)),
+    speculate_ms: may(whole(20, 10_000)),
+  },
+  segmenter: { min_chars: may(whole(1, 500)), max_chars: may(whole(10, 2_000)) },
+};
+
+function nodeSchema(of: NodeKind): MapSchema {
+  const known = nodeSettings[of];
+  const definition = NODE_KINDS[of];
+  return map(`a node of kind ${of}`, {
+    id: must(id),
+    kind: must(kind),
+    ...(definition.scope === "either" ? { scope: may(oneOf("session", "turn")) } : {}),
+    ...(definition.execution === "provider" ? { provider: must(providerSchema) } : {}),
+    ...(known === undefined ? {} : { settings: may(map(`the settings of a node of kind ${of}`, known)) }),
+    description: may(description),
+  });
+}
+
+const node: VariantSchema = {
+  type: "variant",
+  tag: "kind",
+  variants: Object.fromEntries(NODE_KIND_NAMES.map((of) => [of, nodeSchema(of)])),
+  fallback: map("a node", {
+    id: must(id),
+    kind: must(kind),
+    scope: may(oneOf("session", "turn")),
+    provider: may(providerSchema),
+    settings: may(settings),
+    description: may(description),
+  }),
+};
+
+/** Fields that a spec and a template file share. */
+const common = {
+  schema: must(oneOf(SPEC_SCHEMA)),
+  profile: may(text(limits.NAME_CHARS_MAX)),
+  description: may(description),
+  owner: may(text(limits.LABEL_CHARS_MAX)),
+  labels: may({ type: "open_map", max: limits.LABELS_MAX, value: text(limits.LABEL_CHARS_MAX), what: "labels" }),
+  conversation: may(
+    map("the conversation", {
+      greeting: may(text(limits.GREETING_CHARS_MAX)),
+      system_prompt: may(text(limits.SYSTEM_PROMPT_CHARS_MAX)),
+    }),
+  ),
+  policy: may(
+    map("the policy", {
+      id: may(text(limits.NAME_CHARS_MAX)),
+      barge_in: may(flag),
+      second_proposal: may(oneOf("preempt", "queue", "drop")),
+      hold_on_candidate: may(flag),
+      late_events: may(oneOf("drop", "remap", "diagnose")),
+      speculation: may(flag),
+      final_wait_ms: may(whole(0, 30_000)),
+      reconnect_ms: may(whole(0, 600_000)),
+      history_parts_max: may(whole(1, limits.HISTORY_PARTS_MAX)),
+    }),
+  ),
+  budgets: may(
+    map("the budgets", {
+      turn_first_output_ms: may(whole(100, 60_000)),
+      node_soft_ms: may(whole(10, 60_000)),
+      provider_attempt_ms: may(whole(50, 60_000)),
+      cancel_grace_ms: may(whole(5, 5_000)),
+    }),
+  ),
+  output: may(map("the output", { lead_ms: may(whole(20, 5_000)) })),
+  recording: may(
+    map("the recording", { level: may(oneOf("L0", "L1", "L2")), policy_id: may(text(limits.NAME_CHARS_MAX)) }),
+  ),
+} satisfies Readonly<Record<string, Field>>;
+
+const name = text(limits.NAME_CHARS_MAX, {
+  pattern: /^[a-z][a-z0-9-]*$/,
+  form: "lower-case letters, digits and -, starting with a letter",
+});
+const version = text(limits.NAME_CHARS_MAX, {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+  form: "letters, digits, ., _ and -",
+  wholeNumber: true,
+});
+
+export const specSchema = map("a pipeline spec", {
+  ...common,
+  name: must(name),
+  version: must(version),
+  nodes: must(list("nodes", node, 1, limits.NODES_MAX)),
+  edges: must(list("edges", edge, 1, limits.EDGES_MAX)),
+});
+
+/** A file that gives providers only; graph and settings come from the template (F-079). */
+export const templateSchema = map("a pipeline made from a template", {
+  ...common,
+  template: must(text(limits.NAME_CHARS_MAX)),
+  name: may(name),
+  version: may(version),
+  providers: must(
+    map("the providers", { stt: must(providerSchema), llm: must(providerSchema), tts: must(providerSchema) }),
+  ),
+});
