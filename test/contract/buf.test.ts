@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -32,13 +32,14 @@ function contractsOf(ref: string): string | null {
   return directory;
 }
 
-for (const ref of ["HEAD", "HEAD~1"]) {
-  test(`F-028 buf breaking against ${ref} finds nothing`, (context) => {
-    const before = contractsOf(ref);
-    if (before === null) return context.skip(`no contracts at ${ref}`);
-    expect(buf(["breaking", "--against", before])).toEqual({ status: 0, text: "" });
-  });
-}
+test("F-028 buf breaking against the last commits finds nothing", () => {
+  const before = ["HEAD", "HEAD~1"].map(contractsOf).filter((directory) => directory !== null);
+  // A shallow clone has only HEAD, an unpacked archive no commit at all.
+  expect(before.length).toBeGreaterThanOrEqual(existsSync(join(root, ".git")) ? 1 : 0);
+  for (const directory of before) {
+    expect(buf(["breaking", "--against", directory])).toEqual({ status: 0, text: "" });
+  }
+});
 
 /** A copy of the contracts with one piece of one file replaced. */
 function planted(file: string, from: RegExp, to: string): string {

@@ -178,5 +178,3 @@ export const spec = {
     },
   ],
 };
-
-export const grant = { grant: new Uint8Array([1]), keyId: "k-1", signature: new Uint8Array(64) };
