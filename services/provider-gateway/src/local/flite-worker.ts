@@ -18,7 +18,7 @@ async function serve(request: FliteWorkerRequest): Promise<void> {
   } catch {
     reply = { id: request.id, problem: "flite could not speak this clause" };
   }
-  port?.postMessage(reply, "speech" in reply ? [reply.speech.samples.buffer] : []);
+  port?.postMessage(reply, "speech" in reply ? [reply.speech.samples.buffer as ArrayBuffer] : []);
   synth.prepare();
 }
 

@@ -1,0 +1,218 @@
+import type { Clock } from "@rspp/ports/clock";
+import type { AudioFormat, Invocation, InvocationInput, InvocationSink } from "@rspp/ports/provider";
+import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { readSettings } from "../settings.ts";
+import { type Decoder, findPocketsphinx, startDecoder } from "./pocketsphinx-decoder.ts";
+
+const specs = {
+  /** JSGF text; its words must be in the CMU dictionary. */
+  grammar: { type: "string", default: "" },
+  /** A partial after each so much audio, at 0.1 s of a core each; 0: none. */
+  partial_ms: { type: "number", default: 0, min: 0, max: 60_000 },
+} as const;
+
+const grammarBytesMax = 64 * 1024;
+const audioUsMax = 120_000_000;
+const sparesMax = 2;
+const notInstalled =
+  "pocketsphinx is not installed; `apt-get install pocketsphinx pocketsphinx-en-us`, or use sim/stt with a transcript";
+
+/** Whether the program and its English model are installed. */
+export function isPocketsphinxAvailable(path?: string): boolean {
+  return findPocketsphinx(path) !== undefined;
+}
+
+export interface PocketsphinxOptions {
+  clock: Clock;
+  /** Search path for the program; default PATH. */
+  path?: string;
+  /** How long the program may take after the last audio, in real milliseconds; default 10000. */
+  finalTimeoutMs?: number;
+}
+
+export interface Pocketsphinx extends ManagedProvider {
+  /** Processes running now, spares included. */
+  processes(): number;
+}
+
+/**
+ * `local/pocketsphinx`: recognition by Debian's pocketsphinx, one process an utterance, decoding while audio comes in;
+ * the next utterance's process is started ahead. Settings: `grammar` (JSGF, required), `partial_ms`.
+ */
+export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
+  const decoders = new DecoderPool(findPocketsphinx(options.path));
+  const { clock, finalTimeoutMs = 10_000 } = options;
+  return {
+    name: "local/pocketsphinx",
+    modality: "stt",
+    open(request, sink) {
+      const read = readSettings(request.settings, specs);
+      if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
+      if (!decoders.installed) return endedInvocation(clock, sink, "error", notInstalled);
+      const { grammar, partial_ms: partialMs } = read.values;
+      const bytes = Buffer.byteLength(grammar);
+      if (bytes === 0 || bytes > grammarBytesMax) {
+        return endedInvocation(clock, sink, "error", "setting `grammar` must hold a JSGF grammar of at most 64 KiB");
+      }
+      return new Recognition({ clock, decoders, grammar, partialUs: partialMs * 1000, finalTimeoutMs }, sink);
+    },
+    available: () => decoders.installed,
+    processes: () => decoders.size,
+    close: () => decoders.close(),
+  };
+}
+
+/** Starts processes and keeps count; one spare for each of the grammars used last. */
+class DecoderPool {
+  readonly #file: string | undefined;
+  readonly #spares = new Map<string, Decoder>();
+  readonly #all = new Set<Decoder>();
+  #closed = false;
+
+  constructor(file: string | undefined) {
+    this.#file = file;
+  }
+
+  get installed(): boolean {
+    return this.#file !== undefined;
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** A process for one utterance; a spare for the next is started. */
+  take(grammar: string): Decoder {
+    const spare = this.#spares.get(grammar);
+    this.#spares.delete(grammar);
+    const decoder = spare?.alive ? spare : this.start(grammar);
+    if (!this.#closed) this.#spares.set(grammar, this.start(grammar));
+    for (const [key, old] of this.#spares) {
+      if (this.#spares.size <= sparesMax) break;
+      this.#spares.delete(key);
+      old.kill();
+    }
+    return decoder;
+  }
+
+  start(grammar: string): Decoder {
+    const decoder = startDecoder(this.#file ?? "", grammar);
+    this.#all.add(decoder);
+    void decoder.result.then(() => this.#all.delete(decoder));
+    return decoder;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#spares.clear();
+    const all = [...this.#all];
+    for (const decoder of all) decoder.kill();
+    await Promise.all(all.map((decoder) => decoder.result));
+  }
+}
+
+interface RecognitionOptions {
+  clock: Clock;
+  decoders: DecoderPool;
+  grammar: string;
+  partialUs: number;
+  finalTimeoutMs: number;
+}
+
+class Recognition implements Invocation {
+  readonly #options: RecognitionOptions;
+  readonly #attempt: Attempt;
+  readonly #decoder: Decoder;
+  readonly #heard: Uint8Array[] = [];
+  #partial: Decoder | undefined;
+  #partialAtUs = 0;
+  #lastPartial = "";
+  #audioUs = 0;
+  #revision = 0;
+  #finished = false;
+
+  constructor(options: RecognitionOptions, sink: InvocationSink) {
+    this.#options = options;
+    this.#attempt = new Attempt(sink);
+    this.#decoder = options.decoders.take(options.grammar);
+    this.#attempt.onEnd(() => this.#decoder.kill());
+    this.#attempt.onEnd(() => this.#partial?.kill());
+    void this.#decoder.result.then((result) => this.#conclude(result));
+  }
+
+  push(input: InvocationInput): void {
+    if (input.kind !== "audio" || this.#finished || this.#attempt.done) return;
+    if (!isExpected(input.format)) {
+      this.#attempt.end("error", "local/pocketsphinx takes pcm_s16le, 16000 Hz, 1 channel");
+      return;
+    }
+    this.#audioUs += input.durationUs;
+    if (this.#audioUs > audioUsMax) {
+      this.#attempt.end("error", "an utterance is at most 120 s long");
+      return;
+    }
+    // Copied, because the caller may use its buffer again while the pipe is full.
+    const bytes = input.bytes.slice();
+    this.#decoder.write(bytes);
+    if (this.#options.partialUs > 0) this.#keepForPartial(bytes);
+  }
+
+  finish(): void {
+    if (this.#finished || this.#attempt.done) return;
+    this.#finished = true;
+    this.#partial?.kill();
+    const { clock, finalTimeoutMs } = this.#options;
+    if (this.#audioUs === 0) {
+      const timer = clock.timerAt(clock.nowNs(), () => this.#attempt.end("empty", "finished without audio"));
+      this.#attempt.onEnd(() => timer.clear());
+      return;
+    }
+    this.#attempt.onEnd(clock.hold());
+    // A guard against a hung program, in real time since virtual time stands still meanwhile.
+    const guard = setTimeout(() => this.#attempt.end("timeout", "pocketsphinx did not answer in time"), finalTimeoutMs);
+    this.#attempt.onEnd(() => clearTimeout(guard));
+    this.#decoder.end();
+  }
+
+  cancel(): void {
+    this.#attempt.end("cancelled", "cancelled");
+  }
+
+  #conclude(result: { text: string; problem?: string }): void {
+    if (result.problem === "refused") {
+      this.#attempt.end("error", "pocketsphinx refused the grammar; check its JSGF and that its words are in cmudict");
+    } else if (result.problem !== undefined) {
+      this.#attempt.end("error", "the pocketsphinx process could not run or was ended");
+    } else if (result.text === "") {
+      this.#attempt.end("empty", "no words recognised", { audioUs: this.#audioUs });
+    } else {
+      this.#text(result.text, true);
+      this.#attempt.end("success", "", { audioUs: this.#audioUs });
+    }
+  }
+
+  #text(text: string, final: boolean): void {
+    this.#attempt.chunk({ kind: "text", text, segment: 0, revision: this.#revision++, final, language: "en-US" });
+  }
+
+  /** The program tells nothing before its input ends, so a partial is a second process over the audio so far. */
+  #keepForPartial(bytes: Uint8Array): void {
+    this.#heard.push(bytes);
+    const due = this.#audioUs - this.#partialAtUs >= this.#options.partialUs;
+    if (!due || this.#partial?.alive) return;
+    this.#partialAtUs = this.#audioUs;
+    const partial = this.#options.decoders.start(this.#options.grammar);
+    this.#partial = partial;
+    for (const part of this.#heard) partial.write(part);
+    partial.end();
+    void partial.result.then(({ text, problem }) => {
+      if (problem || text === "" || text === this.#lastPartial || this.#finished) return;
+      this.#lastPartial = text;
+      this.#text(text, false);
+    });
+  }
+}
+
+function isExpected(format: AudioFormat): boolean {
+  return format.codec === "pcm_s16le" && format.rateHz === 16_000 && format.channels === 1;
+}

@@ -1,0 +1,50 @@
+import type { Clock } from "@rspp/ports/clock";
+import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { readSettings } from "../settings.ts";
+import { Pace, sendPaced, simSpecs } from "../sim/pace.ts";
+import { answerTo } from "./answers.ts";
+
+const specs = {
+  first_chunk_ms: simSpecs.first_chunk_ms,
+  /** Between words. */
+  chunk_ms: simSpecs.chunk_ms,
+} as const;
+
+/**
+ * `local/responder`: a small deterministic agent without a model (greeting, sums, days of a month, spelling,
+ * directions, opening hours, counting, a story, repeat, help, goodbye). Streams word by word when the messages arrive.
+ * Settings: `first_chunk_ms`, `chunk_ms` (both 0).
+ */
+export function createResponder(options: { clock: Clock }): ManagedProvider {
+  const { clock } = options;
+  return {
+    name: "local/responder",
+    modality: "llm",
+    open(request, sink) {
+      const read = readSettings(request.settings, specs);
+      if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
+      const attempt = new Attempt(sink);
+      const exact = { ...read.values, jitter_ms: 0, distribution: "uniform", seed: "", fault: "none" };
+      const pace = new Pace(clock, attempt, request, exact);
+      let started = false;
+      return {
+        push(input) {
+          if (input.kind !== "messages" || started) return;
+          started = true;
+          const words = answerTo(input.messages).match(/\s*\S+/g) ?? [];
+          sendPaced(
+            pace,
+            attempt,
+            words,
+            (text, revision) => attempt.chunk({ kind: "text", text, segment: 0, revision, final: false }),
+            () => attempt.end("success", "", { outputTokens: words.length }),
+          );
+        },
+        finish() {
+          if (!started) pace.after(0, () => attempt.end("empty", "finished without messages"));
+        },
+        cancel: () => attempt.end("cancelled", "cancelled"),
+      };
+    },
+  };
+}
