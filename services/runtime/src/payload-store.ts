@@ -181,7 +181,9 @@ export function createPayloadStore(options: PayloadStoreOptions = {}): PayloadSt
   };
 }
 
-function countByTag(entries: ReadonlyMap<number, Entry>): Pick<PayloadStats, "inputItems" | "sessionItems" | "turnItems"> {
+function countByTag(
+  entries: ReadonlyMap<number, Entry>,
+): Pick<PayloadStats, "inputItems" | "sessionItems" | "turnItems"> {
   const counts = { inputItems: 0, sessionItems: 0, turnItems: 0 };
   for (const { tag } of entries.values()) {
     if (tag === TAG_INPUT) counts.inputItems += 1;

@@ -15,7 +15,12 @@ function loop() {
   };
 }
 
-function addSession(scheduler: Scheduler, tenant: string, costs: number[], onRun: (cost: number, index: number) => void) {
+function addSession(
+  scheduler: Scheduler,
+  tenant: string,
+  costs: number[],
+  onRun: (cost: number, index: number) => void,
+) {
   let done = 0;
   const task = scheduler.add(tenant, {
     run() {
@@ -54,7 +59,8 @@ test("F-174 no starvation: while two tenants have work, neither gets ahead by mo
         expect(turns).toBeLessThan(50_000);
         const active = served.filter((_, tenant) => busy(tenant));
         // 300 is the dearest piece; each side may be one such piece and one round off.
-        if (active.length > 1) expect(Math.max(...active) - Math.min(...active)).toBeLessThanOrEqual(2 * (300 + quantum));
+        if (active.length > 1)
+          expect(Math.max(...active) - Math.min(...active)).toBeLessThanOrEqual(2 * (300 + quantum));
       }
       expect(sessions.every((s) => s.left() === 0)).toBe(true);
       expect(scheduler.waiting()).toBe(0);

@@ -1,0 +1,33 @@
+/** Child of the crash test: appends for ever, says each acknowledged record on stdout, and is killed in mid-append. */
+import { writeSync } from "node:fs";
+import { createSystemClock } from "../clock/system-clock.ts";
+import { openNodeStore } from "./node-store.ts";
+import { createSpool } from "./spool.ts";
+import type { SpoolStore } from "./store.ts";
+
+const opened = openNodeStore(process.argv[2] ?? "");
+if (!opened.ok) throw new Error(opened.error.detail);
+
+/** Each append in pieces, so that a kill leaves every kind of torn record. */
+function inPieces(inner: SpoolStore): SpoolStore {
+  return {
+    ...inner,
+    append(segment, bytes) {
+      for (let at = 0; at < bytes.length; at += 100) {
+        const failure = inner.append(segment, bytes.subarray(at, at + 100));
+        if (failure !== null) return failure;
+      }
+      return null;
+    },
+  };
+}
+
+const spool = createSpool({ store: inPieces(opened.value), clock: createSystemClock(), segmentBytesMax: 65_536 });
+for (const problem of spool.recovery.problems) writeSync(1, `problem ${problem.kind}\n`);
+const stream = { sessionId: "crash", epoch: 1 };
+for (let n = spool.marks(stream).appended + 1; ; n++) {
+  spool.line(stream, "journal", JSON.stringify({ n }));
+  const result = spool.append(stream, "evidence", JSON.stringify({ n, filler: "x".repeat((n * 37) % 2_000) }));
+  if (!result.ok) throw new Error(result.detail);
+  writeSync(1, `ack ${result.seq}\n`);
+}
