@@ -1,0 +1,104 @@
+/** The closed union of what a step may ask of the shell (`kernel.md` §1). */
+import type { MonoNs } from "@rspp/base/brand";
+import type { AudioFormat, PayloadHandle, TextSpan } from "./event.ts";
+import type { Settings } from "./graph.ts";
+
+export type Modality = "stt" | "llm" | "tts";
+
+export interface SignalEvent {
+  signal: string;
+  emitter: string;
+  seq: number;
+  /** 0 for session scope. */
+  turn: number;
+  generation: number;
+  epoch: number;
+  monoNs: MonoNs;
+  cause: number;
+  reason: string;
+  fields: Readonly<Record<string, string | number>>;
+}
+
+export type TimelineRecord =
+  | { kind: "evidence"; turn: number; hash: string; manifest: unknown }
+  | { kind: "delivery_addendum"; turn: number; hash: string; addendum: unknown }
+  | { kind: "refusal"; proposal: number; outcome: string; reason: string; manifest: unknown }
+  | { kind: "plan"; turn: number; planId: string; hash: string; plan: unknown }
+  | { kind: "session_plan"; planId: string; hash: string; plan: unknown }
+  | { kind: "state_snapshot"; turns: number; state: string }
+  | { kind: "recording_level"; policyId: string; from: string; to: string; trigger: string; monoNs: MonoNs };
+
+export type Effect =
+  | {
+      type: "egress_media";
+      epoch: number;
+      turn: number;
+      generation: number;
+      sequence: number;
+      offsetUs: number;
+      durationUs: number;
+      format: AudioFormat | null;
+      /** null on the empty end mark. */
+      payload: PayloadHandle | null;
+      end: boolean;
+    }
+  | { type: "egress_fence"; epoch: number; turn: number; generation: number; all: boolean; reason: string }
+  | {
+      type: "egress_text";
+      epoch: number;
+      turn: number;
+      role: "user" | "assistant";
+      spans: readonly TextSpan[];
+      final: boolean;
+      segment: number;
+      revision: number;
+    }
+  /** A control event: to the timeline always, to the transport where `egress`. */
+  | { type: "signal"; egress: boolean; event: SignalEvent }
+  | {
+      type: "provider_open";
+      invocation: number;
+      invocationId: string;
+      modality: Modality;
+      node: string;
+      provider: string;
+      settings: Settings;
+      attempt: number;
+      attemptTimeoutMs: number;
+      idempotencyKey: string;
+      epoch: number;
+      turn: number;
+      generation: number;
+    }
+  | { type: "provider_push_audio"; invocation: number; payload: PayloadHandle; format: AudioFormat; durationUs: number }
+  | { type: "provider_push_text"; invocation: number; segment: number; spans: readonly TextSpan[] }
+  | {
+      type: "provider_push_messages";
+      invocation: number;
+      messages: readonly { role: "system" | "user" | "assistant"; spans: readonly TextSpan[] }[];
+    }
+  | { type: "provider_finish"; invocation: number }
+  | { type: "provider_cancel"; invocation: number; reason: string }
+  | {
+      type: "node_event";
+      command: number;
+      node: string;
+      payload: PayloadHandle;
+      format: AudioFormat;
+      mediaUs: number;
+      durationUs: number;
+    }
+  | { type: "node_reset"; node: string; reason: string }
+  | { type: "timer_set"; id: string; atNs: MonoNs }
+  | { type: "timer_clear"; id: string }
+  | { type: "record"; record: TimelineRecord }
+  | { type: "telemetry"; name: string; value: number; turn: number; node: string }
+  | { type: "status"; phase: string; reconnecting: boolean; degraded: boolean; reason: string }
+  | { type: "state_write"; key: string; version: number; epoch: number; parts: number }
+  /** Payloads nothing will ask for again. */
+  | { type: "release"; refs: readonly number[] }
+  /** All payloads received for this turn's invocations, but for those named in `keep`. */
+  | { type: "release_turn"; turn: number; keep: readonly number[] }
+  | { type: "error"; code: string; detail: string; inputSeq: number };
+
+export type EffectType = Effect["type"];

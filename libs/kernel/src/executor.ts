@@ -1,0 +1,213 @@
+/** Dispatch of one ready event to its node (`kernel.md` §4). Pure nodes run here; host and provider nodes are asked by effect. */
+
+import { messagesFor } from "./conversation.ts";
+import type { AudioBody, KernelEvent, TextBody } from "./event.ts";
+import { emit, flushNotice, take } from "./flow.ts";
+import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
+import { lanePush, type ReadyItem } from "./lanes.ts";
+import { onActivity, onRecogniserAudio } from "./prelude.ts";
+import { sliceSpans } from "./rope.ts";
+import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./state.ts";
+import { ask, type StepContext } from "./step-context.ts";
+
+export function dispatch(cx: StepContext, item: ReadyItem): void {
+  const run = runOf(cx.s, item.turn);
+  if (run === undefined) return;
+  const index = cx.s.topology.edgeTo[item.edge] as number;
+  const node = run.nodes[index];
+  if (node === null || node === undefined || node.command !== 0) return;
+  const event = take(cx, run, item.edge);
+  const edge = run.edges[item.edge];
+  if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, item.edge, edge);
+  if (event === undefined) return;
+  if (event.body.type === "end") {
+    node.endsAwaited -= 1;
+    if (node.endsAwaited === 0) onEnd(cx, run, index, node, event);
+    return;
+  }
+  deliver(cx, run, index, node, event);
+}
+
+function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
+  const body = event.body;
+  switch (node.kind) {
+    case "filter":
+      emit(cx, run, index, "out", body, event.seq);
+      return;
+    case "vad":
+      if (body.type === "audio") command(cx, run, index, node, event, body);
+      return;
+    case "stt":
+      onRecogniserAudio(cx, event);
+      return;
+    case "endpointing":
+      if (body.type === "activity") onActivity(cx, event, body);
+      return;
+    case "context":
+      if (body.type === "text")
+        emit(cx, run, index, "messages", { type: "messages", messages: messagesFor(cx.s, []) }, event.seq);
+      return;
+    case "llm":
+      if (body.type !== "messages" || node.ended || node.invocation !== 0) return;
+      node.invocation = openInvocation(cx, index, run.turn, false).id;
+      pushMessages(
+        cx,
+        cx.s.invocations[node.invocation] as NonNullable<(typeof cx.s.invocations)[string]>,
+        body.messages,
+      );
+      return;
+    case "segmenter":
+      if (body.type === "text") segment(cx, run, index, node, body, event.seq);
+      return;
+    case "tts":
+      if (body.type === "text") speakClause(cx, run, index, node, body);
+      return;
+    case "ingress":
+    case "output":
+      return;
+  }
+}
+
+function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
+  if (node.kind === "segmenter" && node.segmenter !== null) {
+    flushClauses(cx, run, index, node.segmenter, true, event.seq);
+    emit(cx, run, index, "text", { type: "end" }, event.seq);
+  } else if (node.kind === "filter") {
+    emit(cx, run, index, "out", { type: "end" }, event.seq);
+  } else if (node.kind === "context") {
+    emit(cx, run, index, "messages", { type: "end" }, event.seq);
+  } else if (node.kind === "tts") {
+    const inv = cx.s.invocations[node.invocation];
+    if (inv !== undefined) finishInvocation(cx, inv);
+    // Nothing was to be said: the stream ends here.
+    else if (!node.ended) emit(cx, run, index, "audio", { type: "end" }, event.seq);
+  }
+}
+
+function command(
+  cx: StepContext,
+  run: GraphRun,
+  index: number,
+  node: NodeRun,
+  event: KernelEvent,
+  body: AudioBody,
+): void {
+  const id = cx.s.nextCommand;
+  cx.s.nextCommand += 1;
+  node.command = id;
+  cx.s.commands[id] = {
+    node: index,
+    turn: run.turn,
+    mediaUs: body.mediaUs,
+    durationUs: body.durationUs,
+    ingressNs: event.monoNs,
+    next: 0,
+  };
+  cx.effects.push({
+    type: "node_event",
+    command: id,
+    node: cx.s.config.graph.nodes[index]?.id ?? "",
+    payload: body.payload,
+    format: body.format,
+    mediaUs: body.mediaUs,
+    durationUs: body.durationUs,
+  });
+}
+
+/** A host node is free again: its next event, the lowest sequence over its edges, becomes ready. */
+export function hostReady(cx: StepContext, run: GraphRun, index: number): void {
+  let first: { edge: number; event: KernelEvent } | null = null;
+  for (const e of cx.s.topology.into[index] ?? []) {
+    const edge = run.edges[e];
+    const event = edge === null || edge === undefined ? null : edge.queue.items[edge.queue.head];
+    if (edge === null || edge === undefined || edge.queue.size === 0 || event === null || event === undefined) continue;
+    if (first === null || event.seq < first.event.seq) first = { edge: e, event };
+  }
+  if (first !== null)
+    lanePush(cx.s.lanes, first.event.lane, { due: 0, seq: first.event.seq, turn: run.turn, edge: first.edge });
+}
+
+function segment(cx: StepContext, run: GraphRun, index: number, node: NodeRun, body: TextBody, causeSeq: number): void {
+  const state = node.segmenter;
+  if (state === null) return;
+  state.spans.push(...body.spans);
+  state.chars += body.chars;
+  flushClauses(cx, run, index, state, false, causeSeq);
+}
+
+function flushClauses(
+  cx: StepContext,
+  run: GraphRun,
+  index: number,
+  state: NonNullable<NodeRun["segmenter"]>,
+  final: boolean,
+  causeSeq: number,
+): void {
+  if (state.spans.length === 0) return;
+  const settings = cx.s.config.graph.nodes[index]?.settings ?? {};
+  const first = state.nextSegment === 0;
+  const minChars = numberSetting(settings, first ? "first_min_chars" : "min_chars", first ? 12 : 24);
+  const ends = ask(cx, {
+    fn: "clause_ends",
+    spans: state.spans,
+    minChars,
+    maxChars: numberSetting(settings, "max_chars", 160),
+    final,
+  }) as readonly number[];
+  let start = 0;
+  for (const end of ends) {
+    const spans = sliceSpans(state.spans, start, end);
+    emit(
+      cx,
+      run,
+      index,
+      "text",
+      {
+        type: "text",
+        spans,
+        chars: end - start,
+        segment: state.nextSegment,
+        revision: 1,
+        final: true,
+        confidence: 1,
+        language: "",
+      },
+      causeSeq,
+    );
+    state.nextSegment += 1;
+    start = end;
+  }
+  if (start === 0) return;
+  state.spans = sliceSpans(state.spans, start, state.chars);
+  state.chars -= start;
+}
+
+/** One streaming invocation a turn; clauses are pushed as they come (F-064). */
+function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRun, body: TextBody): void {
+  if (node.ended) return;
+  const turn = findTurn(cx.s, run.turn);
+  if (turn === undefined) return;
+  if (node.invocation === 0) node.invocation = openInvocation(cx, index, run.turn, false).id;
+  const inv = cx.s.invocations[node.invocation];
+  if (inv === undefined) return;
+  const number = turn.segments.length;
+  turn.segments.push({
+    spans: body.spans,
+    chars: body.chars,
+    startUs: -1,
+    durationUs: 0,
+    complete: false,
+    words: null,
+  });
+  pushClause(cx, inv, number, body.spans);
+  cx.effects.push({
+    type: "egress_text",
+    epoch: cx.s.authority.epoch,
+    turn: turn.number,
+    role: "assistant",
+    spans: body.spans,
+    final: true,
+    segment: number,
+    revision: 1,
+  });
+}

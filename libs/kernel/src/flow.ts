@@ -1,0 +1,126 @@
+/** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
+import type { MonoNs } from "@rspp/base/brand";
+import { NS_PER_MS } from "@rspp/base/brand";
+import { type EdgeState, edgeAdmitWaiting, edgeOffer, edgeTake } from "./edge-buffer.ts";
+import { type EventBody, type KernelEvent, LANE_NAMES } from "./event.ts";
+import { lanePush } from "./lanes.ts";
+import { findTurn, type GraphRun, type NodeRun } from "./state.ts";
+import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
+
+/** Emits on an output port: every edge of the port gets the same event once, in the order of the spec (F-004). */
+export function emit(
+  cx: StepContext,
+  run: GraphRun,
+  node: number,
+  port: string,
+  body: EventBody,
+  causeSeq: number,
+): KernelEvent {
+  const generation = run.turn === 0 ? 0 : (findTurn(cx.s, run.turn)?.generation ?? 0);
+  const event = makeEvent(cx, run.turn, generation, body, causeSeq);
+  const edges = cx.s.topology.out[node]?.[port];
+  if (edges !== undefined) for (const e of edges) offer(cx, run, e, event);
+  return event;
+}
+
+/** Puts an event on one edge by its BufferSpec. */
+export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEvent): void {
+  const edge = run.edges[e];
+  if (edge === null || edge === undefined) return;
+  const definition = cx.s.config.graph.edges[e];
+  const target = run.nodes[cx.s.topology.edgeTo[e] as number];
+  if (definition === undefined || target === null || target === undefined) return;
+  if (target.kind === "output") noteOutput(cx, run, event);
+  const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
+  if (result === "queued") schedule(cx, run, e, target, event);
+  else if (result === "waiting") block(cx, run, e, edge);
+  if (edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
+}
+
+/** Output nodes pull, busy host nodes ask again when they are done; all others are told. */
+function schedule(cx: StepContext, run: GraphRun, e: number, target: NodeRun, event: KernelEvent): void {
+  if (target.kind === "output" || target.command !== 0) return;
+  lanePush(cx.s.lanes, event.lane, { due: 0, seq: event.seq, turn: run.turn, edge: e });
+}
+
+/** A commit is due when the end of the stream reaches the output, whatever is still to be played (`kernel.md` §2). */
+function noteOutput(cx: StepContext, run: GraphRun, event: KernelEvent): void {
+  if (run.turn === 0) return;
+  const turn = findTurn(cx.s, run.turn);
+  if (turn === undefined) return;
+  if (event.body.type === "audio") turn.lastDataSequence += 1;
+  if (event.body.type === "end" && turn.generating) {
+    turn.lastDataSequence += 1;
+    turn.generating = false;
+    cause(cx, "generation_complete", run.turn, "");
+  }
+}
+
+function block(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
+  const definition = cx.s.config.graph.edges[e];
+  if (definition === undefined) return;
+  setTimer(cx, `edge:${run.turn}:${e}`, (edge.blockedSinceNs + definition.buffer.maxBlockMs * NS_PER_MS) as MonoNs);
+  if (edge.xoff) return;
+  edge.xoff = true;
+  signal(
+    cx,
+    "flow_xoff",
+    "flow_control",
+    run.turn,
+    "edge_full",
+    { scope: "none", edge: definition.id, lane: LANE_NAMES[1] },
+    false,
+  );
+}
+
+/** A replay can tell a declared drop from a loss: every drop leaves its sequence range. */
+export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
+  const definition = cx.s.config.graph.edges[e];
+  if (edge.noticeFrom === 0 || definition === undefined) return;
+  const fields = {
+    scope: "none",
+    edge: definition.id,
+    lane: LANE_NAMES[1],
+    fromSequence: edge.noticeFrom,
+    toSequence: edge.noticeTo,
+  };
+  const reason = edge.noticeReason;
+  edge.noticeFrom = 0;
+  edge.noticeTo = 0;
+  edge.noticeReason = "";
+  signal(cx, "drop_notice", "edge", run.turn, reason, fields, false);
+}
+
+/** Takes the oldest event of an edge and lets blocked ones move up. */
+export function take(cx: StepContext, run: GraphRun, e: number): KernelEvent | undefined {
+  const edge = run.edges[e];
+  const definition = cx.s.config.graph.edges[e];
+  if (edge === null || edge === undefined || definition === undefined) return undefined;
+  const event = edgeTake(edge);
+  if (event !== undefined && edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
+  return event;
+}
+
+export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
+  const definition = cx.s.config.graph.edges[e];
+  const target = run.nodes[cx.s.topology.edgeTo[e] as number];
+  if (definition === undefined || target === null || target === undefined) return;
+  const before = edge.queue.size;
+  const moved = edgeAdmitWaiting(edge, definition.buffer, cx.nowNs);
+  for (let i = 0; i < moved; i++) {
+    const event = edge.queue.items[(edge.queue.head + before + i) % edge.queue.items.length];
+    if (event !== null && event !== undefined) schedule(cx, run, e, target, event);
+  }
+  if (edge.waiting.size > 0 || !edge.xoff) return;
+  edge.xoff = false;
+  clearTimer(cx, `edge:${run.turn}:${e}`);
+  signal(
+    cx,
+    "flow_xon",
+    "flow_control",
+    run.turn,
+    "",
+    { scope: "none", edge: definition.id, lane: LANE_NAMES[1] },
+    false,
+  );
+}

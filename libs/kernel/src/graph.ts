@@ -1,0 +1,173 @@
+/**
+ * The normalised graph a session runs (`kernel.md` §3). Compiled by `libs/spec` from a PipelineSpec; plain data.
+ */
+import type { BodyType } from "./event.ts";
+
+export type SettingValue = string | number | boolean | readonly string[];
+export type Settings = Readonly<Record<string, SettingValue>>;
+
+/** ingress, endpointing, context, segmenter, filter and output are pure; vad runs in the shell; stt, llm and tts are provider nodes. */
+export type NodeKind =
+  | "ingress"
+  | "vad"
+  | "endpointing"
+  | "stt"
+  | "context"
+  | "llm"
+  | "segmenter"
+  | "tts"
+  | "filter"
+  | "output";
+export type PortType = "audio" | "text" | "activity" | "utterance" | "messages";
+
+export interface PortDefinition {
+  name: string;
+  type: PortType;
+}
+
+export interface NodeKindDefinition {
+  kind: NodeKind;
+  scope: "session" | "turn" | "either";
+  execution: "pure" | "host" | "provider";
+  inputs: readonly PortDefinition[];
+  outputs: readonly PortDefinition[];
+  description: string;
+}
+
+const port = (name: string, type: PortType): PortDefinition => ({ name, type });
+
+/** The built-in node kinds with their typed ports (F-010). */
+export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
+  ingress: {
+    kind: "ingress",
+    scope: "session",
+    execution: "pure",
+    inputs: [],
+    outputs: [port("audio", "audio")],
+    description: "caller audio as it arrives from the transport",
+  },
+  vad: {
+    kind: "vad",
+    scope: "session",
+    execution: "host",
+    inputs: [port("audio", "audio")],
+    outputs: [port("activity", "activity")],
+    description: "voice activity per 20 ms frame",
+  },
+  endpointing: {
+    kind: "endpointing",
+    scope: "session",
+    execution: "pure",
+    inputs: [port("activity", "activity"), port("text", "text")],
+    outputs: [port("utterance", "utterance")],
+    description: "utterance boundaries from voice activity and transcripts; proposes turns",
+  },
+  stt: {
+    kind: "stt",
+    scope: "session",
+    execution: "provider",
+    inputs: [port("audio", "audio")],
+    outputs: [port("text", "text")],
+    description: "speech to text over one utterance",
+  },
+  context: {
+    kind: "context",
+    scope: "turn",
+    execution: "pure",
+    inputs: [port("utterance", "utterance")],
+    outputs: [port("messages", "messages")],
+    description: "conversation so far, heard text only",
+  },
+  llm: {
+    kind: "llm",
+    scope: "turn",
+    execution: "provider",
+    inputs: [port("messages", "messages")],
+    outputs: [port("text", "text")],
+    description: "language model, streamed",
+  },
+  segmenter: {
+    kind: "segmenter",
+    scope: "turn",
+    execution: "pure",
+    inputs: [port("text", "text")],
+    outputs: [port("text", "text")],
+    description: "cuts streamed text into speakable clauses",
+  },
+  tts: {
+    kind: "tts",
+    scope: "turn",
+    execution: "provider",
+    inputs: [port("text", "text")],
+    outputs: [port("audio", "audio")],
+    description: "text to speech, streamed",
+  },
+  filter: {
+    kind: "filter",
+    scope: "either",
+    execution: "pure",
+    inputs: [port("in", "audio")],
+    outputs: [port("out", "audio")],
+    description: "passes audio through unchanged",
+  },
+  output: {
+    kind: "output",
+    scope: "either",
+    execution: "pure",
+    inputs: [port("audio", "audio")],
+    outputs: [],
+    description: "paced audio to the transport, behind the output fence",
+  },
+};
+
+export type OverflowStrategy = "block" | "drop_newest" | "drop_oldest" | "latest_only" | "coalesce";
+
+export interface BufferSpec {
+  maxItems: number;
+  maxBytes: number;
+  /** Media time in the queue, milliseconds. */
+  maxQueueMs: number;
+  strategy: OverflowStrategy;
+  /** `block` only: how long a producer may wait before its event is shed. */
+  maxBlockMs: number;
+  /** Where the values come from: `spec` or `defaulting_source=execution_profile/simple/v1`. */
+  source: string;
+}
+
+export interface ProviderCandidate {
+  provider: string;
+  settings: Settings;
+}
+
+export interface NodeDefinition {
+  id: string;
+  kind: NodeKind;
+  scope: "session" | "turn";
+  settings: Settings;
+  /** Ordered candidates of a provider node; empty otherwise. */
+  candidates: readonly ProviderCandidate[];
+}
+
+export interface EdgeDefinition {
+  id: string;
+  from: { node: string; port: string };
+  to: { node: string; port: string };
+  type: PortType;
+  buffer: BufferSpec;
+}
+
+export interface GraphDefinition {
+  /** Pipeline name and version, e.g. `voice-assistant@1`. */
+  pipelineVersion: string;
+  nodes: readonly NodeDefinition[];
+  edges: readonly EdgeDefinition[];
+}
+
+/** Which event body travels on a port type; `utterance` ports carry text. */
+export const PORT_BODY: Readonly<Record<PortType, BodyType>> = {
+  audio: "audio",
+  text: "text",
+  activity: "activity",
+  utterance: "text",
+  messages: "messages",
+};

@@ -1,0 +1,98 @@
+/** Timers and operator commands. */
+import { edgeShedExpired } from "./edge-buffer.ts";
+import { admitWaiting, flushNotice } from "./flow.ts";
+import { cancelAsked, positionedTimeout } from "./ingress-control.ts";
+import type { InputBody } from "./input.ts";
+import { forget, onAttemptTimeout } from "./invocations.ts";
+import { onFinalWait } from "./prelude.ts";
+import { drainSession, endSession } from "./session-end.ts";
+import { onSettleTimer } from "./settlement.ts";
+import { findTurn, runOf } from "./state.ts";
+import { cause, type StepContext, signal } from "./step-context.ts";
+
+type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
+
+export function onOperator(cx: StepContext, command: OperatorCommand, turn: number, reason: string): void {
+  switch (command) {
+    case "cancel_turn":
+    case "cancel_session":
+      signal(cx, "cancel", "operator", 0, reason === "" ? "operator" : reason, {
+        scope: command === "cancel_turn" ? "turn" : "session",
+      });
+      return cancelAsked(cx, command === "cancel_turn" ? turn : 0, reason === "" ? "operator" : reason);
+    case "drain":
+      return drainSession(cx, reason === "" ? "operator" : reason);
+    case "end":
+      return endSession(cx, reason === "" ? "operator" : reason, "session_ended");
+  }
+}
+
+/** A timer that was moved or cleared meanwhile is late and means nothing. */
+export function onTimer(cx: StepContext, id: string): void {
+  const s = cx.s;
+  const at = s.timers[id];
+  if (at === undefined || at > cx.nowNs) return;
+  delete s.timers[id];
+  const [kind = "", first = "", second = ""] = id.split(":");
+  const number = Number(first);
+  switch (kind) {
+    case "output":
+      return;
+    case "attempt": {
+      const inv = s.invocations[number];
+      return inv === undefined ? undefined : onAttemptTimeout(cx, inv);
+    }
+    case "grace":
+      return onGrace(cx, number);
+    case "final":
+      return onFinalWait(cx, number);
+    case "first_output_warning":
+      return budget(cx, number, "budget_warning");
+    case "first_output":
+      budget(cx, number, "budget_exhausted");
+      return cause(cx, "budget_terminate", number, "budget_exhausted");
+    case "settle": {
+      const turn = findTurn(s, number);
+      return turn === undefined ? undefined : onSettleTimer(cx, turn);
+    }
+    case "edge":
+      return onEdgeTimer(cx, number, Number(second));
+    case "positioned":
+      return positionedTimeout(cx);
+    case "reconnect":
+      return endSession(cx, "reconnect_timeout", "transport_disconnect_or_stall");
+    case "drain":
+      return endSession(cx, "drain_deadline", "drain_deadline");
+  }
+}
+
+function budget(cx: StepContext, turn: number, name: "budget_warning" | "budget_exhausted"): void {
+  const { turnFirstOutputMs } = cx.s.config.budgets;
+  const left = name === "budget_warning" ? Math.round(turnFirstOutputMs / 4) : 0;
+  signal(cx, name, "budget", turn, "turn_first_output", { budgetLeft: left });
+}
+
+/** A provider that has not acknowledged its cancel in time: the session is degraded, the work is forgotten. */
+function onGrace(cx: StepContext, invocation: number): void {
+  const inv = cx.s.invocations[invocation];
+  if (inv === undefined || inv.status !== "cancelled") return;
+  forget(cx, inv);
+  cx.s.degraded = true;
+  cx.effects.push({
+    type: "status",
+    phase: cx.s.lifecycle.phase,
+    reconnecting: false,
+    degraded: true,
+    reason: "cancel_ignored",
+  });
+}
+
+function onEdgeTimer(cx: StepContext, turn: number, e: number): void {
+  const run = runOf(cx.s, turn);
+  const edge = run?.edges[e];
+  const definition = cx.s.config.graph.edges[e];
+  if (run === undefined || edge === null || edge === undefined || definition === undefined) return;
+  if (edgeShedExpired(edge, definition.buffer, cx.nowNs) === 0) return;
+  admitWaiting(cx, run, e, edge);
+  flushNotice(cx, run, e, edge);
+}

@@ -1,0 +1,226 @@
+/**
+ * Takes the inputs of a batch in (`kernel.md` §1, §7): authority first, then each by its kind. Nothing from outside may
+ * break the kernel; what does not fit is refused and counted.
+ */
+import type { MonoNs } from "@rspp/base/brand";
+import { authorityApply } from "./authority.ts";
+import type { AudioBody } from "./event.ts";
+import { hostReady } from "./executor.ts";
+import { emit } from "./flow.ts";
+import { epochFits } from "./guard.ts";
+import { dedupeKey, dedupeSequence } from "./identity.ts";
+import { onOperator, onTimer } from "./ingest-session.ts";
+import { onIngressControl, positionedReady } from "./ingress-control.ts";
+import type { IngressAudio, Input } from "./input.ts";
+import { candidateOf, forget, onChunk, onOutcome } from "./invocations.ts";
+import { onRecogniserOutcome, onTranscript } from "./prelude.ts";
+import { setEvidenceQuota } from "./recording.ts";
+import { onRecordingPressure } from "./recording-step.ts";
+import { onDelivery, onFenceAck } from "./settlement.ts";
+import { findTurn, type InvocationState, runOf } from "./state.ts";
+import { cause, type StepContext, signal } from "./step-context.ts";
+import { timebaseObserve } from "./timebase.ts";
+import { causeForAll, EVIDENCE_REASON } from "./turn-arbiter.ts";
+
+export function ingestAuthority(cx: StepContext, input: Input): void {
+  const body = input.body;
+  if (body.type !== "authority") return;
+  const s = cx.s;
+  const before = s.authority.epoch;
+  const change = authorityApply(s.authority, { kind: body.kind, epoch: body.epoch, deadlineNs: body.deadlineNs });
+  if (change.rotatedFrom !== undefined) {
+    signal(cx, "lease_rotated", "lease", 0, "", { epochOld: before, epochNew: body.epoch, lastSequence: s.seq });
+  }
+  if (change.lost) causeForAll(cx, "authority_lost", body.kind, input.monoNs);
+}
+
+export function ingest(cx: StepContext, input: Input): void {
+  const body = input.body;
+  switch (body.type) {
+    case "audio":
+      return onAudio(cx, body);
+    case "control":
+      return onIngressControl(cx, input);
+    case "delivery":
+      return epochFits(cx, body.epoch, "delivery") ? onDelivery(cx, body) : undefined;
+    case "fence_ack":
+      return epochFits(cx, body.epoch, "fence_ack") ? onFenceAck(cx, body) : undefined;
+    case "node_emitted":
+      return onNodeEmitted(cx, body.command, body.index, body);
+    case "node_done":
+      return onNodeDone(cx, body.command);
+    case "node_failed":
+      return onNodeFailed(cx, body.command, body.reason);
+    case "node_stopped":
+      return signal(cx, "node_stopped", "node_host", 0, body.reason, { scope: "node", node: body.node }, false);
+    case "cancel_acked":
+      return;
+    case "provider_chunk":
+      return onProviderChunk(cx, body.invocation, body.index, body.chunk);
+    case "provider_outcome":
+      return onProviderOutcome(cx, body);
+    case "timer":
+      return onTimer(cx, body.id);
+    case "authority":
+      return;
+    case "snapshot":
+      cx.s.snapshots = body.refs;
+      cx.s.snapshotsUsable = body.usable;
+      cx.s.snapshotReason = body.reason;
+      cx.s.prelude.planStale = true;
+      return;
+    case "capacity":
+      cx.s.capacity = { admit: body.admit, outcome: body.outcome, reason: body.reason };
+      if (body.evidenceQuotaBytes >= 0) setEvidenceQuota(cx.s.recording, body.evidenceQuotaBytes);
+      return;
+    case "append_failed":
+      if (body.exhausted) cause(cx, "failure", body.turn, EVIDENCE_REASON);
+      return;
+    case "recording_pressure":
+      return onRecordingPressure(cx, body.fill, body.lagMs);
+    case "proposal":
+      return onProposal(cx, input);
+    case "operator":
+      return onOperator(cx, body.command, body.turn, body.reason);
+  }
+}
+
+function onAudio(cx: StepContext, body: IngressAudio): void {
+  const s = cx.s;
+  if (!epochFits(cx, body.epoch, "audio")) return;
+  if (s.lifecycle.phase !== "active" || s.topology.ingress === -1) {
+    s.counters.ignoredInputs += 1;
+    return;
+  }
+  if (
+    dedupeSequence(s.dedupe, "audio", body.sequence) === "duplicate" ||
+    dedupeKey(s.dedupe, body.key, s.seq + 1) !== null
+  ) {
+    s.counters.duplicates += 1;
+    return;
+  }
+  s.lastAudioSequence = Math.max(s.lastAudioSequence, body.sequence);
+  const mapped = timebaseObserve(s.timebase, body.mediaUs, body.durationUs, cx.atNs);
+  if (mapped === "refused") {
+    s.counters.ignoredInputs += 1;
+    return;
+  }
+  if (mapped === "rebased")
+    cx.effects.push({ type: "telemetry", name: "timebase_rebased", value: s.timebase.rebases, turn: 0, node: "" });
+  if (s.prelude.muted) s.counters.mutedFrames += 1;
+  else {
+    const audio: AudioBody = {
+      type: "audio",
+      payload: body.payload,
+      format: body.format,
+      durationUs: body.durationUs,
+      mediaUs: body.mediaUs,
+      segment: -1,
+      segmentEnd: false,
+      segmentChars: 0,
+      words: null,
+    };
+    emit(cx, s.run, s.topology.ingress, "audio", audio, cx.inputSeq);
+  }
+  if (s.positioned.length > 0) positionedReady(cx);
+}
+
+function onNodeEmitted(
+  cx: StepContext,
+  command: number,
+  index: number,
+  input: Extract<Input["body"], { type: "node_emitted" }>,
+): void {
+  const known = cx.s.commands[command];
+  const run = known === undefined ? undefined : runOf(cx.s, known.turn);
+  if (known === undefined || run === undefined || index !== known.next) {
+    cx.s.counters.ignoredInputs += 1;
+    return;
+  }
+  known.next += 1;
+  const at = cx.atNs;
+  cx.atNs = known.ingressNs;
+  emit(cx, run, known.node, input.port, input.body, cx.inputSeq);
+  cx.atNs = at;
+}
+
+function onNodeDone(cx: StepContext, command: number): void {
+  const known = cx.s.commands[command];
+  if (known === undefined) return;
+  delete cx.s.commands[command];
+  const run = runOf(cx.s, known.turn);
+  const node = run?.nodes[known.node];
+  if (run === undefined || node === null || node === undefined) return;
+  node.command = 0;
+  hostReady(cx, run, known.node);
+}
+
+/** A failing host node: named, its turn aborted where it belongs to one; the session's own nodes go on (F-134 flavour). */
+function onNodeFailed(cx: StepContext, command: number, reason: string): void {
+  const known = cx.s.commands[command];
+  if (known === undefined) return;
+  const id = cx.s.config.graph.nodes[known.node]?.id ?? "";
+  signal(cx, "node_error", "node_host", known.turn, reason, { node: id }, false);
+  if (known.turn !== 0) cause(cx, "failure", known.turn, "node_timeout_or_failure");
+  onNodeDone(cx, command);
+}
+
+/** Chunks of what was cut off or is unknown are late: counted as evidence, never emitted (`late_after_cancel`). */
+function late(cx: StepContext, inv: InvocationState | undefined, ref: number): void {
+  const turn = inv === undefined ? undefined : findTurn(cx.s, inv.turn);
+  if (turn !== undefined) turn.lateAfterCancel += 1;
+  cx.s.counters.lateDropped += 1;
+  cx.effects.push({ type: "release", refs: [ref] });
+}
+
+function onProviderChunk(
+  cx: StepContext,
+  id: number,
+  index: number,
+  chunk: Extract<Input["body"], { type: "provider_chunk" }>["chunk"],
+): void {
+  const inv = cx.s.invocations[id];
+  if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk.payload.ref);
+  if (inv.modality === "stt") {
+    if (chunk.type === "text") onTranscript(cx, inv, chunk);
+    return;
+  }
+  onChunk(cx, inv, chunk);
+}
+
+function onProviderOutcome(cx: StepContext, body: Extract<Input["body"], { type: "provider_outcome" }>): void {
+  const inv = cx.s.invocations[body.invocation];
+  if (inv === undefined) return;
+  if (inv.status !== "open") return forget(cx, inv);
+  if (inv.modality === "stt") onRecogniserOutcome(cx, inv, body.outcome, body.detail, body.usage);
+  else
+    onOutcome(
+      cx,
+      inv,
+      body.outcome,
+      body.detail === "" ? (candidateOf(cx, inv)?.provider ?? "") : body.detail,
+      body.usage,
+    );
+}
+
+function onProposal(cx: StepContext, input: Input): void {
+  const body = input.body;
+  if (body.type !== "proposal") return;
+  const emitter = body.origin === "endpoint" ? "prelude" : body.origin;
+  signal(cx, "turn_open_proposed", emitter, 0, body.reason, { origin: body.origin });
+  cx.proposals.push({
+    id: 0,
+    origin: body.origin,
+    utterance: 0,
+    spans: [],
+    chars: 0,
+    say: body.say,
+    key: body.key,
+    reason: body.reason,
+    proposedNs: input.monoNs,
+    cause: input.seq,
+    firstVoicedNs: 0 as MonoNs,
+    lastVoicedNs: 0 as MonoNs,
+    speculation: 0,
+  });
+}

@@ -1,0 +1,272 @@
+/**
+ * Provider invocations as the kernel sees them (`kernel.md` §6, §9; F-160): opened for one candidate of the frozen list,
+ * fed, cut off, ended by exactly one normalised outcome. Another candidate is tried only while nothing of the work in
+ * hand has reached the graph.
+ */
+
+import type { MessagesBody, TextSpan } from "./event.ts";
+import { emit } from "./flow.ts";
+import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
+import type { ChunkAudio, ChunkText, OutcomeKind, Usage } from "./input.ts";
+import { INVOCATIONS_PER_TURN_MAX } from "./limits.ts";
+import { findTurn, type InvocationState, runOf } from "./state.ts";
+import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+
+/** Chunks a speculation may hold before it is given up. */
+const SPECULATION_CHUNKS_MAX = 512;
+
+export function nodeOf(cx: StepContext, inv: InvocationState): NodeDefinition {
+  return cx.s.config.graph.nodes[inv.node] as NodeDefinition;
+}
+
+export function candidateOf(cx: StepContext, inv: InvocationState): ProviderCandidate | undefined {
+  return nodeOf(cx, inv).candidates[inv.candidate];
+}
+
+export function openInvocation(cx: StepContext, node: number, turn: number, speculative: boolean): InvocationState {
+  const s = cx.s;
+  const definition = s.config.graph.nodes[node] as NodeDefinition;
+  const id = s.nextInvocation;
+  s.nextInvocation += 1;
+  const inv: InvocationState = {
+    id,
+    name: `inv_${s.authority.epoch}_${id}`,
+    turn,
+    generation: findTurn(s, turn)?.generation ?? 0,
+    node,
+    modality: definition.kind as "stt" | "llm" | "tts",
+    candidate: 0,
+    attempt: 1,
+    status: "open",
+    openedNs: cx.nowNs,
+    firstChunkNs: 0,
+    chunks: 0,
+    finished: false,
+    clauses: [],
+    messages: null,
+    segmentsDone: 0,
+    segmentBegun: false,
+    buffered: speculative ? [] : null,
+    bufferedOutcome: null,
+  };
+  s.invocations[id] = inv;
+  findTurn(s, turn)?.openInvocations.push(id);
+  sendOpen(cx, inv);
+  return inv;
+}
+
+function sendOpen(cx: StepContext, inv: InvocationState): void {
+  const candidate = candidateOf(cx, inv);
+  cx.effects.push({
+    type: "provider_open",
+    invocation: inv.id,
+    invocationId: inv.name,
+    modality: inv.modality,
+    node: nodeOf(cx, inv).id,
+    provider: candidate?.provider ?? "",
+    settings: candidate?.settings ?? {},
+    attempt: inv.attempt,
+    attemptTimeoutMs: cx.s.config.budgets.providerAttemptMs,
+    idempotencyKey: `${cx.s.config.sessionId}/${inv.name}/${inv.attempt}`,
+    epoch: cx.s.authority.epoch,
+    turn: inv.turn,
+    generation: inv.generation,
+  });
+  // A recogniser answers while it listens; its own deadline is the wait for the final.
+  if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, cx.s.config.budgets.providerAttemptMs);
+}
+
+export function pushMessages(cx: StepContext, inv: InvocationState, messages: MessagesBody["messages"]): void {
+  inv.messages = messages;
+  cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages });
+  finishInvocation(cx, inv);
+}
+
+export function pushClause(cx: StepContext, inv: InvocationState, segment: number, spans: readonly TextSpan[]): void {
+  inv.clauses.push({ segment, spans });
+  cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment, spans });
+}
+
+export function finishInvocation(cx: StepContext, inv: InvocationState): void {
+  if (inv.finished || inv.status !== "open") return;
+  inv.finished = true;
+  cx.effects.push({ type: "provider_finish", invocation: inv.id });
+}
+
+/** Cuts an invocation off; what still comes from it is late. The outcome is normalised to `cancelled` here and now. */
+export function cancelInvocation(cx: StepContext, inv: InvocationState, reason: string): void {
+  if (inv.status !== "open") return;
+  inv.status = "cancelled";
+  clearTimer(cx, `attempt:${inv.id}`);
+  cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason });
+  setTimerIn(cx, `grace:${inv.id}`, cx.s.config.budgets.cancelGraceMs);
+  noteOutcome(cx, inv, "cancelled", reason, null);
+}
+
+/** A chunk of a language model or a voice; recognisers go to the prelude. */
+export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio): void {
+  noteChunk(cx, inv);
+  const run = runOf(cx.s, inv.turn);
+  if (chunk.type === "text" && inv.buffered !== null) {
+    if (inv.buffered.length < SPECULATION_CHUNKS_MAX) inv.buffered.push(chunk);
+    else cancelInvocation(cx, inv, "speculation_overrun");
+    return;
+  }
+  if (run === undefined) return;
+  if (chunk.type === "text") {
+    emit(
+      cx,
+      run,
+      inv.node,
+      "text",
+      {
+        type: "text",
+        spans: [{ ref: chunk.payload.ref, from: 0, to: chunk.chars }],
+        chars: chunk.chars,
+        segment: 0,
+        revision: inv.chunks,
+        final: true,
+        confidence: chunk.confidence,
+        language: chunk.language,
+      },
+      cx.inputSeq,
+    );
+    return;
+  }
+  inv.segmentBegun = !chunk.segmentEnd;
+  if (chunk.segmentEnd) inv.segmentsDone = chunk.segment + 1;
+  while (inv.clauses[0] !== undefined && inv.clauses[0].segment < inv.segmentsDone) inv.clauses.shift();
+  emit(cx, run, inv.node, "audio", { ...chunk, mediaUs: -1 }, cx.inputSeq);
+}
+
+export function noteChunk(cx: StepContext, inv: InvocationState): void {
+  inv.chunks += 1;
+  if (inv.firstChunkNs !== 0) return;
+  inv.firstChunkNs = cx.atNs;
+  clearTimer(cx, `attempt:${inv.id}`);
+}
+
+/** What a speculation gathered flows on once its turn has adopted it. */
+export function adoptSpeculation(cx: StepContext, inv: InvocationState, turn: number): void {
+  const target = findTurn(cx.s, turn);
+  const chunks = inv.buffered ?? [];
+  inv.buffered = null;
+  inv.turn = turn;
+  inv.generation = target?.generation ?? 0;
+  target?.openInvocations.push(inv.id);
+  for (const chunk of chunks) {
+    inv.chunks -= 1;
+    onChunk(cx, inv, chunk);
+  }
+  const outcome = inv.bufferedOutcome;
+  inv.bufferedOutcome = null;
+  if (outcome !== null) onOutcome(cx, inv, outcome.outcome, outcome.detail, null);
+}
+
+/** The end of a language model's or voice's invocation. */
+export function onOutcome(
+  cx: StepContext,
+  inv: InvocationState,
+  outcome: OutcomeKind,
+  detail: string,
+  usage: Usage | null,
+): void {
+  clearTimer(cx, `attempt:${inv.id}`);
+  if (inv.buffered !== null) {
+    inv.bufferedOutcome = { outcome, detail };
+    return;
+  }
+  const empty = outcome === "success" && inv.chunks === 0 && (inv.messages !== null || inv.clauses.length > 0);
+  const kind: OutcomeKind = empty ? "empty" : outcome;
+  noteOutcome(cx, inv, kind, detail, usage);
+  if (kind === "success") {
+    inv.status = "done";
+    forget(cx, inv);
+    const run = runOf(cx.s, inv.turn);
+    const node = run?.nodes[inv.node];
+    if (run === undefined || node === null || node === undefined) return;
+    node.invocation = 0;
+    node.ended = true;
+    emit(cx, run, inv.node, inv.modality === "tts" ? "audio" : "text", { type: "end" }, cx.inputSeq);
+    return;
+  }
+  const turn = inv.turn;
+  signal(cx, "provider_error", "invocation", turn, kind, {
+    provider: candidateOf(cx, inv)?.provider ?? "none",
+    invocation: inv.name,
+  });
+  if (!switchCandidate(cx, inv, kind)) {
+    inv.status = "done";
+    forget(cx, inv);
+    cause(cx, "failure", turn, "provider_failure");
+  }
+}
+
+/** The attempt's first chunk did not come in time: cut it off and go on as after a failure. */
+export function onAttemptTimeout(cx: StepContext, inv: InvocationState): void {
+  if (inv.status !== "open" || inv.firstChunkNs !== 0) return;
+  cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
+  onOutcome(cx, inv, "timeout", "no chunk within the attempt budget", null);
+}
+
+/** Switches to the next frozen candidate under a new invocation number, so that chunks of the old one are late by id. */
+function switchCandidate(cx: StepContext, inv: InvocationState, reason: string): boolean {
+  const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
+  const next = nodeOf(cx, inv).candidates[inv.candidate + 1];
+  const turn = findTurn(cx.s, inv.turn);
+  if (!untouched || next === undefined || turn === undefined || turn.phase !== "active") return false;
+  if (turn.invocations.length >= INVOCATIONS_PER_TURN_MAX) return false;
+  const old = inv.id;
+  delete cx.s.invocations[old];
+  inv.id = cx.s.nextInvocation;
+  cx.s.nextInvocation += 1;
+  inv.name = `inv_${cx.s.authority.epoch}_${inv.id}`;
+  inv.candidate += 1;
+  inv.attempt += 1;
+  inv.chunks = 0;
+  inv.firstChunkNs = 0;
+  inv.openedNs = cx.nowNs;
+  cx.s.invocations[inv.id] = inv;
+  turn.openInvocations = turn.openInvocations.map((id) => (id === old ? inv.id : id));
+  const node = turn.run.nodes[inv.node];
+  if (node !== null && node !== undefined) node.invocation = inv.id;
+  signal(cx, "provider_switch", "invocation", inv.turn, reason, { provider: next.provider, invocation: inv.name });
+  sendOpen(cx, inv);
+  if (inv.messages !== null)
+    cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages: inv.messages });
+  for (const clause of inv.clauses)
+    cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment: clause.segment, spans: clause.spans });
+  if (inv.finished) cx.effects.push({ type: "provider_finish", invocation: inv.id });
+  return true;
+}
+
+export function noteOutcome(
+  cx: StepContext,
+  inv: InvocationState,
+  outcome: OutcomeKind,
+  detail: string,
+  usage: Usage | null,
+): void {
+  findTurn(cx.s, inv.turn)?.invocations.push({
+    name: inv.name,
+    node: nodeOf(cx, inv).id,
+    modality: inv.modality,
+    provider: candidateOf(cx, inv)?.provider ?? "",
+    attempt: inv.attempt,
+    outcome,
+    detail,
+    chunks: inv.chunks,
+    openedNs: inv.openedNs,
+    firstChunkNs: inv.firstChunkNs,
+    endedNs: cx.nowNs,
+    usage,
+  });
+}
+
+export function forget(cx: StepContext, inv: InvocationState): void {
+  delete cx.s.invocations[inv.id];
+  clearTimer(cx, `attempt:${inv.id}`);
+  clearTimer(cx, `grace:${inv.id}`);
+  const turn = findTurn(cx.s, inv.turn);
+  if (turn !== undefined) turn.openInvocations = turn.openInvocations.filter((id) => id !== inv.id);
+}

@@ -1,0 +1,128 @@
+/**
+ * The resolved turn plan (`kernel.md` §3): made from local memory only, frozen for the turn, with an id and a SHA-256
+ * over canonical bytes. Same inputs, same hash (F-149).
+ */
+import { canonicalJson } from "@rspp/base/canonical-json";
+import type { Result } from "@rspp/base/result";
+import { sha256Utf8Hex } from "@rspp/base/sha256";
+import type { GraphDefinition } from "./graph.ts";
+import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
+import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
+
+export const PLAN_SCHEMA = "resolved_turn_plan/v1";
+
+export interface PlanInputs {
+  config: SessionConfig;
+  /** SHA-256 of the canonical graph, computed once per session. */
+  graphHash: string;
+  turn: number;
+  epoch: number;
+  snapshots: SnapshotRefs;
+  recordingLevel: string;
+  admissionOutcome: string;
+  origin: string;
+  say: boolean;
+}
+
+export interface ResolvedTurnPlan {
+  schema: typeof PLAN_SCHEMA;
+  turn: number;
+  origin: string;
+  pipelineVersion: string;
+  graphHash: string;
+  profile: string;
+  bindings: readonly { node: string; candidates: readonly { provider: string; settings: unknown }[] }[];
+  adaptiveActions: readonly string[];
+  budgets: SessionConfig["budgets"];
+  flowControl: string;
+  edges: readonly {
+    edge: string;
+    strategy: string;
+    maxItems: number;
+    maxBytes: number;
+    maxQueueMs: number;
+    source: string;
+  }[];
+  commitPoints: readonly { node: string; commitPoint: string }[];
+  sideEffects: readonly string[];
+  policy: SessionConfig["policy"];
+  recording: { policyId: string; ceiling: string; level: string; downgrade: string };
+  determinism: {
+    seed: string;
+    mergeRuleId: string;
+    mergeRuleVersion: string;
+    evaluator: string;
+    behaviours: readonly number[];
+  };
+  streaming: string;
+  admissionOutcome: string;
+  epoch: number;
+  snapshots: SnapshotRefs;
+  variables: SessionConfig["variables"];
+  provenance: SessionConfig["provenance"];
+}
+
+/** Resolves the plan, or says why there is no legal one. */
+export function resolveTurnPlan(inputs: PlanInputs): Result<{ plan: ResolvedTurnPlan; hash: string }, string> {
+  const problem = planProblem(inputs);
+  if (problem !== "") return { ok: false, error: problem };
+  const { config } = inputs;
+  const plan: ResolvedTurnPlan = {
+    schema: PLAN_SCHEMA,
+    turn: inputs.turn,
+    origin: inputs.origin,
+    pipelineVersion: config.graph.pipelineVersion,
+    graphHash: inputs.graphHash,
+    profile: config.profile,
+    bindings: config.graph.nodes
+      .filter((node) => node.candidates.length > 0)
+      .map((node) => ({ node: node.id, candidates: node.candidates })),
+    adaptiveActions: ["switch"],
+    budgets: config.budgets,
+    flowControl: "signal",
+    edges: config.graph.edges.map((edge) => ({
+      edge: edge.id,
+      strategy: edge.buffer.strategy,
+      maxItems: edge.buffer.maxItems,
+      maxBytes: edge.buffer.maxBytes,
+      maxQueueMs: edge.buffer.maxQueueMs,
+      source: edge.buffer.source,
+    })),
+    commitPoints: config.graph.nodes
+      .filter((node) => node.kind === "output" && node.scope === "turn")
+      .map((node) => ({ node: node.id, commitPoint: "played" })),
+    sideEffects: [],
+    policy: config.policy,
+    recording: {
+      policyId: config.recording.policyId,
+      ceiling: config.recording.ceiling,
+      level: inputs.recordingLevel,
+      downgrade: "L2>L1>L0",
+    },
+    determinism: {
+      seed: config.seed,
+      mergeRuleId: "arrival",
+      mergeRuleVersion: "1",
+      evaluator: TEXT_FUNCTIONS_VERSION,
+      behaviours: config.behaviours,
+    },
+    streaming: "incremental",
+    admissionOutcome: inputs.admissionOutcome,
+    epoch: inputs.epoch,
+    snapshots: inputs.snapshots,
+    variables: config.variables,
+    provenance: config.provenance,
+  };
+  return { ok: true, value: { plan, hash: sha256Utf8Hex(canonicalJson(plan)) } };
+}
+
+function planProblem(inputs: PlanInputs): string {
+  const graph: GraphDefinition = inputs.config.graph;
+  for (const node of graph.nodes) {
+    const provider = node.kind === "stt" || node.kind === "llm" || node.kind === "tts";
+    if (provider && node.candidates.length === 0) return `no_candidate: node ${node.id} has no provider that may serve`;
+  }
+  if (inputs.say && !graph.nodes.some((node) => node.kind === "tts"))
+    return "no_speech_path: the graph has no text-to-speech node";
+  return "";
+}

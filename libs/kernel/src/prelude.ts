@@ -1,0 +1,397 @@
+/**
+ * What runs outside turns (`kernel.md` §2): endpointing over voice activity, the utterance machine, recognition of one
+ * utterance, output hold, barge-in, and the proposal that opens a turn.
+ */
+import { type MonoNs, NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
+import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
+import { settled } from "./delivery.ts";
+import type { ActivityBody, KernelEvent, TextSpan } from "./event.ts";
+import { emit } from "./flow.ts";
+import type { Settings } from "./graph.ts";
+import type { ChunkText, OutcomeKind, Usage } from "./input.ts";
+import {
+  cancelInvocation,
+  candidateOf,
+  finishInvocation,
+  forget,
+  nodeOf,
+  noteChunk,
+  openInvocation,
+} from "./invocations.ts";
+import { spansLength } from "./rope.ts";
+import { ensureSessionPlan } from "./session-plan.ts";
+import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
+import { type Hearing, type InvocationState, numberSetting, type Prelude } from "./state.ts";
+import { ask, cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { type DiscardReason, utteranceTransition } from "./utterance.ts";
+
+/** Utterances that may await their final at once; the oldest is settled with what it has. */
+const CLOSING_MAX = 2;
+
+/** Settings of the endpointing node with their defaults; milliseconds but for `onset_frames`. */
+export function endpointing(settings: Settings): {
+  onsetFrames: number;
+  minSpeechMs: number;
+  candidateSilenceMs: number;
+  endpointSilenceMs: number;
+  maxUtteranceMs: number;
+  speculateMs: number;
+  prerollMs: number;
+} {
+  return {
+    onsetFrames: numberSetting(settings, "onset_frames", 2),
+    minSpeechMs: numberSetting(settings, "min_speech_ms", 120),
+    candidateSilenceMs: numberSetting(settings, "candidate_silence_ms", 200),
+    endpointSilenceMs: numberSetting(settings, "endpoint_silence_ms", 500),
+    maxUtteranceMs: numberSetting(settings, "max_utterance_ms", 30_000),
+    speculateMs: numberSetting(settings, "speculate_ms", 0),
+    prerollMs: numberSetting(settings, "preroll_ms", 300),
+  };
+}
+
+/** Voice activity of one frame. */
+export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBody): void {
+  const p = cx.s.prelude;
+  const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
+  const phase = p.utterance.phase;
+  if (phase === "none") {
+    onQuiet(cx, event, body, cfg.onsetFrames);
+    return;
+  }
+  p.utteranceUs += body.durationUs;
+  if (body.speech) {
+    p.silenceUs = 0;
+    p.lastVoicedNs = event.monoNs;
+    p.speechUs += body.durationUs;
+    if (p.speculation !== null) cancelSpeculation(cx, "speech_resumed");
+    if (phase === "candidate" && p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx);
+  } else {
+    p.silenceUs += body.durationUs;
+    if (phase === "candidate" && p.silenceUs >= cfg.candidateSilenceMs * US_PER_MS) discard(cx, "too_short");
+    else if (phase === "confirmed" && p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endpoint(cx);
+    else if (phase === "confirmed" && cfg.speculateMs > 0 && p.silenceUs >= cfg.speculateMs * US_PER_MS)
+      maybeSpeculate(cx);
+  }
+  if (p.utterance.phase === "confirmed" && p.utteranceUs >= cfg.maxUtteranceMs * US_PER_MS) endpoint(cx);
+}
+
+function onQuiet(cx: StepContext, event: KernelEvent, body: ActivityBody, onsetFrames: number): void {
+  const p = cx.s.prelude;
+  if (!body.speech) {
+    p.onsetFrames = 0;
+    return;
+  }
+  if (p.onsetFrames === 0) p.firstVoicedNs = event.monoNs;
+  p.onsetFrames += 1;
+  p.lastVoicedNs = event.monoNs;
+  if (p.onsetFrames >= onsetFrames) startUtterance(cx, body.durationUs * p.onsetFrames);
+}
+
+function startUtterance(cx: StepContext, speechUs: number): void {
+  const p = cx.s.prelude;
+  ensureSessionPlan(cx);
+  utteranceTransition(p.utterance, "speech_started");
+  p.speechUs = speechUs;
+  p.silenceUs = 0;
+  p.utteranceUs = speechUs;
+  p.onsetFrames = 0;
+  p.hearing = {
+    utterance: p.utterance.number,
+    invocation: 0,
+    finals: [],
+    finalChars: 0,
+    partial: [],
+    partialChars: 0,
+    revision: 0,
+    firstVoicedNs: p.firstVoicedNs,
+    lastVoicedNs: 0,
+    endpointNs: 0,
+  };
+  openRecogniser(cx, p.hearing);
+  if (cx.s.config.policy.holdOnCandidate && cx.s.config.policy.bargeIn) hold(cx);
+  const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
+  if (p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx);
+}
+
+function openRecogniser(cx: StepContext, hearing: Hearing): void {
+  const node = cx.s.topology.recognisers[0];
+  if (node === undefined) return;
+  const inv = openInvocation(cx, node, 0, false);
+  hearing.invocation = inv.id;
+  pushHeld(cx, inv);
+}
+
+function pushHeld(cx: StepContext, inv: InvocationState): void {
+  const ring = cx.s.prelude.preroll;
+  for (let i = 0; i < ring.size; i++) pushFrame(cx, inv, ringAt(ring, i));
+}
+
+function pushFrame(cx: StepContext, inv: InvocationState, event: KernelEvent | undefined): void {
+  if (event === undefined || event.body.type !== "audio") return;
+  const { payload, format, durationUs } = event.body;
+  cx.effects.push({ type: "provider_push_audio", invocation: inv.id, payload, format, durationUs });
+}
+
+/** Caller audio at the recogniser: pushed while an utterance runs, else kept as pre-roll. */
+export function onRecogniserAudio(cx: StepContext, event: KernelEvent): void {
+  const p = cx.s.prelude;
+  if (event.body.type !== "audio") return;
+  const node = cx.s.topology.endpointing;
+  const prerollMs = numberSetting(cx.s.config.graph.nodes[node]?.settings ?? {}, "preroll_ms", 300);
+  // During an utterance the ring goes on to hold what was pushed, so that another recogniser can be given the same.
+  const keepUs = (p.hearing === null ? prerollMs : HELD_FRAMES_MS) * US_PER_MS;
+  const frames = Math.min(p.preroll.capacity, Math.max(1, Math.floor(keepUs / Math.max(1, event.body.durationUs))));
+  while (p.preroll.size >= frames) ringShift(p.preroll);
+  ringPush(p.preroll, event);
+  const inv = p.hearing === null ? undefined : cx.s.invocations[p.hearing.invocation];
+  if (inv !== undefined && inv.status === "open" && !inv.finished) pushFrame(cx, inv, event);
+}
+
+/** Below the shell's retention of caller audio (2 s), with slack. */
+const HELD_FRAMES_MS = 1_500;
+
+function confirm(cx: StepContext): void {
+  const p = cx.s.prelude;
+  utteranceTransition(p.utterance, "confirmed");
+  if (!cx.s.config.policy.bargeIn) return;
+  for (const turn of cx.s.turns) {
+    const inFlight = turn.phase === "active" || (turn.phase === "closed_commit" && !settled(turn.delivery));
+    if (!inFlight || turn.cancelReason !== "") continue;
+    signal(cx, "barge_in", "prelude", turn.number, "barge_in", { scope: "turn" });
+    cause(cx, "cancel", turn.number, "barge_in");
+  }
+  p.heldTurn = 0;
+}
+
+function hold(cx: StepContext): void {
+  const p = cx.s.prelude;
+  const turn = cx.s.turns.findLast((t) => t.output.startNs >= 0 && t.cancelReason === "" && !settled(t.delivery));
+  if (turn === undefined || p.heldTurn !== 0) return;
+  p.heldTurn = turn.number;
+  turn.output.heldSinceNs = cx.nowNs;
+  signal(cx, "output_hold", "prelude", turn.number, "speech_candidate");
+}
+
+function resume(cx: StepContext, reason: string): void {
+  const p = cx.s.prelude;
+  const turn = cx.s.turns.find((t) => t.number === p.heldTurn);
+  p.heldTurn = 0;
+  if (turn === undefined || turn.output.heldSinceNs < 0 || turn.cancelReason !== "") return;
+  turn.output.startNs += cx.nowNs - turn.output.heldSinceNs;
+  turn.output.heldSinceNs = -1;
+  signal(cx, "output_resume", "prelude", turn.number, reason);
+}
+
+function discard(cx: StepContext, reason: DiscardReason): void {
+  const p = cx.s.prelude;
+  utteranceTransition(p.utterance, "discard", reason);
+  const inv = p.hearing === null ? undefined : cx.s.invocations[p.hearing.invocation];
+  if (inv !== undefined) cancelInvocation(cx, inv, `discarded_${reason}`);
+  cancelSpeculation(cx, "discarded");
+  if (p.hearing !== null) releaseText(cx, [...p.hearing.partial, ...p.hearing.finals]);
+  cx.effects.push({
+    type: "telemetry",
+    name: `utterance_discarded_${reason}`,
+    value: p.utterance.number,
+    turn: 0,
+    node: "",
+  });
+  resume(cx, reason);
+  resetUtterance(p);
+}
+
+function resetUtterance(p: Prelude): void {
+  utteranceTransition(p.utterance, "reset");
+  p.hearing = null;
+  p.speechUs = 0;
+  p.silenceUs = 0;
+  p.utteranceUs = 0;
+}
+
+/** The caller has stopped speaking: the recogniser finalises at once, the turn is proposed when the final is there. */
+export function endpoint(cx: StepContext): void {
+  const p = cx.s.prelude;
+  const hearing = p.hearing;
+  if (p.utterance.phase === "candidate") confirm(cx);
+  utteranceTransition(p.utterance, "endpoint");
+  resume(cx, "endpoint");
+  if (hearing === null) return resetUtterance(p);
+  hearing.lastVoicedNs = p.lastVoicedNs;
+  hearing.endpointNs = cx.atNs;
+  if (p.closing.length >= CLOSING_MAX) settleHearing(cx, p.closing[0] as Hearing);
+  p.closing.push(hearing);
+  resetUtterance(p);
+  const inv = cx.s.invocations[hearing.invocation];
+  if (inv === undefined) return settleHearing(cx, hearing);
+  finishInvocation(cx, inv);
+  setTimerIn(cx, `final:${hearing.utterance}`, cx.s.config.policy.finalWaitMs);
+}
+
+/** Push to talk (F-042): an explicit end of utterance needs no voice activity to agree. */
+export function onEndOfUtterance(cx: StepContext): boolean {
+  const phase = cx.s.prelude.utterance.phase;
+  if (phase !== "candidate" && phase !== "confirmed") return false;
+  endpoint(cx);
+  return true;
+}
+
+function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
+  const p = cx.s.prelude;
+  if (p.hearing?.invocation === invocation) return p.hearing;
+  return p.closing.find((h) => h.invocation === invocation);
+}
+
+/** A transcript: monotonic partials, then one immutable final per segment (F-024). What breaks that is refused. */
+export function onTranscript(cx: StepContext, inv: InvocationState, chunk: ChunkText): void {
+  noteChunk(cx, inv);
+  const hearing = hearingOf(cx, inv.id);
+  const ref = chunk.payload.ref;
+  if (hearing === undefined || chunk.revision <= hearing.revision) {
+    cx.s.counters.ignoredInputs += 1;
+    cx.effects.push({ type: "release", refs: [ref] });
+    return;
+  }
+  hearing.revision = chunk.revision;
+  const spans: TextSpan[] = [{ ref, from: 0, to: chunk.chars }];
+  if (hearing.partial.length > 0) releaseText(cx, hearing.partial);
+  hearing.partial = chunk.final ? [] : spans;
+  hearing.partialChars = chunk.final ? 0 : chunk.chars;
+  if (chunk.final) {
+    hearing.finals.push(...spans);
+    hearing.finalChars += chunk.chars;
+  }
+  cx.effects.push({
+    type: "egress_text",
+    epoch: cx.s.authority.epoch,
+    turn: 0,
+    role: "user",
+    spans,
+    final: chunk.final,
+    segment: hearing.utterance,
+    revision: chunk.revision,
+  });
+  emit(
+    cx,
+    cx.s.run,
+    inv.node,
+    "text",
+    {
+      type: "text",
+      spans,
+      chars: chunk.chars,
+      segment: chunk.segment,
+      revision: chunk.revision,
+      final: chunk.final,
+      confidence: chunk.confidence,
+      language: chunk.language,
+    },
+    cx.inputSeq,
+  );
+}
+
+export function onRecogniserOutcome(
+  cx: StepContext,
+  inv: InvocationState,
+  outcome: OutcomeKind,
+  detail: string,
+  _usage: Usage | null,
+): void {
+  const hearing = hearingOf(cx, inv.id);
+  const provider = candidateOf(cx, inv)?.provider ?? "none";
+  const early = outcome !== "success" && outcome !== "empty";
+  inv.status = "done";
+  forget(cx, inv);
+  if (early) signal(cx, "provider_error", "invocation", 0, `${outcome}: ${detail}`, { provider, invocation: inv.name });
+  if (hearing === undefined) return;
+  if (early && hearing.revision === 0 && retryRecogniser(cx, inv, hearing)) return;
+  if (cx.s.prelude.closing.includes(hearing)) settleHearing(cx, hearing);
+  else hearing.invocation = 0;
+}
+
+/** Another recogniser is given the same audio while all of the utterance is still held. */
+function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hearing): boolean {
+  const p = cx.s.prelude;
+  const next = nodeOf(cx, failed).candidates[failed.candidate + 1];
+  const heldNs = HELD_FRAMES_MS * NS_PER_MS;
+  if (next === undefined || cx.nowNs - hearing.firstVoicedNs > heldNs) return false;
+  const inv = openInvocationAt(cx, failed);
+  hearing.invocation = inv.id;
+  signal(cx, "provider_switch", "invocation", 0, "recogniser_failed", {
+    provider: next.provider,
+    invocation: inv.name,
+  });
+  pushHeld(cx, inv);
+  if (p.closing.includes(hearing)) finishInvocation(cx, inv);
+  return true;
+}
+
+function openInvocationAt(cx: StepContext, failed: InvocationState): InvocationState {
+  const at = cx.effects.length;
+  const inv = openInvocation(cx, failed.node, 0, false);
+  inv.candidate = failed.candidate + 1;
+  inv.attempt = failed.attempt + 1;
+  const open = cx.effects[at];
+  const candidate = candidateOf(cx, inv);
+  if (open?.type === "provider_open" && candidate !== undefined) {
+    open.provider = candidate.provider;
+    open.settings = candidate.settings;
+    open.attempt = inv.attempt;
+  }
+  return inv;
+}
+
+export function onFinalWait(cx: StepContext, utterance: number): void {
+  const hearing = cx.s.prelude.closing.find((h) => h.utterance === utterance);
+  if (hearing === undefined) return;
+  const inv = cx.s.invocations[hearing.invocation];
+  if (inv !== undefined) cancelInvocation(cx, inv, "final_wait");
+  settleHearing(cx, hearing);
+}
+
+/** The utterance is over and its text is known: propose a turn, or let it go when nothing was said. */
+function settleHearing(cx: StepContext, hearing: Hearing): void {
+  const p = cx.s.prelude;
+  p.closing = p.closing.filter((h) => h !== hearing);
+  clearTimer(cx, `final:${hearing.utterance}`);
+  const heard = hearing.finals.length > 0 ? hearing.finals : hearing.partial;
+  const all = [...hearing.finals, ...hearing.partial];
+  if (heard.length === 0 || ask(cx, { fn: "is_blank", spans: heard }) === true) {
+    cx.effects.push({
+      type: "telemetry",
+      name: "utterance_discarded_empty",
+      value: hearing.utterance,
+      turn: 0,
+      node: "",
+    });
+    cancelSpeculation(cx, "empty");
+    releaseText(cx, all);
+    return;
+  }
+  const ref = cx.s.nextDerivedRef;
+  cx.s.nextDerivedRef -= 1;
+  const chars = spansLength(heard);
+  ask(cx, { fn: "cut", spans: heard, from: 0, to: chars, ref });
+  const spans: TextSpan[] = [{ ref, from: 0, to: chars }];
+  releaseText(cx, all);
+  signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", utterance: hearing.utterance });
+  cx.proposals.push({
+    id: 0,
+    origin: "endpoint",
+    utterance: hearing.utterance,
+    spans,
+    chars,
+    say: null,
+    key: "",
+    reason: "endpoint",
+    proposedNs: cx.atNs,
+    cause: cx.inputSeq,
+    firstVoicedNs: hearing.firstVoicedNs as MonoNs,
+    lastVoicedNs: hearing.lastVoicedNs as MonoNs,
+    speculation: p.speculation?.invocation ?? 0,
+  });
+}
+
+export function releaseText(cx: StepContext, spans: readonly TextSpan[]): void {
+  if (spans.length === 0) return;
+  cx.effects.push({ type: "release", refs: [...new Set(spans.map((span) => span.ref))] });
+}

@@ -1,0 +1,27 @@
+/**
+ * Where a pure node must look at text it asks a declared pure function over handles; the answer is a journaled fact
+ * (`kernel.md` §1). The shell resolves handles to text and calls `evaluateText`; a replay at L1 serves recorded answers.
+ */
+import type { TextSpan } from "./event.ts";
+
+export type TextQuestion =
+  /** Offsets (exclusive ends) of speakable clauses in the joined text. */
+  | { fn: "clause_ends"; spans: readonly TextSpan[]; minChars: number; maxChars: number; final: boolean }
+  /** A new payload `ref` holding characters [from, to) of the joined text. */
+  | { fn: "cut"; spans: readonly TextSpan[]; from: number; to: number; ref: number }
+  /** Equal apart from case, punctuation and white space. */
+  | { fn: "same_text"; a: readonly TextSpan[]; b: readonly TextSpan[] }
+  | { fn: "is_blank"; spans: readonly TextSpan[] }
+  /** The largest offset <= `at` at which a word ends in the joined text. */
+  | { fn: "word_end_before"; spans: readonly TextSpan[]; at: number };
+
+export type FactAnswer = number | boolean | readonly number[] | { chars: number; bytes: number; hash: string };
+
+export interface Fact {
+  fn: TextQuestion["fn"];
+  answer: FactAnswer;
+}
+
+export interface PureFunctions {
+  answer(question: TextQuestion): FactAnswer;
+}

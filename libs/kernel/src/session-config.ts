@@ -1,0 +1,77 @@
+/** Everything a session starts with. Plain data: it is journaled and a replay starts from it. */
+import type { MonoNs } from "@rspp/base/brand";
+import type { TextSpan } from "./event.ts";
+import type { GraphDefinition } from "./graph.ts";
+
+export type SecondProposal = "preempt" | "queue" | "drop";
+
+export interface SessionPolicy {
+  id: string;
+  /** What happens to a proposal while a turn is open or its delivery unsettled. */
+  secondProposal: SecondProposal;
+  bargeIn: boolean;
+  /** Hold playout while speech is only a candidate, resume when it is discarded. */
+  holdOnCandidate: boolean;
+  lateEvents: "drop" | "remap" | "diagnose";
+  speculation: boolean;
+  /** How long after the endpoint a final transcript is awaited, milliseconds. */
+  finalWaitMs: number;
+  /** Reconnect deadline, milliseconds. */
+  reconnectMs: number;
+  /** Conversation parts kept; older ones leave the context. */
+  historyPartsMax: number;
+}
+
+/** Values of `simple/v1` (`kernel.md` §3) after the spec's own values were laid over them; milliseconds. */
+export interface Budgets {
+  turnFirstOutputMs: number;
+  nodeSoftMs: number;
+  providerAttemptMs: number;
+  cancelGraceMs: number;
+}
+
+export interface Provenance {
+  /** Field path -> source, e.g. `budgets.providerAttemptMs` -> `defaulting_source=execution_profile/simple/v1`. */
+  readonly [path: string]: string;
+}
+
+export interface SnapshotRefs {
+  pipeline: string;
+  profile: string;
+  policy: string;
+  routing: string;
+  rollout: string;
+  admission: string;
+  providerHealth: string;
+}
+
+export interface RecordingConfig {
+  policyId: string;
+  ceiling: "L0" | "L1" | "L2";
+  /** Bytes the shell has set aside for this session's evidence. */
+  evidenceQuotaBytes: number;
+}
+
+export interface SessionConfig {
+  tenantId: string;
+  sessionId: string;
+  seed: string;
+  graph: GraphDefinition;
+  profile: string;
+  policy: SessionPolicy;
+  budgets: Budgets;
+  provenance: Provenance;
+  snapshots: SnapshotRefs;
+  recording: RecordingConfig;
+  authority: { epoch: number; incarnation: string; deadlineNs: MonoNs };
+  /** Milliseconds of audio the output may run ahead of playout. */
+  outputLeadMs: number;
+  /** System prompt, as payloads the shell registered before the start; empty for none. */
+  systemPrompt: readonly TextSpan[];
+  variables: Readonly<Record<string, string | number | boolean>>;
+  /** Behaviour flags that are on. */
+  behaviours: readonly number[];
+  /** Every how many turns a state snapshot is emitted; 0 for never after the first. */
+  snapshotEveryTurns: number;
+  debugEvents: boolean;
+}

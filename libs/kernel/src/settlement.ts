@@ -1,0 +1,130 @@
+/** Delivery of a closed turn, up to its addendum (`kernel.md` §2, §11). */
+
+import { heardUpTo, rememberReply } from "./conversation.ts";
+import { deliveryTransition, settled } from "./delivery.ts";
+import { type DeliveryEvidence, deliveryAddendum, evidenceBytesMax } from "./evidence.ts";
+import { fenceAllows, fenceForget } from "./fence.ts";
+import type { DeliveryReport, FenceAck } from "./input.ts";
+import { DELIVERY_SETTLE_MS } from "./limits.ts";
+import { releaseEvidence } from "./recording.ts";
+import { refreshRecording } from "./recording-step.ts";
+import { snapshotState } from "./snapshot.ts";
+import { findTurn, type TurnState } from "./state.ts";
+import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { turnClosed } from "./turn-lifecycle.ts";
+
+const SIGNALS = {
+  accepted: "output_accepted",
+  started: "playback_started",
+  progress: "",
+  completed: "playback_completed",
+  cancelled: "playback_cancelled",
+  lost: "playback_lost",
+} as const;
+
+export function onDelivery(cx: StepContext, report: DeliveryReport): void {
+  const turn = findTurn(cx.s, report.turn);
+  if (turn === undefined) {
+    // T11 excepts delivery signals; of a settled turn they are late all the same.
+    cx.s.counters.lateDropped += 1;
+    return;
+  }
+  const accepting = report.state === "accepted" || report.state === "started";
+  if (accepting && !fenceAllows(cx.s.fence, report.turn, report.generation)) {
+    turn.rejectedOutputs += 1;
+    turn.lateAfterCancel += 1;
+    turn.delivery.playedUs = Math.max(turn.delivery.playedUs, report.playedUs);
+    return;
+  }
+  const move = deliveryTransition(turn.delivery, { state: report.state, playedUs: report.playedUs });
+  if (!move.ok) {
+    cx.s.counters.lateDropped += 1;
+    return;
+  }
+  if (report.state === "started" && turn.anchors.playbackStartedNs === 0) turn.anchors.playbackStartedNs = cx.atNs;
+  const name = SIGNALS[report.state];
+  if (name !== "") signal(cx, name, "adapter", turn.number, "", { mediaUs: report.playedUs }, false);
+  if (turn.phase === "closed_commit" && !settled(turn.delivery)) armSettle(cx, turn);
+  trySettle(cx, turn);
+}
+
+/** The adapter has applied the fence: anchor `cancel_fence_applied`. */
+export function onFenceAck(cx: StepContext, ack: FenceAck): void {
+  const turn = findTurn(cx.s, ack.turn);
+  if (turn === undefined || turn.cancelReason === "") {
+    cx.s.counters.lateDropped += 1;
+    return;
+  }
+  if (turn.anchors.cancelAppliedNs === 0) turn.anchors.cancelAppliedNs = cx.atNs;
+  deliveryTransition(turn.delivery, { state: "cancelled", playedUs: ack.playedUs });
+  cx.effects.push({
+    type: "telemetry",
+    name: "cancel_fence_ns",
+    value: cx.atNs - turn.anchors.cancelAcceptedNs,
+    turn: turn.number,
+    node: "",
+  });
+  trySettle(cx, turn);
+}
+
+/** A committed turn must settle: by its own length and then some. */
+export function armSettle(cx: StepContext, turn: TurnState): void {
+  let queuedUs = turn.output.sentUs - turn.delivery.playedUs;
+  for (const edge of turn.run.edges) queuedUs += edge?.queuedUs ?? 0;
+  setTimerIn(cx, `settle:${turn.number}`, Math.max(0, queuedUs) / 1000 + DELIVERY_SETTLE_MS);
+}
+
+export function onSettleTimer(cx: StepContext, turn: TurnState): void {
+  // While held, playout stands still: look again later.
+  if (turn.output.heldSinceNs >= 0) return armSettle(cx, turn);
+  deliveryTransition(turn.delivery, { state: "lost", playedUs: turn.delivery.playedUs });
+  signal(cx, "playback_lost", "egress", turn.number, "", { mediaUs: turn.delivery.playedUs }, false);
+  trySettle(cx, turn);
+}
+
+/** Writes the delivery addendum once the turn is closed and nothing more can be heard of it. */
+export function trySettle(cx: StepContext, turn: TurnState): void {
+  const s = cx.s;
+  if (!turnClosed(turn.phase) || !settled(turn.delivery)) return;
+  const heard = heardUpTo(cx, turn, turn.delivery.playedUs);
+  rememberReply(cx, turn, heard);
+  const phase = turn.delivery.phase;
+  const outcome: DeliveryEvidence["outcome"] =
+    phase === "completed" ? "completed" : phase === "cancelled" ? "cancelled" : "lost";
+  const addendum = deliveryAddendum(turn.evidenceHash, {
+    turn: turn.number,
+    outcome,
+    playedUs: turn.delivery.playedUs,
+    heardChars: heard.chars,
+    replyChars: turn.segments.reduce((sum, segment) => sum + segment.chars, 0),
+    heardBy: heard.by,
+    cancelFenceAppliedNs: turn.anchors.cancelAppliedNs === 0 ? null : (turn.anchors.cancelAppliedNs as typeof cx.nowNs),
+    cancelAcceptedNs: turn.anchors.cancelAcceptedNs === 0 ? null : (turn.anchors.cancelAcceptedNs as typeof cx.nowNs),
+    cancelReason: turn.cancelReason === "" ? null : turn.cancelReason,
+    rejectedOutputs: turn.rejectedOutputs,
+    lateAfterCancel: turn.lateAfterCancel,
+    settledNs: cx.nowNs,
+    epochAtSettlement: s.authority.epoch,
+  });
+  cx.effects.push({
+    type: "record",
+    record: { kind: "delivery_addendum", turn: turn.number, hash: addendum.hash, addendum },
+  });
+  releaseEvidence(s.recording, evidenceBytesMax);
+  clearTimer(cx, `settle:${turn.number}`);
+  cx.effects.push({ type: "release_turn", turn: turn.number, keep: [] });
+  fenceForget(s.fence, turn.number);
+  s.turns = s.turns.filter((t) => t !== turn);
+  s.turnsSinceSnapshot += 1;
+  refreshRecording(cx);
+  if (s.config.snapshotEveryTurns > 0 && s.turnsSinceSnapshot >= s.config.snapshotEveryTurns && s.turns.length === 0)
+    emitSnapshot(cx);
+}
+
+export function emitSnapshot(cx: StepContext): void {
+  cx.s.turnsSinceSnapshot = 0;
+  cx.effects.push({
+    type: "record",
+    record: { kind: "state_snapshot", turns: cx.s.lastTurn, state: snapshotState(cx.s) },
+  });
+}

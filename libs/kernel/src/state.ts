@@ -1,0 +1,458 @@
+/**
+ * The whole state of one session: plain data, so that a snapshot is its canonical JSON and nothing hides in closures
+ * (`kernel.md` §1, §11).
+ */
+import type { MonoNs, WallMs } from "@rspp/base/brand";
+import { canonicalJson } from "@rspp/base/canonical-json";
+import { createStream, type RandomStream } from "@rspp/base/random";
+import { type Ring, ringCreate } from "@rspp/base/ring";
+import { sha256Utf8Hex } from "@rspp/base/sha256";
+import { type Authority, authorityCreate } from "./authority.ts";
+import { type Delivery, deliveryCreate } from "./delivery.ts";
+import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
+import type { Modality } from "./effect.ts";
+import type { AudioFormat, KernelEvent, MessagesBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
+import { type Fence, fenceCreate } from "./fence.ts";
+import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
+import { type Dedupe, dedupeCreate } from "./identity.ts";
+import type { ChunkText, Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
+import { type Lanes, lanesCreate } from "./lanes.ts";
+import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX } from "./limits.ts";
+import { type RecordingState, recordingCreate } from "./recording.ts";
+import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
+import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
+import { type Timebase, timebaseCreate } from "./timebase.ts";
+import { buildTopology, type Topology } from "./topology.ts";
+import type { TurnPhase } from "./turn-lifecycle.ts";
+import { type Utterance, utteranceCreate } from "./utterance.ts";
+
+export interface NodeRun {
+  kind: NodeKind;
+  /** Host nodes: command in flight, 0 for none. */
+  command: number;
+  /** Provider nodes: invocation in flight, 0 for none. */
+  invocation: number;
+  /** `end` marks still expected on the inputs before this node ends. */
+  endsAwaited: number;
+  ended: boolean;
+  segmenter: SegmenterRun | null;
+}
+
+export interface SegmenterRun {
+  spans: TextSpan[];
+  chars: number;
+  nextSegment: number;
+}
+
+/** One instance of the graph: the session's own part, or a turn's. Arrays are by node and edge index; null for the other scope. */
+export interface GraphRun {
+  turn: number;
+  nodes: (NodeRun | null)[];
+  edges: (EdgeState | null)[];
+}
+
+export interface InvocationState {
+  id: number;
+  /** Named in events, logs and evidence. */
+  name: string;
+  turn: number;
+  generation: number;
+  node: number;
+  modality: Modality;
+  candidate: number;
+  attempt: number;
+  status: "open" | "cancelled" | "done";
+  openedNs: MonoNs;
+  /** 0 until the first chunk. */
+  firstChunkNs: number;
+  chunks: number;
+  finished: boolean;
+  /** What was pushed, kept so that another candidate can be given the same. */
+  clauses: { segment: number; spans: readonly TextSpan[] }[];
+  messages: MessagesBody["messages"] | null;
+  /** TTS: clauses wholly synthesised, and whether the next one has begun. */
+  segmentsDone: number;
+  segmentBegun: boolean;
+  /** Speculations buffer their chunks until adopted. */
+  buffered: ChunkText[] | null;
+  bufferedOutcome: { outcome: OutcomeKind; detail: string } | null;
+}
+
+export interface InvocationEvidence {
+  name: string;
+  node: string;
+  modality: Modality;
+  provider: string;
+  attempt: number;
+  outcome: OutcomeKind;
+  detail: string;
+  chunks: number;
+  openedNs: number;
+  firstChunkNs: number;
+  endedNs: number;
+  usage: Usage | null;
+}
+
+/** One utterance's recognition: the current one, or one awaiting its final after the endpoint. */
+export interface Hearing {
+  utterance: number;
+  invocation: number;
+  finals: TextSpan[];
+  finalChars: number;
+  partial: readonly TextSpan[];
+  partialChars: number;
+  revision: number;
+  firstVoicedNs: number;
+  lastVoicedNs: number;
+  endpointNs: number;
+}
+
+export interface Speculation {
+  invocation: number;
+  spans: readonly TextSpan[];
+}
+
+export interface Prelude {
+  utterance: Utterance;
+  speechUs: number;
+  silenceUs: number;
+  onsetFrames: number;
+  utteranceUs: number;
+  firstVoicedNs: number;
+  lastVoicedNs: number;
+  /** Latest caller frames, for the recogniser's pre-roll. */
+  preroll: Ring<KernelEvent>;
+  hearing: Hearing | null;
+  closing: Hearing[];
+  speculation: Speculation | null;
+  /** Turn whose output is held; 0 for none. */
+  heldTurn: number;
+  muted: boolean;
+  planId: string;
+  planHash: string;
+  planStale: boolean;
+}
+
+export interface Proposal {
+  id: number;
+  origin: ProposalOrigin;
+  utterance: number;
+  spans: readonly TextSpan[];
+  chars: number;
+  /** Given text the agent is to speak; the language model is passed by. */
+  say: { spans: readonly TextSpan[]; chars: number } | null;
+  key: string;
+  reason: string;
+  /** Anchor `turn_open_proposed_ingress_accepted`. */
+  proposedNs: MonoNs;
+  cause: number;
+  /** Anchors of the utterance; 0 where there is none. */
+  firstVoicedNs: number;
+  lastVoicedNs: number;
+  speculation: number;
+}
+
+export interface SegmentPlay {
+  spans: readonly TextSpan[];
+  chars: number;
+  /** Media time within the turn's output; -1 until its first frame was sent. */
+  startUs: number;
+  durationUs: number;
+  complete: boolean;
+  words: readonly WordMark[] | null;
+}
+
+export interface OutputState {
+  /** Instant at which the sent media would begin to play without pauses; -1 before the first frame. */
+  startNs: number;
+  sentUs: number;
+  sequence: number;
+  /** Set while held, else -1. */
+  heldSinceNs: number;
+  endSent: boolean;
+  timerSet: boolean;
+}
+
+export interface TurnState {
+  number: number;
+  id: string;
+  phase: TurnPhase;
+  origin: ProposalOrigin;
+  utterance: number;
+  generation: number;
+  planId: string;
+  planHash: string;
+  /** runtime_sequence of turn_open. */
+  openSeq: number;
+  openWallMs: WallMs;
+  run: GraphRun;
+  /** Whether nodes before the output may still work. */
+  generating: boolean;
+  delivery: Delivery;
+  output: OutputState;
+  segments: SegmentPlay[];
+  lastDataSequence: number;
+  userSpans: readonly TextSpan[];
+  anchors: {
+    proposedNs: MonoNs;
+    openNs: MonoNs;
+    firstOutputNs: number;
+    cancelAcceptedNs: number;
+    cancelAppliedNs: number;
+    terminalNs: number;
+    playbackStartedNs: number;
+    firstVoicedNs: number;
+    lastVoicedNs: number;
+  };
+  epochAtOpen: number;
+  epochAtTerminal: number;
+  terminal: "" | "commit" | "abort";
+  terminalReason: string;
+  cancelReason: string;
+  rejectedOutputs: number;
+  lateAfterCancel: number;
+  invocations: InvocationEvidence[];
+  openInvocations: number[];
+  evidenceHash: string;
+  snapshots: SnapshotRefs;
+  /** Heard part of the reply that already entered the conversation; -1 before. */
+  heardChars: number;
+  heardEstimated: boolean;
+}
+
+export interface ConversationPart {
+  role: "user" | "assistant";
+  turn: number;
+  spans: readonly TextSpan[];
+  chars: number;
+}
+
+export interface HostCommand {
+  node: number;
+  turn: number;
+  mediaUs: number;
+  durationUs: number;
+  /** Stamp of the frame it was asked about. */
+  ingressNs: MonoNs;
+  /** Index of the next emission. */
+  next: number;
+}
+
+export interface SessionState {
+  config: SessionConfig;
+  topology: Topology;
+  graphHash: string;
+  lifecycle: SessionLifecycle;
+  degraded: boolean;
+  /** Last runtime_sequence given. */
+  seq: number;
+  inputSeq: number;
+  batchIndex: number;
+  lanes: Lanes;
+  run: GraphRun;
+  /** Open, or closed with delivery unsettled; oldest first. */
+  turns: TurnState[];
+  lastTurn: number;
+  proposals: Ring<Proposal>;
+  nextProposal: number;
+  prelude: Prelude;
+  authority: Authority;
+  fence: Fence;
+  dedupe: Dedupe;
+  timebase: Timebase;
+  recording: RecordingState;
+  snapshots: SnapshotRefs;
+  snapshotsUsable: boolean;
+  snapshotReason: string;
+  capacity: { admit: boolean; outcome: "defer" | "reject"; reason: string };
+  conversation: ConversationPart[];
+  stateVersion: number;
+  invocations: Record<string, InvocationState>;
+  nextInvocation: number;
+  commands: Record<string, HostCommand>;
+  nextCommand: number;
+  ids: RandomStream;
+  /** Derived payloads are numbered downwards. */
+  nextDerivedRef: number;
+  timers: Record<string, MonoNs>;
+  positioned: { input: Input; deadlineNs: MonoNs }[];
+  /** Why the session is to end; empty while it is not. */
+  ending: string;
+  lastAudioSequence: number;
+  /** Session-scoped output. */
+  sessionOutput: { sequence: number; offsetUs: number; lastInMediaUs: number };
+  turnsSinceSnapshot: number;
+  counters: Counters;
+}
+
+export interface Counters {
+  duplicates: number;
+  staleRefused: number;
+  lateDropped: number;
+  rejectedOutputs: number;
+  mutedFrames: number;
+  ignoredInputs: number;
+}
+
+export type { AudioFormat, PayloadHandle };
+
+const PREROLL_FRAMES_MAX = 100;
+
+export function runCreate(graph: GraphDefinition, topology: Topology, turn: number): GraphRun {
+  const scope = turn === 0 ? "session" : "turn";
+  const nodes = graph.nodes.map((node, i): NodeRun | null =>
+    node.scope !== scope
+      ? null
+      : {
+          kind: node.kind,
+          command: 0,
+          invocation: 0,
+          endsAwaited: Math.max(1, topology.into[i]?.length ?? 0),
+          ended: false,
+          segmenter: node.kind === "segmenter" ? { spans: [], chars: 0, nextSegment: 0 } : null,
+        },
+  );
+  const edges = graph.edges.map((edge, e): EdgeState | null => {
+    const to = graph.nodes[topology.edgeTo[e] as number];
+    return to?.scope === scope ? edgeCreate(edge.buffer) : null;
+  });
+  return { turn, nodes, edges };
+}
+
+export function createSession(config: SessionConfig): SessionState {
+  const topology = buildTopology(config.graph);
+  return {
+    config,
+    topology,
+    graphHash: sha256Utf8Hex(canonicalJson(config.graph)),
+    lifecycle: sessionCreate(),
+    degraded: false,
+    seq: 0,
+    inputSeq: 0,
+    batchIndex: 0,
+    lanes: lanesCreate(),
+    run: runCreate(config.graph, topology, 0),
+    turns: [],
+    lastTurn: 0,
+    proposals: ringCreate(QUEUED_PROPOSALS_MAX),
+    nextProposal: 1,
+    prelude: preludeCreate(),
+    authority: authorityCreate(config.authority.epoch, config.authority.incarnation, config.authority.deadlineNs),
+    fence: fenceCreate(),
+    dedupe: dedupeCreate(),
+    timebase: timebaseCreate(MAX_SKEW_MS),
+    recording: recordingCreate(config.recording),
+    snapshots: config.snapshots,
+    snapshotsUsable: true,
+    snapshotReason: "",
+    capacity: { admit: true, outcome: "defer", reason: "" },
+    conversation: [],
+    stateVersion: 0,
+    invocations: {},
+    nextInvocation: 1,
+    commands: {},
+    nextCommand: 1,
+    ids: createStream(config.seed, config.authority.epoch, "ids"),
+    nextDerivedRef: -1,
+    timers: {},
+    positioned: [],
+    ending: "",
+    lastAudioSequence: 0,
+    sessionOutput: { sequence: 0, offsetUs: 0, lastInMediaUs: 0 },
+    turnsSinceSnapshot: 0,
+    counters: { duplicates: 0, staleRefused: 0, lateDropped: 0, rejectedOutputs: 0, mutedFrames: 0, ignoredInputs: 0 },
+  };
+}
+
+function preludeCreate(): Prelude {
+  return {
+    utterance: utteranceCreate(),
+    speechUs: 0,
+    silenceUs: 0,
+    onsetFrames: 0,
+    utteranceUs: 0,
+    firstVoicedNs: 0,
+    lastVoicedNs: 0,
+    preroll: ringCreate(PREROLL_FRAMES_MAX),
+    hearing: null,
+    closing: [],
+    speculation: null,
+    heldTurn: 0,
+    muted: false,
+    planId: "",
+    planHash: "",
+    planStale: true,
+  };
+}
+
+export function turnCreate(
+  number: number,
+  id: string,
+  proposal: Proposal,
+  run: GraphRun,
+  s: SessionState,
+  at: { nowNs: MonoNs; wallMs: WallMs },
+): TurnState {
+  return {
+    number,
+    id,
+    phase: "opening",
+    origin: proposal.origin,
+    utterance: proposal.utterance,
+    generation: 1,
+    planId: "",
+    planHash: "",
+    openSeq: 0,
+    openWallMs: at.wallMs,
+    run,
+    generating: true,
+    delivery: deliveryCreate(),
+    output: { startNs: -1, sentUs: 0, sequence: 0, heldSinceNs: -1, endSent: false, timerSet: false },
+    segments: [],
+    lastDataSequence: 0,
+    userSpans: [],
+    anchors: {
+      proposedNs: proposal.proposedNs,
+      openNs: at.nowNs,
+      firstOutputNs: 0,
+      cancelAcceptedNs: 0,
+      cancelAppliedNs: 0,
+      terminalNs: 0,
+      playbackStartedNs: 0,
+      firstVoicedNs: proposal.firstVoicedNs,
+      lastVoicedNs: proposal.lastVoicedNs,
+    },
+    epochAtOpen: s.authority.epoch,
+    epochAtTerminal: 0,
+    terminal: "",
+    terminalReason: "",
+    cancelReason: "",
+    rejectedOutputs: 0,
+    lateAfterCancel: 0,
+    invocations: [],
+    openInvocations: [],
+    evidenceHash: "",
+    snapshots: s.snapshots,
+    heardChars: -1,
+    heardEstimated: false,
+  };
+}
+
+export function findTurn(s: SessionState, number: number): TurnState | undefined {
+  for (const turn of s.turns) if (turn.number === number) return turn;
+  return undefined;
+}
+
+export function runOf(s: SessionState, turn: number): GraphRun | undefined {
+  return turn === 0 ? s.run : findTurn(s, turn)?.run;
+}
+
+/** A numeric setting of a node, with its default. */
+export function numberSetting(
+  settings: Readonly<Record<string, SettingValue>>,
+  name: string,
+  fallback: number,
+): number {
+  const value = settings[name];
+  return typeof value === "number" ? value : fallback;
+}

@@ -1,0 +1,119 @@
+/** What one step carries along: effects so far, causes and proposals found on the way. */
+
+import { type MonoNs, NS_PER_MS, type WallMs } from "@rspp/base/brand";
+import { invariant } from "@rspp/base/invariant";
+import { checkSignal } from "./control-signals.ts";
+import type { Effect } from "./effect.ts";
+import type { EventBody, KernelEvent, Lane } from "./event.ts";
+import { laneOf } from "./event.ts";
+import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "./pure-functions.ts";
+import type { Proposal, SessionState } from "./state.ts";
+import type { CauseKind } from "./turn-lifecycle.ts";
+
+export interface TerminalCause {
+  kind: CauseKind;
+  seq: number;
+  turn: number;
+  reason: string;
+  /** Stamp of the deciding input: anchor `cancel_accepted`. */
+  atNs: MonoNs;
+}
+
+export interface StepContext {
+  readonly s: SessionState;
+  readonly fns: PureFunctions;
+  readonly effects: Effect[];
+  readonly facts: Fact[];
+  readonly causes: TerminalCause[];
+  readonly proposals: Proposal[];
+  /** Instant of the poll. */
+  nowNs: MonoNs;
+  wallMs: WallMs;
+  /** Stamp and sequence of the input being taken in; of the poll during dispatch. */
+  atNs: MonoNs;
+  inputSeq: number;
+}
+
+export function nextSeq(cx: StepContext): number {
+  cx.s.seq += 1;
+  return cx.s.seq;
+}
+
+/** Emits a control event. Emitters, scopes and required fields are checked against the closed set (`kernel.md` §13). */
+export function signal(
+  cx: StepContext,
+  name: string,
+  emitter: string,
+  turn: number,
+  reason = "",
+  fields: Readonly<Record<string, string | number>> = NO_FIELDS,
+  egress = true,
+): void {
+  const scope = typeof fields["scope"] === "string" ? fields["scope"] : turn === 0 ? "session" : "turn";
+  const problem = checkSignal(name, emitter, scope, reason === "" ? fields : { ...fields, reason });
+  invariant(problem === null, "a signal obeys the closed set of control signals", { name, emitter, scope, problem });
+  const generation = turn === 0 ? 0 : (cx.s.turns.find((t) => t.number === turn)?.generation ?? 0);
+  cx.effects.push({
+    type: "signal",
+    egress,
+    event: {
+      signal: name,
+      emitter,
+      seq: nextSeq(cx),
+      turn,
+      generation,
+      epoch: cx.s.authority.epoch,
+      monoNs: cx.atNs,
+      cause: cx.inputSeq,
+      reason,
+      fields,
+    },
+  });
+}
+
+const NO_FIELDS: Readonly<Record<string, string | number>> = Object.freeze({});
+
+export function makeEvent(
+  cx: StepContext,
+  turn: number,
+  generation: number,
+  body: EventBody,
+  cause: number,
+): KernelEvent {
+  return {
+    seq: nextSeq(cx),
+    lane: laneOf(body.type) as Lane,
+    turn,
+    generation,
+    utterance: cx.s.prelude.utterance.number,
+    monoNs: cx.atNs,
+    cause,
+    body,
+  };
+}
+
+export function ask(cx: StepContext, question: TextQuestion): FactAnswer {
+  const answer = cx.fns.answer(question);
+  cx.facts.push({ fn: question.fn, answer });
+  return answer;
+}
+
+export function setTimer(cx: StepContext, id: string, atNs: MonoNs): void {
+  if (cx.s.timers[id] === atNs) return;
+  cx.s.timers[id] = atNs;
+  cx.effects.push({ type: "timer_set", id, atNs });
+}
+
+export function setTimerIn(cx: StepContext, id: string, ms: number): void {
+  setTimer(cx, id, (cx.nowNs + Math.round(ms * NS_PER_MS)) as MonoNs);
+}
+
+export function clearTimer(cx: StepContext, id: string): void {
+  if (cx.s.timers[id] === undefined) return;
+  delete cx.s.timers[id];
+  cx.effects.push({ type: "timer_clear", id });
+}
+
+export function cause(cx: StepContext, kind: CauseKind, turn: number, reason: string): void {
+  cx.causes.push({ kind, seq: nextSeq(cx), turn, reason, atNs: cx.atNs });
+}

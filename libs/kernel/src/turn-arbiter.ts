@@ -1,0 +1,260 @@
+/**
+ * Arbitration (`kernel.md` §2): proposals become turns or refusals, terminal causes that meet in one batch are put in
+ * order, and each turn gets exactly one terminal and a close. Every move goes through the table of `turn-lifecycle.ts`.
+ */
+import type { MonoNs } from "@rspp/base/brand";
+import { nextId } from "@rspp/base/random";
+import { ringPush, ringShift } from "@rspp/base/ring";
+import { authorityHeldAt } from "./authority.ts";
+import { cutTurn, stopWork } from "./cancellation.ts";
+import { deliveryTransition, settled } from "./delivery.ts";
+import { evidenceBytesMax } from "./evidence.ts";
+import { fenceForget } from "./fence.ts";
+import { dedupeKey } from "./identity.ts";
+import { OPEN_TURNS_MAX } from "./limits.ts";
+import { resolveTurnPlan } from "./plan-resolver.ts";
+import { releaseText } from "./prelude.ts";
+import { releaseEvidence, reserveEvidence } from "./recording.ts";
+import { armSettle, trySettle } from "./settlement.ts";
+import { claimSpeculation } from "./speculation.ts";
+import { findTurn, type Proposal, runCreate, type TurnState, turnCreate } from "./state.ts";
+import { nextSeq, type StepContext, setTimerIn, signal, type TerminalCause } from "./step-context.ts";
+import { refusalRecord, sealTurn } from "./turn-evidence.ts";
+import { orderCauses, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
+import { startTurnGraph } from "./turn-start.ts";
+
+/** Decides what was proposed in this step, oldest first; then what is queued, when nothing is in the way any more. */
+export function arbitrate(cx: StepContext): void {
+  for (let p = cx.proposals.shift(); p !== undefined; p = cx.proposals.shift()) propose(cx, p);
+  while (cx.s.proposals.size > 0 && inTheWay(cx).length === 0) {
+    const queued = ringShift(cx.s.proposals);
+    if (queued !== undefined) openTurn(cx, queued);
+  }
+}
+
+/** Turns a new one would overlap: open, or committed and still to be heard. A cut one only awaits its acknowledgement. */
+function inTheWay(cx: StepContext): TurnState[] {
+  return cx.s.turns.filter((t) => t.phase === "active" || (t.cancelReason === "" && !settled(t.delivery)));
+}
+
+function propose(cx: StepContext, proposal: Proposal): void {
+  const s = cx.s;
+  proposal.id = s.nextProposal;
+  s.nextProposal += 1;
+  if (proposal.key !== "" && dedupeKey(s.dedupe, `proposal:${proposal.key}`, proposal.id) !== null) {
+    s.counters.duplicates += 1;
+    return;
+  }
+  const blocking = inTheWay(cx);
+  const { policy } = s.config;
+  if (blocking.length > 0 && policy.secondProposal === "preempt") {
+    for (const turn of blocking) {
+      signal(cx, "cancel", "cancellation", turn.number, "preempted", { scope: "turn" });
+      applyCause(cx, { kind: "cancel", seq: nextSeq(cx), turn: turn.number, reason: "preempted", atNs: cx.atNs });
+    }
+  } else if (blocking.length > 0 && policy.secondProposal === "drop") {
+    refuse(cx, proposal, "reject", "overlap");
+    return;
+  } else if (blocking.length > 0) {
+    if (!ringPush(s.proposals, proposal)) refuse(cx, proposal, "reject", "proposal_queue_full");
+    return;
+  }
+  openTurn(cx, proposal);
+}
+
+interface Refusal {
+  trigger: TurnTrigger;
+  reason: string;
+}
+
+function openTurn(cx: StepContext, proposal: Proposal): void {
+  const s = cx.s;
+  const refusal = checkOpening(cx);
+  if (refusal !== null) {
+    refuseBy(cx, proposal, refusal);
+    return;
+  }
+  const number = s.lastTurn + 1;
+  const resolved = resolveTurnPlan({
+    config: s.config,
+    graphHash: s.graphHash,
+    turn: number,
+    epoch: s.authority.epoch,
+    snapshots: s.snapshots,
+    recordingLevel: s.recording.level,
+    admissionOutcome: "admit",
+    origin: proposal.origin,
+    say: proposal.say !== null,
+  });
+  if (!resolved.ok) {
+    releaseEvidence(s.recording, evidenceBytesMax);
+    refuseBy(cx, proposal, { trigger: "plan_failed_reject", reason: resolved.error });
+    return;
+  }
+  s.lastTurn = number;
+  const turn = turnCreate(
+    number,
+    nextId(s.ids, "turn"),
+    proposal,
+    runCreate(s.config.graph, s.topology, number),
+    s,
+    cx,
+  );
+  turn.planId = nextId(s.ids, "plan");
+  turn.planHash = resolved.value.hash;
+  turn.phase = "active";
+  s.turns.push(turn);
+  cx.effects.push({
+    type: "record",
+    record: { kind: "plan", turn: number, planId: turn.planId, hash: turn.planHash, plan: resolved.value.plan },
+  });
+  signal(cx, "turn_open", "arbiter", number, "", { origin: proposal.origin, turnId: turn.id, planHash: turn.planHash });
+  turn.openSeq = s.seq;
+  const { turnFirstOutputMs } = s.config.budgets;
+  setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
+  setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
+  startTurnGraph(cx, turn, proposal, claimSpeculation(cx, proposal));
+}
+
+/** `budget_warning` comes at three quarters of the budget. */
+const WARNING_SHARE = 0.75;
+
+/** T2 to T4, in the order authority, session, snapshots, capacity, evidence. Reserves the evidence when all holds. */
+function checkOpening(cx: StepContext): Refusal | null {
+  const s = cx.s;
+  if (s.authority.held === "revoked") return { trigger: "authority_revoked", reason: "revoked" };
+  if (!authorityHeldAt(s.authority, cx.nowNs)) return { trigger: "epoch_stale", reason: s.authority.held };
+  if (s.lifecycle.phase !== "active") return { trigger: "admission_reject", reason: `session_${s.lifecycle.phase}` };
+  if (!s.snapshotsUsable) return { trigger: "admission_defer", reason: `snapshot: ${s.snapshotReason}` };
+  if (!s.capacity.admit) {
+    return {
+      trigger: s.capacity.outcome === "defer" ? "admission_defer" : "admission_reject",
+      reason: s.capacity.reason,
+    };
+  }
+  if (s.turns.length >= OPEN_TURNS_MAX) return { trigger: "admission_defer", reason: "open_turns" };
+  if (!reserveEvidence(s.recording, evidenceBytesMax)) return { trigger: "admission_defer", reason: "recording" };
+  return null;
+}
+
+function refuseBy(cx: StepContext, proposal: Proposal, refusal: Refusal): void {
+  const move = turnTransition("opening", refusal.trigger, false);
+  if (!move.ok) return;
+  for (const name of move.signals) refuse(cx, proposal, name, refusal.reason);
+}
+
+function refuse(cx: StepContext, proposal: Proposal, name: string, reason: string): void {
+  const s = cx.s;
+  if (name === "stale_epoch_reject")
+    signal(cx, name, "guard", 0, reason, {
+      scope: "pre_turn",
+      epochOld: s.authority.epoch,
+      epochNew: s.authority.epoch,
+    });
+  else if (name === "deauthorized_drain") signal(cx, name, "guard", 0, reason, { scope: "pre_turn" });
+  else signal(cx, name, "local_admission", 0, reason, { proposal: proposal.id });
+  cx.effects.push({ type: "record", record: refusalRecord(cx, proposal, name, reason) });
+  releaseText(cx, [...proposal.spans, ...(proposal.say?.spans ?? [])]);
+}
+
+/** All terminal causes found so far, by the tie order; those that come second find their turn closed. */
+export function resolveCauses(cx: StepContext): void {
+  while (cx.causes.length > 0) {
+    const ordered = orderCauses(cx.causes);
+    cx.causes.length = 0;
+    for (const found of ordered) applyCause(cx, found);
+  }
+}
+
+const TRIGGERS: Readonly<Record<TerminalCause["kind"], TurnTrigger>> = {
+  authority_lost: "authority_lost",
+  cancel: "cancel_accepted",
+  budget_terminate: "failure",
+  failure: "failure",
+  disconnect: "failure",
+  generation_complete: "generation_complete",
+};
+
+export function applyCause(cx: StepContext, found: TerminalCause): void {
+  const turn = findTurn(cx.s, found.turn);
+  if (turn === undefined) return;
+  const trigger = found.reason === EVIDENCE_REASON ? "evidence_exhausted" : TRIGGERS[found.kind];
+  if (trigger === "cancel_accepted" && turn.cancelReason !== "") return;
+  const move = turnTransition(turn.phase, trigger, settled(turn.delivery));
+  if (!move.ok) {
+    cx.s.counters.ignoredInputs += 1;
+    return;
+  }
+  if (found.kind === "cancel") turn.anchors.cancelAcceptedNs = found.atNs;
+  if (move.case === "T13") cutCommitted(cx, turn, found.reason);
+  else terminate(cx, turn, move, found);
+}
+
+export const EVIDENCE_REASON = "recording_evidence_unavailable";
+
+/** T13: committed stays committed; what is still to be heard is cut. */
+function cutCommitted(cx: StepContext, turn: TurnState, reason: string): void {
+  cutTurn(cx, turn, reason);
+  signal(cx, "playback_cancelled", "egress", turn.number, reason, { mediaUs: turn.delivery.playedUs });
+}
+
+function abortReason(found: TerminalCause): string {
+  if (found.kind === "cancel") return "cancelled";
+  if (found.kind === "authority_lost") return "authority_loss";
+  return found.reason;
+}
+
+/** T6 to T10: fence and work first, then the terminal and close; the evidence is appended before they are told. */
+function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: TerminalCause): void {
+  const commit = move.case === "T6";
+  turn.phase = move.next;
+  turn.terminal = commit ? "commit" : "abort";
+  turn.terminalReason = commit ? "" : abortReason(found);
+  turn.anchors.terminalNs = cx.nowNs;
+  turn.epochAtTerminal = cx.s.authority.epoch;
+  if (!commit) cutTurn(cx, turn, found.kind === "cancel" ? found.reason : turn.terminalReason);
+  const at = cx.effects.length;
+  let terminalSeq = 0;
+  let closeSeq = 0;
+  for (const name of move.signals) {
+    if (name === "deauthorized_drain") signal(cx, name, "guard", turn.number, found.reason, { scope: "turn" });
+    else if (name === "abort") signal(cx, name, "arbiter", turn.number, turn.terminalReason, { cause: found.reason });
+    else if (name === "commit")
+      signal(cx, name, "arbiter", turn.number, "", { lastDataSequence: turn.lastDataSequence });
+    else signal(cx, name, "arbiter", turn.number);
+    if (name === "close") closeSeq = cx.s.seq;
+    else terminalSeq = cx.s.seq;
+  }
+  cx.effects.splice(at, 0, { type: "record", record: sealTurn(cx, turn, terminalSeq, closeSeq) });
+  if (!commit) return trySettle(cx, turn);
+  if (turn.lastDataSequence <= 1 && turn.output.sentUs === 0 && queuedAudio(turn) === 0) {
+    // A control-only turn has nothing to deliver.
+    stopWork(cx, turn, "complete");
+    deliveryTransition(turn.delivery, { state: "empty", playedUs: 0 });
+    trySettle(cx, turn);
+    return;
+  }
+  armSettle(cx, turn);
+  trySettle(cx, turn);
+}
+
+function queuedAudio(turn: TurnState): number {
+  let us = 0;
+  for (const edge of turn.run.edges) us += edge?.queuedUs ?? 0;
+  return us;
+}
+
+/** Every turn of the session, e.g. on authority loss or the session's end. */
+export function causeForAll(cx: StepContext, kind: TerminalCause["kind"], reason: string, atNs: MonoNs): void {
+  for (const turn of cx.s.turns) cx.causes.push({ kind, seq: nextSeq(cx), turn: turn.number, reason, atNs });
+}
+
+/** Refuses what still waits, e.g. when the session ends. */
+export function refuseQueued(cx: StepContext, reason: string): void {
+  for (let p = ringShift(cx.s.proposals); p !== undefined; p = ringShift(cx.s.proposals))
+    refuse(cx, p, "reject", reason);
+}
+
+export function forgetTurnNumber(cx: StepContext, turn: number): void {
+  fenceForget(cx.s.fence, turn);
+}

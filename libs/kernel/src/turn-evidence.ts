@@ -1,0 +1,101 @@
+/** Fills and seals the evidence of a turn, and of a refused proposal (`kernel.md` §11; F-149, F-150, F-153). */
+
+import type { MonoNs } from "@rspp/base/brand";
+import { canonicalJson } from "@rspp/base/canonical-json";
+import { sha256Utf8Hex } from "@rspp/base/sha256";
+import type { TimelineRecord } from "./effect.ts";
+import { type EvidenceInstant, type EvidenceManifest, evidenceCreate, sealEvidence } from "./evidence.ts";
+import type { Proposal, TurnState } from "./state.ts";
+import type { StepContext } from "./step-context.ts";
+
+export function instant(cx: StepContext, sequence: number): EvidenceInstant {
+  return { sequence, monoNs: cx.nowNs, wallMs: cx.wallMs };
+}
+
+export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, closeSeq: number): TimelineRecord {
+  const s = cx.s;
+  const m: EvidenceManifest = evidenceCreate();
+  m.tenantId = s.config.tenantId;
+  m.sessionId = s.config.sessionId;
+  m.turn = turn.number;
+  m.pipelineVersion = s.config.graph.pipelineVersion;
+  m.planId = turn.planId;
+  m.planHash = turn.planHash;
+  m.profileVersion = s.config.profile;
+  m.incarnation = s.authority.incarnation;
+  m.epochAtOpen = turn.epochAtOpen;
+  m.epochAtTerminal = turn.epochAtTerminal;
+  m.admissionOutcome = "admit";
+  m.snapshots = turn.snapshots;
+  m.seed = s.config.seed;
+  m.mergeRuleId = "arrival";
+  m.mergeRuleVersion = "1";
+  m.orderingMarkers = [{ lane: "data", first: turn.openSeq, last: closeSeq }];
+  m.nondeterministicInputs = turn.invocations.map((inv) => ({
+    kind: inv.modality,
+    ref: inv.name,
+    sequence: inv.chunks,
+  }));
+  m.opened = { sequence: turn.openSeq, monoNs: turn.anchors.openNs, wallMs: turn.openWallMs };
+  const commit = turn.terminal === "commit";
+  m.terminal = {
+    ...instant(cx, terminalSeq),
+    kind: commit ? "commit" : "abort",
+    reason: commit ? null : turn.terminalReason,
+    lastDataSequence: commit ? turn.lastDataSequence : null,
+  };
+  m.closed = instant(cx, closeSeq);
+  if (turn.cancelReason !== "" && turn.anchors.cancelAcceptedNs !== 0) {
+    m.cancel = {
+      scope: "turn",
+      reason: turn.cancelReason,
+      acceptedNs: turn.anchors.cancelAcceptedNs as MonoNs,
+      fencedNs: cx.nowNs,
+      rejectedOutputs: turn.rejectedOutputs,
+    };
+  }
+  m.invocations = turn.invocations.map((inv) => ({
+    invocationId: inv.name,
+    modality: inv.modality,
+    node: inv.node,
+    provider: inv.provider,
+    attempt: inv.attempt,
+    outcome: inv.outcome,
+    detail: inv.detail,
+    openedNs: inv.openedNs as MonoNs,
+    endedNs: inv.endedNs as MonoNs,
+  }));
+  m.recordingLevel = s.recording.level;
+  m.behaviours = s.config.behaviours.join(",");
+  const sealed = sealEvidence(m);
+  turn.evidenceHash = sealed.hash;
+  return { kind: "evidence", turn: turn.number, hash: sealed.hash, manifest: sealed };
+}
+
+/** Refused proposals leave evidence all the same (`kernel.md` §2). */
+export function refusalRecord(cx: StepContext, proposal: Proposal, outcome: string, reason: string): TimelineRecord {
+  const s = cx.s;
+  const manifest = {
+    schema: "or02/v1/refusal",
+    tenantId: s.config.tenantId,
+    sessionId: s.config.sessionId,
+    proposal: proposal.id,
+    origin: proposal.origin,
+    utterance: proposal.utterance,
+    outcome,
+    reason,
+    epoch: s.authority.epoch,
+    incarnation: s.authority.incarnation,
+    snapshots: s.snapshots,
+    proposedNs: proposal.proposedNs,
+    refusedNs: cx.nowNs,
+    wallMs: cx.wallMs,
+  };
+  return {
+    kind: "refusal",
+    proposal: proposal.id,
+    outcome,
+    reason,
+    manifest: { ...manifest, hash: sha256Utf8Hex(canonicalJson(manifest)) },
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * The in-process form of `rspp.provider.v1`: one invocation stream for STT, LLM and TTS alike (F-055, F-160).
+ * Calls never throw for operating errors; they end in exactly one outcome.
+ */
+
+export type Modality = "stt" | "llm" | "tts";
+export type SettingValue = string | number | boolean | readonly string[];
+
+export interface AudioFormat {
+  codec: "pcm_s16le" | "mulaw" | "alaw" | "opus";
+  rateHz: number;
+  channels: number;
+}
+
+export interface InvocationOpen {
+  /** Unique within the session; names the invocation in events, logs and evidence. */
+  invocationId: string;
+  modality: Modality;
+  /** Chosen candidate, e.g. `local/flite`, `local/pocketsphinx`, `local/responder`, `openai/chat`, `sim/tts`. */
+  provider: string;
+  /** Frozen settings of the plan: voice, language, rate, prompt, grammar, model, and sim options. */
+  settings: Readonly<Record<string, SettingValue>>;
+  /** Milliseconds within which the first chunk should arrive; the kernel's own timer decides. */
+  attemptTimeoutMs: number;
+  idempotencyKey: string;
+  sessionId: string;
+  epoch: number;
+  /** Turn number; 0 for session-scoped work (recognition, speculation). */
+  turn: number;
+  generation: number;
+}
+
+export interface WordTiming {
+  /** Character offsets in the text of the segment: `from` inclusive, `to` exclusive. */
+  from: number;
+  to: number;
+  /** Microseconds from the start of the segment's audio. */
+  startUs: number;
+  endUs: number;
+}
+
+export type InvocationInput =
+  | { kind: "audio"; bytes: Uint8Array; format: AudioFormat; durationUs: number }
+  /** TTS: one clause to speak. `segment` counts clauses from 0. */
+  | { kind: "text"; text: string; segment: number }
+  /** LLM: the conversation so far, oldest first. Sent once, before `finish`. */
+  | { kind: "messages"; messages: readonly { role: "system" | "user" | "assistant"; text: string }[] };
+
+export type InvocationChunk =
+  /** STT: `text` replaces the segment's text so far (revision rises); LLM: `text` is the next token(s). */
+  | {
+      kind: "text";
+      text: string;
+      segment: number;
+      revision: number;
+      final: boolean;
+      confidence?: number;
+      language?: string;
+    }
+  /** TTS: audio of `segment` (the pushed clause). Word timings come once per segment, with its first or a later chunk; omitted when the engine gives none. */
+  | {
+      kind: "audio";
+      bytes: Uint8Array;
+      format: AudioFormat;
+      durationUs: number;
+      segment: number;
+      segmentEnd: boolean;
+      /** Length in characters of the clause this audio speaks. */
+      segmentChars: number;
+      words?: readonly WordTiming[];
+    };
+
+export type OutcomeKind =
+  | "success"
+  | "timeout"
+  | "overload"
+  | "unauthorized"
+  | "disconnect"
+  | "safety_block"
+  | "empty"
+  | "cancelled"
+  | "error";
+
+export interface InvocationOutcome {
+  kind: OutcomeKind;
+  /** Short static reason for logs and evidence; never payload text, never a secret. */
+  detail: string;
+  usage?: { inputTokens?: number; outputTokens?: number; audioUs?: number; characters?: number };
+}
+
+export interface InvocationSink {
+  chunk(chunk: InvocationChunk): void;
+  /** Exactly once; chunks after it are refused and counted by the shell. */
+  outcome(outcome: InvocationOutcome): void;
+}
+
+export interface Invocation {
+  push(input: InvocationInput): void;
+  /** No more input: STT finalises at once, LLM and TTS run to their end. */
+  finish(): void;
+  /** Stops the work; the outcome `cancelled` follows at once. Idempotent. */
+  cancel(reason: string): void;
+}
+
+export interface Provider {
+  /** Name used by candidates, e.g. `local/flite`. */
+  readonly name: string;
+  readonly modality: Modality;
+  open(request: InvocationOpen, sink: InvocationSink): Invocation;
+}
+
+/** The provider gateway as the runtime sees it, library or service. */
+export interface ProviderPort {
+  /** An unknown provider ends in outcome `error` with the known names in the detail. */
+  open(request: InvocationOpen, sink: InvocationSink): Invocation;
+  /** Names that can be opened now, e.g. to say which recogniser serves. */
+  providers(): readonly string[];
+  close(): Promise<void>;
+}
