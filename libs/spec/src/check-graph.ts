@@ -78,7 +78,9 @@ function checkEdge(checked: Checked, edge: GraphEdge): void {
 
 function inputsTaking({ view }: Checked, output: PortDefinition): string[] {
   return view.nodes.flatMap((node) =>
-    (portsOf(node, "inputs") ?? []).filter((input) => input.type === output.type).map((input) => `${node.id}.${input.name}`),
+    (portsOf(node, "inputs") ?? [])
+      .filter((input) => input.type === output.type)
+      .map((input) => `${node.id}.${input.name}`),
   );
 }
 
@@ -105,7 +107,10 @@ function findPort(checked: Checked, name: PortName, path: string, side: "inputs"
     path,
     code: "unknown_port",
     message: `node "${name.node}" of kind ${node.kind} has no ${word} port "${name.port}"`,
-    remedy: names.length === 0 ? `a node of kind ${node.kind} has no ${word} ports` : suggest(name.port, names, `${word} ports`),
+    remedy:
+      names.length === 0
+        ? `a node of kind ${node.kind} has no ${word} ports`
+        : suggest(name.port, names, `${word} ports`),
   });
   return null;
 }
@@ -129,11 +134,11 @@ function checkInputsTakenOnce({ view, report }: Checked): void {
   }
 }
 
-function checkRequiredInputs({ view, report, doubtful }: Checked): void {
+function checkRequiredInputs({ view, byId, report, doubtful }: Checked): void {
   if (!view.edgesComplete) return;
   const fed = new Set(view.edges.map((edge) => `${edge.to.node}.${edge.to.port}`));
   for (const node of view.nodes) {
-    if (doubtful.has(node.id)) continue;
+    if (doubtful.has(node.id) || byId.get(node.id) !== node) continue;
     for (const input of portsOf(node, "inputs") ?? []) {
       if (fed.has(`${node.id}.${input.name}`)) continue;
       const givers = view.nodes.flatMap((other) =>
@@ -165,7 +170,9 @@ function checkScopes(checked: Checked): void {
       path: edge.path,
       code: "scope",
       message: `node "${from.id}" belongs to a turn, node "${to.id}" to the session: a turn's data cannot flow back into the session`,
-      remedy: fixed ? `remove the edge; a node of kind ${to.kind} always belongs to the session` : `set "scope: turn" on node "${to.id}"`,
+      remedy: fixed
+        ? `remove the edge; a node of kind ${to.kind} always belongs to the session`
+        : `set "scope: turn" on node "${to.id}"`,
     });
   }
 }

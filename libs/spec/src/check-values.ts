@@ -50,9 +50,9 @@ const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
 export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {
   checkBudgets(document, profile, report);
   const nodes = looseField(document, "nodes");
-  if (Array.isArray(nodes)) nodes.forEach((node, i) => checkNode(node, `nodes[${i}]`, profile, report));
+  if (Array.isArray(nodes)) for (const [i, node] of nodes.entries()) checkNode(node, `nodes[${i}]`, profile, report);
   const edges = looseField(document, "edges");
-  if (Array.isArray(edges)) edges.forEach((edge, i) => checkBuffer(edge, nodes, `edges[${i}]`, report));
+  if (Array.isArray(edges)) for (const [i, edge] of edges.entries()) checkBuffer(edge, nodes, `edges[${i}]`, report);
 }
 
 function looseNumber(value: unknown, key: string): number | undefined {

@@ -69,9 +69,9 @@ export function viewGraph(document: unknown): GraphView {
   const view: GraphView = { nodes: [], edges: [], idsComplete: true, kindsComplete: true, edgesComplete: true };
   const nodes = looseField(document, "nodes");
   const edges = looseField(document, "edges");
-  if (Array.isArray(nodes)) nodes.forEach((node, i) => addNode(view, node, `nodes[${i}]`));
+  if (Array.isArray(nodes)) for (const [i, node] of nodes.entries()) addNode(view, node, `nodes[${i}]`);
   else view.idsComplete = view.kindsComplete = false;
-  if (Array.isArray(edges)) edges.forEach((edge, i) => addEdge(view, edge, `edges[${i}]`));
+  if (Array.isArray(edges)) for (const [i, edge] of edges.entries()) addEdge(view, edge, `edges[${i}]`);
   else view.edgesComplete = false;
   return view;
 }
@@ -126,7 +126,8 @@ export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<str
   for (let changed = true; changed; ) {
     changed = false;
     for (const edge of view.edges) {
-      if (!open.has(edge.to.node) || scopes.get(edge.from.node) !== "turn" || scopes.get(edge.to.node) === "turn") continue;
+      if (!open.has(edge.to.node) || scopes.get(edge.from.node) !== "turn" || scopes.get(edge.to.node) === "turn")
+        continue;
       scopes.set(edge.to.node, "turn");
       changed = true;
     }

@@ -1,16 +1,23 @@
-/** Edits (insert, delete, replace) between two words, at most `cap`. Words longer than 64 characters count as far apart. */
+const wordCharsMax = 64;
+
+/** Edits (insert, delete, replace, swap of neighbours) between two words; `cap + 1` for anything further apart. */
 function editDistance(a: string, b: string, cap: number): number {
-  if (a.length > 64 || b.length > 64 || Math.abs(a.length - b.length) > cap) return cap + 1;
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  if (a.length > wordCharsMax || b.length > wordCharsMax || Math.abs(a.length - b.length) > cap) return cap + 1;
+  const far = cap + 1;
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
-    const current = [i];
+    const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const replace = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(replace, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
+      const replace = (last[j - 1] ?? far) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      let best = Math.min(replace, (last[j] ?? far) + 1, (row[j - 1] ?? far) + 1);
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (i > 1 && j > 1 && swapped) best = Math.min(best, (beforeLast[j - 2] ?? far) + 1);
+      row.push(best);
     }
-    previous = current;
+    [beforeLast, last] = [last, row];
   }
-  return previous[b.length] ?? cap + 1;
+  return last[b.length] ?? far;
 }
 
 /** The legal name a writer most likely meant, or undefined when none is near (case and `-`/`_` do not count). */

@@ -5,8 +5,8 @@ import { checkGraph, type Report } from "./check-graph.ts";
 import { checkProfile, checkValues } from "./check-values.ts";
 import { viewGraph } from "./graph-view.ts";
 import { FILE_BYTES_MAX } from "./limits.ts";
-import { type Position, ProblemList, type SpecProblem } from "./problem.ts";
 import { suggest } from "./nearest.ts";
+import { type Position, ProblemList, type SpecProblem } from "./problem.ts";
 import type { PipelineSpec, SpecDocument, SpecOrigin, TemplateDocument } from "./spec.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 import {
@@ -42,7 +42,8 @@ export function parseSpec(text: string, fileName: string): Parsed {
   if (document === null) return err(problems.sorted());
   const walk: Walk = { lines, problems, positions: new Map() };
   const root = document.contents;
-  const parsed = isMap(root) && root.has("template") ? readTemplate(walk, root, fileName) : readFull(walk, root, fileName);
+  const parsed =
+    isMap(root) && root.has("template") ? readTemplate(walk, root, fileName) : readFull(walk, root, fileName);
   return parsed === null ? err(problems.sorted()) : ok(parsed);
 }
 
@@ -121,17 +122,20 @@ function reporter(problems: ProblemList, positions: ReadonlyMap<string, Position
 }
 
 function readYaml(text: string, lines: LineCounter, problems: ProblemList): Document.Parsed | null {
-  let document: Document.Parsed;
+  let document: Document.Parsed | null = null;
   try {
     // Unique keys are checked in `walk.ts`: here the check takes quadratic time.
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: "1.2" });
   } catch {
-    // The library overflows the stack on thousands of nested brackets.
-    const remedy = "a spec nests six levels deep at most";
-    problems.add(start, { path: "", code: "syntax", message: "the file cannot be read: it is nested too deeply", remedy });
+    // Reported below: the library overflows the stack on thousands of nested brackets, thrown or as an error of its own.
+  }
+  const faults: YAMLError[] = document === null ? [] : [...document.errors, ...document.warnings];
+  if (document === null || faults.some((fault) => fault.message.includes("call stack"))) {
+    const remedy = "a spec nests seven levels deep at most";
+    const message = "the file cannot be read: it is nested too deeply";
+    problems.add(start, { path: "", code: "syntax", message, remedy });
     return null;
   }
-  const faults: YAMLError[] = [...document.errors, ...document.warnings];
   for (const fault of faults) addSyntaxProblem(fault, lines, problems);
   if (faults.length > 0) return null;
   if (document.contents === null) {
@@ -148,7 +152,7 @@ const syntaxRemedies: Readonly<Record<string, string>> = {
   MULTIPLE_DOCS: "put one spec in one file",
   MISSING_CHAR: "add the missing quote, bracket, comma or colon",
   TAG_RESOLVE_FAILED: "remove the tag (the word that starts with !)",
-  BAD_ALIAS: "write the value out; anchors and aliases are not accepted",
+  BAD_ALIAS: "write the value out; aliases are not accepted",
   BLOCK_AS_IMPLICIT_KEY: "put the value on a line of its own, or in quotes if it holds a colon",
   MULTILINE_IMPLICIT_KEY: "put a colon after the field name",
 };

@@ -105,6 +105,10 @@ export const list = (items: string, item: Schema, min: number, max: number): Lis
   max,
   items,
 });
-export const map = (what: string, fields: Readonly<Record<string, Field>>): MapSchema => ({ type: "map", fields, what });
+export const map = (what: string, fields: Readonly<Record<string, Field>>): MapSchema => ({
+  type: "map",
+  fields,
+  what,
+});
 export const must = (schema: Schema): Field => ({ schema, required: true });
 export const may = (schema: Schema): Field => ({ schema });

@@ -10,8 +10,9 @@ export const SPEC_SCHEMA = "rspp/pipeline/v1";
 export const NODE_KIND_NAMES: readonly NodeKind[] = Object.keys(NODE_KINDS) as NodeKind[];
 
 const id = text(limits.ID_CHARS_MAX, {
-  pattern: /^[a-z][a-z0-9_-]*$/,
-  form: "lower-case letters, digits, _ and -, starting with a letter",
+  // `constructor` is what every plain object already answers to, and ids are keys of plain data.
+  pattern: /^(?!constructor$)[a-z][a-z0-9_-]*$/,
+  form: 'lower-case letters, digits, _ and -, starting with a letter; not "constructor"',
 });
 const kind = text(limits.ID_CHARS_MAX, { oneOf: NODE_KIND_NAMES, noun: "node kind" });
 const description = text(limits.DESCRIPTION_CHARS_MAX);
@@ -24,7 +25,12 @@ const port = text(2 * limits.ID_CHARS_MAX + 1, {
   form: "node.port, e.g. stt.text",
 });
 
-const settings: OpenMapSchema = { type: "open_map", max: limits.SETTINGS_MAX, value: { type: "setting" }, what: "settings" };
+const settings: OpenMapSchema = {
+  type: "open_map",
+  max: limits.SETTINGS_MAX,
+  value: { type: "setting" },
+  what: "settings",
+};
 
 export const providerSchema = map("the provider of a node", {
   candidates: must(

@@ -57,7 +57,11 @@ function checkText(node: unknown, value: unknown, schema: StringSchema): Finding
   const asNumber = schema.wholeNumber === true && typeof value === "number" && Number.isSafeInteger(value);
   if (typeof value !== "string" && !asNumber) {
     const remedy =
-      isScalar(node) && value !== null ? "put quotes around it" : schema.form === undefined ? "write text" : `write ${schema.form}`;
+      isScalar(node) && value !== null
+        ? "put quotes around it"
+        : schema.form === undefined
+          ? "write text"
+          : `write ${schema.form}`;
     return finding("wrong_type", `expected text, found ${describe(node)}`, remedy);
   }
   const text = String(value);
@@ -86,7 +90,11 @@ function checkNumber(node: unknown, value: unknown, schema: NumberSchema): Findi
   const what = schema.integer ? "a whole number" : "a number";
   const range = `${schema.min} to ${schema.max}`;
   if (typeof value !== "number" || !Number.isFinite(value) || (schema.integer && !Number.isSafeInteger(value))) {
-    return finding("wrong_type", `expected ${what}, found ${describe(node)}`, `write ${what} from ${range}, without quotes or unit`);
+    return finding(
+      "wrong_type",
+      `expected ${what}, found ${describe(node)}`,
+      `write ${what} from ${range}, without quotes or unit`,
+    );
   }
   if (value >= schema.min && value <= schema.max) return null;
   return finding("out_of_range", `${value} is out of range, allowed are ${range}`, `choose ${what} from ${range}`);
@@ -94,5 +102,9 @@ function checkNumber(node: unknown, value: unknown, schema: NumberSchema): Findi
 
 function checkFlag(node: unknown, value: unknown): Finding {
   if (typeof value === "boolean") return null;
-  return finding("wrong_type", `expected true or false, found ${describe(node)}`, "write true or false, without quotes");
+  return finding(
+    "wrong_type",
+    `expected true or false, found ${describe(node)}`,
+    "write true or false, without quotes",
+  );
 }

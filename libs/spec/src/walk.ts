@@ -1,11 +1,11 @@
 /** Checks a YAML tree against a schema and reads it into plain data. What is wrong is left out of the data and reported. */
 import { isAlias, isMap, isScalar, isSeq, type LineCounter, type Pair, type YAMLMap, type YAMLSeq } from "yaml";
 import { SETTING_CHARS_MAX, SETTING_LIST_MAX } from "./limits.ts";
-import { suggest } from "./nearest.ts";
+import { nearest, suggest } from "./nearest.ts";
 import type { Position, ProblemList, ProblemText } from "./problem.ts";
 import type { EitherSchema, ListSchema, MapSchema, OpenMapSchema, Schema, VariantSchema } from "./schema.ts";
-import { describe, walkScalar } from "./walk-scalar.ts";
 import { isSecretReference, looksSecret, namesSecret, SECRET_REMEDY } from "./secret.ts";
+import { describe, walkScalar } from "./walk-scalar.ts";
 
 export interface Walk {
   lines: LineCounter;
@@ -35,7 +35,7 @@ export function walkNode(walk: Walk, node: unknown, schema: Schema, path: string
   if (path !== "") walk.positions.set(path, here);
   if (isAlias(node)) {
     const remedy = "write the value out";
-    walk.problems.add(here, { path, code: "alias", message: "anchors and aliases are not accepted", remedy });
+    walk.problems.add(here, { path, code: "alias", message: "aliases are not accepted", remedy });
     return undefined;
   }
   switch (schema.type) {
@@ -70,7 +70,8 @@ function walkList(walk: Walk, node: unknown, schema: ListSchema, path: string, a
   const items = (node as YAMLSeq).items;
   if (items.length < schema.min || items.length > schema.max) {
     const message = `${items.length} ${schema.items}, allowed are ${schema.min} to ${schema.max}`;
-    const remedy = items.length < schema.min ? `add to the ${schema.items}` : `remove or merge some of the ${schema.items}`;
+    const remedy =
+      items.length < schema.min ? `add to the ${schema.items}` : `remove or merge some of the ${schema.items}`;
     walk.problems.add(at, { path, code: "too_many", message, remedy });
   }
   return items.slice(0, schema.max).map((item, i) => walkNode(walk, item, schema.item, `${path}[${i}]`, at));
@@ -90,7 +91,12 @@ function entriesOf(walk: Walk, node: YAMLMap, path: string, at: Position): Entry
     const here = positionOf(walk, pair.key, at);
     if (!isScalar(pair.key) || typeof pair.key.value !== "string") {
       const remedy = "write a field name followed by a colon";
-      walk.problems.add(here, { path, code: "wrong_type", message: `a field name is text, found ${describe(pair.key)}`, remedy });
+      walk.problems.add(here, {
+        path,
+        code: "wrong_type",
+        message: `a field name is text, found ${describe(pair.key)}`,
+        remedy,
+      });
       continue;
     }
     const key = pair.key.value;
@@ -112,13 +118,16 @@ function entriesOf(walk: Walk, node: YAMLMap, path: string, at: Position): Entry
 
 function walkMap(walk: Walk, node: unknown, schema: MapSchema, path: string, at: Position): Walked {
   const names = Object.keys(schema.fields);
-  if (!isMap(node)) return wrongType(walk, node, path, at, `the fields of ${schema.what}`, `legal fields: ${names.join(", ")}`);
+  if (!isMap(node))
+    return wrongType(walk, node, path, at, `the fields of ${schema.what}`, `legal fields: ${names.join(", ")}`);
   const result: Record<string, unknown> = {};
   const given = new Set<string>();
   for (const entry of entriesOf(walk, node, path, at)) {
     const field = Object.hasOwn(schema.fields, entry.key) ? schema.fields[entry.key] : undefined;
     if (field === undefined) {
       unknownField(walk, schema, entry, path);
+      // The misspelt field is there; that it is missing as well would be the same news twice.
+      given.add(nearest(entry.key, names) ?? "");
       continue;
     }
     given.add(entry.key);
@@ -145,7 +154,8 @@ function unknownField(walk: Walk, schema: MapSchema, entry: Entry, path: string)
 }
 
 function walkOpenMap(walk: Walk, node: unknown, schema: OpenMapSchema, path: string, at: Position): Walked {
-  if (!isMap(node)) return wrongType(walk, node, path, at, `${schema.what} as "name: value"`, `write the ${schema.what} one per line`);
+  if (!isMap(node))
+    return wrongType(walk, node, path, at, `${schema.what} as "name: value"`, `write the ${schema.what} one per line`);
   const entries = entriesOf(walk, node, path, at);
   if (entries.length > schema.max) {
     const message = `${entries.length} ${schema.what}, allowed are 0 to ${schema.max}`;
@@ -157,7 +167,13 @@ function walkOpenMap(walk: Walk, node: unknown, schema: OpenMapSchema, path: str
       const shown = key.slice(0, 64);
       const message = `"${shown}" is no name for one of the ${schema.what}`;
       const remedy = "use lower-case letters, digits, _ and -, starting with a letter, 64 at most";
-      walk.problems.add(here, { path: join(path, shown), code: "bad_format", message, remedy, sensitive: namesSecret(key) });
+      walk.problems.add(here, {
+        path: join(path, shown),
+        code: "bad_format",
+        message,
+        remedy,
+        sensitive: namesSecret(key),
+      });
       continue;
     }
     const read = walkOpenValue(walk, value, schema, key, join(path, key), here);
@@ -166,7 +182,14 @@ function walkOpenMap(walk: Walk, node: unknown, schema: OpenMapSchema, path: str
   return result;
 }
 
-function walkOpenValue(walk: Walk, node: unknown, schema: OpenMapSchema, key: string, path: string, at: Position): Walked {
+function walkOpenValue(
+  walk: Walk,
+  node: unknown,
+  schema: OpenMapSchema,
+  key: string,
+  path: string,
+  at: Position,
+): Walked {
   const plain = isScalar(node) && typeof node.value === "string" ? node.value : undefined;
   if (namesSecret(key) && !(plain !== undefined && isSecretReference(plain))) {
     const here = positionOf(walk, node, at);
@@ -191,7 +214,13 @@ function walkSetting(walk: Walk, node: unknown, path: string, at: Position): Wal
   if (typeof value !== "string") return wrongType(walk, node, path, at, expected, remedy);
   if (value.startsWith("env:") && !looksSecret(value) && !isSecretReference(value)) {
     const form = "env: is followed by the name of an environment variable";
-    walk.problems.add(at, { path, code: "bad_format", message: form, remedy: "write e.g. env:OPENAI_API_KEY", sensitive: true });
+    walk.problems.add(at, {
+      path,
+      code: "bad_format",
+      message: form,
+      remedy: "write e.g. env:OPENAI_API_KEY",
+      sensitive: true,
+    });
     return undefined;
   }
   return walkScalar(walk, node, { type: "string", min: 0, max: SETTING_CHARS_MAX }, path, at);

@@ -1,0 +1,184 @@
+/** From a checked spec to what a session runs (`kernel.md` §3): every value present, each with its source. */
+import { invariant } from "@rspp/base/invariant";
+import { err, ok, type Result } from "@rspp/base/result";
+import type { EdgeDefinition, GraphDefinition, NodeDefinition, ProviderCandidate, Settings } from "@rspp/kernel/graph";
+import { NODE_KINDS } from "@rspp/kernel/graph";
+import { resolveProfile } from "@rspp/kernel/profile";
+import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
+import { PROFILE_DEFAULT } from "./check-values.ts";
+import { compileBuffer } from "./compile-buffer.ts";
+import type { CompiledPipeline } from "./compiled.ts";
+import { compiledFingerprint } from "./fingerprint.ts";
+import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
+import { checkSpec } from "./parse-spec.ts";
+import type { SpecProblem } from "./problem.ts";
+import { Sources } from "./sources.ts";
+import type { EdgeDocument, NodeDocument, PipelineSpec } from "./spec.ts";
+
+/** Compiles a spec. Errors: the problems `parseSpec` would have found; a spec it returned has none. */
+export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecProblem[]> {
+  const problems = checkSpec(spec);
+  if (problems.length > 0) return err(problems);
+  const profile = resolveProfile(spec.profile ?? PROFILE_DEFAULT);
+  invariant(profile.ok, "a checked spec names a profile that runs", spec.profile);
+  const sources = new Sources(spec, profile.value);
+  sources.note("name", sources.written("name"));
+  sources.note("version", sources.written("version"));
+  sources.note("profile", spec.profile === undefined ? "default" : sources.written("profile"));
+  const graph = compileGraph(spec, sources);
+  const compiled: Omit<CompiledPipeline, "fingerprint"> = {
+    name: spec.name,
+    version: spec.version,
+    profile: profile.value.name,
+    graph,
+    policy: compilePolicy(spec, sources),
+    budgets: compileBudgets(spec, sources),
+    recording: compileRecording(spec, sources),
+    outputLeadMs: sources.pick("outputLeadMs", "output.lead_ms", spec.output?.lead_ms, profile.value.outputLeadMs),
+    ...compileTexts(spec, graph, sources),
+    provenance: sources.provenance,
+  };
+  return ok({ ...compiled, fingerprint: compiledFingerprint(compiled) });
+}
+
+/** The fingerprint of a spec; errors as of `compileSpec`. */
+export function specFingerprint(spec: PipelineSpec): Result<string, SpecProblem[]> {
+  const compiled = compileSpec(spec);
+  return compiled.ok ? ok(compiled.value.fingerprint) : compiled;
+}
+
+function compilePolicy(spec: PipelineSpec, sources: Sources): SessionPolicy {
+  const given = spec.policy ?? {};
+  const base = sources.profile.policy;
+  const pick = <T>(field: string, key: string, value: T | undefined, fallback: T): T =>
+    sources.pick(`policy.${field}`, `policy.${key}`, value, fallback);
+  return {
+    id: pick("id", "id", given.id, base.id),
+    secondProposal: pick("secondProposal", "second_proposal", given.second_proposal, base.secondProposal),
+    bargeIn: pick("bargeIn", "barge_in", given.barge_in, base.bargeIn),
+    holdOnCandidate: pick("holdOnCandidate", "hold_on_candidate", given.hold_on_candidate, base.holdOnCandidate),
+    lateEvents: pick("lateEvents", "late_events", given.late_events, base.lateEvents),
+    speculation: pick("speculation", "speculation", given.speculation, base.speculation),
+    finalWaitMs: pick("finalWaitMs", "final_wait_ms", given.final_wait_ms, base.finalWaitMs),
+    reconnectMs: pick("reconnectMs", "reconnect_ms", given.reconnect_ms, base.reconnectMs),
+    historyPartsMax: pick("historyPartsMax", "history_parts_max", given.history_parts_max, base.historyPartsMax),
+  };
+}
+
+function compileBudgets(spec: PipelineSpec, sources: Sources): Budgets {
+  const given = spec.budgets ?? {};
+  const base = sources.profile.budgets;
+  const pick = (field: keyof Budgets, key: string, value: number | undefined): number =>
+    sources.pick(`budgets.${field}`, `budgets.${key}`, value, base[field]);
+  return {
+    turnFirstOutputMs: pick("turnFirstOutputMs", "turn_first_output_ms", given.turn_first_output_ms),
+    nodeSoftMs: pick("nodeSoftMs", "node_soft_ms", given.node_soft_ms),
+    providerAttemptMs: pick("providerAttemptMs", "provider_attempt_ms", given.provider_attempt_ms),
+    cancelGraceMs: pick("cancelGraceMs", "cancel_grace_ms", given.cancel_grace_ms),
+  };
+}
+
+function compileRecording(spec: PipelineSpec, sources: Sources): CompiledPipeline["recording"] {
+  const given = spec.recording ?? {};
+  const base = sources.profile.recording;
+  return {
+    policyId: sources.pick("recording.policyId", "recording.policy_id", given.policy_id, base.policyId),
+    ceiling: sources.pick("recording.ceiling", "recording.level", given.level, base.ceiling),
+  };
+}
+
+function compileTexts(
+  spec: PipelineSpec,
+  graph: GraphDefinition,
+  sources: Sources,
+): Pick<CompiledPipeline, "greeting" | "systemPrompt" | "sttGrammar"> {
+  const { greeting, system_prompt: systemPrompt } = spec.conversation ?? {};
+  if (greeting !== undefined) sources.note("greeting", sources.written("conversation.greeting"));
+  if (systemPrompt !== undefined) sources.note("systemPrompt", sources.written("conversation.system_prompt"));
+  const stt = graph.nodes.find((node) => node.kind === "stt");
+  const grammar = stt?.candidates.map((candidate) => candidate.settings.grammar).find((value) => value !== undefined);
+  if (typeof grammar === "string") sources.note("sttGrammar", "spec");
+  return {
+    ...(greeting === undefined ? {} : { greeting }),
+    ...(systemPrompt === undefined ? {} : { systemPrompt }),
+    ...(typeof grammar === "string" ? { sttGrammar: grammar } : {}),
+  };
+}
+
+function compileGraph(spec: PipelineSpec, sources: Sources): GraphDefinition {
+  const scopes = resolveScopes(viewGraph(spec));
+  const nodes = spec.nodes.map((node, i) => compileNode(node, i, scopes.get(node.id) ?? "session", sources));
+  const edges = spec.edges.map((edge, i) => compileEdge(edge, i, nodes, sources));
+  return { pipelineVersion: `${spec.name}@${spec.version}`, nodes, edges };
+}
+
+function compileNode(node: NodeDocument, index: number, scope: "session" | "turn", sources: Sources): NodeDefinition {
+  const path = `nodes.${node.id}`;
+  const specPath = `nodes[${index}]`;
+  sources.note(`${path}.kind`, sources.written(specPath));
+  const fixed = NODE_KINDS[node.kind].scope !== "either";
+  const chosen = node.scope === undefined ? "derived" : "spec";
+  sources.note(`${path}.scope`, fixed ? `node_kind/${node.kind}` : chosen);
+  const settings: Record<string, Settings[string]> = {};
+  for (const [key, value] of Object.entries(sources.profile.nodeSettings[node.kind] ?? {})) {
+    settings[key] = value;
+    sources.note(`${path}.settings.${key}`, sources.profile.source);
+  }
+  for (const [key, value] of Object.entries(node.settings ?? {})) {
+    settings[key] = value;
+    sources.note(`${path}.settings.${key}`, sources.written(`${specPath}.settings.${key}`));
+  }
+  const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
+  return { id: node.id, kind: node.kind, scope, settings, candidates };
+}
+
+function compileCandidate(node: NodeDocument, index: number, at: number, sources: Sources): ProviderCandidate {
+  const document = node.provider?.candidates[at];
+  invariant(document !== undefined, "a candidate is compiled at its own index", at);
+  const candidate = typeof document === "string" ? { name: document } : document;
+  const path = `nodes.${node.id}.candidates[${at}]`;
+  const specPath = `nodes[${index}].provider`;
+  sources.note(`${path}.provider`, sources.written(`${specPath}.candidates[${at}]`));
+  const settings: Record<string, Settings[string]> = {};
+  const layers = [
+    { given: node.provider?.settings, from: `${specPath}.settings` },
+    { given: candidate.settings, from: `${specPath}.candidates[${at}].settings` },
+  ];
+  for (const { given, from } of layers) {
+    for (const [key, value] of Object.entries(given ?? {})) {
+      settings[key] = value;
+      sources.note(`${path}.settings.${key}`, sources.written(`${from}.${key}`));
+    }
+  }
+  return { provider: candidate.name, settings };
+}
+
+function compileEdge(
+  document: string | EdgeDocument,
+  index: number,
+  nodes: readonly NodeDefinition[],
+  sources: Sources,
+): EdgeDefinition {
+  const ends = parseEdge(document);
+  const from = nodes.find((node) => node.id === ends?.from.node);
+  const type = from && NODE_KINDS[from.kind].outputs.find((port) => port.name === ends?.from.port)?.type;
+  invariant(
+    ends !== undefined && from !== undefined && type !== undefined,
+    "a checked edge joins known ports",
+    document,
+  );
+  const edge: Partial<EdgeDocument> = typeof document === "string" ? {} : document;
+  const id = edge.id ?? edgeIdOf(ends.from, ends.to);
+  const specPath = `edges[${index}]`;
+  sources.note(`edges.${id}.from`, sources.written(specPath));
+  sources.note(`edges.${id}.to`, sources.written(specPath));
+  sources.note(`edges.${id}.type`, `node_kind/${from.kind}`);
+  const place = { path: `edges.${id}.buffer`, specPath: `${specPath}.buffer` };
+  return {
+    id,
+    from: ends.from,
+    to: ends.to,
+    type,
+    buffer: compileBuffer(edge.buffer ?? {}, from.scope, type, place, sources),
+  };
+}

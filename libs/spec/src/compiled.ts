@@ -1,0 +1,26 @@
+/** What `compileSpec` makes: all a session needs from its pipeline. Plain data. */
+import type { GraphDefinition } from "@rspp/kernel/graph";
+import type { Budgets, Provenance, RecordingConfig, SessionPolicy } from "@rspp/kernel/session-config";
+
+export interface CompiledPipeline {
+  name: string;
+  version: string;
+  /** Name of the execution profile, e.g. `simple/v1`. */
+  profile: string;
+  graph: GraphDefinition;
+  policy: SessionPolicy;
+  /** Milliseconds. */
+  budgets: Budgets;
+  /** The shell adds the evidence quota it has set aside. */
+  recording: Pick<RecordingConfig, "policyId" | "ceiling">;
+  outputLeadMs: number;
+  /** Said by the agent when the session opens. */
+  greeting?: string;
+  systemPrompt?: string;
+  /** JSGF grammar of the recogniser, from `provider.settings.grammar` of the stt node. */
+  sttGrammar?: string;
+  /** Path of each value above -> `spec`, `template/…`, `node_kind/…`, `derived` or the profile's defaulting_source. */
+  provenance: Provenance;
+  /** SHA-256, hex, over the canonical JSON of what executes; names, comments, labels and sources have no part in it. */
+  fingerprint: string;
+}
