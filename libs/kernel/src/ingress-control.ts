@@ -68,16 +68,16 @@ function actOldest(cx: StepContext): void {
 
 function act(cx: StepContext, input: Input, body: IngressControl, forced: boolean): void {
   const fields: Record<string, string | number> = { ...body.fields };
-  if (body.lastMediaSequence >= 0) fields["lastMediaSequence"] = body.lastMediaSequence;
-  if (forced) fields["forced"] = 1;
+  if (body.lastMediaSequence >= 0) fields.lastMediaSequence = body.lastMediaSequence;
+  if (forced) fields.forced = 1;
   const isCancel =
     body.signal === "cancel" ||
     body.signal === "stop" ||
     body.signal === "cancel_requested" ||
     body.signal === "barge_in";
-  if (isCancel && fields["scope"] === undefined) fields["scope"] = body.turn === 0 ? "session" : "turn";
+  if (isCancel && fields.scope === undefined) fields.scope = body.turn === 0 ? "session" : "turn";
   const reason = body.reason === "" && isCancel ? "user_cancel" : body.reason;
-  const scope = isCancel ? String(fields["scope"]) : body.turn === 0 ? "session" : "turn";
+  const scope = isCancel ? String(fields.scope) : body.turn === 0 ? "session" : "turn";
   const problem = checkSignal(body.signal, "adapter", scope, reason === "" ? fields : { ...fields, reason });
   if (problem !== null) {
     cx.effects.push({

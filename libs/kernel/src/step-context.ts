@@ -49,7 +49,7 @@ export function signal(
   fields: Readonly<Record<string, string | number>> = NO_FIELDS,
   egress = true,
 ): void {
-  const scope = typeof fields["scope"] === "string" ? fields["scope"] : turn === 0 ? "session" : "turn";
+  const scope = typeof fields.scope === "string" ? fields.scope : turn === 0 ? "session" : "turn";
   const problem = checkSignal(name, emitter, scope, reason === "" ? fields : { ...fields, reason });
   invariant(problem === null, "a signal obeys the closed set of control signals", { name, emitter, scope, problem });
   const generation = turn === 0 ? 0 : (cx.s.turns.find((t) => t.number === turn)?.generation ?? 0);
