@@ -163,26 +163,30 @@ class World {
     const requestedAtNs = this.nowNs;
     switch (act.op) {
       case "acquire":
-        return this.granted(
+        this.granted(
           act.holder,
           grantLease(this.grantor, { session: "s", holder: act.holder, receivers }, sign, this.nowNs),
           requestedAtNs,
         );
+        return;
       case "transfer":
-        return this.granted(
+        this.granted(
           act.holder,
           transferLease(this.grantor, { session: "s", toHolder: act.holder, receivers }, sign, this.nowNs),
           requestedAtNs,
         );
+        return;
       case "rotate": {
         const ask = { session: "s", holder: act.holder, epoch: this.holder[act.holder].epoch, lastSequence: 3 };
-        return this.granted(act.holder, rotateLease(this.grantor, ask, sign, this.nowNs), requestedAtNs);
+        this.granted(act.holder, rotateLease(this.grantor, ask, sign, this.nowNs), requestedAtNs);
+        return;
       }
       case "pause":
         this.paused[act.holder] = !this.paused[act.holder];
         return;
       case "emit":
-        return this.emit(act.holder, act.receiver);
+        this.emit(act.holder, act.receiver);
+        return;
       case "revoke": {
         const answer = revokeLease(this.grantor, "s", sign, this.nowNs);
         if (answer.ok) this.owner.set(answer.value.signed.grant.epoch, null);
@@ -204,7 +208,8 @@ class World {
         return;
       }
       case "run":
-        return this.run(act.ms);
+        this.run(act.ms);
+        return;
     }
   }
 
