@@ -32,6 +32,19 @@ describe("delivery", () => {
     expectBalance(r);
   });
 
+  test("progress comes at its instant inside a long frame, also when more is queued meanwhile", () => {
+    const r = rig();
+    r.adapter.send(frame(1, { samples: new Int16Array(3_200).fill(1) }));
+    r.clock.advanceMs(30);
+    r.adapter.send(frame(11, { end: true }));
+    r.clock.advanceMs(200);
+    expect(r.story().slice(2)).toEqual([
+      "100 1.1 progress 100000",
+      "200 1.1 progress 200000",
+      "220 1.1 completed 220000",
+    ]);
+  });
+
   test("the start buffer delays the first sample until it is full, or its time has passed", () => {
     const slow = rig({ playoutBufferMs: 60 });
     slow.adapter.send(frame(1));
