@@ -100,16 +100,17 @@ const simpleV1: ExecutionProfile = {
   },
   outputLeadMs: 200,
   nodeSettings: {
-    vad: { engine: "auto", threshold: 0.5 },
+    vad: { silero: "auto" },
     endpointing: {
-      onset_frames: 3,
+      onset_frames: 2,
       min_speech_ms: 120,
       candidate_silence_ms: 200,
       endpoint_silence_ms: 500,
       max_utterance_ms: 30_000,
       speculate_ms: 250,
+      preroll_ms: 300,
     },
-    segmenter: { min_chars: 12, max_chars: 160 },
+    segmenter: { first_min_chars: 12, min_chars: 24, max_chars: 160 },
   },
   buffers: {
     session: {

@@ -44,7 +44,10 @@ const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
     { low: "speculate_ms", high: "endpoint_silence_ms", why: "speculation starts before the endpoint" },
     { low: "min_speech_ms", high: "max_utterance_ms", why: "no utterance could ever be long enough" },
   ],
-  segmenter: [{ low: "min_chars", high: "max_chars", why: "no clause could ever be long enough" }],
+  segmenter: [
+    { low: "first_min_chars", high: "max_chars", why: "no first clause could ever be long enough" },
+    { low: "min_chars", high: "max_chars", why: "no clause could ever be long enough" },
+  ],
 };
 
 export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {

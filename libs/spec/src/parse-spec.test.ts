@@ -91,11 +91,11 @@ const cases: Case[] = [
   {
     title: "F-001 a setting that contradicts a default",
     from: "{id: segmenter, kind: segmenter}",
-    to: "{id: segmenter, kind: segmenter, settings: {max_chars: 10}}",
+    to: "{id: segmenter, kind: segmenter, settings: {max_chars: 20}}",
     at: "17:60",
     path: "nodes[6].settings.max_chars",
-    message: "min_chars (12) exceeds max_chars (10): no clause could ever be long enough",
-    remedy: "set min_chars to 10 or less, or raise max_chars",
+    message: "min_chars (24) exceeds max_chars (20): no clause could ever be long enough",
+    remedy: "set min_chars to 20 or less, or raise max_chars",
   },
   {
     title: "F-001 a provider name of another form",
@@ -283,13 +283,13 @@ describe("a faulty spec", () => {
 
   test("F-001 all problems at once, sorted by place", () => {
     let text = edited(small, "name: small", "name: Small");
-    text = edited(text, "{id: vad, kind: vad}", "{id: vad, kind: vad, settings: {threshold: 2}}");
+    text = edited(text, "{id: ep, kind: endpointing}", "{id: ep, kind: endpointing, settings: {onset_frames: 99}}");
     text = edited(text, "kind: stt\n", "kind: stt\n    voice: x\n");
     text = edited(text, "llm.text -> segmenter.text", "llm.text -> tts.text");
     expect(problemsOf(text).map((p) => `${p.line}:${p.column} ${p.code} ${p.path}`)).toEqual([
       "2:7 bad_format name",
-      "6:48 out_of_range nodes[1].settings.threshold",
       "9:5 unknown_field nodes[2].voice",
+      "13:58 out_of_range nodes[3].settings.onset_frames",
       "18:5 unconnected_input nodes[6]",
       "31:5 input_taken edges[7]",
     ]);

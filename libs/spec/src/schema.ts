@@ -96,7 +96,6 @@ export const text = (max: number, more: Partial<StringSchema> = {}): StringSchem
 });
 export const oneOf = (...values: readonly string[]): StringSchema => text(64, { oneOf: values });
 export const whole = (min: number, max: number): NumberSchema => ({ type: "number", min, max, integer: true });
-export const real = (min: number, max: number): NumberSchema => ({ type: "number", min, max, integer: false });
 export const flag: BooleanSchema = { type: "boolean" };
 export const list = (items: string, item: Schema, min: number, max: number): ListSchema => ({
   type: "list",

@@ -2,7 +2,7 @@
 import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
 import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
-import { flag, list, map, may, must, oneOf, real, text, whole } from "./schema.ts";
+import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 
 /** The first line of every spec: which schema the rest is written in. */
 export const SPEC_SCHEMA = "rspp/pipeline/v1";
@@ -77,16 +77,21 @@ const edge = {
 
 /** Settings a node of the kind takes; provider nodes have theirs under `provider`. */
 const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Field>>>>> = {
-  vad: { engine: may(oneOf("auto", "silero", "energy")), threshold: may(real(0, 1)) },
+  vad: { silero: may(oneOf("auto", "off")) },
   endpointing: {
     onset_frames: may(whole(1, 50)),
     min_speech_ms: may(whole(20, 2_000)),
     candidate_silence_ms: may(whole(20, 5_000)),
     endpoint_silence_ms: may(whole(40, 10_000)),
     max_utterance_ms: may(whole(1_000, 600_000)),
-    speculate_ms: may(whole(20, 10_000)),
+    speculate_ms: may(whole(0, 10_000)),
+    preroll_ms: may(whole(0, 1_500)),
   },
-  segmenter: { min_chars: may(whole(1, 500)), max_chars: may(whole(10, 2_000)) },
+  segmenter: {
+    first_min_chars: may(whole(1, 500)),
+    min_chars: may(whole(1, 500)),
+    max_chars: may(whole(10, 2_000)),
+  },
 };
 
 function nodeSchema(of: NodeKind): MapSchema {
