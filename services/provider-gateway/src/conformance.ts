@@ -31,7 +31,7 @@ export function describeConformance(subject: ConformanceSubject): void {
     return sink.ended;
   };
 
-  describe(`F-160 conformance of ${provider.name}`, () => {
+  describe(`F-055 F-160 conformance of ${provider.name}`, () => {
     afterAll(() => gateway.close());
 
     test("open, push, finish: chunks, then one outcome, then nothing", async () => {

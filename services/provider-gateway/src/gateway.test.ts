@@ -2,6 +2,8 @@ import type { Invocation, InvocationSink, Provider } from "@rspp/ports/provider"
 import { expect, test } from "vitest";
 import { AuthorityTable } from "./authority-table.ts";
 import { createProviderGateway } from "./gateway.ts";
+import { isPocketsphinxAvailable } from "./local/pocketsphinx.ts";
+import { createProviders } from "./providers.ts";
 import { ManualClock } from "./testing/clocks.ts";
 import { recorder, request } from "./testing/recorder.ts";
 
@@ -128,4 +130,14 @@ test("the authority table is bounded", () => {
   expect(table.admit({ sessionId: "s9", epoch: 4, turn: 0, generation: 0 })).toBe("stale_epoch");
   for (let turn = 1; turn < 50; turn++) table.admit({ sessionId: "s9", epoch: 5, turn, generation: 2 });
   expect(table.admit({ sessionId: "s9", epoch: 5, turn: 49, generation: 1 })).toBe("stale_fence");
+});
+
+test("the shipped providers are listed by name where they can serve, and warm up and close", async () => {
+  const clock = new ManualClock();
+  const gateway = createProviderGateway({ clock, providers: createProviders({ clock }) });
+  const always = ["local/flite", "local/responder", "sim/stt", "sim/llm", "sim/tts"];
+  expect(gateway.providers()).toEqual(expect.arrayContaining(always));
+  expect(gateway.providers().includes("local/pocketsphinx")).toBe(isPocketsphinxAvailable());
+  await gateway.warm();
+  await gateway.close();
 });

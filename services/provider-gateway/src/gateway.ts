@@ -26,6 +26,8 @@ export interface GatewayCounters {
 }
 
 export interface ProviderGateway extends ProviderPort {
+  /** Starts what is slow to start (the speech thread). Resolves when ready; never rejects. */
+  warm(): Promise<void>;
   counters(): Readonly<GatewayCounters>;
 }
 
@@ -97,6 +99,10 @@ class Gateway implements ProviderGateway {
 
   providers(): readonly string[] {
     return [...this.#byName.values()].filter((p) => p.available?.() ?? true).map((p) => p.name);
+  }
+
+  async warm(): Promise<void> {
+    await Promise.all([...this.#byName.values()].map((provider) => provider.warm?.()));
   }
 
   counters(): Readonly<GatewayCounters> {

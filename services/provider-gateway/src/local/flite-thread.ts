@@ -38,8 +38,10 @@ export class FliteThread {
     const worker = new Worker(new URL(file, import.meta.url));
     this.#worker = worker;
     worker.on("message", (reply: FliteWorkerReply) => {
-      if (reply.id === -1) resolve();
-      else this.#reply(reply);
+      if (reply.id !== -1) return this.#reply(reply);
+      // Ready and idle, it does not keep the process running.
+      if (this.#running === undefined) worker.unref();
+      resolve();
     });
     const lost = () => {
       resolve();
@@ -47,7 +49,6 @@ export class FliteThread {
     };
     worker.on("error", lost);
     worker.on("exit", lost);
-    worker.unref();
     return promise;
   }
 

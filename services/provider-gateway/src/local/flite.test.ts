@@ -30,7 +30,7 @@ async function speak(clauses: string[], settings: Record<string, string | number
 }
 
 describe("local/flite", () => {
-  test("F-149 speaks clauses in order, in 20 ms frames, with the words' times", async () => {
+  test("speaks clauses in order, in 20 ms frames, with the words' times", async () => {
     const clauses = ["Go forward, 10 meters!", "We open at nine."];
     const { sink, outcome, samples } = await speak(clauses);
     expect(outcome).toMatchObject({ kind: "success", usage: { characters: 38 } });

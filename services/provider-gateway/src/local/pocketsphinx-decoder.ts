@@ -105,19 +105,25 @@ class ProcessDecoder implements Decoder {
   }
 
   end(): void {
-    this.#child.ref();
-    (this.#child.stdout as unknown as { ref?: () => void } | null)?.ref?.();
+    this.#awaited();
     this.#child.stdin?.end();
   }
 
   kill(): void {
     if (!this.#alive || this.#killed) return;
     this.#killed = true;
+    this.#awaited();
     try {
       if (this.#child.pid !== undefined) process.kill(-this.#child.pid, "SIGKILL");
     } catch {
       // It has just ended by itself.
     }
+  }
+
+  /** Its end is near and waited for: the process stays until then. */
+  #awaited(): void {
+    this.#child.ref();
+    (this.#child.stdout as unknown as { ref?: () => void } | null)?.ref?.();
   }
 }
 

@@ -33,6 +33,8 @@ export interface PocketsphinxOptions {
 export interface Pocketsphinx extends ManagedProvider {
   /** Processes running now, spares included. */
   processes(): number;
+  /** Starts a process for this grammar ahead of the first utterance; does nothing where it is not installed. */
+  prepare(grammar: string): void;
 }
 
 /**
@@ -58,6 +60,7 @@ export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
     },
     available: () => decoders.installed,
     processes: () => decoders.size,
+    prepare: (grammar) => decoders.prepare(grammar),
     close: () => decoders.close(),
   };
 }
@@ -86,13 +89,18 @@ class DecoderPool {
     const spare = this.#spares.get(grammar);
     this.#spares.delete(grammar);
     const decoder = spare?.alive ? spare : this.start(grammar);
-    if (!this.#closed) this.#spares.set(grammar, this.start(grammar));
+    this.prepare(grammar);
+    return decoder;
+  }
+
+  prepare(grammar: string): void {
+    if (this.#closed || this.#file === undefined || this.#spares.has(grammar)) return;
+    this.#spares.set(grammar, this.start(grammar));
     for (const [key, old] of this.#spares) {
       if (this.#spares.size <= sparesMax) break;
       this.#spares.delete(key);
       old.kill();
     }
-    return decoder;
   }
 
   start(grammar: string): Decoder {

@@ -94,14 +94,12 @@ class Host implements SileroHost {
     const release = this.#hold();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#idle = promise;
+    const done = () => {
+      release();
+      resolve();
+    };
     // After this tick's frames, so that sessions share a batch.
-    setImmediate(() => {
-      void this.#drain().finally(() => {
-        this.#running = false;
-        release();
-        resolve();
-      });
-    });
+    setImmediate(() => void this.#drain().finally(done));
   }
 
   async close(): Promise<void> {
@@ -112,20 +110,27 @@ class Host implements SileroHost {
   }
 
   async #drain(): Promise<void> {
-    while (this.#waiting.size > 0) {
-      const batch: Stream[] = [];
-      for (const stream of this.#waiting) {
-        if (batch.length === batchMax) break;
-        this.#waiting.delete(stream);
-        if (stream.waiting > 0) batch.push(stream);
+    try {
+      while (this.#waiting.size > 0) {
+        const batch = this.#nextBatch();
+        if (batch.length === 0) continue;
+        if (this.#closed || this.failed) for (const stream of batch) stream.reset();
+        else await this.#judge(batch);
       }
-      if (batch.length === 0) continue;
-      if (this.#closed || this.failed) {
-        for (const stream of batch) stream.reset();
-        continue;
-      }
-      await this.#judge(batch);
+    } finally {
+      // In the same turn as the last look at the queue: what is enqueued later starts a new round.
+      this.#running = false;
     }
+  }
+
+  #nextBatch(): Stream[] {
+    const batch: Stream[] = [];
+    for (const stream of this.#waiting) {
+      if (batch.length === batchMax) break;
+      this.#waiting.delete(stream);
+      if (stream.waiting > 0) batch.push(stream);
+    }
+    return batch;
   }
 
   async #judge(batch: readonly Stream[]): Promise<void> {
@@ -133,6 +138,20 @@ class Host implements SileroHost {
     const input = new Float32Array(size * inputSamples);
     const state = new Float32Array(2 * size * stateHalf);
     const taken = batch.map((stream, i) => stream.take(input, state, i, size));
+    const judged = await this.#infer(input, state, size);
+    if (judged === undefined) {
+      this.failed = true;
+      for (const stream of batch) stream.reset();
+      return;
+    }
+    batch.forEach((stream, i) => {
+      if (stream.waiting > 0) this.#waiting.add(stream);
+      stream.judged(taken[i] ?? -1, judged.probabilities[i] ?? 0, judged.state, i, size);
+    });
+  }
+
+  /** Undefined when the engine failed. */
+  async #infer(input: Float32Array, state: Float32Array, size: number) {
     try {
       const out = await this.#session.run({
         input: new this.#onnx.Tensor("float32", input, [size, inputSamples]),
@@ -141,14 +160,9 @@ class Host implements SileroHost {
       });
       const probabilities = out.output?.data;
       const next = out.stateN?.data;
-      if (probabilities === undefined || next === undefined) throw new TypeError("unexpected outputs of the model");
-      batch.forEach((stream, i) => {
-        stream.judged(taken[i] ?? -1, probabilities[i] ?? 0, next, i, size);
-        if (stream.waiting > 0) this.#waiting.add(stream);
-      });
+      return probabilities && next ? { probabilities, state: next } : undefined;
     } catch {
-      this.failed = true;
-      for (const stream of batch) stream.reset();
+      return undefined;
     }
   }
 }

@@ -1,0 +1,22 @@
+import type { Clock } from "@rspp/ports/clock";
+import type { ManagedProvider } from "./attempt.ts";
+import { createFlite } from "./local/flite.ts";
+import { createPocketsphinx } from "./local/pocketsphinx.ts";
+import { createResponder } from "./local/responder.ts";
+import { createOpenAiChat } from "./openai/chat.ts";
+import { createSimLlm } from "./sim/llm.ts";
+import { createSimStt } from "./sim/stt.ts";
+import { createSimTts } from "./sim/tts.ts";
+
+/** Every provider that ships with RSPP, for `createProviderGateway`; each starts nothing before it is used. */
+export function createProviders(options: { clock: Clock }): ManagedProvider[] {
+  return [
+    createFlite(options),
+    createPocketsphinx(options),
+    createResponder(options),
+    createOpenAiChat(options),
+    createSimStt(options),
+    createSimLlm(options),
+    createSimTts(options),
+  ];
+}
