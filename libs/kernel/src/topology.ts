@@ -22,7 +22,7 @@ export interface Topology {
 
 /** @throws InvariantError for what `libs/spec` must have refused. */
 export function buildTopology(graph: GraphDefinition): Topology {
-  const index: Record<string, number> = {};
+  const index: Record<string, number> = Object.create(null);
   const t: Topology = {
     out: [],
     into: [],
