@@ -1,0 +1,121 @@
+import type { SignalEvent } from "@rspp/kernel/effect";
+import type { MetricName, Metrics } from "./metrics.ts";
+
+interface TurnAnchors {
+  turn: number;
+  lastVoicedNs: number;
+  openEmittedNs: number;
+  firstOutputSeen: boolean;
+  cancelAcceptedNs: number;
+  fenceGeneration: number;
+  playbackSeen: boolean;
+}
+
+const turnsMax = 16;
+const cancelSignals: ReadonlySet<string> = new Set(["barge_in", "stop", "cancel"]);
+
+/** Hears each latency as it is known; `node` only where it is one node's. */
+export type OnLatency = (name: MetricName, ns: number, turn: number, node: string) => void;
+
+/** The canonical anchors of one session, taken where bytes come in and go out (`kernel.md` §10). */
+export class Anchors {
+  private readonly metrics: Metrics;
+  private readonly onLatency: OnLatency;
+  private readonly turns: TurnAnchors[] = [];
+  private readonly cancels = new Map<number, { node: string; turn: number; atNs: number }>();
+  private lastVoicedNs = 0;
+  private proposedNs = 0;
+  private voicedAtProposal = 0;
+  private cancelSignalNs = 0;
+
+  constructor(metrics: Metrics, onLatency: OnLatency) {
+    this.metrics = metrics;
+    this.onLatency = onLatency;
+  }
+
+  /** @param stampNs stamp of the frame in which speech was found. */
+  voiced(stampNs: number): void {
+    if (stampNs > this.lastVoicedNs) this.lastVoicedNs = stampNs;
+  }
+
+  /** Call when the signal has been handed out. */
+  signal(event: SignalEvent, nowNs: number): void {
+    if (event.signal === "turn_open_proposed") {
+      this.proposedNs = event.monoNs;
+      this.voicedAtProposal = event.fields["origin"] === "endpoint" ? this.lastVoicedNs : 0;
+    } else if (event.signal === "turn_open") this.opened(event.turn, nowNs);
+    else if (cancelSignals.has(event.signal)) this.cancelSignalNs = event.monoNs;
+  }
+
+  /** @param stampNs stamp of the first input of the batch, for a cut that no cancel signal announced. */
+  fence(turn: number, generation: number, stampNs: number): void {
+    const anchors = this.find(turn);
+    if (anchors === undefined || anchors.cancelAcceptedNs > 0) return;
+    anchors.cancelAcceptedNs = this.cancelSignalNs > 0 ? this.cancelSignalNs : stampNs;
+    anchors.fenceGeneration = generation;
+    this.cancelSignalNs = 0;
+  }
+
+  fenceAck(turn: number, generation: number, stampNs: number): void {
+    const anchors = this.find(turn);
+    if (anchors === undefined || anchors.fenceGeneration !== generation) return;
+    anchors.fenceGeneration = -1;
+    this.latency("cancel_fence_ms", stampNs - anchors.cancelAcceptedNs, turn);
+  }
+
+  media(turn: number, nowNs: number): void {
+    const anchors = this.find(turn);
+    if (anchors === undefined || anchors.firstOutputSeen) return;
+    anchors.firstOutputSeen = true;
+    this.latency("first_output_ms", nowNs - anchors.openEmittedNs, turn);
+  }
+
+  playbackStarted(turn: number, stampNs: number): void {
+    const anchors = this.find(turn);
+    if (anchors === undefined || anchors.playbackSeen) return;
+    anchors.playbackSeen = true;
+    if (anchors.lastVoicedNs > 0) this.latency("voice_to_voice_ms", stampNs - anchors.lastVoicedNs, turn);
+  }
+
+  providerCancel(invocation: number, node: string, turn: number, nowNs: number): void {
+    if (!this.cancels.has(invocation)) this.cancels.set(invocation, { node, turn, atNs: nowNs });
+  }
+
+  providerOutcome(invocation: number, stampNs: number): void {
+    const cancel = this.cancels.get(invocation);
+    if (cancel === undefined) return;
+    this.cancels.delete(invocation);
+    this.metrics.recordNode("node_cancel_ms", cancel.node, stampNs - cancel.atNs);
+    this.onLatency("node_cancel_ms", stampNs - cancel.atNs, cancel.turn, cancel.node);
+  }
+
+  planBuilt(turn: number, ns: number): void {
+    this.latency("resolved_turn_plan_build_ms", ns, turn);
+  }
+
+  private opened(turn: number, nowNs: number): void {
+    const anchors: TurnAnchors = {
+      turn,
+      lastVoicedNs: this.voicedAtProposal,
+      openEmittedNs: nowNs,
+      firstOutputSeen: false,
+      cancelAcceptedNs: 0,
+      fenceGeneration: -1,
+      playbackSeen: false,
+    };
+    this.turns.push(anchors);
+    if (this.turns.length > turnsMax) this.turns.shift();
+    if (this.proposedNs > 0) this.latency("turn_open_ms", nowNs - this.proposedNs, turn);
+    this.voicedAtProposal = 0;
+  }
+
+  private latency(name: MetricName, ns: number, turn: number): void {
+    this.metrics.record(name, ns);
+    this.onLatency(name, ns, turn, "");
+  }
+
+  private find(turn: number): TurnAnchors | undefined {
+    for (const anchors of this.turns) if (anchors.turn === turn) return anchors;
+    return undefined;
+  }
+}

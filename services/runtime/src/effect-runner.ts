@@ -1,0 +1,318 @@
+import type { MonoNs } from "@rspp/base/brand";
+import { unreachable } from "@rspp/base/invariant";
+import type { Effect } from "@rspp/kernel/effect";
+import type { InputBody } from "@rspp/kernel/input";
+import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/provider";
+import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
+import { VAD_FRAME_BYTES, VAD_RATE_HZ, type VadPort, type VadResult, type VadSession } from "@rspp/ports/vad";
+import type { Anchors } from "./anchors.ts";
+import type { EvidenceWriter } from "./evidence-writer.ts";
+import type { Logger } from "./logger.ts";
+import type { Observers } from "./observers.ts";
+import type { PayloadStore } from "./payload-store.ts";
+import { ProviderSink, type SinkHost } from "./provider-sink.ts";
+
+export interface EffectHost extends SinkHost {
+  readonly sessionId: string;
+  readonly clock: Clock;
+  readonly payloads: PayloadStore;
+  readonly observers: Observers;
+  readonly anchors: Anchors;
+  readonly evidence: EvidenceWriter;
+  readonly transport: TransportEnd;
+  readonly providers: ProviderPort;
+  readonly vad: VadPort | null;
+  readonly logger: Logger;
+  submit(body: InputBody): void;
+  /** Stamp of the batch's first input, or of the poll. */
+  batchStampNs(): number;
+  status(phase: string, reconnecting: boolean, degraded: boolean, reason: string): void;
+  levelChanged(level: string): void;
+  signalLine(effect: Extract<Effect, { type: "signal" }>): void;
+}
+
+type EffectOf<T extends Effect["type"]> = Extract<Effect, { type: T }>;
+
+const silence = new Uint8Array(0);
+const defaultFormat: AudioFormat = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
+
+/** Carries out what steps ask for, in order (`kernel.md` §1). Nothing in here decides anything about the session. */
+export class EffectRunner {
+  private readonly host: EffectHost;
+  private readonly invocations = new Map<number, ProviderSink>();
+  private readonly nodeOf = new Map<number, { node: string; turn: number }>();
+  private readonly timers = new Map<string, TimerHandle>();
+  private readonly vads = new Map<string, VadSession>();
+  private format: AudioFormat = defaultFormat;
+  private closed = false;
+
+  constructor(host: EffectHost) {
+    this.host = host;
+  }
+
+  run(effects: readonly Effect[]): void {
+    for (const effect of effects) this.one(effect);
+  }
+
+  /** For tests: what must be empty when a session has ended. */
+  open(): { invocations: number; timers: number } {
+    return { invocations: this.invocations.size, timers: this.timers.size };
+  }
+
+  outcomeSeen(invocation: number): void {
+    this.invocations.delete(invocation);
+    this.nodeOf.delete(invocation);
+    this.host.anchors.providerOutcome(invocation, this.host.clock.nowNs());
+  }
+
+  send(message: TransportEgress): void {
+    try {
+      this.host.transport.send(message);
+    } catch (error) {
+      this.host.logger.error({ session_id: this.host.sessionId, err: error }, "transport end threw");
+      this.host.fail("transport_fault");
+    }
+  }
+
+  close(reason: string): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const timer of this.timers.values()) timer.clear();
+    this.timers.clear();
+    for (const sink of [...this.invocations.values()]) this.guard(() => sink.handle?.cancel(reason));
+    this.invocations.clear();
+    this.vads.clear();
+  }
+
+  private one(effect: Effect): void {
+    const { host } = this;
+    switch (effect.type) {
+      case "egress_media":
+        return this.media(effect);
+      case "egress_fence":
+        return this.fence(effect);
+      case "egress_text":
+        return this.text(effect);
+      case "signal":
+        return this.signal(effect);
+      case "provider_open":
+        return this.openProvider(effect);
+      case "provider_push_audio":
+        return this.pushAudio(effect);
+      case "provider_push_text": {
+        const { invocation, segment, spans } = effect;
+        return this.push(invocation, { kind: "text", text: host.payloads.join(spans), segment });
+      }
+      case "provider_push_messages": {
+        const messages = effect.messages.map((m) => ({ role: m.role, text: host.payloads.join(m.spans) }));
+        return this.push(effect.invocation, { kind: "messages", messages });
+      }
+      case "provider_finish":
+        return this.guard(() => this.invocations.get(effect.invocation)?.handle?.finish());
+      case "provider_cancel":
+        return this.cancelProvider(effect);
+      case "node_event":
+        return this.nodeEvent(effect);
+      case "node_reset":
+        return this.guard(() => this.vads.get(effect.node)?.reset());
+      case "timer_set":
+        return this.setTimer(effect.id, effect.atNs);
+      case "timer_clear":
+        return this.clearTimer(effect.id);
+      case "record":
+        if (effect.record.kind === "recording_level") host.levelChanged(effect.record.to);
+        return host.evidence.write(effect.record);
+      case "telemetry":
+        return this.metric(effect.name, effect.value, effect.turn, effect.node);
+      case "status":
+        return host.status(effect.phase, effect.reconnecting, effect.degraded, effect.reason);
+      case "state_write":
+        return this.metric("state_write_version", effect.version, 0, effect.key);
+      case "release":
+        for (const ref of effect.refs) host.payloads.free(ref);
+        return;
+      case "release_turn":
+        return host.payloads.releaseTurn(effect.turn, effect.keep);
+      case "error":
+        return this.error(effect.code, effect.detail);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  private media(effect: EffectOf<"egress_media">): void {
+    const { payloads, observers, anchors, clock } = this.host;
+    const { epoch, turn, generation, sequence, offsetUs, durationUs, end, payload } = effect;
+    if (effect.format !== null) this.format = effect.format as AudioFormat;
+    const bytes = payload === null ? silence : (payloads.audio(payload.ref) ?? silence);
+    const { format } = this;
+    this.send({ kind: "media", epoch, turn, generation, sequence, offsetUs, durationUs, format, bytes, end });
+    if (payload === null) return;
+    const atNs = clock.nowNs();
+    anchors.media(turn, atNs);
+    if (observers.wants("audio")) {
+      observers.emit({ kind: "audio", atNs, direction: "out", turn, generation, mediaUs: offsetUs, durationUs, format, bytes });
+    }
+    payloads.freeSent(payload.ref);
+  }
+
+  private fence(effect: EffectOf<"egress_fence">): void {
+    const { epoch, turn, generation, all, reason } = effect;
+    this.host.anchors.fence(turn, generation, this.host.batchStampNs());
+    this.send({ kind: "fence", epoch, turn, generation, all, reason });
+  }
+
+  private text(effect: EffectOf<"egress_text">): void {
+    const { payloads, observers, clock } = this.host;
+    const { epoch, turn, role, final, segment, revision } = effect;
+    const text = payloads.join(effect.spans);
+    this.send({ kind: "text", epoch, turn, role, text, final, segment, revision });
+    if (!observers.wants("text")) return;
+    observers.emit({ kind: "text", atNs: clock.nowNs(), turn, role, text, final, segment, revision });
+  }
+
+  private signal(effect: EffectOf<"signal">): void {
+    // Commit and close are told once their evidence is appended (kernel.md §11).
+    if (this.host.evidence.putOff(effect.event.turn, () => this.tell(effect))) return;
+    this.tell(effect);
+  }
+
+  private tell(effect: EffectOf<"signal">): void {
+    const { observers, anchors, clock } = this.host;
+    const { signal, emitter, turn, generation, epoch, reason, fields } = effect.event;
+    if (effect.egress) this.send({ kind: "control", epoch, signal, turn, reason, fields });
+    const atNs = clock.nowNs();
+    anchors.signal(effect.event, atNs);
+    this.host.signalLine(effect);
+    if (observers.wants("control")) observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields });
+  }
+
+  private openProvider(effect: EffectOf<"provider_open">): void {
+    const { invocation, invocationId, modality, provider, settings, attemptTimeoutMs, idempotencyKey } = effect;
+    const { epoch, turn, generation } = effect;
+    const { sessionId } = this.host;
+    const sink = new ProviderSink(this.host, invocation, modality, turn);
+    this.invocations.set(invocation, sink);
+    this.nodeOf.set(invocation, { node: effect.node, turn });
+    const request = {
+      invocationId,
+      modality,
+      provider,
+      settings,
+      attemptTimeoutMs,
+      idempotencyKey,
+      sessionId,
+      epoch,
+      turn,
+      generation,
+    };
+    try {
+      sink.handle = this.host.providers.open(request, sink);
+    } catch (error) {
+      this.providerFault(sink, error);
+    }
+  }
+
+  private pushAudio(effect: EffectOf<"provider_push_audio">): void {
+    const bytes = this.host.payloads.audio(effect.payload.ref);
+    if (bytes === null) return;
+    const { durationUs } = effect;
+    this.push(effect.invocation, { kind: "audio", bytes, format: effect.format as AudioFormat, durationUs });
+  }
+
+  private push(invocation: number, input: InvocationInput): void {
+    const sink = this.invocations.get(invocation);
+    if (sink === undefined) return;
+    try {
+      sink.handle?.push(input);
+    } catch (error) {
+      this.providerFault(sink, error);
+    }
+  }
+
+  private cancelProvider(effect: EffectOf<"provider_cancel">): void {
+    const sink = this.invocations.get(effect.invocation);
+    if (sink === undefined) return;
+    const { node, turn } = this.nodeOf.get(effect.invocation) ?? { node: "", turn: 0 };
+    this.host.anchors.providerCancel(effect.invocation, node, turn, this.host.clock.nowNs());
+    this.guard(() => sink.handle?.cancel(effect.reason));
+  }
+
+  /** The port promises not to throw; where it does all the same, the invocation ends and the session goes on. */
+  private providerFault(sink: ProviderSink, error: unknown): void {
+    this.host.logger.error({ session_id: this.host.sessionId, err: error }, "provider threw");
+    sink.outcome({ kind: "error", detail: "provider_threw" });
+  }
+
+  private nodeEvent(effect: EffectOf<"node_event">): void {
+    const { command, node, mediaUs, durationUs, format } = effect;
+    const { payloads } = this.host;
+    const bytes = payloads.audio(effect.payload.ref);
+    const stampNs = payloads.stampOf(effect.payload.ref);
+    if (bytes === null) return this.nodeFailed(command, "payload_missing");
+    const fits = format.codec === "pcm_s16le" && format.rateHz === VAD_RATE_HZ && format.channels === 1;
+    if (!fits || bytes.length !== VAD_FRAME_BYTES) return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
+    try {
+      this.vadOf(node).push(bytes, (result) => this.vadResult(command, mediaUs, durationUs, stampNs, result));
+    } catch (error) {
+      this.host.logger.error({ session_id: this.host.sessionId, node_id: node, err: error }, "vad threw");
+      this.nodeFailed(command, "vad_threw");
+    }
+  }
+
+  private vadResult(command: number, mediaUs: number, durationUs: number, stampNs: number, result: VadResult): void {
+    if (this.closed) return;
+    const { speech, probability } = result;
+    if (speech) this.host.anchors.voiced(stampNs);
+    const body = { type: "activity", speech, probability, mediaUs, durationUs } as const;
+    this.host.submit({ type: "node_emitted", command, index: 0, port: "activity", body });
+    this.host.submit({ type: "node_done", command });
+  }
+
+  private vadOf(node: string): VadSession {
+    const known = this.vads.get(node);
+    if (known !== undefined) return known;
+    if (this.host.vad === null) throw new Error("no voice activity detector");
+    const made = this.host.vad.openSession();
+    this.vads.set(node, made);
+    return made;
+  }
+
+  private nodeFailed(command: number, reason: string): void {
+    this.host.submit({ type: "node_failed", command, reason });
+  }
+
+  private setTimer(id: string, atNs: MonoNs): void {
+    this.timers.get(id)?.clear();
+    const handle = this.host.clock.timerAt(atNs, () => {
+      if (this.timers.get(id) !== handle) return;
+      this.timers.delete(id);
+      this.host.submit({ type: "timer", id });
+    });
+    this.timers.set(id, handle);
+  }
+
+  private clearTimer(id: string): void {
+    this.timers.get(id)?.clear();
+    this.timers.delete(id);
+  }
+
+  private metric(name: string, value: number, turn: number, node: string): void {
+    const { observers, clock } = this.host;
+    if (observers.wants("metrics")) observers.emit({ kind: "metrics", atNs: clock.nowNs(), name, value, turn, node });
+  }
+
+  private error(code: string, detail: string): void {
+    const { observers, clock } = this.host;
+    if (observers.wants("error")) observers.emit({ kind: "error", atNs: clock.nowNs(), code, detail });
+  }
+
+  private guard(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.host.logger.error({ session_id: this.host.sessionId, err: error }, "port threw");
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import type { Digest } from "@rspp/base/digest";
+import type { Effect } from "@rspp/kernel/effect";
+import { digestEffects } from "@rspp/kernel/effect-digest";
+import type { TextSpan } from "@rspp/kernel/event";
+import type { Batch } from "@rspp/kernel/input";
+import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import { createSession, type SessionState } from "@rspp/kernel/state";
+import { step } from "@rspp/kernel/step";
+import { evaluateText } from "@rspp/kernel/text-functions";
+
+export interface KernelStep {
+  effects: readonly Effect[];
+  facts: readonly Fact[];
+  runnable: boolean;
+}
+
+/** The kernel as the shell drives it; tests of the shell put a scripted one in its place. */
+export interface KernelPort {
+  /** The state is the kernel's own; the shell passes it back untouched. */
+  createSession(config: SessionConfig): unknown;
+  step(state: unknown, batch: Batch, fns: PureFunctions): KernelStep;
+  digest(digest: Digest, effects: readonly Effect[]): void;
+  evaluateText(question: TextQuestion, join: (spans: readonly TextSpan[]) => string): FactAnswer;
+}
+
+export const kernel: KernelPort = {
+  createSession,
+  step: (state, batch, fns) => step(state as SessionState, batch, { fns }),
+  digest: digestEffects,
+  evaluateText,
+};

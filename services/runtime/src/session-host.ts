@@ -1,0 +1,482 @@
+import { createHmac } from "node:crypto";
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
+import { type Ring, ringAt, ringCreate, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
+import type { Effect } from "@rspp/kernel/effect";
+import type { Batch, Input, InputBody } from "@rspp/kernel/input";
+import { BATCH_INPUTS_MAX } from "@rspp/kernel/limits";
+import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { ProviderPort } from "@rspp/ports/provider";
+import type { TransportEnd, TransportIngress } from "@rspp/ports/transport";
+import type { VadPort } from "@rspp/ports/vad";
+import { Anchors } from "./anchors.ts";
+import { EffectRunner } from "./effect-runner.ts";
+import { EvidenceWriter } from "./evidence-writer.ts";
+import { checkIngress, type IngressRefusal } from "./ingress.ts";
+import type { KernelPort, KernelStep } from "./kernel-port.ts";
+import { limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { Metrics } from "./metrics.ts";
+import { Observers } from "./observers.ts";
+import { createPayloadStore, type PayloadStats, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
+import type { Spool, SpoolMeasures, StreamId } from "./spool/spool.ts";
+
+export interface SessionHostPorts {
+  clock: Clock;
+  kernel: KernelPort;
+  providers: ProviderPort;
+  vad: VadPort | null;
+  spool: Spool;
+  metrics: Metrics;
+  logger: Logger;
+  defer: (run: () => void) => void;
+  /** Tells the scheduler that there is work. */
+  ready: () => void;
+  /** Key of the tenant's payload hashes; asked at L1 and L2 only. */
+  tenantKey: (tenantId: string) => Uint8Array;
+  ended: (end: SessionEnded) => void;
+}
+
+export interface JournalEntry {
+  batch: Batch;
+  facts: readonly Fact[];
+  /** Rolling digest of all effects so far, this step's included. */
+  digest: string;
+}
+
+export interface SessionStats {
+  phase: string;
+  inputs: number;
+  steps: number;
+  effects: number;
+  queued: number;
+  /** Caller frames dropped because the queue was full. */
+  mediaDropped: number;
+  /** Inputs that came after the end, or while the session was being ended. */
+  inputsIgnored: number;
+  /** Refused ingress messages by field. */
+  ingressRefused: Readonly<Record<string, number>>;
+  lastRefusal: IngressRefusal | null;
+  /** Provider chunks refused: malformed, or after the outcome. */
+  chunksRefused: number;
+  evidenceFailures: number;
+  journalEntries: number;
+  /** Entries lost because the journal in memory was full: it then proves nothing about its start. */
+  journalDropped: number;
+  payloads: PayloadStats;
+  openInvocations: number;
+  openTimers: number;
+}
+
+export interface SessionEnded {
+  sessionId: string;
+  reason: string;
+  /** True when the kernel did not end it, but the shell had to. */
+  forced: boolean;
+  /** As it stood before the session's payloads were freed. */
+  stats: SessionStats;
+}
+
+const refusedFieldsMax = 64;
+
+/** One session: a bounded input queue, the journal, the step, its effects (`kernel.md` §1). */
+export class SessionHost {
+  readonly sessionId: string;
+  readonly config: SessionConfig;
+  readonly clock: Clock;
+  readonly payloads: PayloadStore;
+  readonly observers: Observers;
+  readonly anchors: Anchors;
+  readonly evidence: EvidenceWriter;
+  readonly transport: TransportEnd;
+  readonly providers: ProviderPort;
+  readonly vad: VadPort | null;
+  readonly logger: Logger;
+  private readonly ports: SessionHostPorts;
+  private readonly stream: StreamId;
+  private readonly state: unknown;
+  private readonly runner: EffectRunner;
+  private readonly fns: PureFunctions;
+  private readonly queue: Ring<Input> = ringCreate(limits.INPUT_ITEMS_MAX);
+  private readonly keepJournal: boolean;
+  private readonly entries: Ring<JournalEntry> = ringCreate(limits.JOURNAL_ENTRIES_MAX);
+  private readonly digest: Digest = digestCreate();
+  private readonly refused = new Map<string, number>();
+  private level: string;
+  private phase = "connecting";
+  private reason = "";
+  private media = 0;
+  private seq = 0;
+  private batches = 0;
+  private effects = 0;
+  private mediaDropped = 0;
+  private ignored = 0;
+  private chunksRefusedCount = 0;
+  private journalDropped = 0;
+  private lastRefusal: IngressRefusal | null = null;
+  private newestUs = 0;
+  private stampNs = 0;
+  private runnable = false;
+  private failing = "";
+  private over = false;
+  private pressed = false;
+  private force: TimerHandle | null = null;
+
+  constructor(config: SessionConfig, transport: TransportEnd, keepJournal: boolean, ports: SessionHostPorts) {
+    this.config = config;
+    this.sessionId = config.sessionId;
+    this.transport = transport;
+    this.keepJournal = keepJournal;
+    this.ports = ports;
+    this.clock = ports.clock;
+    this.providers = ports.providers;
+    this.vad = ports.vad;
+    this.logger = ports.logger;
+    this.level = config.recording.ceiling;
+    this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
+    this.observers = new Observers(ports.defer);
+    this.anchors = new Anchors(ports.metrics, (name, ns, turn, node) => this.latency(name, ns, turn, node));
+    this.payloads = this.createPayloads();
+    const quota = config.recording.evidenceQuotaBytes;
+    this.evidence = new EvidenceWriter(ports.spool, this.stream, ports.clock, quota, {
+      appendFailed: (turn, exhausted, detail) => this.appendFailed(turn, exhausted, detail),
+      quota: (evidenceQuotaBytes) =>
+        this.submit({ type: "capacity", admit: true, outcome: "defer", reason: "", evidenceQuotaBytes }),
+    });
+    this.runner = new EffectRunner(this);
+    this.fns = { answer: (question) => this.answer(question) };
+    this.state = ports.kernel.createSession(config);
+    this.start();
+  }
+
+  /** From the adapter. Never throws; what is wrong with a message is refused and counted. */
+  receive(message: TransportIngress): IngressRefusal | null {
+    const refusal = checkIngress(message);
+    if (refusal !== null) {
+      this.refuseIngress(refusal);
+      return refusal;
+    }
+    switch (message.kind) {
+      case "audio":
+        this.receiveAudio(message);
+        break;
+      case "control":
+        this.submit({
+          type: "control",
+          epoch: message.epoch,
+          sequence: message.sequence,
+          signal: message.signal,
+          controlClass: message.controlClass,
+          lastMediaSequence: message.lastMediaSequence ?? 0,
+          turn: message.turn ?? 0,
+          reason: message.reason ?? "",
+          key: message.idempotencyKey ?? "",
+          fields: message.fields ?? null,
+        });
+        break;
+      case "delivery": {
+        const { epoch, turn, generation, state, playedUs } = message;
+        if (state === "started") this.anchors.playbackStarted(turn, this.clock.nowNs());
+        this.submit({ type: "delivery", epoch, turn, generation, state, playedUs });
+        break;
+      }
+      case "fence_ack": {
+        const { epoch, turn, generation, playedUs, flushed } = message;
+        this.anchors.fenceAck(turn, generation, this.clock.nowNs());
+        this.submit({ type: "fence_ack", epoch, turn, generation, playedUs, flushed });
+        break;
+      }
+    }
+    return null;
+  }
+
+  /** Stamps an input and queues it. Control is never dropped: past the bound the session is ended. */
+  submit(body: InputBody): void {
+    if (this.over || (this.failing !== "" && this.queue.size >= limits.INPUT_ITEMS_MAX - 1)) {
+      this.ignored += 1;
+      return;
+    }
+    if (body.type === "audio") this.makeRoom();
+    const input: Input = { seq: 0, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), body };
+    ringPush(this.queue, input);
+    // One place is left for the command that ends the session.
+    if (this.queue.size >= limits.INPUT_ITEMS_MAX - 1 && this.failing === "") this.fail("input_queue_overflow");
+    this.ports.ready();
+  }
+
+  more(): boolean {
+    return !this.over && (this.queue.size > 0 || this.runnable);
+  }
+
+  /** One scheduling point. @returns inputs and effects handled. */
+  run(): number {
+    const batch = this.poll();
+    let result: KernelStep;
+    try {
+      result = this.ports.kernel.step(this.state, batch, this.fns);
+    } catch (error) {
+      // A broken invariant ends this session and no other.
+      this.logger.error({ session_id: this.sessionId, batch: batch.index, err: error }, "kernel invariant broken");
+      this.finish("kernel_fault", true);
+      return batch.inputs.length + 1;
+    }
+    this.runnable = result.runnable;
+    this.effects += result.effects.length;
+    this.measurePlan(result.effects, batch);
+    this.journal(batch, result);
+    this.runner.run(result.effects);
+    this.payloads.freeLate();
+    if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
+    if (this.config.debugEvents && this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
+    if (this.phase === "ended") this.finish(this.reason, this.failing !== "");
+    return batch.inputs.length + result.effects.length;
+  }
+
+  /** Ends the session with a reason; the kernel gets a second to do it in order. */
+  fail(reason: string): void {
+    if (this.failing !== "" || this.over) return;
+    this.failing = reason;
+    this.logger.error({ session_id: this.sessionId, reason }, "session cannot go on");
+    if (this.observers.wants("error")) {
+      this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code: reason, detail: "the session is being ended" });
+    }
+    this.end(reason);
+  }
+
+  /** Asks the kernel to end the session, and ends it by force when it has not within a second. */
+  end(reason: string, deadlineMs: number = limits.SESSION_END_FORCE_MS): void {
+    if (this.over) return;
+    this.submit({ type: "operator", command: "end", turn: 0, reason });
+    const at = asMonoNs(this.clock.nowNs() + msToNs(deadlineMs));
+    this.force ??= this.clock.timerAt(at, () => this.finish(reason, true));
+  }
+
+  pressure(measures: SpoolMeasures): void {
+    if (this.config.recording.ceiling === "L0" || this.over) return;
+    const pressed = measures.fill >= 0.8 || measures.lagMs >= 2_000;
+    if (!pressed && !this.pressed) return;
+    this.pressed = pressed;
+    const { fill, lagMs } = measures;
+    this.submit({ type: "recording_pressure", fill: Math.round(fill * 1_000) / 1_000, lagMs: Math.round(lagMs) });
+  }
+
+  journalEntries(): JournalEntry[] {
+    const list: JournalEntry[] = [];
+    for (let i = 0; i < this.entries.size; i++) list.push(ringAt(this.entries, i) as JournalEntry);
+    return list;
+  }
+
+  stats(): SessionStats {
+    const open = this.runner.open();
+    return {
+      phase: this.phase,
+      inputs: this.seq,
+      steps: this.batches,
+      effects: this.effects,
+      queued: this.queue.size,
+      mediaDropped: this.mediaDropped,
+      inputsIgnored: this.ignored,
+      ingressRefused: Object.fromEntries(this.refused),
+      lastRefusal: this.lastRefusal,
+      chunksRefused: this.chunksRefusedCount,
+      evidenceFailures: this.evidence.failures,
+      journalEntries: this.entries.size,
+      journalDropped: this.journalDropped,
+      payloads: this.payloads.stats(),
+      openInvocations: open.invocations,
+      openTimers: open.timers,
+    };
+  }
+
+  isOver(): boolean {
+    return this.over;
+  }
+
+  /** Ends it here and now; what is open is cancelled and freed. */
+  finish(reason: string, forced: boolean): void {
+    if (this.over) return;
+    this.over = true;
+    const stats = this.stats();
+    const why = this.failing === "" ? reason : this.failing;
+    this.force?.clear();
+    this.runner.close(why);
+    this.runner.send({ kind: "close", epoch: this.config.authority.epoch, reason: why });
+    this.evidence.close();
+    const { spool } = this.ports;
+    spool.append(this.stream, "session_end", JSON.stringify({ reason: why, forced, steps: this.batches }));
+    spool.closeStream(this.stream);
+    spool.release(this.sessionId);
+    this.payloads.clear();
+    while (ringShift(this.queue) !== undefined);
+    this.logger.info({ session_id: this.sessionId, reason: why, forced, steps: this.batches }, "session ended");
+    this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats });
+  }
+
+  // --- what the effect runner asks of its session ---
+
+  chunkRefused(): void {
+    this.chunksRefusedCount += 1;
+  }
+
+  outcomeSeen(invocation: number): void {
+    this.runner.outcomeSeen(invocation);
+  }
+
+  batchStampNs(): number {
+    return this.stampNs;
+  }
+
+  status(phase: string, reconnecting: boolean, degraded: boolean, reason: string): void {
+    this.phase = phase;
+    this.reason = reason;
+    this.logger.info({ session_id: this.sessionId, phase, reconnecting, degraded, reason }, "session status");
+    if (!this.observers.wants("debug")) return;
+    const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason };
+    this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "status", fields });
+  }
+
+  levelChanged(level: string): void {
+    this.level = level;
+  }
+
+  signalLine(effect: Extract<Effect, { type: "signal" }>): void {
+    this.ports.spool.line(this.stream, "signal", JSON.stringify(effect.event));
+  }
+
+  private start(): void {
+    const { tenantId, sessionId, graph, recording } = this.config;
+    const epoch = this.stream.epoch;
+    const pipeline = graph.pipelineVersion;
+    // At L0 no variable and no prompt may enter the record (kernel.md §11).
+    const config = recording.ceiling === "L0" ? null : this.config;
+    const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
+    const result = this.ports.spool.append(this.stream, "session", content);
+    if (!result.ok) this.logger.warn({ session_id: sessionId, code: result.code }, "session record not appended");
+    this.logger.info({ session_id: sessionId, tenant_id: tenantId, pipeline, level: recording.ceiling }, "session opened");
+  }
+
+  private createPayloads(): PayloadStore {
+    const { recording, tenantId, policy } = this.config;
+    const keyed = recording.ceiling !== "L0";
+    const key = keyed ? this.ports.tenantKey(tenantId) : null;
+    return createPayloadStore({
+      keepLate: policy.lateEvents === "remap",
+      hash: key === null ? null : (content) => createHmac("sha256", key).update(content).digest("hex").slice(0, 16),
+      onPut: recording.ceiling === "L2" ? (ref, content) => this.recordPayload(ref, content) : null,
+    });
+  }
+
+  private recordPayload(ref: number, content: Uint8Array | string): void {
+    if (this.level !== "L2") return;
+    const line = typeof content === "string" ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
+    this.ports.spool.line(this.stream, "payload", JSON.stringify(line));
+  }
+
+  private receiveAudio(message: Extract<TransportIngress, { kind: "audio" }>): void {
+    if (this.over) {
+      this.ignored += 1;
+      return;
+    }
+    const { epoch, sequence, mediaUs, durationUs, format, bytes } = message;
+    const atNs = this.clock.nowNs();
+    const payload = this.payloads.putInputAudio(bytes, mediaUs + durationUs, atNs);
+    if (payload === null) return this.fail("payload_bytes_limit");
+    if (this.observers.wants("audio")) {
+      this.observers.emit({ kind: "audio", atNs, direction: "in", turn: 0, generation: 0, mediaUs, durationUs, format, bytes });
+    }
+    const key = message.idempotencyKey ?? "";
+    this.submit({ type: "audio", epoch, sequence, mediaUs, durationUs, format, payload, key });
+  }
+
+  /** Under load the oldest frame goes: late audio is worth least. */
+  private makeRoom(): void {
+    this.media += 1;
+    if (this.media <= limits.INPUT_MEDIA_ITEMS_MAX) return;
+    for (let i = 0; i < this.queue.size; i++) {
+      const { body } = ringAt(this.queue, i) as Input;
+      if (body.type !== "audio") continue;
+      ringRemoveAt(this.queue, i);
+      this.payloads.free(body.payload.ref);
+      this.media -= 1;
+      this.mediaDropped += 1;
+      return;
+    }
+  }
+
+  private poll(): Batch {
+    const count = Math.min(this.queue.size, BATCH_INPUTS_MAX);
+    const inputs: Input[] = [];
+    for (let i = 0; i < count; i++) {
+      const input = ringShift(this.queue) as Input;
+      this.seq += 1;
+      input.seq = this.seq;
+      if (input.body.type === "audio") {
+        this.media -= 1;
+        this.newestUs = Math.max(this.newestUs, input.body.mediaUs + input.body.durationUs);
+      }
+      inputs.push(input);
+    }
+    this.batches += 1;
+    const batch = { index: this.batches, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), inputs };
+    this.stampNs = inputs[0]?.monoNs ?? batch.monoNs;
+    return batch;
+  }
+
+  private journal(batch: Batch, result: KernelStep): void {
+    const recorded = this.config.recording.ceiling !== "L0";
+    if (!recorded && !this.keepJournal) return;
+    this.ports.kernel.digest(this.digest, result.effects);
+    const wanted = this.level !== "L0";
+    if (!wanted && !this.keepJournal) return;
+    const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
+    if (wanted) this.ports.spool.line(this.stream, "journal", JSON.stringify(entry));
+    if (!this.keepJournal) return;
+    if (this.entries.size >= this.entries.capacity) {
+      ringShift(this.entries);
+      this.journalDropped += 1;
+    }
+    ringPush(this.entries, entry);
+  }
+
+  private answer(question: TextQuestion): FactAnswer {
+    if (question.fn !== "cut") return this.ports.kernel.evaluateText(question, (spans) => this.payloads.join(spans));
+    const text = this.payloads.join(question.spans).slice(question.from, question.to);
+    const handle = this.payloads.putTextAt(question.ref, text, TAG_SESSION);
+    if (handle === null) this.fail("payload_bytes_limit");
+    return { chars: text.length, bytes: handle?.bytes ?? 0, hash: handle?.hash ?? "" };
+  }
+
+  private measurePlan(effects: readonly Effect[], batch: Batch): void {
+    for (const effect of effects) {
+      if (effect.type !== "record" || effect.record.kind !== "plan") continue;
+      this.anchors.planBuilt(effect.record.turn, this.clock.nowNs() - batch.monoNs);
+    }
+  }
+
+  private debugStep(batch: Batch, effects: number): void {
+    const fields = { batch: batch.index, inputs: batch.inputs.length, effects };
+    this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "step", fields });
+  }
+
+  private latency(name: string, ns: number, turn: number, node: string): void {
+    if (!this.observers.wants("metrics")) return;
+    this.observers.emit({ kind: "metrics", atNs: this.clock.nowNs(), name, value: ns / 1e6, turn, node });
+  }
+
+  private appendFailed(turn: number, exhausted: boolean, detail: string): void {
+    this.logger.error({ session_id: this.sessionId, turn, exhausted, detail }, "timeline append failed");
+    this.submit({ type: "append_failed", turn, exhausted });
+  }
+
+  private refuseIngress(refusal: IngressRefusal): void {
+    this.lastRefusal = refusal;
+    const count = this.refused.get(refusal.field);
+    const field = count === undefined && this.refused.size >= refusedFieldsMax ? "other" : refusal.field;
+    this.refused.set(field, (this.refused.get(field) ?? 0) + 1);
+    if (!this.observers.wants("error")) return;
+    const detail = `${refusal.field} ${refusal.reason}: ${refusal.remedy}`;
+    this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code: "ingress_refused", detail });
+  }
+}
