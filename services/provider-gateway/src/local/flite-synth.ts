@@ -2,7 +2,7 @@ import { resample } from "@rspp/audio/resample";
 import { parseWav } from "@rspp/audio/wav";
 import type { WordTiming } from "@rspp/ports/provider";
 import { compileFlite, FliteInstance } from "./flite-wasm.ts";
-import { alignWords, parsePhones, phoneGroups, tokensOf } from "./word-timing.ts";
+import { alignWords, letterPhones, parsePhones, phoneGroups, tokensOf } from "./word-timing.ts";
 
 export const fliteVoices = ["kal16", "kal", "slt", "rms", "awb"] as const;
 export const defaultFliteVoice = "kal16";
@@ -65,11 +65,14 @@ export class FliteSynth {
     return { samples, words };
   }
 
-  /** Phones of each token as spoken alone: full stops make flite pause between them. */
+  /** Phones of each token as spoken alone: commas make flite pause between them, except after single letters. */
   #alone(tokens: readonly string[]): string[][] {
-    if (tokens.length === 0) return [];
-    const run = this.#run(["-voice", "kal16", "-psdur", "-t", `${tokens.join(". ")}.`, "none"]);
-    return phoneGroups(parsePhones(run.stdout));
+    const words = tokens.filter((token) => letterPhones(token) === undefined);
+    if (words.length === 0) return tokens.map((token) => letterPhones(token) ?? []);
+    const run = this.#run(["-voice", "kal16", "-psdur", "-t", `${words.join(", ")}.`, "none"]);
+    const groups = phoneGroups(parsePhones(run.stdout));
+    if (groups.length !== words.length) return [];
+    return tokens.map((token) => letterPhones(token) ?? groups.shift() ?? []);
   }
 
   #run(args: readonly string[]) {

@@ -68,6 +68,11 @@ export class FliteThread {
     };
   }
 
+  /** For tests of the recovery: ends the thread as a crash would. */
+  crash(): void {
+    void this.#worker?.terminate();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     const worker = this.#worker;

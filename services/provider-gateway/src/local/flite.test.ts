@@ -58,6 +58,14 @@ describe("local/flite", () => {
     expect(rms(samples)).toBeGreaterThan(0.02);
   });
 
+  test("spelled letters have their times too", async () => {
+    const { sink } = await speak(["H, E, L, L, O."]);
+    const [first] = sink.chunks;
+    const words = first?.kind === "audio" ? first.words : undefined;
+    expect(words?.map((word) => word.from)).toEqual([0, 3, 6, 9, 12]);
+    for (const word of words ?? []) expect(word.endUs - word.startUs).toBeGreaterThan(60_000);
+  });
+
   test("every voice speaks at 16 kHz, and the rate changes the length", async () => {
     const lengths: number[] = [];
     for (const voice of ["kal16", "kal", "slt", "rms", "awb"]) {

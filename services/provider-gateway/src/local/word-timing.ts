@@ -55,6 +55,18 @@ export function phoneGroups(phones: readonly Phone[]): string[][] {
   return groups;
 }
 
+const letters = [
+  "ey|b iy|s iy|d iy|iy|eh f|jh iy|ey ch|ay|jh ey|k ey|eh l|eh m",
+  "eh n|ow|p iy|k y uw|aa r|eh s|t iy|y uw|v iy|d ah b ax l y uw|eh k s|w ay|z iy",
+]
+  .join("|")
+  .split("|");
+
+/** How a single letter is spoken by name; undefined for anything else. */
+export function letterPhones(token: string): string[] | undefined {
+  return /^[a-z]$/i.test(token) ? letters[token.toLowerCase().charCodeAt(0) - 97]?.split(" ") : undefined;
+}
+
 /**
  * Timings of the tokens within a clause. `expected` holds each token's phones as spoken alone; spoken together some
  * differ (weak vowels), so both sequences are aligned with the fewest edits and each sound counted to the token it
