@@ -243,7 +243,7 @@ export declare type Envelope = Message<"rspp.event.v1.Envelope"> & {
   providerInvocationId: string;
 
   /**
-   * Monotonic instant of the emitter, nanoseconds; compared within one process only.
+   * Monotonic instant of the emitter, nanoseconds; compared within one process only, 0 when it came from another.
    *
    * @generated from field: uint64 monotonic_ns = 26;
    */

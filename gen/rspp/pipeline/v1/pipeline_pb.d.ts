@@ -577,6 +577,20 @@ export enum PortType {
    * @generated from enum value: PORT_TYPE_ANY = 6;
    */
   ANY = 6,
+
+  /**
+   * A finished utterance, as text.
+   *
+   * @generated from enum value: PORT_TYPE_UTTERANCE = 7;
+   */
+  UTTERANCE = 7,
+
+  /**
+   * The conversation as messages by role.
+   *
+   * @generated from enum value: PORT_TYPE_MESSAGES = 8;
+   */
+  MESSAGES = 8,
 }
 
 /**

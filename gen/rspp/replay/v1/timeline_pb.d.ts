@@ -270,6 +270,34 @@ export declare type JournalBatch = Message<"rspp.replay.v1.JournalBatch"> & {
    * @generated from field: uint32 effects_count = 5;
    */
   effectsCount: number;
+
+  /**
+   * Canonical JSON of the answers of declared functions, in order of asking.
+   *
+   * @generated from field: bytes facts = 6;
+   */
+  facts: Uint8Array;
+
+  /**
+   * Rolling digest of all effects since the session's start, hexadecimal; finds divergence, proves nothing.
+   *
+   * @generated from field: string rolling_digest = 7;
+   */
+  rollingDigest: string;
+
+  /**
+   * Instant of the poll, nanoseconds.
+   *
+   * @generated from field: uint64 monotonic_ns = 8;
+   */
+  monotonicNs: bigint;
+
+  /**
+   * Wall time of the poll, milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 wall_ms = 9;
+   */
+  wallMs: bigint;
 };
 
 /**

@@ -19,6 +19,7 @@ import type { Metrics } from "../../event/v1/metrics_pb.js";
 import type { Debug } from "../../event/v1/debug_pb.js";
 import type { Error, Opaque } from "../../event/v1/error_pb.js";
 import type { Extension, PayloadClass, PayloadHandling } from "../../event/v1/event_pb.js";
+import type { MediaTime } from "../../event/v1/media_time_pb.js";
 
 /**
  * Describes the file rspp/runtime/v1/link.proto.
@@ -154,6 +155,13 @@ export declare type SessionBinding = Message<"rspp.runtime.v1.SessionBinding"> &
    * @generated from field: uint64 base_wall_ms = 5;
    */
   baseWallMs: bigint;
+
+  /**
+   * schema_version of every event in short form; 0 means 1.
+   *
+   * @generated from field: uint32 schema_version = 6;
+   */
+  schemaVersion: number;
 };
 
 /**
@@ -538,11 +546,12 @@ export declare type LinkEvent = Message<"rspp.runtime.v1.LinkEvent"> & {
   fenceGeneration: number;
 
   /**
-   * Media time: samples per channel at the bound rate since the stream's or turn's start.
+   * Media time: samples per channel at the bound rate since the stream's or turn's start; not set: none, or in
+   * details.
    *
-   * @generated from field: uint32 media_sample = 10;
+   * @generated from field: optional uint32 media_sample = 10;
    */
-  mediaSample: number;
+  mediaSample?: number | undefined;
 
   /**
    * Microseconds since base_wall_ms at the sender; for correlation.
@@ -552,7 +561,7 @@ export declare type LinkEvent = Message<"rspp.runtime.v1.LinkEvent"> & {
   elapsedUs: number;
 
   /**
-   * event_id is `<sender>-<event_number>` when not 0; else event_id is set.
+   * event_id is `a-<event_number>` from the adapter, `r-<event_number>` from the runtime; 0: it is in details.
    *
    * @generated from field: uint32 event_number = 12;
    */
@@ -580,7 +589,7 @@ export declare type LinkEvent = Message<"rspp.runtime.v1.LinkEvent"> & {
   end: boolean;
 
   /**
-   * Any payload but audio in the bound format.
+   * Any payload but audio in the bound format; not set: the payload is audio, which may be empty.
    *
    * @generated from oneof rspp.runtime.v1.LinkEvent.payload
    */
@@ -780,6 +789,34 @@ export declare type LinkEventDetails = Message<"rspp.runtime.v1.LinkEventDetails
    * @generated from field: optional uint64 pts_us = 17;
    */
   ptsUs?: bigint | undefined;
+
+  /**
+   * Monotonic instant of the emitter, nanoseconds; only where a receiver in the same process wants it.
+   *
+   * @generated from field: optional uint64 monotonic_ns = 18;
+   */
+  monotonicNs?: bigint | undefined;
+
+  /**
+   * Wall time where it does not follow from elapsed_us, milliseconds since the Unix epoch.
+   *
+   * @generated from field: optional uint64 wall_ms = 19;
+   */
+  wallMs?: bigint | undefined;
+
+  /**
+   * Turn id where it is not `t-<turn_number>`.
+   *
+   * @generated from field: string turn_id = 20;
+   */
+  turnId: string;
+
+  /**
+   * Media time at another rate than the bound one, in place of media_sample.
+   *
+   * @generated from field: rspp.event.v1.MediaTime media_time = 21;
+   */
+  mediaTime?: MediaTime | undefined;
 };
 
 /**
@@ -893,6 +930,27 @@ export declare type OvertakingControl = Message<"rspp.runtime.v1.OvertakingContr
     value: FloorUpdate;
     case: "floor";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Rarely used envelope fields of control.
+   *
+   * @generated from field: rspp.runtime.v1.LinkEventDetails details = 9;
+   */
+  details?: LinkEventDetails | undefined;
+
+  /**
+   * Turn of control; 0 with session scope.
+   *
+   * @generated from field: uint32 turn_number = 10;
+   */
+  turnNumber: number;
+
+  /**
+   * Output generation within the turn.
+   *
+   * @generated from field: uint32 fence_generation = 11;
+   */
+  fenceGeneration: number;
 };
 
 /**
