@@ -146,11 +146,11 @@ class World {
   sync(name: ReceiverName): void {
     const nonce = this.receiver[name].syncNonce;
     this.messages.push({
-      atNs: this.nowNs + msToNs(this.below(2_000)),
+      atNs: this.nowNs + msToNs(this.below(9_000)),
       run: () => {
         const answer = syncReceiver(this.grantor, name, nonce);
         this.messages.push({
-          atNs: this.nowNs + msToNs(this.below(2_000)),
+          atNs: this.nowNs + msToNs(this.below(9_000)),
           run: () => {
             receiverSync(this.receiver[name], answer, verify);
           },
@@ -274,6 +274,35 @@ test("NF-027 the same with a store restored from a backup as well", () => {
       play(s, acts);
     }),
     { numRuns: 120 },
+  );
+});
+
+/** The orders of events that hurt most, with random time between and random acts after. */
+const ms = fc.integer({ min: 200, max: 12_000 });
+const hard: fc.Arbitrary<Act[]> = fc
+  .record({
+    gaps: fc.array(ms, { minLength: 8, maxLength: 8 }),
+    restores: fc.boolean(),
+    receiver,
+    more: fc.array(fc.oneof(...mainActs, restart), { maxLength: 12 }),
+  })
+  .map(({ gaps, restores, receiver: at, more }) => {
+    const first: Act = { op: "acquire", holder: "r1", receiver: at };
+    const next: Act = { op: "transfer", holder: "r2", receiver: at };
+    const pause: Act = { op: "pause", holder: "r1", receiver: at };
+    const again: Act = { op: "restart", receiver: at };
+    const acts: Act[] = restores
+      ? [first, { op: "backup" }, pause, next, { op: "restore" }, again, pause]
+      : [first, pause, again, next, again, pause];
+    return [...acts.flatMap((act, n): Act[] => [act, { op: "run", ms: gaps[n] ?? 200 }]), ...more];
+  });
+
+test("NF-027 a holder that slept through its succession finds no way back through restarts and restores", () => {
+  fc.assert(
+    fc.property(seed, hard, (s, acts) => {
+      play(s, acts);
+    }),
+    { numRuns: 200 },
   );
 });
 

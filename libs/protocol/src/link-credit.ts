@@ -34,7 +34,10 @@ export function violatesCredit<P>(session: LinkSession<P>, event: EventFrame<P>)
   return event.sentAudioUs > toldAudioUs || event.sentBytes > toldBytes;
 }
 
-/** Accounts an in-order event. What was lost before it never reaches the application, so it is released here. */
+/**
+ * Accounts an in-order event. What was lost before it never reaches the application, so it is released here. A lost tail is
+ * seen with the next event only: connections of a living pair lose nothing, a gap is a driver's fault that is reported.
+ */
 export function creditArrived<P>(session: LinkSession<P>, event: EventFrame<P>): void {
   const credit = session.inCredit;
   const lostAudioUs = event.sentAudioUs - event.audioUs - credit.arrivedAudioUs;

@@ -11,10 +11,10 @@ import { constants, data, overtaking, positioned } from "./testkit/link-pair.ts"
 // Two ends under a seeded network; the checker sees only what goes in and what comes out of each end.
 
 const config: Partial<LinkConfig> = {
-  windowAudioUs: 400_000,
-  windowBytes: 16_000,
-  initialAudioUs: 200_000,
-  initialBytes: 8_000,
+  windowAudioUs: 100_000,
+  windowBytes: 4_000,
+  initialAudioUs: 60_000,
+  initialBytes: 2_560,
   dataQueueItemsMax: 12,
 };
 
@@ -118,7 +118,7 @@ function checkBounds(net: LinkNet): void {
 }
 
 type Op =
-  | { op: "data"; role: LinkRole; ref: number; turn: number | null; generation: number; urgent: boolean }
+  | { op: "data"; role: LinkRole; ref: number; turn: number | null; generation: number; urgent: boolean; count: number }
   | { op: "positioned" | "telemetry" | "unbind"; role: LinkRole; ref: number }
   | { op: "overtaking"; role: LinkRole; ref: number; turn: number; generation: number }
   | { op: "bind"; role: LinkRole }
@@ -126,7 +126,8 @@ type Op =
   | { op: "reconnect" };
 
 const role = fc.constantFrom<LinkRole>("adapter", "runtime");
-const ref = fc.integer({ min: 1, max: 4 });
+// Mostly the first two, which every incarnation binds; the others come and go.
+const ref = fc.constantFrom(1, 1, 1, 2, 2, 2, 3, 4);
 const turn = fc.integer({ min: 1, max: 3 });
 const op: fc.Arbitrary<Op> = fc.oneof(
   {
@@ -138,6 +139,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       turn: fc.option(turn),
       generation: fc.integer({ min: 1, max: 2 }),
       urgent: fc.boolean(),
+      count: fc.integer({ min: 1, max: 8 }),
     }),
   },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom("positioned" as const, "telemetry" as const), role, ref }) },
@@ -175,7 +177,7 @@ function apply(net: LinkNet, checker: Checker, o: Op): void {
   switch (o.op) {
     case "data": {
       const item = data(payload, { turn: o.turn, generation: o.generation, urgent: o.urgent });
-      netStep(net, o.role, { kind: "send", ref: o.ref, item });
+      for (let n = 0; n < o.count; n++) netStep(net, o.role, { kind: "send", ref: o.ref, item });
       return;
     }
     case "telemetry":
@@ -212,7 +214,8 @@ function runAll(seed: string, faults: NetFaults, ops: readonly Op[]): { net: Lin
   for (const o of ops) {
     apply(net, checker, o);
     checkBounds(net);
-    consumeAll(net, eaten);
+    // A slow application, so that credit does run out.
+    if (o.op === "run" && o.ms > 20) consumeAll(net, eaten);
   }
   for (let n = 0; n < 12; n++) {
     netRun(net, 200);
@@ -223,7 +226,7 @@ function runAll(seed: string, faults: NetFaults, ops: readonly Op[]): { net: Lin
 }
 
 /** After a calm end every sequence a sender gave is accounted for at the receiver, and nothing waits. */
-function checkSettled(net: LinkNet): void {
+function checkSettled(net: LinkNet, lossless: boolean): void {
   const { adapter, runtime } = net.pair.ends;
   for (const [from, to] of [
     [adapter, runtime],
@@ -232,7 +235,9 @@ function checkSettled(net: LinkNet): void {
     for (const s of Object.values(from.sessions)) {
       const peer = to.sessions[s.ref];
       if (peer === undefined) continue;
-      expect([s.outData.queue.length, s.outTelemetry.queue.length]).toEqual([0, 0]);
+      expect(s.outTelemetry.queue).toEqual([]);
+      // Credit for a lost tail comes back with the next event only; no living connection loses one.
+      if (lossless) expect(s.outData.queue).toEqual([]);
       expect(peer.waiting).toEqual([]);
       expect(peer.inControl.next).toBe(s.controlSeq + 1);
     }
@@ -247,7 +252,7 @@ test("delay, reordering across the two connections, duplicates, loss of the pair
     fc.property(seed, ops, fc.integer({ min: 0, max: 70 }), (s, list, delayMsMax) => {
       const faults = { delayMsMax, duplicatePct: 10, mediaLossPct: 0, mediaReorderPct: 0 };
       const { net, checker } = runAll(s, faults, list);
-      checkSettled(net);
+      checkSettled(net, true);
       for (const seen of checker.seen.values()) expect(seen.gaps).toBe(0);
       const { adapter, runtime } = net.pair.ends;
       for (const from of Object.values(adapter.sessions)) {
@@ -263,7 +268,7 @@ test("a wild network that loses and reorders single media frames: the same, with
   fc.assert(
     fc.property(seed, ops, (s, list) => {
       const faults = { delayMsMax: 50, duplicatePct: 20, mediaLossPct: 10, mediaReorderPct: 40 };
-      checkSettled(runAll(s, faults, list).net);
+      checkSettled(runAll(s, faults, list).net, false);
     }),
     { numRuns: 150 },
   );
