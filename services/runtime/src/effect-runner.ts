@@ -152,7 +152,17 @@ export class EffectRunner {
     const atNs = clock.nowNs();
     anchors.media(turn, atNs);
     if (observers.wants("audio")) {
-      observers.emit({ kind: "audio", atNs, direction: "out", turn, generation, mediaUs: offsetUs, durationUs, format, bytes });
+      observers.emit({
+        kind: "audio",
+        atNs,
+        direction: "out",
+        turn,
+        generation,
+        mediaUs: offsetUs,
+        durationUs,
+        format,
+        bytes,
+      });
     }
     payloads.freeSent(payload.ref);
   }
@@ -185,7 +195,8 @@ export class EffectRunner {
     const atNs = clock.nowNs();
     anchors.signal(effect.event, atNs);
     this.host.signalLine(effect);
-    if (observers.wants("control")) observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields });
+    if (observers.wants("control"))
+      observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields });
   }
 
   private openProvider(effect: EffectOf<"provider_open">): void {
@@ -252,7 +263,8 @@ export class EffectRunner {
     const stampNs = payloads.stampOf(effect.payload.ref);
     if (bytes === null) return this.nodeFailed(command, "payload_missing");
     const fits = format.codec === "pcm_s16le" && format.rateHz === VAD_RATE_HZ && format.channels === 1;
-    if (!fits || bytes.length !== VAD_FRAME_BYTES) return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
+    if (!fits || bytes.length !== VAD_FRAME_BYTES)
+      return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
     try {
       this.vadOf(node).push(bytes, (result) => this.vadResult(command, mediaUs, durationUs, stampNs, result));
     } catch (error) {

@@ -18,7 +18,8 @@ const pcmToleranceUs = 1_000;
 
 /** Checks every field of a message from outside; never throws, whatever it is given. */
 export function checkIngress(message: unknown): IngressRefusal | null {
-  if (typeof message !== "object" || message === null) return refuse("message", "is no object", "send a TransportIngress");
+  if (typeof message !== "object" || message === null)
+    return refuse("message", "is no object", "send a TransportIngress");
   const m = message as Fields;
   const epoch = wholeField(m, "epoch", 0);
   if (epoch !== null) return epoch;
@@ -50,11 +51,13 @@ function checkAudio(m: Fields): IngressRefusal | null {
     keyField(m);
   if (whole !== null) return whole;
   const format = m["format"];
-  if (typeof format !== "object" || format === null) return refuse("format", "is missing", "give codec, rateHz and channels");
+  if (typeof format !== "object" || format === null)
+    return refuse("format", "is missing", "give codec, rateHz and channels");
   const { codec, rateHz, channels } = format as { codec?: unknown; rateHz?: unknown; channels?: unknown };
   if (!codecs.includes(codec)) return oneOf("format.codec", codecs);
   if (!isWhole(rateHz, 1, limits.INGRESS_RATE_HZ_MAX)) return range("format.rateHz", 1, limits.INGRESS_RATE_HZ_MAX);
-  if (!isWhole(channels, 1, limits.INGRESS_CHANNELS_MAX)) return range("format.channels", 1, limits.INGRESS_CHANNELS_MAX);
+  if (!isWhole(channels, 1, limits.INGRESS_CHANNELS_MAX))
+    return range("format.channels", 1, limits.INGRESS_CHANNELS_MAX);
   const bytes = m["bytes"];
   if (!(bytes instanceof Uint8Array)) return refuse("bytes", "are no bytes", "give the frame as a Uint8Array");
   if (bytes.length === 0) return refuse("bytes", "are empty", "send no frame where there is no audio");
@@ -66,7 +69,8 @@ function checkAudio(m: Fields): IngressRefusal | null {
 
 function checkPcm(bytes: number, durationUs: number, rateHz: number, channels: number): IngressRefusal | null {
   const sampleBytes = 2 * channels;
-  if (bytes % sampleBytes !== 0) return refuse("bytes", "end inside a sample", "send whole 16-bit samples of all channels");
+  if (bytes % sampleBytes !== 0)
+    return refuse("bytes", "end inside a sample", "send whole 16-bit samples of all channels");
   const realUs = (bytes / sampleBytes / rateHz) * 1e6;
   if (Math.abs(realUs - durationUs) <= pcmToleranceUs) return null;
   const reason = `says ${durationUs} while the samples last ${Math.round(realUs)}`;
@@ -76,7 +80,8 @@ function checkPcm(bytes: number, durationUs: number, rateHz: number, channels: n
 function checkControl(m: Fields): IngressRefusal | null {
   if (!signals.has(m["signal"])) return oneOf("signal", INGRESS_SIGNALS);
   const controlClass = m["controlClass"];
-  if (controlClass !== "overtaking" && controlClass !== "positioned") return oneOf("controlClass", ["overtaking", "positioned"]);
+  if (controlClass !== "overtaking" && controlClass !== "positioned")
+    return oneOf("controlClass", ["overtaking", "positioned"]);
   if (m["reason"] !== undefined && !isText(m["reason"], 0, limits.INGRESS_REASON_CHARS_MAX)) {
     return refuse("reason", `is no text of at most ${limits.INGRESS_REASON_CHARS_MAX} characters`, "shorten it");
   }
@@ -99,7 +104,8 @@ function checkFields(fields: unknown): IngressRefusal | null {
     return refuse("fields", `has more than ${limits.INGRESS_FIELDS_MAX} entries`, "send fewer");
   }
   for (const [name, value] of entries) {
-    if (!isText(name, 1, limits.INGRESS_NAME_CHARS_MAX)) return refuse("fields", "has a name out of bounds", "use short names");
+    if (!isText(name, 1, limits.INGRESS_NAME_CHARS_MAX))
+      return refuse("fields", "has a name out of bounds", "use short names");
     if (Number.isFinite(value) || isText(value, 0, limits.INGRESS_FIELD_CHARS_MAX)) continue;
     return refuse(`fields.${name}`, "is neither a number nor a short text", "send it as one of these");
   }
@@ -109,7 +115,11 @@ function checkFields(fields: unknown): IngressRefusal | null {
 function keyField(m: Fields): IngressRefusal | null {
   const key = m["idempotencyKey"];
   if (key === undefined || isText(key, 0, limits.INGRESS_KEY_CHARS_MAX)) return null;
-  return refuse("idempotencyKey", `is no text of at most ${limits.INGRESS_KEY_CHARS_MAX} characters`, "shorten or omit it");
+  return refuse(
+    "idempotencyKey",
+    `is no text of at most ${limits.INGRESS_KEY_CHARS_MAX} characters`,
+    "shorten or omit it",
+  );
 }
 
 function wholeField(m: Fields, field: string, least: number, most = Number.MAX_SAFE_INTEGER): IngressRefusal | null {

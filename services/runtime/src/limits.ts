@@ -52,7 +52,7 @@ export const limits = {
   SPOOL_SEGMENT_BYTES_MAX: 8_388_608,
   SPOOL_RECORD_BYTES_MAX: 4_194_304,
   SPOOL_SESSION_ID_BYTES_MAX: 256,
-  SPOOL_DISK_BYTES_MAX: 1_073_741_824,
+  SPOOL_DISK_BYTES_MAX: 4_294_967_296,
   /** kernel.md §11: group fsync within 50 ms; the timer leaves 10 ms for the disk. */
   SPOOL_SYNC_MS: 40,
   SPOOL_GROUP_BYTES_MAX: 65_536,

@@ -4,9 +4,28 @@ import { EVENT_KINDS, type EventKind, type ObservedEvent, Observers } from "./ob
 
 const format = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
 const samples: Record<EventKind, ObservedEvent> = {
-  audio: { kind: "audio", atNs: 0, direction: "out", turn: 1, generation: 1, mediaUs: 0, durationUs: 20_000, format, bytes: new Uint8Array(2) },
+  audio: {
+    kind: "audio",
+    atNs: 0,
+    direction: "out",
+    turn: 1,
+    generation: 1,
+    mediaUs: 0,
+    durationUs: 20_000,
+    format,
+    bytes: new Uint8Array(2),
+  },
   text: { kind: "text", atNs: 0, turn: 1, role: "user", text: "hi", final: true, segment: 0, revision: 1 },
-  control: { kind: "control", atNs: 0, signal: "turn_open", emitter: "arbiter", turn: 1, generation: 1, reason: "", fields: {} },
+  control: {
+    kind: "control",
+    atNs: 0,
+    signal: "turn_open",
+    emitter: "arbiter",
+    turn: 1,
+    generation: 1,
+    reason: "",
+    fields: {},
+  },
   metrics: { kind: "metrics", atNs: 0, name: "x", value: 1, turn: 0, node: "" },
   debug: { kind: "debug", atNs: 0, text: "step", fields: {} },
   error: { kind: "error", atNs: 0, code: "x", detail: "" },
@@ -35,7 +54,8 @@ test("a slow subscriber loses its own oldest events, counted, and is called once
       calls += 1;
     },
   });
-  for (let value = 0; value < 10; value++) observers.emit({ kind: "metrics", atNs: 0, name: "n", value, turn: 0, node: "" });
+  for (let value = 0; value < 10; value++)
+    observers.emit({ kind: "metrics", atNs: 0, name: "n", value, turn: 0, node: "" });
   for (const run of deferred) run();
   expect([calls, slow?.waiting(), slow?.dropped()]).toEqual([1, 4, 6]);
   expect(slow?.take()).toMatchObject({ value: 6 });

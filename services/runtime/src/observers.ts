@@ -88,8 +88,13 @@ export class Observers {
   /** Null when the session already has OBSERVERS_PER_SESSION_MAX subscriptions. */
   subscribe(options: SubscribeOptions): Subscription | null {
     if (this.list.length >= limits.OBSERVERS_PER_SESSION_MAX) return null;
-    const capacity = Math.max(1, Math.min(options.capacity ?? limits.OBSERVER_QUEUE_ITEMS_MAX, limits.OBSERVER_QUEUE_ITEMS_MAX));
-    const observer = createObserver(new Set(options.kinds), ringCreate(capacity), this.defer, options.onReady, () => this.remove(observer));
+    const capacity = Math.max(
+      1,
+      Math.min(options.capacity ?? limits.OBSERVER_QUEUE_ITEMS_MAX, limits.OBSERVER_QUEUE_ITEMS_MAX),
+    );
+    const observer = createObserver(new Set(options.kinds), ringCreate(capacity), this.defer, options.onReady, () =>
+      this.remove(observer),
+    );
     this.list.push(observer);
     this.refresh();
     return observer;

@@ -59,7 +59,8 @@ export class ProviderSink implements InvocationSink {
       type: "provider_outcome",
       invocation: this.invocation,
       outcome: known ? kind : "error",
-      detail: known && typeof detail === "string" ? detail.slice(0, limits.INGRESS_REASON_CHARS_MAX) : "unknown_outcome",
+      detail:
+        known && typeof detail === "string" ? detail.slice(0, limits.INGRESS_REASON_CHARS_MAX) : "unknown_outcome",
       usage: known ? usageOf(usage) : null,
     });
   }
@@ -69,7 +70,16 @@ export class ProviderSink implements InvocationSink {
     const payload = this.host.payloads.putText(text, this.tag);
     if (payload === null) return null;
     const chars = text.length;
-    return { type: "text", payload, chars, segment, revision, final, confidence: confidence ?? 1, language: language ?? "" };
+    return {
+      type: "text",
+      payload,
+      chars,
+      segment,
+      revision,
+      final,
+      confidence: confidence ?? 1,
+      language: language ?? "",
+    };
   }
 
   private takeAudio(chunk: Extract<InvocationChunk, { kind: "audio" }>): ChunkAudio | null {
@@ -99,7 +109,8 @@ function isGoodChunk(chunk: InvocationChunk): boolean {
     return good && count(chunk.segment) && count(chunk.revision) && typeof chunk.final === "boolean";
   }
   if (chunk?.kind !== "audio" || !(chunk.bytes instanceof Uint8Array)) return false;
-  if (chunk.bytes.length > limits.CHUNK_AUDIO_BYTES_MAX || (chunk.words?.length ?? 0) > limits.CHUNK_WORDS_MAX) return false;
+  if (chunk.bytes.length > limits.CHUNK_AUDIO_BYTES_MAX || (chunk.words?.length ?? 0) > limits.CHUNK_WORDS_MAX)
+    return false;
   const { format } = chunk;
   const goodFormat = typeof format?.codec === "string" && count(format.rateHz) && count(format.channels);
   return goodFormat && count(chunk.durationUs) && count(chunk.segment) && count(chunk.segmentChars);

@@ -5,7 +5,8 @@ import { type Ring, ringAt, ringCreate, ringPush, ringRemoveAt, ringShift } from
 import type { Effect } from "@rspp/kernel/effect";
 import type { Batch, Input, InputBody } from "@rspp/kernel/input";
 import { BATCH_INPUTS_MAX } from "@rspp/kernel/limits";
-import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
+import type { FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
+import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
@@ -37,13 +38,6 @@ export interface SessionHostPorts {
   /** Key of the tenant's payload hashes; asked at L1 and L2 only. */
   tenantKey: (tenantId: string) => Uint8Array;
   ended: (end: SessionEnded) => void;
-}
-
-export interface JournalEntry {
-  batch: Batch;
-  facts: readonly Fact[];
-  /** Rolling digest of all effects so far, this step's included. */
-  digest: string;
 }
 
 export interface SessionStats {
@@ -199,11 +193,9 @@ export class SessionHost {
       return;
     }
     if (body.type === "audio") this.makeRoom();
-    const input: Input = { seq: 0, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), body };
-    ringPush(this.queue, input);
+    this.push(body);
     // One place is left for the command that ends the session.
-    if (this.queue.size >= limits.INPUT_ITEMS_MAX - 1 && this.failing === "") this.fail("input_queue_overflow");
-    this.ports.ready();
+    if (this.queue.size >= limits.INPUT_ITEMS_MAX - 1) this.fail("input_queue_overflow");
   }
 
   more(): boolean {
@@ -240,7 +232,12 @@ export class SessionHost {
     this.failing = reason;
     this.logger.error({ session_id: this.sessionId, reason }, "session cannot go on");
     if (this.observers.wants("error")) {
-      this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code: reason, detail: "the session is being ended" });
+      this.observers.emit({
+        kind: "error",
+        atNs: this.clock.nowNs(),
+        code: reason,
+        detail: "the session is being ended",
+      });
     }
     this.end(reason);
   }
@@ -248,7 +245,9 @@ export class SessionHost {
   /** Asks the kernel to end the session, and ends it by force when it has not within a second. */
   end(reason: string, deadlineMs: number = limits.SESSION_END_FORCE_MS): void {
     if (this.over) return;
-    this.submit({ type: "operator", command: "end", turn: 0, reason });
+    // The kernel's machine has no way from CONNECTING to ENDED: nothing is open that it could close.
+    if (this.phase === "connecting" && this.batches === 0) return this.finish(reason, this.failing !== "");
+    this.push({ type: "operator", command: "end", turn: 0, reason });
     const at = asMonoNs(this.clock.nowNs() + msToNs(deadlineMs));
     this.force ??= this.clock.timerAt(at, () => this.finish(reason, true));
   }
@@ -345,6 +344,12 @@ export class SessionHost {
     this.ports.spool.line(this.stream, "signal", JSON.stringify(effect.event));
   }
 
+  private push(body: InputBody): void {
+    const pushed = ringPush(this.queue, { seq: 0, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), body });
+    if (!pushed) this.ignored += 1;
+    this.ports.ready();
+  }
+
   private start(): void {
     const { tenantId, sessionId, graph, recording } = this.config;
     const epoch = this.stream.epoch;
@@ -354,7 +359,10 @@ export class SessionHost {
     const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
     const result = this.ports.spool.append(this.stream, "session", content);
     if (!result.ok) this.logger.warn({ session_id: sessionId, code: result.code }, "session record not appended");
-    this.logger.info({ session_id: sessionId, tenant_id: tenantId, pipeline, level: recording.ceiling }, "session opened");
+    this.logger.info(
+      { session_id: sessionId, tenant_id: tenantId, pipeline, level: recording.ceiling },
+      "session opened",
+    );
   }
 
   private createPayloads(): PayloadStore {
@@ -370,7 +378,8 @@ export class SessionHost {
 
   private recordPayload(ref: number, content: Uint8Array | string): void {
     if (this.level !== "L2") return;
-    const line = typeof content === "string" ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
+    const line =
+      typeof content === "string" ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
     this.ports.spool.line(this.stream, "payload", JSON.stringify(line));
   }
 
@@ -384,7 +393,17 @@ export class SessionHost {
     const payload = this.payloads.putInputAudio(bytes, mediaUs + durationUs, atNs);
     if (payload === null) return this.fail("payload_bytes_limit");
     if (this.observers.wants("audio")) {
-      this.observers.emit({ kind: "audio", atNs, direction: "in", turn: 0, generation: 0, mediaUs, durationUs, format, bytes });
+      this.observers.emit({
+        kind: "audio",
+        atNs,
+        direction: "in",
+        turn: 0,
+        generation: 0,
+        mediaUs,
+        durationUs,
+        format,
+        bytes,
+      });
     }
     const key = message.idempotencyKey ?? "";
     this.submit({ type: "audio", epoch, sequence, mediaUs, durationUs, format, payload, key });

@@ -1,0 +1,315 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { err, ok, type Result } from "@rspp/base/result";
+import type { InputBody } from "@rspp/kernel/input";
+import type { JournalEntry } from "@rspp/kernel/replay";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import type { Clock } from "@rspp/ports/clock";
+import type { ProviderPort } from "@rspp/ports/provider";
+import type { SessionEnd, TransportEnd, TransportIngress } from "@rspp/ports/transport";
+import type { VadPort } from "@rspp/ports/vad";
+import { type KernelPort, kernel } from "./kernel-port.ts";
+import { limits } from "./limits.ts";
+import { type Logger, silentLogger } from "./logger.ts";
+import { Metrics } from "./metrics.ts";
+import type { Observers } from "./observers.ts";
+import { TAG_SESSION } from "./payload-store.ts";
+import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
+import { type SessionEnded, SessionHost, type SessionStats } from "./session-host.ts";
+import type { Spool, SpoolMeasures } from "./spool/spool.ts";
+
+export interface RuntimeOptions {
+  clock: Clock;
+  providers: ProviderPort;
+  /** Null where no pipeline has a VAD node. */
+  vad: VadPort | null;
+  /** Belongs to the caller, who closes it after the runtime. */
+  spool: Spool;
+  logger?: Logger;
+  /** Runs something in a later turn of the event loop. Default setImmediate. */
+  defer?: (run: () => void) => void;
+  /** Default SESSIONS_MAX. */
+  maxSessions?: number;
+  /** Key of a tenant's payload hashes at L1 and L2. Default: one made at random for this process. */
+  tenantKey?: (tenantId: string) => Uint8Array;
+  /** Default: the kernel. */
+  kernel?: KernelPort;
+}
+
+export interface OpenSession {
+  config: SessionConfig;
+  transport: TransportEnd;
+  /** Keeps the whole journal in memory, at any recording level, e.g. to replay it. */
+  keepJournal?: boolean;
+  /** Texts that the plan names by payload ref (positive), such as a system prompt. */
+  texts?: Readonly<Record<number, string>>;
+}
+
+export interface RuntimeRefusal {
+  code:
+    | "sessions_full"
+    | "draining"
+    | "session_exists"
+    | "recording_reservation"
+    | "vad_missing"
+    | "texts_too_large"
+    | "text_invalid"
+    | "session_ended";
+  /** What to do, for people. */
+  detail: string;
+}
+
+export type OperatorCommand = "cancel_turn" | "cancel_session" | "drain" | "end";
+/** Inputs that come from the control plane, not from the adapter. */
+export type SystemInput = Extract<InputBody, { type: "authority" | "snapshot" | "capacity" }>;
+
+export interface RuntimeSession extends SessionEnd {
+  readonly id: string;
+  readonly config: SessionConfig;
+  receive(message: TransportIngress): void;
+  /** The agent says `text` in a turn of its own. */
+  say(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
+  /** A text that the plan or a proposal may name by ref; it lives as long as the session. */
+  registerText(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
+  operator(command: OperatorCommand, options?: { turn?: number; reason?: string }): void;
+  update(input: SystemInput): void;
+  /** Empty unless `keepJournal` was asked for. */
+  journal(): readonly JournalEntry[];
+  readonly events: Observers;
+  stats(): SessionStats;
+  /** Settles when the session is over; never rejects. */
+  readonly ended: Promise<SessionEnded>;
+}
+
+export interface RuntimeStats {
+  sessions: number;
+  opened: number;
+  ended: number;
+  refused: Readonly<Record<string, number>>;
+  waiting: number;
+  units: number;
+  draining: boolean;
+  spool: SpoolMeasures;
+}
+
+export interface Runtime {
+  openSession(open: OpenSession): Result<RuntimeSession, RuntimeRefusal>;
+  session(id: string): RuntimeSession | null;
+  sessions(): readonly RuntimeSession[];
+  readonly metrics: Metrics;
+  stats(): RuntimeStats;
+  /** Takes no new session, lets the live ones finish, ends them at the deadline. @returns how many had to be ended. */
+  drain(deadlineMs: number): Promise<number>;
+  /** Ends all sessions, then the providers and the detector; the spool is synced and left open. */
+  close(): Promise<void>;
+}
+
+interface Live {
+  host: SessionHost;
+  session: RuntimeSession;
+}
+
+export function createRuntime(options: RuntimeOptions): Runtime {
+  return new RuntimeShell(options);
+}
+
+class RuntimeShell implements Runtime {
+  readonly metrics = new Metrics();
+  private readonly options: RuntimeOptions;
+  private readonly logger: Logger;
+  private readonly defer: (run: () => void) => void;
+  private readonly scheduler: Scheduler;
+  private readonly tenantKey: (tenantId: string) => Uint8Array;
+  private readonly live = new Map<string, Live>();
+  private readonly refused = new Map<string, number>();
+  private readonly stopMeasures: () => void;
+  private opened = 0;
+  private endedCount = 0;
+  private draining = false;
+  private emptied: (() => void)[] = [];
+
+  constructor(options: RuntimeOptions) {
+    this.options = options;
+    this.logger = options.logger ?? silentLogger;
+    this.defer = options.defer ?? ((run) => void setImmediate(run));
+    this.scheduler = createScheduler({ defer: this.defer, hold: () => options.clock.hold() });
+    this.tenantKey = options.tenantKey ?? randomTenantKeys();
+    this.stopMeasures = options.spool.onMeasures((measures) => {
+      for (const { host } of this.live.values()) host.pressure(measures);
+    });
+  }
+
+  openSession(open: OpenSession): Result<RuntimeSession, RuntimeRefusal> {
+    const refusal = this.refusalOf(open);
+    if (refusal !== null) {
+      this.refused.set(refusal.code, (this.refused.get(refusal.code) ?? 0) + 1);
+      this.logger.warn({ session_id: open.config.sessionId, code: refusal.code }, "session refused");
+      return err(refusal);
+    }
+    const { config } = open;
+    let settle: (end: SessionEnded) => void = () => {};
+    const ended = new Promise<SessionEnded>((resolve) => {
+      settle = resolve;
+    });
+    const work = { run: () => host.run(), more: () => host.more() };
+    const task: Task = this.scheduler.add(config.tenantId, work);
+    const { clock, providers, vad, spool } = this.options;
+    const host: SessionHost = new SessionHost(config, open.transport, open.keepJournal === true, {
+      clock,
+      providers,
+      vad,
+      spool,
+      kernel: this.options.kernel ?? kernel,
+      metrics: this.metrics,
+      logger: this.logger,
+      defer: this.defer,
+      tenantKey: this.tenantKey,
+      ready: () => task.ready(),
+      ended: (end) => {
+        task.remove();
+        this.forget(config.sessionId);
+        settle(end);
+      },
+    });
+    for (const [ref, text] of Object.entries(open.texts ?? {})) host.payloads.putTextAt(Number(ref), text, TAG_SESSION);
+    const session = sessionOf(host, ended);
+    this.live.set(config.sessionId, { host, session });
+    this.opened += 1;
+    return ok(session);
+  }
+
+  session(id: string): RuntimeSession | null {
+    return this.live.get(id)?.session ?? null;
+  }
+
+  sessions(): readonly RuntimeSession[] {
+    return [...this.live.values()].map(({ session }) => session);
+  }
+
+  stats(): RuntimeStats {
+    return {
+      sessions: this.live.size,
+      opened: this.opened,
+      ended: this.endedCount,
+      refused: Object.fromEntries(this.refused),
+      waiting: this.scheduler.waiting(),
+      units: this.scheduler.units(),
+      draining: this.draining,
+      spool: this.options.spool.measures(),
+    };
+  }
+
+  async drain(deadlineMs: number): Promise<number> {
+    this.draining = true;
+    this.logger.info({ sessions: this.live.size, deadline_ms: deadlineMs }, "runtime draining");
+    for (const { session } of this.live.values()) session.operator("drain", { reason: "runtime_draining" });
+    if (await this.empty(deadlineMs)) return 0;
+    const left = this.live.size;
+    for (const { host } of [...this.live.values()]) host.end("drain_deadline");
+    await this.empty(Number.POSITIVE_INFINITY);
+    return left;
+  }
+
+  async close(): Promise<void> {
+    this.draining = true;
+    for (const { host } of [...this.live.values()]) host.end("runtime_closed");
+    await this.empty(Number.POSITIVE_INFINITY);
+    this.stopMeasures();
+    await this.options.providers.close();
+    await this.options.vad?.close();
+    await this.options.spool.sync();
+  }
+
+  private refusalOf(open: OpenSession): RuntimeRefusal | null {
+    const { config, texts } = open;
+    const max = this.options.maxSessions ?? limits.SESSIONS_MAX;
+    if (this.draining) return { code: "draining", detail: "this runtime is being stopped: choose another" };
+    if (this.live.size >= max)
+      return { code: "sessions_full", detail: `all ${max} sessions are in use: choose another runtime` };
+    if (this.live.has(config.sessionId)) {
+      return {
+        code: "session_exists",
+        detail: `session ${config.sessionId} is open already: end it or take another id`,
+      };
+    }
+    if (this.options.vad === null && config.graph.nodes.some((node) => node.kind === "vad")) {
+      return {
+        code: "vad_missing",
+        detail: "the pipeline has a VAD node and this runtime no detector: give createRuntime one",
+      };
+    }
+    const chars = Object.values(texts ?? {}).reduce((sum, text) => sum + text.length, 0);
+    if (chars > limits.TEXT_CHARS_MAX) {
+      return { code: "texts_too_large", detail: `texts have ${chars} characters: ${limits.TEXT_CHARS_MAX} at most` };
+    }
+    if (this.options.spool.reserve(config.sessionId, config.recording.evidenceQuotaBytes)) return null;
+    const detail = "the spool cannot set aside this session's evidence: free disk space or raise its budget";
+    return { code: "recording_reservation", detail };
+  }
+
+  private forget(sessionId: string): void {
+    this.live.delete(sessionId);
+    this.endedCount += 1;
+    if (this.live.size > 0) return;
+    const ready = this.emptied;
+    this.emptied = [];
+    for (const resolve of ready) resolve();
+  }
+
+  /** True once no session is left; false at the deadline. */
+  private empty(deadlineMs: number): Promise<boolean> {
+    if (this.live.size === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const { clock } = this.options;
+      const timer = Number.isFinite(deadlineMs)
+        ? clock.timerAt(asMonoNs(clock.nowNs() + msToNs(deadlineMs)), () => resolve(false))
+        : null;
+      this.emptied.push(() => {
+        timer?.clear();
+        resolve(true);
+      });
+    });
+  }
+}
+
+function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSession {
+  let said = 0;
+  const registerText = (text: string, most: number): Result<{ ref: number; chars: number }, RuntimeRefusal> => {
+    if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
+    if (typeof text !== "string" || text.trim() === "" || text.length > most) {
+      return err({ code: "text_invalid", detail: `give a text that is not blank, of at most ${most} characters` });
+    }
+    const handle = host.payloads.putText(text, TAG_SESSION);
+    if (handle === null) return err({ code: "text_invalid", detail: "the session holds too much already" });
+    return ok({ ref: handle.ref, chars: text.length });
+  };
+  return {
+    id: host.sessionId,
+    config: host.config,
+    receive: (message) => void host.receive(message),
+    registerText: (text) => registerText(text, limits.TEXT_CHARS_MAX),
+    say(text) {
+      const stored = registerText(text, limits.SAY_CHARS_MAX);
+      if (!stored.ok) return stored;
+      const { ref, chars } = stored.value;
+      said += 1;
+      const say = { spans: [{ ref, from: 0, to: chars }], chars };
+      host.submit({ type: "proposal", origin: "api", key: `say:${said}`, say, reason: "say" });
+      return stored;
+    },
+    operator(command, { turn = 0, reason = "operator" } = {}) {
+      if (command === "end") host.end(reason);
+      else host.submit({ type: "operator", command, turn, reason });
+    },
+    update: (input) => host.submit(input),
+    journal: () => host.journalEntries(),
+    events: host.observers,
+    stats: () => host.stats(),
+    ended,
+  };
+}
+
+function randomTenantKeys(): (tenantId: string) => Uint8Array {
+  const secret = randomBytes(32);
+  return (tenantId) => createHmac("sha256", secret).update(tenantId).digest();
+}
