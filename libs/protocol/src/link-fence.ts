@@ -1,6 +1,9 @@
 import { limits } from "./limits.ts";
 
-/** What is cut in one session: one entry per turn, bounded; every turn up to `floorTurn` is cut as a whole. */
+/**
+ * What is cut in one session: one entry per turn with the least generation still accepted, bounded; every turn up to
+ * `floorTurn` is cut as a whole.
+ */
 export interface Fences {
   floorTurn: number;
   entries: { turn: number; generation: number }[];
@@ -39,7 +42,7 @@ export function raiseFence(fences: Fences, cutoff: { turn: number; generation: n
 export function isFenced(fences: Fences, turn: number | null, generation: number): boolean {
   if (turn === null) return false;
   if (turn <= fences.floorTurn) return true;
-  for (const entry of fences.entries) if (entry.turn === turn) return generation <= entry.generation;
+  for (const entry of fences.entries) if (entry.turn === turn) return generation < entry.generation;
   return false;
 }
 

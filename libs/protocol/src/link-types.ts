@@ -27,7 +27,10 @@ export interface SessionConstants {
   channels: number;
 }
 
-/** Data of `turn` with a generation up to `generation` is cut; with `olderTurns`, of every earlier turn as well. */
+/**
+ * `generation` is the least generation of `turn` still accepted, as in the kernel and in `TurnCutoff.min_generation`; with
+ * `olderTurns` every earlier turn is cut as a whole.
+ */
 export interface Cutoff {
   turn: number;
   generation: number;

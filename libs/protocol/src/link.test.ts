@@ -130,7 +130,7 @@ describe("binding", () => {
 
   test("a reference that supersedes another keeps its fences", () => {
     const { pair, ref } = opened();
-    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 4, 2) });
+    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 4, 3) });
     deliver(pair);
     step(pair, "adapter", { kind: "bind", constants: { ...constants, epoch: 2 }, supersedes: ref });
     deliver(pair);
@@ -202,7 +202,7 @@ describe("control classes (kernel.md §6)", () => {
     step(pair, "runtime", { kind: "send", ref, item: data("queued") });
     step(pair, "runtime", { kind: "send", ref, item: data("newer", { generation: 2 }) });
     step(pair, "runtime", { kind: "send", ref, item: data("caller", { turn: null }) });
-    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 1, 1) });
+    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 1, 2) });
     expect(pair.outputs.runtime).toContainEqual({ kind: "dropped", ref, lane: "data", items: 1, reason: "fenced" });
     deliver(pair, "control");
     expect(heard(pair, "adapter")).toEqual(["cancel"]);
@@ -217,7 +217,7 @@ describe("control classes (kernel.md §6)", () => {
   test("a cancel from the adapter also empties the runtime's queue", () => {
     const { pair, ref } = opened();
     step(pair, "runtime", { kind: "send", ref, item: data("queued") });
-    step(pair, "adapter", { kind: "send", ref, item: overtaking("cancel", 1, 1) });
+    step(pair, "adapter", { kind: "send", ref, item: overtaking("cancel", 1, 2) });
     deliver(pair);
     expect(pair.outputs.runtime).toContainEqual({ kind: "dropped", ref, lane: "data", items: 1, reason: "fenced" });
     tick(pair, "runtime");
@@ -230,7 +230,7 @@ describe("control classes (kernel.md §6)", () => {
     step(pair, "runtime", { kind: "send", ref, item: overtaking("revoke", 5, 9, true) });
     const send = (turn: number, generation: number) =>
       linkSend(pair.ends.runtime, ref, data("x", { turn, generation }), pair.nowNs, []).ok;
-    expect([send(3, 99), send(5, 9), send(5, 10), send(6, 0)]).toEqual([false, false, true, true]);
+    expect([send(3, 99), send(5, 8), send(5, 9), send(6, 0)]).toEqual([false, false, true, true]);
   });
 
   test("positioned waits for its media, then acts unforced, and clips nothing", () => {
@@ -250,7 +250,7 @@ describe("control classes (kernel.md §6)", () => {
     step(pair, "adapter", { kind: "send", ref, item: data("late", { turn: null }) });
     step(pair, "adapter", { kind: "send", ref, item: positioned("end") });
     step(pair, "adapter", { kind: "send", ref, item: positioned("dtmf", false) });
-    step(pair, "adapter", { kind: "send", ref, item: overtaking("cancel", 1, 1) });
+    step(pair, "adapter", { kind: "send", ref, item: overtaking("cancel", 1, 2) });
     deliver(pair, "control");
     advance(pair, limits.POSITIONED_WAIT_MS - 1);
     tick(pair, "runtime");
@@ -267,7 +267,7 @@ describe("control classes (kernel.md §6)", () => {
     const { pair, ref } = opened();
     step(pair, "runtime", { kind: "send", ref, item: data("cut") });
     step(pair, "runtime", { kind: "send", ref, item: positioned("commit") });
-    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 1, 1) });
+    step(pair, "runtime", { kind: "send", ref, item: overtaking("cancel", 1, 2) });
     tick(pair, "runtime");
     deliver(pair);
     expect(heard(pair, "adapter")).toEqual(["cancel", "commit"]);

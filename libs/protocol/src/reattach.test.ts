@@ -80,7 +80,7 @@ describe("resume", () => {
     record(s, "data", "cut");
     record(s, "control", "cancel");
     record(s, "data", "next", 0, 2);
-    replayFence(s, { turn: 1, generation: 1, olderTurns: false });
+    replayFence(s, { turn: 1, generation: 2, olderTurns: false });
     record(s, "data", "late");
     const answer = reattachRequest(s, request(), at(0));
     expect(answer.kind === "resume" && answer.events.map((e) => e.payload)).toEqual(["cancel", "next"]);
