@@ -1,9 +1,10 @@
 /** A bounded edge (`kernel.md` §5; F-008, F-043): in order, at most once, never past its bounds. */
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
-import { type Ring, ringAt, ringCreate, ringPeek, ringPush, ringRemoveAt, ringSet, ringShift } from "@rspp/base/ring";
+import { type Ring, ringAt, ringCreate, ringPeek, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
 import type { KernelEvent } from "./event.ts";
 import type { BufferSpec } from "./graph.ts";
+import { spansLength } from "./rope.ts";
 
 export interface EdgeState {
   queue: Ring<KernelEvent>;
@@ -11,13 +12,15 @@ export interface EdgeState {
   queuedUs: number;
   /** `block` only: events whose producer waits. Bounded by the same number of items. */
   waiting: Ring<KernelEvent>;
-  /** Since when the oldest waiting event waits; 0 for none. */
-  blockedSinceNs: number;
+  /** Since when each of `waiting` waits, nanoseconds, in step with it. */
+  waitingSinceNs: Ring<number>;
   /** Set while the producer has been told to stop (flow_xoff). */
   xoff: boolean;
+  /** Offered = accepted + waiting + dropped; accepted = delivered + queued + evicted + merged (until cleared). */
   accepted: number;
   delivered: number;
   dropped: number;
+  evicted: number;
   merged: number;
   /** Pending drop_notice: sequence range and reason; 0 for none. */
   noticeFrom: number;
@@ -26,13 +29,15 @@ export interface EdgeState {
 }
 
 /**
- * queued: one more item waits for dispatch · waiting: the producer is blocked · merged, replaced: an item already
- * queued now carries it · dropped: gone, with a notice.
+ * queued: one more item waits for dispatch · waiting: the producer is blocked · merged, replaced: the place of an item
+ * already queued now serves this one · dropped: gone, with a notice.
  */
 export type OfferResult = "queued" | "waiting" | "merged" | "replaced" | "dropped";
 
 /** Room for the `end` marks beside the items; they are never dropped. */
 const END_SLOTS = 2;
+
+const UTF16_BYTES = 2;
 
 export function edgeCreate(spec: BufferSpec): EdgeState {
   return {
@@ -40,11 +45,12 @@ export function edgeCreate(spec: BufferSpec): EdgeState {
     bytes: 0,
     queuedUs: 0,
     waiting: ringCreate(spec.maxItems + END_SLOTS),
-    blockedSinceNs: 0,
+    waitingSinceNs: ringCreate(spec.maxItems + END_SLOTS),
     xoff: false,
     accepted: 0,
     delivered: 0,
     dropped: 0,
+    evicted: 0,
     merged: 0,
     noticeFrom: 0,
     noticeTo: 0,
@@ -52,43 +58,77 @@ export function edgeCreate(spec: BufferSpec): EdgeState {
   };
 }
 
+/** Bytes of the payloads an event stands for; text as UTF-16. */
 function bytesOf(event: KernelEvent): number {
-  return event.body.type === "audio" ? event.body.payload.bytes : 0;
+  const { body } = event;
+  if (body.type === "audio") return body.payload.bytes;
+  if (body.type === "text") return body.chars * UTF16_BYTES;
+  if (body.type !== "messages") return 0;
+  let chars = 0;
+  for (const message of body.messages) chars += spansLength(message.spans);
+  return chars * UTF16_BYTES;
 }
 
 function durationOf(event: KernelEvent): number {
   return event.body.type === "audio" ? event.body.durationUs : 0;
 }
 
-/** Which bound one more event would break; empty for none. */
-function brokenBound(edge: EdgeState, spec: BufferSpec, event: KernelEvent): string {
-  if (edge.queue.size >= spec.maxItems) return "max_items";
-  if (edge.bytes + bytesOf(event) > spec.maxBytes) return "max_bytes";
-  if (edge.queuedUs + durationOf(event) > spec.maxQueueMs * US_PER_MS) return "max_queue_ms";
+/** Finals and end marks are never taken out to make room. */
+function isKept(event: KernelEvent): boolean {
+  return event.body.type === "end" || isFinal(event);
+}
+
+function isFinal(event: KernelEvent): boolean {
+  return event.body.type === "text" && event.body.final;
+}
+
+/** Which bound one more event would break, with `without` taken out first; empty for none. */
+function brokenBound(edge: EdgeState, spec: BufferSpec, event: KernelEvent, without?: KernelEvent): string {
+  const out = without === undefined ? 0 : 1;
+  const outBytes = without === undefined ? 0 : bytesOf(without);
+  const outUs = without === undefined ? 0 : durationOf(without);
+  if (edge.queue.size - out >= spec.maxItems) return "max_items";
+  if (edge.bytes - outBytes + bytesOf(event) > spec.maxBytes) return "max_bytes";
+  if (edge.queuedUs - outUs + durationOf(event) > spec.maxQueueMs * US_PER_MS) return "max_queue_ms";
   return "";
 }
 
+/** What would not even fit an empty edge is shed at once, instead of emptying the edge or blocking it for nothing. */
+function tooLarge(spec: BufferSpec, event: KernelEvent): string {
+  if (bytesOf(event) > spec.maxBytes) return "max_bytes";
+  return durationOf(event) > spec.maxQueueMs * US_PER_MS ? "max_queue_ms" : "";
+}
+
 export function edgeOffer(edge: EdgeState, spec: BufferSpec, event: KernelEvent, nowNs: MonoNs): OfferResult {
-  if (event.body.type === "end") return offerEnd(edge, event);
-  if (spec.strategy === "coalesce" && mergePartial(edge, event)) return "merged";
-  if (spec.strategy === "latest_only" && replaceLatest(edge, event)) return "replaced";
-  if (spec.strategy === "block" && edge.waiting.size > 0) return wait(edge, spec, event, nowNs);
-  let bound = brokenBound(edge, spec, event);
+  if (event.body.type === "end") return offerEnd(edge, event, nowNs);
+  const { strategy } = spec;
+  if (strategy === "block" && edge.waiting.size > 0 && tooLarge(spec, event) === "")
+    return wait(edge, spec, event, nowNs);
+  if (strategy === "coalesce" && replace(edge, spec, event, elderPartial(edge, event), "coalesced")) return "merged";
+  if (strategy === "latest_only" && replace(edge, spec, event, firstFree(edge), "latest_only")) return "replaced";
+  const bound = brokenBound(edge, spec, event);
   if (bound === "") {
     push(edge, event);
     return "queued";
   }
-  if (spec.strategy === "block") return wait(edge, spec, event, nowNs);
-  if (spec.strategy !== "drop_oldest") return drop(edge, event, bound);
-  let evicted = 0;
+  if (tooLarge(spec, event) !== "") return drop(edge, event, bound);
+  if (strategy === "block") return wait(edge, spec, event, nowNs);
+  return overflow(edge, spec, event, bound);
+}
+
+/** A full edge that may not block: finals, and anything under drop_oldest, take the place of what may be lost. */
+function overflow(edge: EdgeState, spec: BufferSpec, event: KernelEvent, broken: string): OfferResult {
+  if (spec.strategy !== "drop_oldest" && !isFinal(event)) return drop(edge, event, broken);
+  let bound = broken;
   while (bound !== "") {
-    if (!evictOldest(edge, bound)) return drop(edge, event, bound);
-    evicted += 1;
+    const victim = spec.strategy === "drop_newest" ? lastFree(edge) : firstFree(edge);
+    if (victim === -1) return drop(edge, event, bound);
+    evict(edge, victim, bound);
     bound = brokenBound(edge, spec, event);
   }
   push(edge, event);
   // The evicted item's place in the ready queue serves the new one.
-  return evicted > 0 ? "replaced" : "queued";
+  return "replaced";
 }
 
 function push(edge: EdgeState, event: KernelEvent): void {
@@ -98,68 +138,88 @@ function push(edge: EdgeState, event: KernelEvent): void {
   edge.accepted += 1;
 }
 
-function offerEnd(edge: EdgeState, event: KernelEvent): OfferResult {
-  if (edge.waiting.size > 0) return ringPush(edge.waiting, event) ? "waiting" : "dropped";
-  if (!ringPush(edge.queue, event)) return "dropped";
+function offerEnd(edge: EdgeState, event: KernelEvent, nowNs: MonoNs): OfferResult {
+  if (edge.waiting.size > 0) {
+    if (!ringPush(edge.waiting, event)) return drop(edge, event, "end_overrun");
+    ringPush(edge.waitingSinceNs, nowNs);
+    return "waiting";
+  }
+  if (!ringPush(edge.queue, event)) return drop(edge, event, "end_overrun");
   edge.accepted += 1;
   return "queued";
 }
 
 function drop(edge: EdgeState, event: KernelEvent, reason: string): OfferResult {
   edge.dropped += 1;
-  if (edge.noticeFrom === 0) edge.noticeFrom = event.seq;
-  edge.noticeFrom = Math.min(edge.noticeFrom, event.seq);
+  note(edge, event, reason);
+  return "dropped";
+}
+
+/** Widens the pending notice over this event. */
+function note(edge: EdgeState, event: KernelEvent, reason: string): void {
+  edge.noticeFrom = edge.noticeFrom === 0 ? event.seq : Math.min(edge.noticeFrom, event.seq);
   edge.noticeTo = Math.max(edge.noticeTo, event.seq);
   edge.noticeReason = reason;
-  return "dropped";
 }
 
 function wait(edge: EdgeState, spec: BufferSpec, event: KernelEvent, nowNs: MonoNs): OfferResult {
   // maxItems waiting at most: behind that the producer was told long ago, so it is shed at once.
   if (edge.waiting.size >= spec.maxItems || !ringPush(edge.waiting, event)) return drop(edge, event, "block_overrun");
-  if (edge.blockedSinceNs === 0) edge.blockedSinceNs = nowNs;
+  ringPush(edge.waitingSinceNs, nowNs);
   return "waiting";
 }
 
-/** Coalesce: a newer revision takes the place of a queued partial of the same segment; finals are never replaced. */
-function mergePartial(edge: EdgeState, event: KernelEvent): boolean {
+/** Coalesce: the newest queued partial of the same segment, which a newer revision takes the place of; finals stay. */
+function elderPartial(edge: EdgeState, event: KernelEvent): number {
   const body = event.body;
-  if (body.type !== "text") return false;
+  if (body.type !== "text") return -1;
   for (let i = edge.queue.size - 1; i >= 0; i--) {
     const queued = ringAt(edge.queue, i) as KernelEvent;
-    if (queued.body.type !== "text" || queued.body.final || queued.body.segment !== body.segment) continue;
-    ringSet(edge.queue, i, event);
-    edge.merged += 1;
-    return true;
+    if (queued.body.type === "text" && !queued.body.final && queued.body.segment === body.segment) return i;
   }
-  return false;
+  return -1;
 }
 
-/** latest_only: one queued item at most, finals and end marks aside. */
-function replaceLatest(edge: EdgeState, event: KernelEvent): boolean {
-  for (let i = 0; i < edge.queue.size; i++) {
-    const queued = ringAt(edge.queue, i) as KernelEvent;
-    if (queued.body.type === "end" || (queued.body.type === "text" && queued.body.final)) continue;
-    edge.bytes += bytesOf(event) - bytesOf(queued);
-    edge.queuedUs += durationOf(event) - durationOf(queued);
-    ringSet(edge.queue, i, event);
-    drop(edge, queued, "latest_only");
-    return true;
-  }
-  return false;
+function firstFree(edge: EdgeState): number {
+  for (let i = 0; i < edge.queue.size; i++) if (!isKept(ringAt(edge.queue, i) as KernelEvent)) return i;
+  return -1;
 }
 
-function evictOldest(edge: EdgeState, reason: string): boolean {
-  for (let i = 0; i < edge.queue.size; i++) {
-    const queued = ringAt(edge.queue, i) as KernelEvent;
-    if (queued.body.type === "end" || (queued.body.type === "text" && queued.body.final)) continue;
-    ringRemoveAt(edge.queue, i);
-    edge.bytes -= bytesOf(queued);
-    edge.queuedUs -= durationOf(queued);
-    drop(edge, queued, reason);
-    return true;
-  }
-  return false;
+function lastFree(edge: EdgeState): number {
+  for (let i = edge.queue.size - 1; i >= 0; i--) if (!isKept(ringAt(edge.queue, i) as KernelEvent)) return i;
+  return -1;
+}
+
+/** Takes the elder at `index` out and puts the event at the end, since order on an edge is by sequence (F-008). */
+function replace(
+  edge: EdgeState,
+  spec: BufferSpec,
+  event: KernelEvent,
+  index: number,
+  reason: "coalesced" | "latest_only",
+): boolean {
+  const elder = ringAt(edge.queue, index);
+  if (elder === undefined || brokenBound(edge, spec, event, elder) !== "") return false;
+  removeAt(edge, index, elder);
+  if (reason === "coalesced") edge.merged += 1;
+  else edge.evicted += 1;
+  note(edge, elder, reason);
+  push(edge, event);
+  return true;
+}
+
+function evict(edge: EdgeState, index: number, reason: string): void {
+  const victim = ringAt(edge.queue, index) as KernelEvent;
+  removeAt(edge, index, victim);
+  edge.evicted += 1;
+  note(edge, victim, reason);
+}
+
+function removeAt(edge: EdgeState, index: number, event: KernelEvent): void {
+  if (index === 0) ringShift(edge.queue);
+  else ringRemoveAt(edge.queue, index);
+  edge.bytes -= bytesOf(event);
+  edge.queuedUs -= durationOf(event);
 }
 
 /** Takes the oldest event. Afterwards `edgeAdmitWaiting` may move blocked ones up. */
@@ -172,36 +232,40 @@ export function edgeTake(edge: EdgeState): KernelEvent | undefined {
   return event;
 }
 
-/** Moves waiting events into freed room; returns how many became ready. */
-export function edgeAdmitWaiting(edge: EdgeState, spec: BufferSpec, nowNs: MonoNs): number {
+/** Moves waiting events into freed room; returns how many became ready: they are the last ones of the queue. */
+export function edgeAdmitWaiting(edge: EdgeState, spec: BufferSpec): number {
   let moved = 0;
   for (let next = ringPeek(edge.waiting); next !== undefined; next = ringPeek(edge.waiting)) {
     if (next.body.type !== "end" && brokenBound(edge, spec, next) !== "") break;
     ringShift(edge.waiting);
+    ringShift(edge.waitingSinceNs);
     push(edge, next);
     moved += 1;
-    edge.blockedSinceNs = nowNs;
   }
-  if (edge.waiting.size === 0) edge.blockedSinceNs = 0;
   return moved;
 }
 
-/** F-148 flavour: what waited longer than `maxBlockMs` is shed, oldest first. Returns the number shed. */
+/** The instant at which the oldest waiting event will have waited `maxBlockMs`; 0 while none waits. */
+export function edgeBlockDeadlineNs(edge: EdgeState, spec: BufferSpec): number {
+  const sinceNs = ringPeek(edge.waitingSinceNs);
+  return sinceNs === undefined ? 0 : sinceNs + spec.maxBlockMs * NS_PER_MS;
+}
+
+/** Sheds what has waited `maxBlockMs`, oldest first; end marks stay. Returns the number shed. */
 export function edgeShedExpired(edge: EdgeState, spec: BufferSpec, nowNs: MonoNs): number {
-  if (edge.blockedSinceNs === 0 || nowNs - edge.blockedSinceNs < spec.maxBlockMs * NS_PER_MS) return 0;
   let shed = 0;
   for (let i = 0; i < edge.waiting.size; ) {
     const event = ringAt(edge.waiting, i) as KernelEvent;
+    if (nowNs - (ringAt(edge.waitingSinceNs, i) as number) < spec.maxBlockMs * NS_PER_MS) break;
     if (event.body.type === "end") {
       i += 1;
       continue;
     }
     ringRemoveAt(edge.waiting, i);
+    ringRemoveAt(edge.waitingSinceNs, i);
     drop(edge, event, "max_block_ms");
     shed += 1;
   }
-  edge.blockedSinceNs = 0;
-  edgeAdmitWaiting(edge, spec, nowNs);
   return shed;
 }
 
@@ -210,9 +274,9 @@ export function edgeClear(edge: EdgeState): number {
   const discarded = edge.queue.size + edge.waiting.size;
   edge.queue = ringCreate(edge.queue.capacity);
   edge.waiting = ringCreate(edge.waiting.capacity);
+  edge.waitingSinceNs = ringCreate(edge.waitingSinceNs.capacity);
   edge.bytes = 0;
   edge.queuedUs = 0;
-  edge.blockedSinceNs = 0;
   edge.xoff = false;
   return discarded;
 }

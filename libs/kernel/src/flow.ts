@@ -1,10 +1,17 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
-import { NS_PER_MS } from "@rspp/base/brand";
-import { type EdgeState, edgeAdmitWaiting, edgeOffer, edgeTake } from "./edge-buffer.ts";
+import { ringAt } from "@rspp/base/ring";
+import {
+  type EdgeState,
+  edgeAdmitWaiting,
+  edgeBlockDeadlineNs,
+  edgeOffer,
+  edgeShedExpired,
+  edgeTake,
+} from "./edge-buffer.ts";
 import { type EventBody, type KernelEvent, LANE_NAMES } from "./event.ts";
 import { lanePush } from "./lanes.ts";
-import { findTurn, type GraphRun, type NodeRun } from "./state.ts";
+import { findTurn, type GraphRun, type NodeRun, runOf } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
 
 /** Emits on an output port: every edge of the port gets the same event once, in the order of the spec (F-004). */
@@ -59,18 +66,10 @@ function noteOutput(cx: StepContext, run: GraphRun, event: KernelEvent): void {
 function block(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
   const definition = cx.s.config.graph.edges[e];
   if (definition === undefined) return;
-  setTimer(cx, `edge:${run.turn}:${e}`, (edge.blockedSinceNs + definition.buffer.maxBlockMs * NS_PER_MS) as MonoNs);
+  setTimer(cx, `edge:${run.turn}:${e}`, edgeBlockDeadlineNs(edge, definition.buffer) as MonoNs);
   if (edge.xoff) return;
   edge.xoff = true;
-  signal(
-    cx,
-    "flow_xoff",
-    "flow_control",
-    run.turn,
-    "edge_full",
-    { scope: "none", edge: definition.id, lane: LANE_NAMES[1] },
-    false,
-  );
+  signal(cx, "flow_xoff", "flow_control", run.turn, "edge_full", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 
 /** A replay can tell a declared drop from a loss: every drop leaves its sequence range. */
@@ -78,7 +77,6 @@ export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: Edg
   const definition = cx.s.config.graph.edges[e];
   if (edge.noticeFrom === 0 || definition === undefined) return;
   const fields = {
-    scope: "none",
     edge: definition.id,
     lane: LANE_NAMES[1],
     fromSequence: edge.noticeFrom,
@@ -105,22 +103,26 @@ export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: Ed
   const definition = cx.s.config.graph.edges[e];
   const target = run.nodes[cx.s.topology.edgeTo[e] as number];
   if (definition === undefined || target === null || target === undefined) return;
-  const before = edge.queue.size;
-  const moved = edgeAdmitWaiting(edge, definition.buffer, cx.nowNs);
-  for (let i = 0; i < moved; i++) {
-    const event = edge.queue.items[(edge.queue.head + before + i) % edge.queue.items.length];
-    if (event !== null && event !== undefined) schedule(cx, run, e, target, event);
+  const moved = edgeAdmitWaiting(edge, definition.buffer);
+  for (let i = edge.queue.size - moved; i < edge.queue.size; i++) {
+    const event = ringAt(edge.queue, i);
+    if (event !== undefined) schedule(cx, run, e, target, event);
   }
   if (edge.waiting.size > 0 || !edge.xoff) return;
   edge.xoff = false;
   clearTimer(cx, `edge:${run.turn}:${e}`);
-  signal(
-    cx,
-    "flow_xon",
-    "flow_control",
-    run.turn,
-    "",
-    { scope: "none", edge: definition.id, lane: LANE_NAMES[1] },
-    false,
-  );
+  signal(cx, "flow_xon", "flow_control", run.turn, "", { edge: definition.id, lane: LANE_NAMES[1] }, false);
+}
+
+/** The block deadline of an edge: what waited too long is shed, what waits on is looked at again (`kernel.md` §5). */
+export function onEdgeTimer(cx: StepContext, turn: number, e: number): void {
+  const run = runOf(cx.s, turn);
+  const edge = run?.edges[e];
+  const definition = cx.s.config.graph.edges[e];
+  if (run === undefined || edge === null || edge === undefined || definition === undefined) return;
+  edgeShedExpired(edge, definition.buffer, cx.nowNs);
+  flushNotice(cx, run, e, edge);
+  admitWaiting(cx, run, e, edge);
+  const deadlineNs = edgeBlockDeadlineNs(edge, definition.buffer);
+  if (deadlineNs !== 0) setTimer(cx, `edge:${turn}:${e}`, deadlineNs as MonoNs);
 }

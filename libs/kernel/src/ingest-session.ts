@@ -1,13 +1,12 @@
 /** Timers and operator commands. */
-import { edgeShedExpired } from "./edge-buffer.ts";
-import { admitWaiting, flushNotice } from "./flow.ts";
+import { onEdgeTimer } from "./flow.ts";
 import { cancelAsked, positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
 import { forget, onAttemptTimeout } from "./invocations.ts";
 import { onFinalWait } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
-import { findTurn, runOf } from "./state.ts";
+import { findTurn } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 
 type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
@@ -85,14 +84,4 @@ function onGrace(cx: StepContext, invocation: number): void {
     degraded: true,
     reason: "cancel_ignored",
   });
-}
-
-function onEdgeTimer(cx: StepContext, turn: number, e: number): void {
-  const run = runOf(cx.s, turn);
-  const edge = run?.edges[e];
-  const definition = cx.s.config.graph.edges[e];
-  if (run === undefined || edge === null || edge === undefined || definition === undefined) return;
-  if (edgeShedExpired(edge, definition.buffer, cx.nowNs) === 0) return;
-  admitWaiting(cx, run, e, edge);
-  flushNotice(cx, run, e, edge);
 }
