@@ -11,7 +11,7 @@ interface Held {
   record: TimelineRecord;
   tries: number;
   /** What may be told once the record is appended. */
-  then: (() => void)[];
+  told: (() => void)[];
 }
 
 export interface EvidenceHost {
@@ -51,7 +51,7 @@ export class EvidenceWriter {
     const turn = turnOf(record);
     this.host.appendFailed(turn, isEvidence(record) && result.exhausted, result.detail);
     if (!isEvidence(record) || this.held.length >= heldMax) return;
-    this.held.push({ record, tries: 1, then: [] });
+    this.held.push({ record, tries: 1, told: [] });
     this.arm();
   }
 
@@ -59,7 +59,7 @@ export class EvidenceWriter {
   putOff(turn: number, tell: () => void): boolean {
     if (this.held.length === 0 || turn === 0) return false;
     const held = this.held.findLast((one) => turnOf(one.record) === turn);
-    held?.then.push(tell);
+    held?.told.push(tell);
     return held !== undefined;
   }
 
@@ -101,7 +101,7 @@ export class EvidenceWriter {
       one.tries += 1;
       if (!result.ok && one.tries < triesMax) break;
       this.held.shift();
-      if (result.ok) for (const tell of one.then) tell();
+      if (result.ok) for (const tell of one.told) tell();
       else this.host.appendFailed(turnOf(one.record), true, result.detail);
     }
     if (this.held.length > 0) this.arm();

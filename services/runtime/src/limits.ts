@@ -56,6 +56,8 @@ export const limits = {
   /** kernel.md §11: group fsync within 50 ms; the timer leaves 10 ms for the disk. */
   SPOOL_SYNC_MS: 40,
   SPOOL_GROUP_BYTES_MAX: 65_536,
+  /** One line of a group; a longer one is lost, and counted. */
+  SPOOL_LINE_BYTES_MAX: 2_097_152,
   /** Journal text waiting for its group, over all sessions; past it groups are written at once. */
   SPOOL_PENDING_BYTES_MAX: 8_388_608,
   SPOOL_PRESSURE_EVERY_MS: 250,
@@ -81,7 +83,9 @@ export function assertLimits(l: RuntimeLimits): void {
   invariant(l.INGRESS_AUDIO_BYTES_MAX * 2 <= l.PAYLOAD_BYTES_MAX, "the largest frame fits the payload store");
   invariant(l.SPOOL_SYNC_MS <= 50, "kernel.md §11: group fsync within 50 ms");
   invariant(l.SPOOL_RECORD_BYTES_MAX < l.SPOOL_SEGMENT_BYTES_MAX, "the largest record fits a segment");
-  invariant(l.SPOOL_GROUP_BYTES_MAX < l.SPOOL_RECORD_BYTES_MAX, "a group fits a record");
+  // Groups are counted in UTF-16 units, three bytes each at worst; a group that was given back may be a line long.
+  const groupBytes = 3 * l.SPOOL_GROUP_BYTES_MAX + l.SPOOL_LINE_BYTES_MAX;
+  invariant(groupBytes < l.SPOOL_RECORD_BYTES_MAX, "a group with one line past its bound fits a record");
   invariant(l.SCHEDULER_QUANTUM <= l.SCHEDULER_TURN_UNITS_MAX, "a quantum fits one turn of the loop");
   invariant(l.WATCHDOG_BEAT_MS * 4 <= l.WATCHDOG_LIMIT_MS, "several beats fit the watchdog's limit");
 }

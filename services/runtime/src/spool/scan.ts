@@ -165,8 +165,9 @@ export function scanStore(
   store: SpoolStore,
   onRecord: OnRecord,
   onProblem: (p: SpoolProblem) => void,
-): { segment: string; offset: number; size: number }[] {
-  const torn: { segment: string; offset: number; size: number }[] = [];
+  onSegment: (segment: string, bytes: number) => void = () => {},
+): { segment: string; offset: number }[] {
+  const torn: { segment: string; offset: number }[] = [];
   for (const segment of store.list()) {
     let raw: Uint8Array;
     try {
@@ -177,7 +178,8 @@ export function scanStore(
       continue;
     }
     const offset = scanSegment(segment, raw, onRecord, onProblem);
-    if (offset !== -1) torn.push({ segment, offset, size: raw.length });
+    onSegment(segment, raw.length);
+    if (offset !== -1) torn.push({ segment, offset });
   }
   return torn;
 }
