@@ -19,9 +19,12 @@ export interface Fence {
 /** Above every generation a turn can have. */
 export const SETTLED_GENERATION = Number.MAX_SAFE_INTEGER;
 
-/** A fence that allows every turn. Turns are numbered from 1; session-scoped output (turn 0) is not the fence's to judge. */
-export function fenceCreate(): Fence {
-  return { floorTurn: 1, entries: [] };
+/**
+ * A fence that allows every turn from `firstTurn` on. Turns are numbered from 1; session-scoped output (turn 0) is not the
+ * fence's to judge.
+ */
+export function fenceCreate(firstTurn = 1): Fence {
+  return { floorTurn: firstTurn, entries: [] };
 }
 
 /**

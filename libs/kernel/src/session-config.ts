@@ -64,6 +64,11 @@ export interface SessionConfig {
   snapshots: SnapshotRefs;
   recording: RecordingConfig;
   authority: { epoch: number; incarnation: string; deadlineNs: MonoNs };
+  /**
+   * Takeover: turns the predecessor gave out, as the adapter saw them. Numbers go on after it, since the adapter's fence is
+   * ordered by turn and would cut a number that was given out before (`kernel.md` §6, §7). Default 0.
+   */
+  turnsBefore?: number;
   /** Milliseconds of audio the output may run ahead of playout. */
   outputLeadMs: number;
   /** System prompt, as payloads the shell registered before the start; empty for none. */

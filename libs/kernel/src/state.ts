@@ -17,7 +17,7 @@ import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
 import { type Dedupe, dedupeCreate } from "./identity.ts";
 import type { ChunkText, Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
 import { type Lanes, lanesCreate } from "./lanes.ts";
-import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX } from "./limits.ts";
+import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
 import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
@@ -227,6 +227,13 @@ export interface ConversationPart {
   chars: number;
 }
 
+export interface TelemetrySample {
+  name: string;
+  value: number;
+  turn: number;
+  node: number;
+}
+
 export interface HostCommand {
   node: number;
   turn: number;
@@ -249,6 +256,8 @@ export interface SessionState {
   inputSeq: number;
   batchIndex: number;
   lanes: Lanes;
+  /** Samples of nodes on their way out, one ready item each: they never share an edge with data (`kernel.md` §4). */
+  telemetry: Ring<TelemetrySample>;
   run: GraphRun;
   /** Open, or closed with delivery unsettled; oldest first. */
   turns: TurnState[];
@@ -292,6 +301,7 @@ export interface Counters {
   rejectedOutputs: number;
   mutedFrames: number;
   ignoredInputs: number;
+  telemetryDropped: number;
 }
 
 export type { AudioFormat, PayloadHandle };
@@ -331,14 +341,15 @@ export function createSession(config: SessionConfig): SessionState {
     inputSeq: 0,
     batchIndex: 0,
     lanes: lanesCreate(),
+    telemetry: ringCreate(TELEMETRY_QUEUED_MAX),
     run: runCreate(config.graph, topology, 0),
     turns: [],
-    lastTurn: 0,
+    lastTurn: config.turnsBefore ?? 0,
     proposals: ringCreate(QUEUED_PROPOSALS_MAX),
     nextProposal: 1,
     prelude: preludeCreate(),
     authority: authorityCreate(config.authority.epoch, config.authority.incarnation, config.authority.deadlineNs),
-    fence: fenceCreate(),
+    fence: fenceCreate((config.turnsBefore ?? 0) + 1),
     dedupe: dedupeCreate(),
     timebase: timebaseCreate(MAX_SKEW_MS),
     recording: recordingCreate(config.recording),
@@ -360,7 +371,15 @@ export function createSession(config: SessionConfig): SessionState {
     lastAudioSequence: 0,
     sessionOutput: { sequence: 0, offsetUs: 0, lastInMediaUs: 0 },
     turnsSinceSnapshot: 0,
-    counters: { duplicates: 0, staleRefused: 0, lateDropped: 0, rejectedOutputs: 0, mutedFrames: 0, ignoredInputs: 0 },
+    counters: {
+      duplicates: 0,
+      staleRefused: 0,
+      lateDropped: 0,
+      rejectedOutputs: 0,
+      mutedFrames: 0,
+      ignoredInputs: 0,
+      telemetryDropped: 0,
+    },
   };
 }
 
