@@ -1,8 +1,9 @@
 /** Dispatch of one ready event to its node (`kernel.md` §4). Pure nodes run here; host and provider nodes are asked by effect. */
 
+import { ringShift } from "@rspp/base/ring";
 import { messagesFor } from "./conversation.ts";
 import type { AudioBody, KernelEvent, TextBody } from "./event.ts";
-import { emit, flushNotice, take } from "./flow.ts";
+import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
 import { lanePush, type ReadyItem } from "./lanes.ts";
 import { onActivity, onRecogniserAudio } from "./prelude.ts";
@@ -11,6 +12,10 @@ import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./s
 import { ask, type StepContext } from "./step-context.ts";
 
 export function dispatch(cx: StepContext, item: ReadyItem): void {
+  if (item.edge === TELEMETRY_EDGE) {
+    tell(cx);
+    return;
+  }
   const run = runOf(cx.s, item.turn);
   if (run === undefined) return;
   const index = cx.s.topology.edgeTo[item.edge] as number;
@@ -26,6 +31,13 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
     return;
   }
   deliver(cx, run, index, node, event);
+}
+
+function tell(cx: StepContext): void {
+  const sample = ringShift(cx.s.telemetry);
+  if (sample === undefined) return;
+  const node = cx.s.config.graph.nodes[sample.node]?.id ?? "";
+  cx.effects.push({ type: "telemetry", name: sample.name, value: sample.value, turn: sample.turn, node });
 }
 
 function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {

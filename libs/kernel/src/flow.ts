@@ -1,6 +1,6 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
-import { ringAt } from "@rspp/base/ring";
+import { ringAt, ringPush } from "@rspp/base/ring";
 import {
   type EdgeState,
   edgeAdmitWaiting,
@@ -9,7 +9,7 @@ import {
   edgeShedExpired,
   edgeTake,
 } from "./edge-buffer.ts";
-import { type EventBody, type KernelEvent, LANE_NAMES } from "./event.ts";
+import { type EventBody, type KernelEvent, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
 import { lanePush } from "./lanes.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
@@ -25,9 +25,30 @@ export function emit(
 ): KernelEvent {
   const generation = run.turn === 0 ? 0 : (findTurn(cx.s, run.turn)?.generation ?? 0);
   const event = makeEvent(cx, run.turn, generation, body, causeSeq);
+  if (event.lane === LANE_TELEMETRY) {
+    offerTelemetry(cx, run.turn, node, event);
+    return event;
+  }
   const edges = cx.s.topology.out[node]?.[port];
   if (edges !== undefined) for (const e of edges) offer(cx, run, e, event);
   return event;
+}
+
+/** Ready items of this edge number stand for a telemetry sample, not for an event on an edge. */
+export const TELEMETRY_EDGE = -1;
+
+/** Samples wait apart from data, for their share of a step; full means dropped and counted (`kernel.md` §4; F-142). */
+function offerTelemetry(cx: StepContext, turn: number, node: number, event: KernelEvent): void {
+  const { body } = event;
+  if (body.type !== "metrics" && !cx.s.config.debugEvents) return;
+  // The text of a debug event may hold what a caller said: only that there was one is passed on.
+  const sample =
+    body.type === "metrics"
+      ? { name: body.name, value: body.value, turn, node }
+      : { name: "debug_event", value: 1, turn, node };
+  if (ringPush(cx.s.telemetry, sample))
+    lanePush(cx.s.lanes, LANE_TELEMETRY, { due: 0, seq: event.seq, turn: 0, edge: TELEMETRY_EDGE });
+  else cx.s.counters.telemetryDropped += 1;
 }
 
 /** Puts an event on one edge by its BufferSpec. */

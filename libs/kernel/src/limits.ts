@@ -11,6 +11,8 @@ export const BATCH_INPUTS_MAX = 256;
 export const QUANTUM_DISPATCHES = 64;
 /** Telemetry items dispatched per step once Control and Data are empty. */
 export const TELEMETRY_SHARE = 4;
+/** Telemetry samples of nodes that wait for their share; more are dropped and counted. */
+export const TELEMETRY_QUEUED_MAX = 128;
 /** Inputs the journal keeps per step beyond the batch itself: facts asked of pure functions. */
 export const FACTS_PER_STEP_MAX = 512;
 
@@ -19,6 +21,12 @@ export const FACTS_PER_STEP_MAX = 512;
 export const OPEN_TURNS_MAX = 8;
 export const QUEUED_PROPOSALS_MAX = 4;
 export const INVOCATIONS_PER_TURN_MAX = 16;
+/** Chunks a speculation may hold before it is given up. */
+export const SPECULATION_CHUNKS_MAX = 512;
+/** A provider stream that has begun and then stays silent this long while more is due is taken for dead (F3). */
+export const PROVIDER_IDLE_MS = 5_000;
+/** Output is held on a mere candidate of speech for this long at most: voice activity may stop coming. */
+export const OUTPUT_HOLD_MS_MAX = 1_500;
 /** Parts of the conversation kept in the session; the oldest leave first. */
 export const CONVERSATION_PARTS_MAX = 256;
 /** A committed turn whose delivery reports stay away this long is settled as lost. */
