@@ -1,4 +1,6 @@
 import { INGRESS_SIGNALS } from "@rspp/kernel/control-signals";
+import type { InputBody } from "@rspp/kernel/input";
+import type { TransportIngress } from "@rspp/ports/transport";
 import { limits } from "./limits.ts";
 
 /** Why a message of the adapter was not taken in. The session goes on. */
@@ -40,6 +42,34 @@ export function checkIngress(message: unknown): IngressRefusal | null {
       );
     default:
       return oneOf("kind", ["audio", "control", "delivery", "fence_ack"]);
+  }
+}
+
+/** A checked message without payload as the kernel takes it; what was left out gets its neutral value. */
+export function inputOf(message: Exclude<TransportIngress, { kind: "audio" }>): InputBody {
+  const { epoch } = message;
+  switch (message.kind) {
+    case "control":
+      return {
+        type: "control",
+        epoch,
+        sequence: message.sequence,
+        signal: message.signal,
+        controlClass: message.controlClass,
+        lastMediaSequence: message.lastMediaSequence ?? 0,
+        turn: message.turn ?? 0,
+        reason: message.reason ?? "",
+        key: message.idempotencyKey ?? "",
+        fields: message.fields ?? null,
+      };
+    case "delivery": {
+      const { turn, generation, state, playedUs } = message;
+      return { type: "delivery", epoch, turn, generation, state, playedUs };
+    }
+    case "fence_ack": {
+      const { turn, generation, playedUs, flushed } = message;
+      return { type: "fence_ack", epoch, turn, generation, playedUs, flushed };
+    }
   }
 }
 

@@ -63,122 +63,155 @@ export interface PayloadStoreOptions {
 
 /** The bytes and texts of one session, which the kernel knows by handle alone (`kernel.md` §1). */
 export function createPayloadStore(options: PayloadStoreOptions = {}): PayloadStore {
-  const bytesMax = options.bytesMax ?? limits.PAYLOAD_BYTES_MAX;
-  const itemsMax = options.itemsMax ?? limits.PAYLOAD_ITEMS_MAX;
-  const entries = new Map<number, Entry>();
-  const turns = new Map<number, number[]>();
-  const released: number[] = [];
-  let late: number[] = [];
-  const caller: Ring<{ ref: number; endUs: number }> = ringCreate(limits.CALLER_AUDIO_ITEMS_MAX);
-  let nextRef = 1;
-  let bytes = 0;
-  let bytesPeak = 0;
-  let missing = 0;
+  return new SessionPayloads(options);
+}
 
-  const free = (ref: number): void => {
-    const entry = entries.get(ref);
+class SessionPayloads implements PayloadStore {
+  private readonly options: PayloadStoreOptions;
+  private readonly bytesMax: number;
+  private readonly itemsMax: number;
+  private readonly entries = new Map<number, Entry>();
+  private readonly turns = new Map<number, number[]>();
+  private readonly released: number[] = [];
+  private readonly caller: Ring<{ ref: number; endUs: number }> = ringCreate(limits.CALLER_AUDIO_ITEMS_MAX);
+  private late: number[] = [];
+  private nextRef = 1;
+  private bytes = 0;
+  private bytesPeak = 0;
+  private missing = 0;
+
+  constructor(options: PayloadStoreOptions) {
+    this.options = options;
+    this.bytesMax = options.bytesMax ?? limits.PAYLOAD_BYTES_MAX;
+    this.itemsMax = options.itemsMax ?? limits.PAYLOAD_ITEMS_MAX;
+  }
+
+  putAudio(content: Uint8Array, tag: number): PayloadHandle | null {
+    return this.put(this.nextRef++, content, tag, 0);
+  }
+
+  putInputAudio(content: Uint8Array, endUs: number, stampNs: number): PayloadHandle | null {
+    const ref = this.nextRef++;
+    const handle = this.put(ref, content, TAG_INPUT, stampNs);
+    if (handle === null) return null;
+    if (this.caller.size >= this.caller.capacity) this.free(ringShift(this.caller)?.ref ?? 0);
+    ringPush(this.caller, { ref, endUs });
+    return handle;
+  }
+
+  putText(text: string, tag: number): PayloadHandle | null {
+    return this.put(this.nextRef++, text, tag, 0);
+  }
+
+  putTextAt(ref: number, text: string, tag: number): PayloadHandle | null {
+    if (ref >= this.nextRef) this.nextRef = ref + 1;
+    return this.put(ref, text, tag, 0);
+  }
+
+  audio(ref: number): Uint8Array | null {
+    const content = this.entries.get(ref)?.bytes;
+    if (content) return content;
+    this.missing += 1;
+    return null;
+  }
+
+  join(spans: readonly TextSpan[]): string {
+    const only = spans[0];
+    if (spans.length === 1 && only !== undefined) return this.textOf(only.ref).slice(only.from, only.to);
+    let joined = "";
+    for (const span of spans) joined += this.textOf(span.ref).slice(span.from, span.to);
+    return joined;
+  }
+
+  stampOf(ref: number): number {
+    return this.entries.get(ref)?.stampNs ?? 0;
+  }
+
+  free(ref: number): void {
+    const entry = this.entries.get(ref);
     if (entry === undefined) return;
-    entries.delete(ref);
-    bytes -= entry.size;
-  };
-  const tagged = (ref: number, tag: number): number => {
-    if (tag <= 0) return tag;
-    if (released.includes(tag)) {
-      if (options.keepLate === true) return TAG_SESSION;
-      late.push(ref);
-      return tag;
+    this.entries.delete(ref);
+    this.bytes -= entry.size;
+  }
+
+  freeSent(ref: number): void {
+    if (this.entries.get(ref)?.tag !== TAG_INPUT) this.free(ref);
+  }
+
+  trimInput(newestUs: number): void {
+    const { caller } = this;
+    for (let oldest = ringPeek(caller); oldest !== undefined; oldest = ringPeek(caller)) {
+      if (newestUs - oldest.endUs <= limits.CALLER_AUDIO_KEPT_US) return;
+      this.free(oldest.ref);
+      ringShift(caller);
     }
-    const refs = turns.get(tag);
-    if (refs === undefined) turns.set(tag, [ref]);
-    else refs.push(ref);
-    return tag;
-  };
-  const put = (ref: number, content: Uint8Array | string, wanted: number, stampNs: number): PayloadHandle | null => {
+  }
+
+  releaseTurn(turn: number, keep: readonly number[]): void {
+    const refs = this.turns.get(turn) ?? [];
+    this.turns.delete(turn);
+    for (const ref of refs) {
+      const entry = this.entries.get(ref);
+      if (entry === undefined) continue;
+      if (keep.includes(ref)) entry.tag = TAG_SESSION;
+      else this.free(ref);
+    }
+    this.released.push(turn);
+    if (this.released.length > limits.RELEASED_TURNS_MAX) this.released.shift();
+  }
+
+  freeLate(): void {
+    if (this.late.length === 0) return;
+    for (const ref of this.late) this.free(ref);
+    this.late = [];
+  }
+
+  clear(): void {
+    this.entries.clear();
+    this.turns.clear();
+    this.late = [];
+    while (ringShift(this.caller) !== undefined);
+    this.bytes = 0;
+  }
+
+  stats(): PayloadStats {
+    const { bytes, bytesPeak, missing } = this;
+    return { ...countByTag(this.entries), items: this.entries.size, bytes, bytesPeak, missing };
+  }
+
+  private put(ref: number, content: Uint8Array | string, wanted: number, stampNs: number): PayloadHandle | null {
     const isText = typeof content === "string";
     const size = isText ? content.length * 2 : content.byteLength;
-    if (bytes + size > bytesMax || entries.size >= itemsMax) return null;
-    free(ref);
-    const tag = tagged(ref, wanted);
-    entries.set(ref, { bytes: isText ? null : content, text: isText ? content : null, size, tag, stampNs });
-    bytes += size;
-    if (bytes > bytesPeak) bytesPeak = bytes;
-    options.onPut?.(ref, content);
-    const hash = options.hash ? options.hash(content) : "";
+    if (this.bytes + size > this.bytesMax || this.entries.size >= this.itemsMax) return null;
+    this.free(ref);
+    const tag = this.tagged(ref, wanted);
+    this.entries.set(ref, { bytes: isText ? null : content, text: isText ? content : null, size, tag, stampNs });
+    this.bytes += size;
+    if (this.bytes > this.bytesPeak) this.bytesPeak = this.bytes;
+    this.options.onPut?.(ref, content);
+    const hash = this.options.hash ? this.options.hash(content) : "";
     return { ref, hash, bytes: isText ? Buffer.byteLength(content) : size };
-  };
-  const textOf = (ref: number): string => {
-    const text = entries.get(ref)?.text;
-    if (typeof text === "string") return text;
-    missing += 1;
-    return "";
-  };
+  }
 
-  return {
-    putAudio: (content, tag) => put(nextRef++, content, tag, 0),
-    putInputAudio(content, endUs, stampNs) {
-      const ref = nextRef++;
-      const handle = put(ref, content, TAG_INPUT, stampNs);
-      if (handle === null) return null;
-      if (caller.size >= caller.capacity) free(ringShift(caller)?.ref ?? 0);
-      ringPush(caller, { ref, endUs });
-      return handle;
-    },
-    putText: (text, tag) => put(nextRef++, text, tag, 0),
-    putTextAt(ref, text, tag) {
-      if (ref >= nextRef) nextRef = ref + 1;
-      return put(ref, text, tag, 0);
-    },
-    audio(ref) {
-      const content = entries.get(ref)?.bytes;
-      if (content) return content;
-      missing += 1;
-      return null;
-    },
-    join(spans) {
-      const only = spans[0];
-      if (spans.length === 1 && only !== undefined) return textOf(only.ref).slice(only.from, only.to);
-      let joined = "";
-      for (const span of spans) joined += textOf(span.ref).slice(span.from, span.to);
-      return joined;
-    },
-    stampOf: (ref) => entries.get(ref)?.stampNs ?? 0,
-    free,
-    freeSent(ref) {
-      if (entries.get(ref)?.tag !== TAG_INPUT) free(ref);
-    },
-    trimInput(newestUs) {
-      for (let oldest = ringPeek(caller); oldest !== undefined; oldest = ringPeek(caller)) {
-        if (newestUs - oldest.endUs <= limits.CALLER_AUDIO_KEPT_US) return;
-        free(oldest.ref);
-        ringShift(caller);
-      }
-    },
-    releaseTurn(turn, keep) {
-      const refs = turns.get(turn) ?? [];
-      turns.delete(turn);
-      for (const ref of refs) {
-        const entry = entries.get(ref);
-        if (entry === undefined) continue;
-        if (keep.includes(ref)) entry.tag = TAG_SESSION;
-        else free(ref);
-      }
-      released.push(turn);
-      if (released.length > limits.RELEASED_TURNS_MAX) released.shift();
-    },
-    freeLate() {
-      if (late.length === 0) return;
-      for (const ref of late) free(ref);
-      late = [];
-    },
-    clear() {
-      entries.clear();
-      turns.clear();
-      late = [];
-      while (ringShift(caller) !== undefined);
-      bytes = 0;
-    },
-    stats: () => ({ ...countByTag(entries), items: entries.size, bytes, bytesPeak, missing }),
-  };
+  private tagged(ref: number, tag: number): number {
+    if (tag <= 0) return tag;
+    if (this.released.includes(tag)) {
+      if (this.options.keepLate === true) return TAG_SESSION;
+      this.late.push(ref);
+      return tag;
+    }
+    const refs = this.turns.get(tag);
+    if (refs === undefined) this.turns.set(tag, [ref]);
+    else refs.push(ref);
+    return tag;
+  }
+
+  private textOf(ref: number): string {
+    const text = this.entries.get(ref)?.text;
+    if (typeof text === "string") return text;
+    this.missing += 1;
+    return "";
+  }
 }
 
 function countByTag(

@@ -221,7 +221,7 @@ describe("runtime with the kernel", () => {
         line.sent.some((m) => m.kind === "media" && m.end) || line.sent.filter((m) => m.kind === "media").length > 5,
     );
     let failures = 0;
-    const append = b.store.append;
+    const append = b.store.append.bind(b.store);
     b.store.append = (segment, bytes) => {
       const evidence = Buffer.from(bytes).includes('"kind":"evidence"');
       if (!evidence || failures >= 2) return append(segment, bytes);

@@ -15,7 +15,8 @@ import { Metrics } from "./metrics.ts";
 import type { Observers } from "./observers.ts";
 import { TAG_SESSION } from "./payload-store.ts";
 import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
-import { type SessionEnded, SessionHost, type SessionStats } from "./session-host.ts";
+import { SessionHost } from "./session-host.ts";
+import type { SessionEnded, SessionStats } from "./session-types.ts";
 import type { Spool, SpoolMeasures } from "./spool/spool.ts";
 
 export interface RuntimeOptions {

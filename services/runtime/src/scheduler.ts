@@ -32,18 +32,10 @@ export interface SchedulerOptions {
   turnUnitsMax?: number;
 }
 
-interface TaskNode extends Task {
-  readonly work: Work;
-  readonly tenant: Tenant;
-  deficit: number;
-  queued: boolean;
-  running: boolean;
-  removed: boolean;
-}
-
 interface Tenant {
   readonly id: string;
-  readonly queue: TaskNode[];
+  /** Tasks waiting for the core. */
+  readonly queue: SessionTask[];
   deficit: number;
   queued: boolean;
   members: number;
@@ -54,107 +46,147 @@ interface Tenant {
  * A piece of work costs what it turned out to cost, so a deficit may go below zero and is paid back in later rounds.
  */
 export function createScheduler(options: SchedulerOptions): Scheduler {
-  const quantum = options.quantum ?? limits.SCHEDULER_QUANTUM;
-  const turnUnitsMax = options.turnUnitsMax ?? limits.SCHEDULER_TURN_UNITS_MAX;
-  const tenants = new Map<string, Tenant>();
-  const round: Tenant[] = [];
-  let waiting = 0;
-  let total = 0;
-  let deferred = false;
-  let release: (() => void) | null = null;
+  return new RoundRobin(options);
+}
 
-  const enqueue = (task: TaskNode): void => {
+class RoundRobin implements Scheduler {
+  private readonly options: SchedulerOptions;
+  private readonly quantum: number;
+  private readonly turnUnitsMax: number;
+  private readonly tenants = new Map<string, Tenant>();
+  private readonly round: Tenant[] = [];
+  private readonly turn = (): void => this.runTurn();
+  private waitingCount = 0;
+  private total = 0;
+  private deferred = false;
+  private release: (() => void) | null = null;
+
+  constructor(options: SchedulerOptions) {
+    this.options = options;
+    this.quantum = options.quantum ?? limits.SCHEDULER_QUANTUM;
+    this.turnUnitsMax = options.turnUnitsMax ?? limits.SCHEDULER_TURN_UNITS_MAX;
+  }
+
+  add(tenantId: string, work: Work): Task {
+    const tenant = this.tenants.get(tenantId) ?? { id: tenantId, queue: [], deficit: 0, queued: false, members: 0 };
+    this.tenants.set(tenantId, tenant);
+    tenant.members += 1;
+    return new SessionTask(this, tenant, work);
+  }
+
+  waiting(): number {
+    return this.waitingCount;
+  }
+
+  units(): number {
+    return this.total;
+  }
+
+  ready(task: SessionTask): void {
+    this.enqueue(task);
+    this.schedule();
+  }
+
+  leave(tenant: Tenant): void {
+    tenant.members -= 1;
+    if (tenant.members === 0) this.tenants.delete(tenant.id);
+  }
+
+  private enqueue(task: SessionTask): void {
     task.queued = true;
-    waiting += 1;
+    this.waitingCount += 1;
     const { tenant } = task;
     tenant.queue.push(task);
-    if (!tenant.queued) {
-      tenant.queued = true;
-      round.push(tenant);
+    if (tenant.queued) return;
+    tenant.queued = true;
+    this.round.push(tenant);
+  }
+
+  private schedule(): void {
+    if (this.deferred) return;
+    this.deferred = true;
+    this.release ??= this.options.hold?.() ?? null;
+    this.options.defer(this.turn);
+  }
+
+  private runTurn(): void {
+    this.deferred = false;
+    let left = this.turnUnitsMax;
+    while (left > 0) {
+      const tenant = this.round.shift();
+      if (tenant === undefined) break;
+      const used = this.runTenant(tenant, left);
+      left -= used;
+      this.total += used;
+      if (tenant.queue.length > 0) this.round.push(tenant);
+      else tenant.queued = false;
     }
-  };
-  const schedule = (): void => {
-    if (deferred) return;
-    deferred = true;
-    release ??= options.hold?.() ?? null;
-    options.defer(turn);
-  };
-  const runTask = (task: TaskNode, left: number): number => {
-    task.deficit += quantum;
-    task.running = true;
-    let used = 0;
-    while (task.deficit > 0 && used < left && !task.removed && task.work.more()) {
-      const units = Math.max(1, task.work.run());
-      task.deficit -= units;
-      used += units;
+    if (this.round.length > 0) this.schedule();
+    else if (!this.deferred) {
+      this.release?.();
+      this.release = null;
     }
-    task.running = false;
-    if (!task.removed && task.work.more()) enqueue(task);
-    else task.deficit = Math.min(task.deficit, 0);
-    return used;
-  };
-  const runTenant = (tenant: Tenant, left: number): number => {
-    tenant.deficit += quantum;
+  }
+
+  private runTenant(tenant: Tenant, left: number): number {
+    tenant.deficit += this.quantum;
     let used = 0;
     while (tenant.deficit > 0 && used < left) {
       const task = tenant.queue.shift();
       if (task === undefined) break;
       task.queued = false;
-      waiting -= 1;
+      this.waitingCount -= 1;
       if (task.removed) continue;
-      const units = runTask(task, left - used);
+      const units = this.runTask(task, left - used);
       tenant.deficit -= units;
       used += units;
     }
     if (tenant.queue.length === 0) tenant.deficit = Math.min(tenant.deficit, 0);
     return used;
-  };
-  const turn = (): void => {
-    deferred = false;
-    let left = turnUnitsMax;
-    while (left > 0) {
-      const tenant = round.shift();
-      if (tenant === undefined) break;
-      const used = runTenant(tenant, left);
-      left -= used;
-      total += used;
-      if (tenant.queue.length > 0) round.push(tenant);
-      else tenant.queued = false;
-    }
-    if (round.length > 0) schedule();
-    else if (!deferred) {
-      release?.();
-      release = null;
-    }
-  };
+  }
 
-  return {
-    add(tenantId, work) {
-      const tenant = tenants.get(tenantId) ?? { id: tenantId, queue: [], deficit: 0, queued: false, members: 0 };
-      tenants.set(tenantId, tenant);
-      tenant.members += 1;
-      const task: TaskNode = {
-        work,
-        tenant,
-        deficit: 0,
-        queued: false,
-        running: false,
-        removed: false,
-        ready() {
-          if (task.queued || task.running || task.removed) return;
-          enqueue(task);
-          schedule();
-        },
-        remove() {
-          if (task.removed) return;
-          task.removed = true;
-          tenant.members -= 1;
-          if (tenant.members === 0) tenants.delete(tenantId);
-        },
-      };
-      return task;
-    },
-    waiting: () => waiting,
-    units: () => total,
-  };
+  private runTask(task: SessionTask, left: number): number {
+    task.deficit += this.quantum;
+    task.running = true;
+    let used = 0;
+    while (task.deficit > 0 && used < left && task.wanted()) {
+      const units = Math.max(1, task.work.run());
+      task.deficit -= units;
+      used += units;
+    }
+    task.running = false;
+    if (task.wanted()) this.enqueue(task);
+    else task.deficit = Math.min(task.deficit, 0);
+    return used;
+  }
+}
+
+class SessionTask implements Task {
+  readonly work: Work;
+  readonly tenant: Tenant;
+  deficit = 0;
+  queued = false;
+  running = false;
+  removed = false;
+  private readonly scheduler: RoundRobin;
+
+  constructor(scheduler: RoundRobin, tenant: Tenant, work: Work) {
+    this.scheduler = scheduler;
+    this.tenant = tenant;
+    this.work = work;
+  }
+
+  ready(): void {
+    if (!this.queued && !this.running && !this.removed) this.scheduler.ready(this);
+  }
+
+  wanted(): boolean {
+    return !this.removed && this.work.more();
+  }
+
+  remove(): void {
+    if (this.removed) return;
+    this.removed = true;
+    this.scheduler.leave(this.tenant);
+  }
 }

@@ -1,6 +1,5 @@
 import { createHmac } from "node:crypto";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
-import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
 import { type Ring, ringAt, ringCreate, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
 import type { Effect } from "@rspp/kernel/effect";
 import type { Batch, Input, InputBody } from "@rspp/kernel/input";
@@ -15,63 +14,15 @@ import type { VadPort } from "@rspp/ports/vad";
 import { Anchors } from "./anchors.ts";
 import { EffectRunner } from "./effect-runner.ts";
 import { EvidenceWriter } from "./evidence-writer.ts";
-import { checkIngress, type IngressRefusal } from "./ingress.ts";
-import type { KernelPort, KernelStep } from "./kernel-port.ts";
+import { checkIngress, type IngressRefusal, inputOf } from "./ingress.ts";
+import type { KernelStep } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
-import type { Metrics } from "./metrics.ts";
 import { Observers } from "./observers.ts";
-import { createPayloadStore, type PayloadStats, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
-import type { Spool, SpoolMeasures, StreamId } from "./spool/spool.ts";
-
-export interface SessionHostPorts {
-  clock: Clock;
-  kernel: KernelPort;
-  providers: ProviderPort;
-  vad: VadPort | null;
-  spool: Spool;
-  metrics: Metrics;
-  logger: Logger;
-  defer: (run: () => void) => void;
-  /** Tells the scheduler that there is work. */
-  ready: () => void;
-  /** Key of the tenant's payload hashes; asked at L1 and L2 only. */
-  tenantKey: (tenantId: string) => Uint8Array;
-  ended: (end: SessionEnded) => void;
-}
-
-export interface SessionStats {
-  phase: string;
-  inputs: number;
-  steps: number;
-  effects: number;
-  queued: number;
-  /** Caller frames dropped because the queue was full. */
-  mediaDropped: number;
-  /** Inputs that came after the end, or while the session was being ended. */
-  inputsIgnored: number;
-  /** Refused ingress messages by field. */
-  ingressRefused: Readonly<Record<string, number>>;
-  lastRefusal: IngressRefusal | null;
-  /** Provider chunks refused: malformed, or after the outcome. */
-  chunksRefused: number;
-  evidenceFailures: number;
-  journalEntries: number;
-  /** Entries lost because the journal in memory was full: it then proves nothing about its start. */
-  journalDropped: number;
-  payloads: PayloadStats;
-  openInvocations: number;
-  openTimers: number;
-}
-
-export interface SessionEnded {
-  sessionId: string;
-  reason: string;
-  /** True when the kernel did not end it, but the shell had to. */
-  forced: boolean;
-  /** As it stood before the session's payloads were freed. */
-  stats: SessionStats;
-}
+import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
+import { SessionJournal } from "./session-journal.ts";
+import type { SessionHostPorts, SessionStats } from "./session-types.ts";
+import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
 
 const refusedFieldsMax = 64;
 
@@ -94,11 +45,8 @@ export class SessionHost {
   private readonly runner: EffectRunner;
   private readonly fns: PureFunctions;
   private readonly queue: Ring<Input> = ringCreate(limits.INPUT_ITEMS_MAX);
-  private readonly keepJournal: boolean;
-  private readonly entries: Ring<JournalEntry> = ringCreate(limits.JOURNAL_ENTRIES_MAX);
-  private readonly digest: Digest = digestCreate();
+  private readonly journal: SessionJournal;
   private readonly refused = new Map<string, number>();
-  private level: string;
   private phase = "connecting";
   private reason = "";
   private media = 0;
@@ -108,7 +56,6 @@ export class SessionHost {
   private mediaDropped = 0;
   private ignored = 0;
   private chunksRefusedCount = 0;
-  private journalDropped = 0;
   private lastRefusal: IngressRefusal | null = null;
   private newestUs = 0;
   private stampNs = 0;
@@ -122,14 +69,13 @@ export class SessionHost {
     this.config = config;
     this.sessionId = config.sessionId;
     this.transport = transport;
-    this.keepJournal = keepJournal;
     this.ports = ports;
     this.clock = ports.clock;
     this.providers = ports.providers;
     this.vad = ports.vad;
     this.logger = ports.logger;
-    this.level = config.recording.ceiling;
     this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
+    this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config.recording.ceiling, keepJournal);
     this.observers = new Observers(ports.defer);
     this.anchors = new Anchors(ports.metrics, (name, ns, turn, node) => this.latency(name, ns, turn, node));
     this.payloads = this.createPayloads();
@@ -152,36 +98,14 @@ export class SessionHost {
       this.refuseIngress(refusal);
       return refusal;
     }
-    switch (message.kind) {
-      case "audio":
-        this.receiveAudio(message);
-        break;
-      case "control":
-        this.submit({
-          type: "control",
-          epoch: message.epoch,
-          sequence: message.sequence,
-          signal: message.signal,
-          controlClass: message.controlClass,
-          lastMediaSequence: message.lastMediaSequence ?? 0,
-          turn: message.turn ?? 0,
-          reason: message.reason ?? "",
-          key: message.idempotencyKey ?? "",
-          fields: message.fields ?? null,
-        });
-        break;
-      case "delivery": {
-        const { epoch, turn, generation, state, playedUs } = message;
-        if (state === "started") this.anchors.playbackStarted(turn, this.clock.nowNs());
-        this.submit({ type: "delivery", epoch, turn, generation, state, playedUs });
-        break;
+    if (message.kind === "audio") this.receiveAudio(message);
+    else {
+      const nowNs = this.clock.nowNs();
+      if (message.kind === "fence_ack") this.anchors.fenceAck(message.turn, message.generation, nowNs);
+      else if (message.kind === "delivery" && message.state === "started") {
+        this.anchors.playbackStarted(message.turn, nowNs);
       }
-      case "fence_ack": {
-        const { epoch, turn, generation, playedUs, flushed } = message;
-        this.anchors.fenceAck(turn, generation, this.clock.nowNs());
-        this.submit({ type: "fence_ack", epoch, turn, generation, playedUs, flushed });
-        break;
-      }
+      this.submit(inputOf(message));
     }
     return null;
   }
@@ -217,7 +141,7 @@ export class SessionHost {
     this.runnable = result.runnable;
     this.effects += result.effects.length;
     this.measurePlan(result.effects, batch);
-    this.journal(batch, result);
+    this.journal.take(batch, result);
     this.runner.run(result.effects);
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
@@ -262,9 +186,7 @@ export class SessionHost {
   }
 
   journalEntries(): JournalEntry[] {
-    const list: JournalEntry[] = [];
-    for (let i = 0; i < this.entries.size; i++) list.push(ringAt(this.entries, i) as JournalEntry);
-    return list;
+    return this.journal.list();
   }
 
   stats(): SessionStats {
@@ -281,8 +203,8 @@ export class SessionHost {
       lastRefusal: this.lastRefusal,
       chunksRefused: this.chunksRefusedCount,
       evidenceFailures: this.evidence.failures,
-      journalEntries: this.entries.size,
-      journalDropped: this.journalDropped,
+      journalEntries: this.journal.size(),
+      journalDropped: this.journal.dropped,
       payloads: this.payloads.stats(),
       openInvocations: open.invocations,
       openTimers: open.timers,
@@ -337,11 +259,11 @@ export class SessionHost {
   }
 
   levelChanged(level: string): void {
-    this.level = level;
+    this.journal.level = level;
   }
 
   signalLine(effect: Extract<Effect, { type: "signal" }>): void {
-    this.ports.spool.line(this.stream, "signal", JSON.stringify(effect.event));
+    this.journal.signal(effect.event);
   }
 
   private push(body: InputBody): void {
@@ -372,15 +294,8 @@ export class SessionHost {
     return createPayloadStore({
       keepLate: policy.lateEvents === "remap",
       hash: key === null ? null : (content) => createHmac("sha256", key).update(content).digest("hex").slice(0, 16),
-      onPut: recording.ceiling === "L2" ? (ref, content) => this.recordPayload(ref, content) : null,
+      onPut: recording.ceiling === "L2" ? (ref, content) => this.journal.payload(ref, content) : null,
     });
-  }
-
-  private recordPayload(ref: number, content: Uint8Array | string): void {
-    if (this.level !== "L2") return;
-    const line =
-      typeof content === "string" ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
-    this.ports.spool.line(this.stream, "payload", JSON.stringify(line));
   }
 
   private receiveAudio(message: Extract<TransportIngress, { kind: "audio" }>): void {
@@ -441,22 +356,6 @@ export class SessionHost {
     const batch = { index: this.batches, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), inputs };
     this.stampNs = inputs[0]?.monoNs ?? batch.monoNs;
     return batch;
-  }
-
-  private journal(batch: Batch, result: KernelStep): void {
-    const recorded = this.config.recording.ceiling !== "L0";
-    if (!recorded && !this.keepJournal) return;
-    this.ports.kernel.digest(this.digest, result.effects);
-    const wanted = this.level !== "L0";
-    if (!wanted && !this.keepJournal) return;
-    const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
-    if (wanted) this.ports.spool.line(this.stream, "journal", JSON.stringify(entry));
-    if (!this.keepJournal) return;
-    if (this.entries.size >= this.entries.capacity) {
-      ringShift(this.entries);
-      this.journalDropped += 1;
-    }
-    ringPush(this.entries, entry);
   }
 
   private answer(question: TextQuestion): FactAnswer {

@@ -1,6 +1,6 @@
-import { asMonoNs, asWallMs, type MonoNs, NS_PER_MS } from "@rspp/base/brand";
+import { asMonoNs, asWallMs, type MonoNs, NS_PER_MS, type WallMs } from "@rspp/base/brand";
 import { invariant } from "@rspp/base/invariant";
-import type { Clock } from "@rspp/ports/clock";
+import type { Clock, TimerHandle } from "@rspp/ports/clock";
 
 interface Timer {
   atNs: number;
@@ -28,88 +28,165 @@ export interface VirtualClock extends Clock {
  * @param options.wallOriginMs wall time at instant 0, default 0.
  */
 export function createVirtualClock(options: { wallOriginMs?: number } = {}): VirtualClock {
-  const heap = createHeap();
-  const wallOriginMs = options.wallOriginMs ?? 0;
-  let now = 0;
-  let order = 0;
-  let holds = 0;
-  let waiters: (() => void)[] = [];
+  return new ManualClock(options.wallOriginMs ?? 0);
+}
 
-  const fireNext = (): void => {
-    const timer = heap.take();
+class ManualClock implements VirtualClock {
+  private readonly heap = new TimerHeap();
+  private readonly wallOriginMs: number;
+  private now = 0;
+  private order = 0;
+  private holds = 0;
+  private waiters: (() => void)[] = [];
+
+  constructor(wallOriginMs: number) {
+    this.wallOriginMs = wallOriginMs;
+  }
+
+  nowNs(): MonoNs {
+    return asMonoNs(this.now);
+  }
+
+  wallMs(): WallMs {
+    return asWallMs(this.wallOriginMs + Math.floor(this.now / NS_PER_MS));
+  }
+
+  timerAt(atNs: MonoNs, fire: () => void): TimerHandle {
+    const timer: Timer = { atNs: Math.max(atNs, this.now), order: this.order++, fire };
+    this.heap.add(timer);
+    return {
+      clear: () => {
+        if (timer.fire === null) return;
+        timer.fire = null;
+        this.heap.cleared();
+      },
+    };
+  }
+
+  hold(): () => void {
+    this.holds += 1;
+    let mine = true;
+    return () => {
+      if (!mine) return;
+      mine = false;
+      this.release();
+    };
+  }
+
+  advanceTo(atNs: MonoNs): void {
+    invariant(atNs >= this.now, "a clock never goes back", { now: this.now, atNs });
+    this.fireUntil(atNs);
+    this.now = Math.max(this.now, atNs);
+  }
+
+  runUntilIdle({ maxNs }: { maxNs: MonoNs }): number {
+    let fired = 0;
+    for (let at = this.nextNs(); at !== null && at <= maxNs && this.holds === 0; at = this.nextNs()) {
+      this.fireNext();
+      fired += 1;
+    }
+    return fired;
+  }
+
+  jump(): boolean {
+    const at = this.nextNs();
+    if (at === null) return false;
+    this.fireUntil(at);
+    return true;
+  }
+
+  nextNs(): MonoNs | null {
+    const at = this.heap.peek()?.atNs;
+    return at === undefined ? null : asMonoNs(at);
+  }
+
+  held(): boolean {
+    return this.holds > 0;
+  }
+
+  released(): Promise<void> {
+    if (this.holds === 0) return Promise.resolve();
+    return new Promise((resolve) => this.waiters.push(resolve));
+  }
+
+  timers(): number {
+    return this.heap.size();
+  }
+
+  private fireUntil(atNs: MonoNs): void {
+    for (let at = this.nextNs(); at !== null && at <= atNs; at = this.nextNs()) this.fireNext();
+  }
+
+  private fireNext(): void {
+    const timer = this.heap.take();
     if (timer === undefined) return;
-    now = Math.max(now, timer.atNs);
-    const fire = timer.fire;
+    this.now = Math.max(this.now, timer.atNs);
+    const { fire } = timer;
     timer.fire = null;
     fire?.();
-  };
-  const next = (): number | null => heap.peek()?.atNs ?? null;
-  const release = (): void => {
-    holds -= 1;
-    if (holds > 0) return;
-    const ready = waiters;
-    waiters = [];
-    for (const resolve of ready) resolve();
-  };
+  }
 
-  return {
-    nowNs: () => asMonoNs(now),
-    wallMs: () => asWallMs(wallOriginMs + Math.floor(now / NS_PER_MS)),
-    timerAt(atNs, fire) {
-      const timer: Timer = { atNs: Math.max(atNs, now), order: order++, fire };
-      heap.add(timer);
-      return {
-        clear() {
-          if (timer.fire === null) return;
-          timer.fire = null;
-          heap.cleared();
-        },
-      };
-    },
-    hold() {
-      holds += 1;
-      let mine = true;
-      return () => {
-        if (!mine) return;
-        mine = false;
-        release();
-      };
-    },
-    advanceTo(atNs) {
-      invariant(atNs >= now, "a clock never goes back", { now, atNs });
-      for (let at = next(); at !== null && at <= atNs; at = next()) fireNext();
-      now = Math.max(now, atNs);
-    },
-    runUntilIdle({ maxNs }) {
-      let fired = 0;
-      for (let at = next(); at !== null && at <= maxNs && holds === 0; at = next()) {
-        fireNext();
-        fired += 1;
-      }
-      return fired;
-    },
-    jump() {
-      const at = next();
-      if (at === null) return false;
-      for (let due: number | null = at; due !== null && due <= at; due = next()) fireNext();
-      return true;
-    },
-    nextNs() {
-      const at = next();
-      return at === null ? null : asMonoNs(at);
-    },
-    held: () => holds > 0,
-    released: () => (holds === 0 ? Promise.resolve() : new Promise((resolve) => waiters.push(resolve))),
-    timers: () => heap.size(),
-  };
+  private release(): void {
+    this.holds -= 1;
+    if (this.holds > 0) return;
+    const ready = this.waiters;
+    this.waiters = [];
+    for (const resolve of ready) resolve();
+  }
 }
 
 /** A binary heap by (instant, insertion). Cleared timers stay until they surface, or until they are the greater part. */
-function createHeap() {
-  let items: Timer[] = [];
-  let dead = 0;
-  const before = (a: Timer, b: Timer): boolean => a.atNs < b.atNs || (a.atNs === b.atNs && a.order < b.order);
-  const up = (from: number): void => {
+class TimerHeap {
+  private items: Timer[] = [];
+  private dead = 0;
+
+  add(timer: Timer): void {
+    this.items.push(timer);
+    this.up(this.items.length - 1);
+  }
+
+  peek(): Timer | undefined {
+    this.skipDead();
+    return this.items[0];
+  }
+
+  take(): Timer | undefined {
+    this.skipDead();
+    return this.pop();
+  }
+
+  cleared(): void {
+    this.dead += 1;
+    if (this.dead < 64 || this.dead * 2 < this.items.length) return;
+    const alive = this.items.filter((timer) => timer.fire !== null);
+    this.items = [];
+    this.dead = 0;
+    for (const timer of alive) this.add(timer);
+  }
+
+  size(): number {
+    return this.items.length - this.dead;
+  }
+
+  private skipDead(): void {
+    while (this.items.length > 0 && (this.items[0] as Timer).fire === null) {
+      this.pop();
+      this.dead -= 1;
+    }
+  }
+
+  private pop(): Timer | undefined {
+    const top = this.items[0];
+    const last = this.items.pop();
+    if (top !== undefined && last !== undefined && this.items.length > 0) {
+      this.items[0] = last;
+      this.down();
+    }
+    return top;
+  }
+
+  private up(from: number): void {
+    const { items } = this;
     let at = from;
     const item = items[at] as Timer;
     while (at > 0) {
@@ -119,9 +196,11 @@ function createHeap() {
       at = parent;
     }
     items[at] = item;
-  };
-  const down = (from: number): void => {
-    let at = from;
+  }
+
+  private down(): void {
+    const { items } = this;
+    let at = 0;
     const item = items[at] as Timer;
     for (;;) {
       let child = at * 2 + 1;
@@ -132,48 +211,11 @@ function createHeap() {
       at = child;
     }
     items[at] = item;
-  };
-  const pop = (): Timer | undefined => {
-    const top = items[0];
-    const last = items.pop();
-    if (top !== undefined && last !== undefined && items.length > 0) {
-      items[0] = last;
-      down(0);
-    }
-    return top;
-  };
-  const skipDead = (): void => {
-    while (items.length > 0 && (items[0] as Timer).fire === null) {
-      pop();
-      dead -= 1;
-    }
-  };
-  return {
-    add(timer: Timer): void {
-      items.push(timer);
-      up(items.length - 1);
-    },
-    peek(): Timer | undefined {
-      skipDead();
-      return items[0];
-    },
-    take(): Timer | undefined {
-      skipDead();
-      return pop();
-    },
-    cleared(): void {
-      dead += 1;
-      if (dead < 64 || dead * 2 < items.length) return;
-      const alive = items.filter((timer) => timer.fire !== null);
-      items = [];
-      dead = 0;
-      for (const timer of alive) {
-        items.push(timer);
-        up(items.length - 1);
-      }
-    },
-    size: () => items.length - dead,
-  };
+  }
+}
+
+function before(a: Timer, b: Timer): boolean {
+  return a.atNs < b.atNs || (a.atNs === b.atNs && a.order < b.order);
 }
 
 /** Why {@link runFast} came back. `idle`: nothing left to wait for, though `until` does not hold. */

@@ -25,94 +25,121 @@ export interface MemoryStore extends SpoolStore {
 export function createMemoryStore(
   options: { capacityBytes?: number; defer?: (done: () => void) => void } = {},
 ): MemoryStore {
-  const segments = new Map<string, Segment>();
-  const defer = options.defer ?? ((done: () => void) => done());
-  let capacity = options.capacityBytes ?? Number.POSITIVE_INFINITY;
-  let failure: { code: StoreFailure["code"]; keep: number } | null = null;
-  let syncFails = false;
+  return new SegmentsInMemory(options.capacityBytes ?? Number.POSITIVE_INFINITY, options.defer ?? ((done) => done()));
+}
 
-  const used = (): number => {
-    let sum = 0;
-    for (const segment of segments.values()) sum += segment.size;
-    return sum;
-  };
-  const segmentOf = (name: string): Segment => {
-    const found = segments.get(name) ?? { bytes: new Uint8Array(1_024), size: 0, synced: 0 };
-    segments.set(name, found);
-    return found;
-  };
-  const write = (segment: Segment, bytes: Uint8Array): void => {
-    const size = segment.size + bytes.length;
-    if (size > segment.bytes.length) {
-      const grown = new Uint8Array(Math.max(size, segment.bytes.length * 2));
-      grown.set(segment.bytes.subarray(0, segment.size));
-      segment.bytes = grown;
+class SegmentsInMemory implements MemoryStore {
+  private readonly segments = new Map<string, Segment>();
+  private readonly defer: (done: () => void) => void;
+  private capacity: number;
+  private failure: { code: StoreFailure["code"]; keep: number } | null = null;
+  private syncFails = false;
+
+  constructor(capacity: number, defer: (done: () => void) => void) {
+    this.capacity = capacity;
+    this.defer = defer;
+  }
+
+  list(): string[] {
+    return [...this.segments.keys()].sort();
+  }
+
+  read(name: string): Uint8Array {
+    const segment = this.segmentOf(name);
+    return segment.bytes.slice(0, segment.size);
+  }
+
+  append(name: string, bytes: Uint8Array): StoreFailure | null {
+    if (this.failure !== null) {
+      const { code, keep } = this.failure;
+      this.failure = null;
+      const kept = Math.min(keep, bytes.length);
+      if (kept > 0) write(this.segmentOf(name), bytes.subarray(0, kept));
+      return { code, detail: "failure on order", torn: kept > 0 };
     }
-    segment.bytes.set(bytes, segment.size);
-    segment.size = size;
-  };
+    if (bytes.length > this.freeBytes()) return { code: "no_space", detail: "the store is full", torn: false };
+    write(this.segmentOf(name), bytes);
+    return null;
+  }
 
-  return {
-    list: () => [...segments.keys()].sort(),
-    read(name) {
-      const segment = segmentOf(name);
-      return segment.bytes.slice(0, segment.size);
-    },
-    append(name, bytes) {
-      if (failure !== null) {
-        const { code, keep } = failure;
-        failure = null;
-        const kept = Math.min(keep, bytes.length);
-        if (kept > 0) write(segmentOf(name), bytes.subarray(0, kept));
-        return { code, detail: "failure on order", torn: kept > 0 };
-      }
-      if (used() + bytes.length > capacity) return { code: "no_space", detail: "the store is full", torn: false };
-      write(segmentOf(name), bytes);
-      return null;
-    },
-    sync(name, done) {
-      const segment = segmentOf(name);
-      const upTo = segment.size;
-      const fails = syncFails;
-      syncFails = false;
-      defer(() => {
-        if (!fails) segment.synced = Math.max(segment.synced, Math.min(upTo, segment.size));
-        done(fails ? { code: "io", detail: "failure on order", torn: false } : null);
-      });
-    },
-    truncate(name, bytes) {
-      const segment = segmentOf(name);
-      segment.size = Math.min(segment.size, bytes);
-      segment.synced = Math.min(segment.synced, bytes);
-      return null;
-    },
-    remove(name) {
-      segments.delete(name);
-      return null;
-    },
-    freeBytes: () => capacity - used(),
-    close() {},
-    failNextAppend(code, keep) {
-      failure = { code, keep };
-    },
-    failNextSync() {
-      syncFails = true;
-    },
-    setCapacity(bytes) {
-      capacity = bytes;
-    },
-    crash(keepOf) {
-      for (const [name, segment] of segments) {
-        const unsynced = segment.size - segment.synced;
-        segment.size = segment.synced + Math.max(0, Math.min(unsynced, keepOf(name, unsynced)));
-        segment.synced = segment.size;
-      }
-    },
-    flip(name, offset, bit) {
-      const { bytes } = segmentOf(name);
-      bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit);
-    },
-    size: (name) => segments.get(name)?.size ?? 0,
-    syncedBytes: (name) => segments.get(name)?.synced ?? 0,
-  };
+  sync(name: string, done: (failure: StoreFailure | null) => void): void {
+    const segment = this.segmentOf(name);
+    const upTo = segment.size;
+    const fails = this.syncFails;
+    this.syncFails = false;
+    this.defer(() => {
+      if (!fails) segment.synced = Math.max(segment.synced, Math.min(upTo, segment.size));
+      done(fails ? { code: "io", detail: "failure on order", torn: false } : null);
+    });
+  }
+
+  truncate(name: string, bytes: number): StoreFailure | null {
+    const segment = this.segmentOf(name);
+    segment.size = Math.min(segment.size, bytes);
+    segment.synced = Math.min(segment.synced, bytes);
+    return null;
+  }
+
+  remove(name: string): StoreFailure | null {
+    this.segments.delete(name);
+    return null;
+  }
+
+  freeBytes(): number {
+    let used = 0;
+    for (const segment of this.segments.values()) used += segment.size;
+    return this.capacity - used;
+  }
+
+  close(): void {}
+
+  failNextAppend(code: StoreFailure["code"], keep: number): void {
+    this.failure = { code, keep };
+  }
+
+  failNextSync(): void {
+    this.syncFails = true;
+  }
+
+  setCapacity(bytes: number): void {
+    this.capacity = bytes;
+  }
+
+  crash(keepOf: (segment: string, unsyncedBytes: number) => number): void {
+    for (const [name, segment] of this.segments) {
+      const unsynced = segment.size - segment.synced;
+      segment.size = segment.synced + Math.max(0, Math.min(unsynced, keepOf(name, unsynced)));
+      segment.synced = segment.size;
+    }
+  }
+
+  flip(name: string, offset: number, bit: number): void {
+    const { bytes } = this.segmentOf(name);
+    bytes[offset] = (bytes[offset] ?? 0) ^ (1 << bit);
+  }
+
+  size(name: string): number {
+    return this.segments.get(name)?.size ?? 0;
+  }
+
+  syncedBytes(name: string): number {
+    return this.segments.get(name)?.synced ?? 0;
+  }
+
+  private segmentOf(name: string): Segment {
+    const found = this.segments.get(name) ?? { bytes: new Uint8Array(1_024), size: 0, synced: 0 };
+    this.segments.set(name, found);
+    return found;
+  }
+}
+
+function write(segment: Segment, bytes: Uint8Array): void {
+  const size = segment.size + bytes.length;
+  if (size > segment.bytes.length) {
+    const grown = new Uint8Array(Math.max(size, segment.bytes.length * 2));
+    grown.set(segment.bytes.subarray(0, segment.size));
+    segment.bytes = grown;
+  }
+  segment.bytes.set(bytes, segment.size);
+  segment.size = size;
 }

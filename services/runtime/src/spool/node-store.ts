@@ -34,92 +34,116 @@ export function openNodeStore(
     const detail = `the spool folder ${directory} cannot be opened (${reasonOf(error)}): check the path and its permissions`;
     return err({ code: "io", detail });
   }
-  return ok(nodeStore(directory, readOnly));
+  return ok(new SegmentFiles(directory, readOnly));
 }
 
-function nodeStore(directory: string, readOnly: boolean): SpoolStore {
-  const open = new Map<string, { fd: number; size: number; fresh: boolean }>();
-  let newest = "";
-  const file = (segment: string): string => path.join(directory, segment + suffix);
-  const openFor = (segment: string): { fd: number; size: number; fresh: boolean } => {
-    const known = open.get(segment);
-    if (known !== undefined) return known;
-    const fresh = !fs.existsSync(file(segment));
-    const fd = fs.openSync(file(segment), "a");
-    const opened = { fd, size: fs.fstatSync(fd).size, fresh };
-    open.set(segment, opened);
-    return opened;
-  };
-  const closeOne = (segment: string): void => {
-    const known = open.get(segment);
-    if (known !== undefined) fs.closeSync(known.fd);
-    open.delete(segment);
-  };
+interface OpenFile {
+  fd: number;
+  size: number;
+  /** Its name is not yet synced. */
+  fresh: boolean;
+}
 
-  return {
-    list() {
-      const names = fs.readdirSync(directory).filter((name) => name.endsWith(suffix));
-      return names.map((name) => name.slice(0, -suffix.length)).sort();
-    },
-    read: (segment) => fs.readFileSync(file(segment)),
-    append(segment, bytes) {
-      if (readOnly) return { code: "io", detail: "the spool is open for reading only", torn: false };
-      let at: { fd: number; size: number } | null = null;
-      let written = 0;
-      try {
-        const target = openFor(segment);
-        newest = segment;
-        at = target;
-        while (written < bytes.length) written += fs.writeSync(target.fd, bytes, written);
-        target.size += bytes.length;
-        return null;
-      } catch (error) {
-        return failureOf(error, at !== null && written > 0 && !takeBack(at.fd, at.size));
-      }
-    },
-    sync(segment, done) {
-      const known = open.get(segment);
-      if (known === undefined) return done(null);
-      fs.fsync(known.fd, (error) => {
-        if (error !== null) return done(failureOf(error, false));
-        // The segment before the current one is complete: nothing is appended to it any more.
-        if (segment !== newest) closeOne(segment);
-        if (!known.fresh) return done(null);
-        known.fresh = false;
-        syncDirectory(directory, done);
-      });
-    },
-    truncate(segment, bytes) {
-      try {
-        closeOne(segment);
-        fs.truncateSync(file(segment), bytes);
-        return null;
-      } catch (error) {
-        return failureOf(error, false);
-      }
-    },
-    remove(segment) {
-      try {
-        closeOne(segment);
-        fs.rmSync(file(segment), { force: true });
-        return null;
-      } catch (error) {
-        return failureOf(error, false);
-      }
-    },
-    freeBytes() {
-      try {
-        const stat = fs.statfsSync(directory);
-        return stat.bavail * stat.bsize;
-      } catch {
-        return Number.POSITIVE_INFINITY;
-      }
-    },
-    close() {
-      for (const segment of [...open.keys()]) closeOne(segment);
-      if (!readOnly) fs.rmSync(path.join(directory, lockName), { force: true });
-    },
-  };
+class SegmentFiles implements SpoolStore {
+  private readonly directory: string;
+  private readonly readOnly: boolean;
+  private readonly open = new Map<string, OpenFile>();
+  private newest = "";
+
+  constructor(directory: string, readOnly: boolean) {
+    this.directory = directory;
+    this.readOnly = readOnly;
+  }
+
+  list(): string[] {
+    const names = fs.readdirSync(this.directory).filter((name) => name.endsWith(suffix));
+    return names.map((name) => name.slice(0, -suffix.length)).sort();
+  }
+
+  read(segment: string): Uint8Array {
+    return fs.readFileSync(this.file(segment));
+  }
+
+  append(segment: string, bytes: Uint8Array): StoreFailure | null {
+    if (this.readOnly) return { code: "io", detail: "the spool is open for reading only", torn: false };
+    let target: OpenFile | null = null;
+    let written = 0;
+    try {
+      target = this.openFor(segment);
+      this.newest = segment;
+      while (written < bytes.length) written += fs.writeSync(target.fd, bytes, written);
+      target.size += bytes.length;
+      return null;
+    } catch (error) {
+      return failureOf(error, target !== null && written > 0 && !takeBack(target.fd, target.size));
+    }
+  }
+
+  sync(segment: string, done: (failure: StoreFailure | null) => void): void {
+    const known = this.open.get(segment);
+    if (known === undefined) return done(null);
+    fs.fsync(known.fd, (error) => {
+      if (error !== null) return done(failureOf(error, false));
+      // The segment before the current one is complete: nothing is appended to it any more.
+      if (segment !== this.newest) this.closeOne(segment);
+      if (!known.fresh) return done(null);
+      known.fresh = false;
+      syncDirectory(this.directory, done);
+    });
+  }
+
+  truncate(segment: string, bytes: number): StoreFailure | null {
+    return this.change(segment, () => fs.truncateSync(this.file(segment), bytes));
+  }
+
+  remove(segment: string): StoreFailure | null {
+    return this.change(segment, () => fs.rmSync(this.file(segment), { force: true }));
+  }
+
+  freeBytes(): number {
+    try {
+      const stat = fs.statfsSync(this.directory);
+      return stat.bavail * stat.bsize;
+    } catch {
+      return Number.POSITIVE_INFINITY;
+    }
+  }
+
+  close(): void {
+    for (const segment of [...this.open.keys()]) this.closeOne(segment);
+    if (!this.readOnly) fs.rmSync(path.join(this.directory, lockName), { force: true });
+  }
+
+  private file(segment: string): string {
+    return path.join(this.directory, segment + suffix);
+  }
+
+  private openFor(segment: string): OpenFile {
+    const known = this.open.get(segment);
+    if (known !== undefined) return known;
+    const fresh = !fs.existsSync(this.file(segment));
+    const fd = fs.openSync(this.file(segment), "a");
+    const opened = { fd, size: fs.fstatSync(fd).size, fresh };
+    this.open.set(segment, opened);
+    return opened;
+  }
+
+  private closeOne(segment: string): void {
+    const known = this.open.get(segment);
+    if (known !== undefined) fs.closeSync(known.fd);
+    this.open.delete(segment);
+  }
+
+  private change(segment: string, act: () => void): StoreFailure | null {
+    if (this.readOnly) return { code: "io", detail: "the spool is open for reading only", torn: false };
+    try {
+      this.closeOne(segment);
+      act();
+      return null;
+    } catch (error) {
+      return failureOf(error, false);
+    }
+  }
 }
 
 /** A new file's name is safe only when its folder is synced too. */

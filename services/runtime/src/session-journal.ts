@@ -1,0 +1,70 @@
+import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
+import { type Ring, ringAt, ringCreate, ringPush, ringShift } from "@rspp/base/ring";
+import type { SignalEvent } from "@rspp/kernel/effect";
+import type { Batch } from "@rspp/kernel/input";
+import type { JournalEntry } from "@rspp/kernel/replay";
+import type { KernelPort, KernelStep } from "./kernel-port.ts";
+import { limits } from "./limits.ts";
+import type { Spool, StreamId } from "./spool/spool.ts";
+
+/** What a session's recording level asks for beside its evidence (`kernel.md` §11): signals, journal, payloads. */
+export class SessionJournal {
+  /** As the kernel last moved it. */
+  level: string;
+  /** Entries lost because the journal in memory was full. */
+  dropped = 0;
+  private readonly kernel: KernelPort;
+  private readonly spool: Spool;
+  private readonly stream: StreamId;
+  private readonly keep: boolean;
+  private readonly wanted: boolean;
+  private readonly digest: Digest = digestCreate();
+  private readonly entries: Ring<JournalEntry> = ringCreate(limits.JOURNAL_ENTRIES_MAX);
+
+  /** @param keep whole journal in memory too, at any level. */
+  constructor(kernel: KernelPort, spool: Spool, stream: StreamId, ceiling: string, keep: boolean) {
+    this.kernel = kernel;
+    this.spool = spool;
+    this.stream = stream;
+    this.level = ceiling;
+    this.keep = keep;
+    this.wanted = keep || ceiling !== "L0";
+  }
+
+  /** Call after the step and before its effects are carried out. */
+  take(batch: Batch, result: KernelStep): void {
+    if (!this.wanted) return;
+    this.kernel.digest(this.digest, result.effects);
+    const recorded = this.level !== "L0";
+    if (!recorded && !this.keep) return;
+    const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
+    if (recorded) this.spool.line(this.stream, "journal", JSON.stringify(entry));
+    if (!this.keep) return;
+    if (this.entries.size >= this.entries.capacity) {
+      ringShift(this.entries);
+      this.dropped += 1;
+    }
+    ringPush(this.entries, entry);
+  }
+
+  signal(event: SignalEvent): void {
+    this.spool.line(this.stream, "signal", JSON.stringify(event));
+  }
+
+  payload(ref: number, content: Uint8Array | string): void {
+    if (this.level !== "L2") return;
+    const text = typeof content === "string";
+    const line = text ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
+    this.spool.line(this.stream, "payload", JSON.stringify(line));
+  }
+
+  size(): number {
+    return this.entries.size;
+  }
+
+  list(): JournalEntry[] {
+    const list: JournalEntry[] = [];
+    for (let i = 0; i < this.entries.size; i++) list.push(ringAt(this.entries, i) as JournalEntry);
+    return list;
+  }
+}
