@@ -60,33 +60,43 @@ function releaseTurn(cx: StepContext, turn: TurnState, e: number, held: boolean)
       // The end mark follows the commit, never precedes it.
       if (turn.phase !== "closed_commit") return;
       take(cx, turn.run, e);
-      sendEnd(cx, turn);
+      if (held) sendEnd(cx, turn);
+      else reject(cx, turn);
       continue;
     }
     if (next.body.type !== "audio") {
       take(cx, turn.run, e);
       continue;
     }
-    if (!mayRunAhead(cx, turn)) return;
+    if (!mayRunAhead(cx, turn, next.body.durationUs)) return;
     take(cx, turn.run, e);
     if (!held || !fenceAllows(cx.s.fence, turn.number, next.generation)) {
-      turn.rejectedOutputs += 1;
-      cx.s.counters.rejectedOutputs += 1;
+      reject(cx, turn);
       continue;
     }
     send(cx, turn, next, next.body);
   }
 }
 
-/** Paces by the monotonic clock: at most `outputLeadMs` of audio beyond what can have been played. */
-function mayRunAhead(cx: StepContext, turn: TurnState): boolean {
+/** Refused at runtime egress (`kernel.md` §7): counted evidence. */
+function reject(cx: StepContext, turn: TurnState): void {
+  turn.rejectedOutputs += 1;
+  cx.s.counters.rejectedOutputs += 1;
+}
+
+/**
+ * Paces by the monotonic clock: never more than `outputLeadMs` of audio beyond what can have been played, except for
+ * frames longer than half of that, which leave when half of it is left, so that none of them makes a gap.
+ */
+function mayRunAhead(cx: StepContext, turn: TurnState, durationUs: number): boolean {
   const out = turn.output;
-  if (out.startNs < 0 || out.startNs + out.sentUs * NS_PER_US < cx.nowNs)
-    out.startNs = cx.nowNs - out.sentUs * NS_PER_US;
-  const leadNs = out.startNs + out.sentUs * NS_PER_US - cx.nowNs;
+  const sentNs = out.sentUs * NS_PER_US;
+  if (out.startNs < 0 || out.startNs + sentNs < cx.nowNs) out.startNs = cx.nowNs - sentNs;
+  const leadNs = out.startNs + sentNs - cx.nowNs;
   const maxNs = cx.s.config.outputLeadMs * NS_PER_MS;
-  if (leadNs < maxNs) return true;
-  setTimer(cx, `output:${turn.number}`, (cx.nowNs + leadNs - Math.floor(maxNs / 2)) as MonoNs);
+  const lowNs = Math.floor(maxNs / 2);
+  if (leadNs <= lowNs || leadNs + durationUs * NS_PER_US <= maxNs) return true;
+  setTimer(cx, `output:${turn.number}`, (cx.nowNs + leadNs - lowNs) as MonoNs);
   return false;
 }
 
@@ -124,7 +134,8 @@ function sendEnd(cx: StepContext, turn: TurnState): void {
   const out = turn.output;
   if (out.endSent) return;
   out.endSent = true;
-  out.sequence += 1;
+  // What an edge has shed or the fence refused was counted too: the end bears the number that `commit` has named.
+  out.sequence = Math.max(out.sequence + 1, turn.lastDataSequence);
   clearTimer(cx, `output:${turn.number}`);
   cx.effects.push({
     type: "egress_media",
