@@ -42,7 +42,7 @@ export class Anchors {
   signal(event: SignalEvent, nowNs: number): void {
     if (event.signal === "turn_open_proposed") {
       this.proposedNs = event.monoNs;
-      this.voicedAtProposal = event.fields["origin"] === "endpoint" ? this.lastVoicedNs : 0;
+      this.voicedAtProposal = event.fields.origin === "endpoint" ? this.lastVoicedNs : 0;
     } else if (event.signal === "turn_open") this.opened(event.turn, nowNs);
     else if (cancelSignals.has(event.signal)) this.cancelSignalNs = event.monoNs;
   }

@@ -45,6 +45,8 @@ export class EffectRunner {
   private readonly timers = new Map<string, TimerHandle>();
   private readonly vads = new Map<string, VadSession>();
   private format: AudioFormat = defaultFormat;
+  private vadPending = 0;
+  private vadHold: (() => void) | null = null;
   private closed = false;
 
   constructor(host: EffectHost) {
@@ -80,9 +82,14 @@ export class EffectRunner {
     this.closed = true;
     for (const timer of this.timers.values()) timer.clear();
     this.timers.clear();
-    for (const sink of [...this.invocations.values()]) this.guard(() => sink.handle?.cancel(reason));
+    for (const sink of this.invocations.values()) {
+      sink.abandon();
+      this.guard(() => sink.handle?.cancel(reason));
+    }
     this.invocations.clear();
     this.vads.clear();
+    this.vadHold?.();
+    this.vadHold = null;
   }
 
   private one(effect: Effect): void {
@@ -265,9 +272,11 @@ export class EffectRunner {
     const fits = format.codec === "pcm_s16le" && format.rateHz === VAD_RATE_HZ && format.channels === 1;
     if (!fits || bytes.length !== VAD_FRAME_BYTES)
       return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
+    this.holdForVad();
     try {
       this.vadOf(node).push(bytes, (result) => this.vadResult(command, mediaUs, durationUs, stampNs, result));
     } catch (error) {
+      this.vadAnswered();
       this.host.logger.error({ session_id: this.host.sessionId, node_id: node, err: error }, "vad threw");
       this.nodeFailed(command, "vad_threw");
     }
@@ -275,11 +284,25 @@ export class EffectRunner {
 
   private vadResult(command: number, mediaUs: number, durationUs: number, stampNs: number, result: VadResult): void {
     if (this.closed) return;
+    this.vadAnswered();
     const { speech, probability } = result;
     if (speech) this.host.anchors.voiced(stampNs);
     const body = { type: "activity", speech, probability, mediaUs, durationUs } as const;
     this.host.submit({ type: "node_emitted", command, index: 0, port: "activity", body });
     this.host.submit({ type: "node_done", command });
+  }
+
+  /** A detector may answer later, in real time: virtual time must not pass meanwhile. */
+  private holdForVad(): void {
+    this.vadPending += 1;
+    this.vadHold ??= this.host.clock.hold();
+  }
+
+  private vadAnswered(): void {
+    this.vadPending -= 1;
+    if (this.vadPending > 0) return;
+    this.vadHold?.();
+    this.vadHold = null;
   }
 
   private vadOf(node: string): VadSession {

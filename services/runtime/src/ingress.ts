@@ -25,13 +25,13 @@ export function checkIngress(message: unknown): IngressRefusal | null {
   const m = message as Fields;
   const epoch = wholeField(m, "epoch", 0);
   if (epoch !== null) return epoch;
-  switch (m["kind"]) {
+  switch (m.kind) {
     case "audio":
       return checkAudio(m);
     case "control":
       return checkControl(m);
     case "delivery":
-      if (!deliveryStates.includes(m["state"])) return oneOf("state", deliveryStates);
+      if (!deliveryStates.includes(m.state)) return oneOf("state", deliveryStates);
       return wholeField(m, "turn", 0) ?? wholeField(m, "generation", 0) ?? wholeField(m, "playedUs", 0);
     case "fence_ack":
       return (
@@ -80,7 +80,7 @@ function checkAudio(m: Fields): IngressRefusal | null {
     wholeField(m, "durationUs", 1, limits.INGRESS_AUDIO_DURATION_US_MAX) ??
     keyField(m);
   if (whole !== null) return whole;
-  const format = m["format"];
+  const format = m.format;
   if (typeof format !== "object" || format === null)
     return refuse("format", "is missing", "give codec, rateHz and channels");
   const { codec, rateHz, channels } = format as { codec?: unknown; rateHz?: unknown; channels?: unknown };
@@ -88,13 +88,13 @@ function checkAudio(m: Fields): IngressRefusal | null {
   if (!isWhole(rateHz, 1, limits.INGRESS_RATE_HZ_MAX)) return range("format.rateHz", 1, limits.INGRESS_RATE_HZ_MAX);
   if (!isWhole(channels, 1, limits.INGRESS_CHANNELS_MAX))
     return range("format.channels", 1, limits.INGRESS_CHANNELS_MAX);
-  const bytes = m["bytes"];
+  const bytes = m.bytes;
   if (!(bytes instanceof Uint8Array)) return refuse("bytes", "are no bytes", "give the frame as a Uint8Array");
   if (bytes.length === 0) return refuse("bytes", "are empty", "send no frame where there is no audio");
   if (bytes.length > limits.INGRESS_AUDIO_BYTES_MAX) {
     return refuse("bytes", `are more than ${limits.INGRESS_AUDIO_BYTES_MAX}`, "send shorter frames, 20 ms is usual");
   }
-  return codec === "pcm_s16le" ? checkPcm(bytes.length, m["durationUs"] as number, rateHz, channels) : null;
+  return codec === "pcm_s16le" ? checkPcm(bytes.length, m.durationUs as number, rateHz, channels) : null;
 }
 
 function checkPcm(bytes: number, durationUs: number, rateHz: number, channels: number): IngressRefusal | null {
@@ -108,18 +108,18 @@ function checkPcm(bytes: number, durationUs: number, rateHz: number, channels: n
 }
 
 function checkControl(m: Fields): IngressRefusal | null {
-  if (!signals.has(m["signal"])) return oneOf("signal", INGRESS_SIGNALS);
-  const controlClass = m["controlClass"];
+  if (!signals.has(m.signal)) return oneOf("signal", INGRESS_SIGNALS);
+  const controlClass = m.controlClass;
   if (controlClass !== "overtaking" && controlClass !== "positioned")
     return oneOf("controlClass", ["overtaking", "positioned"]);
-  if (m["reason"] !== undefined && !isText(m["reason"], 0, limits.INGRESS_REASON_CHARS_MAX)) {
+  if (m.reason !== undefined && !isText(m.reason, 0, limits.INGRESS_REASON_CHARS_MAX)) {
     return refuse("reason", `is no text of at most ${limits.INGRESS_REASON_CHARS_MAX} characters`, "shorten it");
   }
   return (
     wholeField(m, "sequence", 1) ??
-    (m["lastMediaSequence"] === undefined ? null : wholeField(m, "lastMediaSequence", 0)) ??
-    (m["turn"] === undefined ? null : wholeField(m, "turn", 0)) ??
-    checkFields(m["fields"]) ??
+    (m.lastMediaSequence === undefined ? null : wholeField(m, "lastMediaSequence", 0)) ??
+    (m.turn === undefined ? null : wholeField(m, "turn", 0)) ??
+    checkFields(m.fields) ??
     keyField(m)
   );
 }
@@ -143,7 +143,7 @@ function checkFields(fields: unknown): IngressRefusal | null {
 }
 
 function keyField(m: Fields): IngressRefusal | null {
-  const key = m["idempotencyKey"];
+  const key = m.idempotencyKey;
   if (key === undefined || isText(key, 0, limits.INGRESS_KEY_CHARS_MAX)) return null;
   return refuse(
     "idempotencyKey",

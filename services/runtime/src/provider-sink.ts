@@ -33,6 +33,7 @@ export class ProviderSink implements InvocationSink {
   private readonly tag: number;
   private index = 0;
   private done = false;
+  private gone = false;
 
   constructor(host: SinkHost, invocation: number, modality: Modality, turn: number) {
     this.host = host;
@@ -42,7 +43,13 @@ export class ProviderSink implements InvocationSink {
     this.tag = modality === "stt" ? TAG_SESSION : turn;
   }
 
+  /** The session is over: whatever still comes is nobody's. */
+  abandon(): void {
+    this.gone = true;
+  }
+
   chunk(chunk: InvocationChunk): void {
+    if (this.gone) return;
     if (this.done || !isGoodChunk(chunk)) return this.host.chunkRefused();
     const taken = chunk.kind === "text" ? this.takeText(chunk) : this.takeAudio(chunk);
     if (taken === null) return this.host.fail("payload_bytes_limit");
@@ -50,6 +57,7 @@ export class ProviderSink implements InvocationSink {
   }
 
   outcome(outcome: InvocationOutcome): void {
+    if (this.gone) return;
     if (this.done) return this.host.chunkRefused();
     this.done = true;
     const { kind, detail, usage } = outcome;

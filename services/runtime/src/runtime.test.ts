@@ -143,7 +143,7 @@ describe("runtime with the kernel", () => {
     const read = b.spool.readSession(session.id);
     expect(read.problems).toEqual([]);
     const run = read.runs[0];
-    const { config } = run?.start as { config: SessionConfig };
+    const { config } = (run?.start ?? {}) as { config: SessionConfig };
     expect(run?.entries.length).toBe(session.journal().length);
     expect(replayJournal(config, run?.entries as JournalEntry[])).toMatchObject({ identical: true });
     const handles = session
