@@ -34,7 +34,8 @@ describe("the caller's side", () => {
       kind: "control",
       signal: "connected",
       sequence: 1,
-      lastMediaSequence: 0,
+      // Nothing of it waits for audio: the first frame needs it to have acted.
+      controlClass: "overtaking",
     });
     r.clock.advanceMs(1_000);
     const frames = r.audio();

@@ -152,7 +152,7 @@ class Loopback implements LoopbackAdapter {
     this.#devices = devices;
     this.#state = "connected";
     this.#run(() => {
-      this.#positioned("connected", {});
+      this.#line.overtaking("connected", {});
       devices.microphone.start();
     });
   }
@@ -202,7 +202,7 @@ class Loopback implements LoopbackAdapter {
     invariant(this.#state === "connected", "only a connection can falter", this.#state);
     this.#run(() => {
       lane.pause(true);
-      this.#positioned("reconnecting", { reason });
+      this.#line.overtaking("reconnecting", { reason });
       this.#state = "away";
     });
   }
@@ -212,7 +212,7 @@ class Loopback implements LoopbackAdapter {
     if (this.#state === "disconnected") return;
     this.#run(() => {
       lane.lose();
-      this.#positioned("disconnected", { reason });
+      this.#line.overtaking("disconnected", { reason });
       this.#state = "disconnected";
     });
   }
@@ -222,7 +222,7 @@ class Loopback implements LoopbackAdapter {
     invariant(this.#state !== "connected", "only a lost connection is made again", this.#state);
     this.#run(() => {
       lane.pause(false);
-      this.#positioned("connected", {});
+      this.#line.overtaking("connected", {});
       this.#state = "connected";
     });
   }

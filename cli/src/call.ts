@@ -1,0 +1,140 @@
+/** One call over the loopback transport, and what an onlooker sees of it. */
+import { randomUUID } from "node:crypto";
+import type { ObservedEvent } from "@rspp/runtime/observers";
+import type { RuntimeSession } from "@rspp/runtime/runtime";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { createLoopbackAdapter, type LoopbackAdapter, type LoopbackOptions } from "@rspp/transport-loopback/adapter";
+import { InputError } from "./errors.ts";
+import { sessionConfigOf } from "./pipeline.ts";
+import type { Platform } from "./platform.ts";
+
+export interface TurnView {
+  turn: number;
+  origin: string;
+  /** What the caller said, as recognised; empty when the agent spoke first. */
+  user: string;
+  /** Clauses given to the voice, in order. */
+  said: string;
+  terminal: string;
+  delivery: string;
+  /** Media time of the reply that was played, microseconds. */
+  playedUs: number;
+  committed: boolean;
+  playing: boolean;
+  settled: boolean;
+  /** Milliseconds by metric name. */
+  latencies: Record<string, number>;
+}
+
+export interface Call {
+  session: RuntimeSession;
+  adapter: LoopbackAdapter;
+  turns: Map<number, TurnView>;
+  /** Last transcript of the caller. */
+  heard: string;
+  ended: boolean;
+}
+
+export interface CallOptions {
+  recording?: "L0" | "L1" | "L2";
+  seed?: string;
+  onEvent?: (event: ObservedEvent, call: Call) => void;
+  loopback?: Partial<LoopbackOptions>;
+  keepJournal?: boolean;
+}
+
+const SYSTEM_PROMPT_REF = 1;
+
+/** Opens a session on the platform and connects a caller to it; the greeting, if any, is said. */
+export function startCall(platform: Platform, pipeline: CompiledPipeline, options: CallOptions = {}): Call {
+  const sessionId = `call_${randomUUID()}`;
+  const prompt = pipeline.systemPrompt ?? "";
+  const granted = platform.lease.grant(sessionId);
+  const config = sessionConfigOf(pipeline, {
+    sessionId,
+    authority: granted,
+    systemPrompt: prompt === "" ? [] : [{ ref: SYSTEM_PROMPT_REF, from: 0, to: prompt.length }],
+    ...(options.recording ? { recording: options.recording } : {}),
+    ...(options.seed ? { seed: options.seed } : {}),
+  });
+  const adapter = createLoopbackAdapter({ clock: platform.clock, epoch: granted.epoch, ...options.loopback });
+  const opened = platform.runtime.openSession({
+    config,
+    transport: adapter,
+    keepJournal: options.keepJournal ?? false,
+    texts: prompt === "" ? {} : { [SYSTEM_PROMPT_REF]: prompt },
+  });
+  if (!opened.ok) throw new InputError(`the session was refused: ${opened.error.detail}`);
+  const session = opened.value;
+  const call: Call = { session, adapter, turns: new Map(), heard: "", ended: false };
+  session.events.subscribe({
+    kinds: ["text", "control", "metrics", "error"],
+    onReady: (subscription) => {
+      for (let event = subscription.take(); event !== undefined; event = subscription.take()) {
+        note(call, event);
+        options.onEvent?.(event, call);
+      }
+    },
+  });
+  void session.ended.then(() => {
+    call.ended = true;
+  });
+  platform.lease.keep(session);
+  adapter.connect(session);
+  if (pipeline.greeting !== undefined) session.say(pipeline.greeting);
+  return call;
+}
+
+function note(call: Call, event: ObservedEvent): void {
+  if (event.kind === "text") {
+    if (event.role === "user") call.heard = event.text;
+    const turn = call.turns.get(event.turn);
+    if (event.role === "assistant" && turn !== undefined) turn.said += event.text;
+  } else if (event.kind === "metrics") {
+    const turn = call.turns.get(event.turn);
+    if (turn !== undefined) turn.latencies[event.name] = event.value;
+  } else if (event.kind === "control") noteControl(call, event);
+}
+
+function noteControl(call: Call, event: Extract<ObservedEvent, { kind: "control" }>): void {
+  if (event.signal === "turn_open") {
+    const origin = String(event.fields["origin"] ?? "");
+    call.turns.set(event.turn, {
+      turn: event.turn,
+      origin,
+      user: origin === "endpoint" ? call.heard : "",
+      said: "",
+      terminal: "",
+      delivery: "",
+      playedUs: 0,
+      committed: false,
+      playing: false,
+      settled: false,
+      latencies: {},
+    });
+    return;
+  }
+  const turn = call.turns.get(event.turn);
+  if (turn === undefined) return;
+  switch (event.signal) {
+    case "commit":
+      turn.committed = true;
+      turn.terminal = "commit";
+      return;
+    case "abort":
+      turn.terminal = `abort(${event.reason})`;
+      return;
+    case "playback_started":
+      turn.playing = true;
+      return;
+    case "playback_completed":
+    case "playback_cancelled":
+    case "playback_lost":
+      // The egress signal of a cut comes first; the adapter's own carries what was really played.
+      turn.delivery = event.signal.slice("playback_".length);
+      turn.playing = false;
+      turn.playedUs = Math.max(turn.playedUs, Number(event.fields["mediaUs"] ?? 0));
+      if (event.emitter === "adapter" || event.signal !== "playback_cancelled") turn.settled = true;
+      return;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * How a WAV or a microphone reaches a running `npm start`: HTTP on loopback. The body is the caller's audio (a WAV, or raw
+ * s16le as it is recorded), the answer is what the caller hears, as it is played. The WebSocket transport is the way for
+ * applications; this door is for a terminal.
+ */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createResampler } from "@rspp/audio/resample";
+import { parseWav, WavError, wavTo16kMono, writeWav } from "@rspp/audio/wav";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { createAccount } from "./account.ts";
+import { type Call, startCall } from "./call.ts";
+import { InputError } from "./errors.ts";
+import type { Platform } from "./platform.ts";
+
+export interface TalkOptions {
+  platform: Platform;
+  pipeline: CompiledPipeline;
+  port: number;
+  print: (line: string) => void;
+}
+
+const WAV_BYTES_MAX = 32 << 20;
+const CALL_MS_MAX = 600_000;
+const QUIET_MS = 3_000;
+
+/** Serves until SIGINT or SIGTERM; running calls are drained. @throws InputError when the port is taken. */
+export async function serveTalk(options: TalkOptions): Promise<void> {
+  const { platform, print } = options;
+  const server = createServer((request, response) => {
+    handle(options, request, response).catch((error: unknown) => {
+      print(`call failed: ${error instanceof Error ? error.message : String(error)}`);
+      if (!response.headersSent) response.writeHead(500);
+      response.end();
+    });
+  });
+  server.requestTimeout = CALL_MS_MAX;
+  server.listen(options.port, "127.0.0.1");
+  await Promise.race([
+    once(server, "listening"),
+    once(server, "error").then(([error]) => refusePort(options.port, error)),
+  ]);
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  const url = `http://127.0.0.1:${port}/talk`;
+  print("");
+  print(`ready: talk to it at ${url} (Ctrl-C stops)`);
+  print(`  a WAV:         curl -sS --data-binary @question.wav ${url} -o answer.wav`);
+  print(
+    `  a microphone:  arecord -q -f S16_LE -r 16000 -c 1 -t raw | curl -sSN -T - '${url}?rate=16000' | aplay -q -f S16_LE -r 16000 -c 1 -t raw`,
+  );
+  await stopAsked();
+  print("stopping: no new calls, running ones may finish for 5 s");
+  server.close();
+  await platform.runtime.drain(5_000);
+  server.closeAllConnections();
+}
+
+function refusePort(port: number, error: unknown): never {
+  const code = (error as NodeJS.ErrnoException).code ?? "error";
+  throw new InputError(`port ${port} cannot be opened (${code})\n   help: choose another with --port N`);
+}
+
+function stopAsked(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once("SIGINT", () => resolve());
+    process.once("SIGTERM", () => resolve());
+  });
+}
+
+async function handle(options: TalkOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = new URL(request.url ?? "/", "http://localhost");
+  if (url.pathname !== "/talk" || (request.method !== "POST" && request.method !== "PUT")) {
+    response
+      .writeHead(404, { "content-type": "text/plain" })
+      .end("POST a WAV, or PUT raw s16le audio with ?rate=16000, to /talk\n");
+    return;
+  }
+  const rate = url.searchParams.get("rate");
+  if (rate === null) return talkWav(options, request, response);
+  const rateHz = Number(rate);
+  if (!Number.isInteger(rateHz) || rateHz < 8_000 || rateHz > 48_000) {
+    response
+      .writeHead(400, { "content-type": "text/plain" })
+      .end("rate: a whole number of 8000 to 48000 hertz is needed\n");
+    return;
+  }
+  return talkRaw(options, request, response, rateHz);
+}
+
+/** A whole WAV: spoken after the greeting; answered with a WAV once the agent has been quiet for a while. */
+async function talkWav(options: TalkOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await readBody(request);
+  let samples: Int16Array;
+  try {
+    if (body === null)
+      throw new WavError("too_large", `The body has more than ${WAV_BYTES_MAX} bytes`, "Send a shorter WAV");
+    samples = await wavTo16kMono(parseWav(body));
+  } catch (error) {
+    if (!(error instanceof WavError)) throw error;
+    response.writeHead(400, { "content-type": "text/plain" }).end(`${error.message}\n`);
+    return;
+  }
+  const { platform } = options;
+  const call = open(options);
+  const settled = (): boolean => [...call.turns.values()].every((turn) => turn.settled);
+  await platform.run(
+    () => call.ended || (call.turns.size > 0 && settled()) || options.pipeline.greeting === undefined,
+    CALL_MS_MAX,
+  );
+  const turnsBefore = call.turns.size;
+  let spoken = false;
+  call.adapter.speak(samples, { onSpoken: () => (spoken = true) });
+  await platform.run(() => call.ended || spoken, CALL_MS_MAX);
+  await platform.run(() => call.ended || (call.turns.size > turnsBefore && settled()), QUIET_MS + samples.length / 16);
+  await platform.run(() => call.ended || settled(), CALL_MS_MAX);
+  const { agent, agentRateHz } = call.adapter.recording();
+  call.adapter.end("caller_hung_up");
+  response.writeHead(200, { "content-type": "audio/wav" }).end(writeWav(agent, { rateHz: agentRateHz, channels: 1 }));
+}
+
+/** Raw audio both ways, as long as the caller sends. */
+async function talkRaw(
+  options: TalkOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  rateHz: number,
+): Promise<void> {
+  response.writeHead(200, { "content-type": `audio/l16; rate=16000; channels=1` });
+  response.flushHeaders();
+  const call = open(options, (samples) => {
+    // A reader that does not keep up loses audio, never the call.
+    if (response.writableLength < 1 << 20)
+      response.write(Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength));
+  });
+  const resampler = rateHz === 16_000 ? null : await createResampler({ inRateHz: rateHz, outRateHz: 16_000 });
+  let odd: Uint8Array = new Uint8Array(0);
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    const bytes: Uint8Array = odd.length === 0 ? chunk : Buffer.concat([odd, chunk]);
+    const even = bytes.length & ~1;
+    odd = bytes.subarray(even);
+    const samples = new Int16Array(new Uint8Array(bytes.subarray(0, even)).buffer);
+    const spoken = resampler === null ? samples : resampler.process(samples);
+    if (!call.ended && spoken.length > 0) call.adapter.speak(spoken);
+  }
+  resampler?.close();
+  if (!call.ended) call.adapter.end("caller_hung_up");
+  response.end();
+}
+
+function open(options: TalkOptions, onSamples?: (samples: Int16Array) => void): Call {
+  const account = createAccount(options.print, options.platform.clock.nowNs());
+  return startCall(options.platform, options.pipeline, {
+    onEvent: account.event,
+    ...(onSamples === undefined ? {} : { loopback: { onPlayed: (chunk) => onSamples(chunk.samples) } }),
+  });
+}
+
+async function readBody(request: IncomingMessage): Promise<Uint8Array | null> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > WAV_BYTES_MAX) return null;
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
