@@ -1,4 +1,7 @@
-/** Child of the crash test: appends for ever, says each acknowledged record on stdout, and is killed in mid-append. */
+/**
+ * Child of the crash test: appends for ever and says each acknowledged record on stdout. It is killed from outside, or by
+ * itself after a number of written pieces, so that some records are surely torn.
+ */
 import { writeSync } from "node:fs";
 import { createSystemClock } from "../clock/system-clock.ts";
 import { openNodeStore } from "./node-store.ts";
@@ -7,6 +10,8 @@ import type { SpoolStore } from "./store.ts";
 
 const opened = openNodeStore(process.argv[2] ?? "");
 if (!opened.ok) throw new Error(opened.error.detail);
+
+let piecesLeft = Number(process.argv[3] ?? Number.POSITIVE_INFINITY);
 
 /** Each append in pieces, so that a kill leaves every kind of torn record. */
 function inPieces(inner: SpoolStore): SpoolStore {
@@ -22,6 +27,8 @@ function inPieces(inner: SpoolStore): SpoolStore {
       for (let at = 0; at < bytes.length; at += 100) {
         const failure = inner.append(segment, bytes.subarray(at, at + 100));
         if (failure !== null) return failure;
+        piecesLeft -= 1;
+        if (piecesLeft <= 0) process.kill(process.pid, "SIGKILL");
       }
       return null;
     },
