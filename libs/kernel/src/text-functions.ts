@@ -54,10 +54,19 @@ function nextClauseEnd(text: string, start: number, minChars: number, maxChars: 
   const weak = firstMatchEnd(WEAK, text, start, minChars);
   let end = strong;
   if (weak !== -1 && (end === -1 || weak < end)) end = weak;
-  if (end !== -1 && end - start <= maxChars) return end;
-  if (text.length - start <= maxChars) return -1;
-  const cut = text.lastIndexOf(" ", start + maxChars - 1);
-  return cut > start ? cut + 1 : start + maxChars;
+  // White space before the first word does not count: a clause of nothing else would be spoken as silence.
+  const from = start + (text.length - start - text.slice(start).trimStart().length);
+  if (end !== -1 && end - from <= maxChars) return end;
+  if (text.length - from <= maxChars) return -1;
+  const cut = text.lastIndexOf(" ", from + maxChars - 1);
+  return cut > from ? cut + 1 : wholeCharacter(text, from + maxChars, from);
+}
+
+/** Moves a cut out of a surrogate pair: back, or on where nothing would be left before it. */
+function wholeCharacter(text: string, at: number, from: number): number {
+  const inPair = (text.charCodeAt(at) & 0xfc00) === 0xdc00 && (text.charCodeAt(at - 1) & 0xfc00) === 0xd800;
+  if (!inPair) return at;
+  return at - 1 > from ? at - 1 : at + 1;
 }
 
 function firstMatchEnd(pattern: RegExp, text: string, start: number, minChars: number): number {
