@@ -34,6 +34,10 @@ export interface ResolvedTurnPlan {
   bindings: readonly { node: string; candidates: readonly { provider: string; settings: unknown }[] }[];
   adaptiveActions: readonly string[];
   budgets: SessionConfig["budgets"];
+  /** The prompt as ranges of registered payloads. */
+  systemPrompt: SessionConfig["systemPrompt"];
+  /** Milliseconds of audio ahead of the playout. */
+  outputLeadMs: number;
   flowControl: string;
   edges: readonly {
     edge: string;
@@ -41,6 +45,7 @@ export interface ResolvedTurnPlan {
     maxItems: number;
     maxBytes: number;
     maxQueueMs: number;
+    maxBlockMs: number;
     source: string;
   }[];
   commitPoints: readonly { node: string; commitPoint: string }[];
@@ -79,6 +84,8 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<{ plan: ResolvedTurn
       .map((node) => ({ node: node.id, candidates: node.candidates })),
     adaptiveActions: ["switch"],
     budgets: config.budgets,
+    systemPrompt: config.systemPrompt,
+    outputLeadMs: config.outputLeadMs,
     flowControl: "signal",
     edges: config.graph.edges.map((edge) => ({
       edge: edge.id,
@@ -86,6 +93,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<{ plan: ResolvedTurn
       maxItems: edge.buffer.maxItems,
       maxBytes: edge.buffer.maxBytes,
       maxQueueMs: edge.buffer.maxQueueMs,
+      maxBlockMs: edge.buffer.maxBlockMs,
       source: edge.buffer.source,
     })),
     commitPoints: config.graph.nodes

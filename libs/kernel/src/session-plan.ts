@@ -4,11 +4,12 @@ import { nextId } from "@rspp/base/random";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import type { StepContext } from "./step-context.ts";
 
-/** Resolves the session plan when none stands or a snapshot has changed since. Called where no utterance runs. */
+/** Resolves the session plan when none stands, or a snapshot or the epoch has changed since. Called where no utterance runs. */
 export function ensureSessionPlan(cx: StepContext): void {
   const { s } = cx;
   const p = s.prelude;
-  if (!p.planStale || p.utterance.phase !== "none") return;
+  const stale = p.planStale || p.planEpoch !== s.authority.epoch;
+  if (!stale || p.utterance.phase !== "none") return;
   const nodes = s.config.graph.nodes.filter((node) => node.scope === "session");
   const plan = {
     schema: "session_plan/v1",
@@ -22,6 +23,7 @@ export function ensureSessionPlan(cx: StepContext): void {
   };
   const hash = sha256Utf8Hex(canonicalJson(plan));
   p.planStale = false;
+  p.planEpoch = s.authority.epoch;
   if (hash === p.planHash) return;
   p.planId = nextId(s.ids, "splan");
   p.planHash = hash;

@@ -131,6 +131,7 @@ export interface Prelude {
   planId: string;
   planHash: string;
   planStale: boolean;
+  planEpoch: number;
 }
 
 export interface Proposal {
@@ -401,6 +402,7 @@ function preludeCreate(): Prelude {
     planId: "",
     planHash: "",
     planStale: true,
+    planEpoch: 0,
   };
 }
 
