@@ -643,8 +643,8 @@ export declare type TimelineRecord = Message<"rspp.replay.v1.TimelineRecord"> & 
   digest: Uint8Array;
 
   /**
-   * Canonical JSON of the body as the kernel hashed it, at most 4 MiB; empty where the body itself is what was
-   * hashed.
+   * Canonical JSON of the kernel's record, at most 4 MiB: keys sorted, no white space. A hash in it is taken over the
+   * canonical JSON of what it belongs to without the hash itself. Empty where the body says all.
    *
    * @generated from field: bytes canonical = 13;
    */
@@ -759,6 +759,14 @@ export declare type TimelineRecord = Message<"rspp.replay.v1.TimelineRecord"> & 
      */
     value: Erased;
     case: "erased";
+  } | {
+    /**
+     * A record whose content is in canonical alone.
+     *
+     * @generated from field: rspp.replay.v1.CanonicalRecord canonical_record = 27;
+     */
+    value: CanonicalRecord;
+    case: "canonicalRecord";
   } | { case: undefined; value?: undefined };
 };
 
@@ -808,6 +816,48 @@ export declare type TurnRefusal = Message<"rspp.replay.v1.TurnRefusal"> & {
  * Use `create(TurnRefusalSchema)` to create a new message.
  */
 export declare const TurnRefusalSchema: GenMessage<TurnRefusal>;
+
+/**
+ * Names a record whose content is in canonical alone: a plan as the kernel resolved it, or incomplete evidence, which
+ * has no legal EvidenceManifest.
+ *
+ * @generated from message rspp.replay.v1.CanonicalRecord
+ */
+export declare type CanonicalRecord = Message<"rspp.replay.v1.CanonicalRecord"> & {
+  /**
+   * Kind, e.g. `plan`, `session_plan`, `evidence`.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Plan id; empty for none.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Turn; 0 outside turns.
+   *
+   * @generated from field: uint32 turn_number = 3;
+   */
+  turnNumber: number;
+
+  /**
+   * SHA-256 the kernel gave it.
+   *
+   * @generated from field: bytes hash = 4;
+   */
+  hash: Uint8Array;
+};
+
+/**
+ * Describes the message rspp.replay.v1.CanonicalRecord.
+ * Use `create(CanonicalRecordSchema)` to create a new message.
+ */
+export declare const CanonicalRecordSchema: GenMessage<CanonicalRecord>;
 
 /**
  * Stands for a body that was erased.
