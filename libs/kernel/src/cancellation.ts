@@ -36,12 +36,7 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
     if (inv !== undefined) cancelInvocation(cx, inv, reason);
   }
   turn.openInvocations = [];
-  for (let e = 0; e < turn.run.edges.length; e++) {
-    const edge = turn.run.edges[e];
-    if (edge === null || edge === undefined) continue;
-    edgeClear(edge);
-    clearTimer(cx, `edge:${turn.number}:${e}`);
-  }
+  for (const edge of turn.run.edges) if (edge !== null) edgeClear(edge);
   for (const node of turn.run.nodes) {
     if (node === null) continue;
     node.invocation = 0;
@@ -50,7 +45,27 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
   }
   lanesForgetTurn(cx.s.lanes, turn.number);
   turn.generating = false;
-  clearTimer(cx, `output:${turn.number}`);
+  clearTurnTimers(cx, turn);
+}
+
+/** All timers of a turn but that of its settlement. */
+export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
+  for (const kind of ["output", "first_output", "first_output_warning", "hold"]) clearTimer(cx, `${kind}:${turn.number}`);
+  for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);
+}
+
+/** At commit nothing may still work for the turn; what it has put out plays on. */
+export function endWork(cx: StepContext, turn: TurnState): void {
+  for (const id of [...turn.openInvocations]) {
+    const inv = cx.s.invocations[id];
+    if (inv !== undefined) cancelInvocation(cx, inv, "turn_committed");
+  }
+  turn.openInvocations = [];
+  for (const node of turn.run.nodes) {
+    if (node === null || node.kind === "output") continue;
+    node.invocation = 0;
+    node.ended = true;
+  }
   clearTimer(cx, `first_output:${turn.number}`);
   clearTimer(cx, `first_output_warning:${turn.number}`);
 }

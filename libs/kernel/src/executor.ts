@@ -56,8 +56,11 @@ function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, e
       if (body.type === "activity") onActivity(cx, event, body);
       return;
     case "context":
-      if (body.type === "text")
-        emit(cx, run, index, "messages", { type: "messages", messages: messagesFor(cx.s, []) }, event.seq);
+      if (body.type === "text") {
+        const { messages, owned } = messagesFor(cx, []);
+        findTurn(cx.s, run.turn)?.ownRefs.push(...owned);
+        emit(cx, run, index, "messages", { type: "messages", messages }, event.seq);
+      }
       return;
     case "llm":
       if (body.type !== "messages" || node.ended || node.invocation !== 0) return;

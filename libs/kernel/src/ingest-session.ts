@@ -1,13 +1,16 @@
 /** Timers and operator commands. */
 import { onEdgeTimer } from "./flow.ts";
-import { cancelAsked, positionedTimeout } from "./ingress-control.ts";
+import { cancelAsked } from "./cancel-scope.ts";
+import { positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
-import { forget, onAttemptTimeout } from "./invocations.ts";
-import { onFinalWait } from "./prelude.ts";
+import { forget, onAttemptTimeout, onIdleTimer } from "./invocations.ts";
+import { onFinalWait, onHoldDeadline } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
 import { findTurn } from "./state.ts";
-import { cause, type StepContext, signal } from "./step-context.ts";
+import { cancelSpeculation } from "./speculation.ts";
+import { cause, clearTimer, type StepContext, signal } from "./step-context.ts";
+import { refuseQueued } from "./turn-arbiter.ts";
 
 type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
 
@@ -15,10 +18,7 @@ export function onOperator(cx: StepContext, command: OperatorCommand, turn: numb
   switch (command) {
     case "cancel_turn":
     case "cancel_session":
-      signal(cx, "cancel", "operator", 0, reason === "" ? "operator" : reason, {
-        scope: command === "cancel_turn" ? "turn" : "session",
-      });
-      return cancelAsked(cx, command === "cancel_turn" ? turn : 0, reason === "" ? "operator" : reason);
+      return onOperatorCancel(cx, command, turn, reason === "" ? "operator" : reason);
     case "drain":
       return drainSession(cx, reason === "" ? "operator" : reason);
     case "end":
@@ -26,11 +26,27 @@ export function onOperator(cx: StepContext, command: OperatorCommand, turn: numb
   }
 }
 
+/** A session's cancel also reaches what has not become a turn yet. */
+function onOperatorCancel(cx: StepContext, command: OperatorCommand, turn: number, reason: string): void {
+  const scope = command === "cancel_turn" ? "turn" : "session";
+  const number = scope === "turn" && findTurn(cx.s, turn) !== undefined ? turn : 0;
+  signal(cx, "cancel", "operator", number, reason, { scope });
+  cancelAsked(cx, { scope, turn: scope === "turn" ? turn : 0, target: "" }, reason);
+  if (scope === "turn") return;
+  cancelSpeculation(cx, reason);
+  refuseQueued(cx, "session_cancelled");
+}
+
 /** A timer that was moved or cleared meanwhile is late and means nothing. */
 export function onTimer(cx: StepContext, id: string): void {
   const s = cx.s;
   const at = s.timers[id];
-  if (at === undefined || at > cx.nowNs) return;
+  if (at === undefined) return;
+  if (at > cx.nowNs) {
+    // Fired early, or just before it was moved: asked for again, else it would be waited for in vain.
+    cx.effects.push({ type: "timer_set", id, atNs: at });
+    return;
+  }
   delete s.timers[id];
   const [kind = "", first = "", second = ""] = id.split(":");
   const number = Number(first);
@@ -41,6 +57,12 @@ export function onTimer(cx: StepContext, id: string): void {
       const inv = s.invocations[number];
       return inv === undefined ? undefined : onAttemptTimeout(cx, inv);
     }
+    case "idle": {
+      const inv = s.invocations[number];
+      return inv === undefined ? undefined : onIdleTimer(cx, inv);
+    }
+    case "hold":
+      return onHoldDeadline(cx, number);
     case "grace":
       return onGrace(cx, number);
     case "final":
@@ -48,6 +70,9 @@ export function onTimer(cx: StepContext, id: string): void {
     case "first_output_warning":
       return budget(cx, number, "budget_warning");
     case "first_output":
+      // Both may fall due at one poll: the warning comes first all the same (§9).
+      if (s.timers[`first_output_warning:${number}`] !== undefined) budget(cx, number, "budget_warning");
+      clearTimer(cx, `first_output_warning:${number}`);
       budget(cx, number, "budget_exhausted");
       return cause(cx, "budget_terminate", number, "budget_exhausted");
     case "settle": {
@@ -66,6 +91,7 @@ export function onTimer(cx: StepContext, id: string): void {
 }
 
 function budget(cx: StepContext, turn: number, name: "budget_warning" | "budget_exhausted"): void {
+  if (findTurn(cx.s, turn)?.phase !== "active") return;
   const { turnFirstOutputMs } = cx.s.config.budgets;
   const left = name === "budget_warning" ? Math.round(turnFirstOutputMs / 4) : 0;
   signal(cx, name, "budget", turn, "turn_first_output", { budgetLeft: left });

@@ -13,10 +13,12 @@ import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
 import type { IngressAudio, Input } from "./input.ts";
 import { candidateOf, forget, onChunk, onOutcome } from "./invocations.ts";
-import { onRecogniserOutcome, onTranscript } from "./prelude.ts";
+import { SPECULATION_CHUNKS_MAX } from "./limits.ts";
+import { abandonUtterances, onRecogniserOutcome, onTranscript } from "./prelude.ts";
 import { setEvidenceQuota } from "./recording.ts";
 import { onRecordingPressure } from "./recording-step.ts";
 import { onDelivery, onFenceAck } from "./settlement.ts";
+import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 import { timebaseObserve } from "./timebase.ts";
@@ -32,6 +34,8 @@ export function ingestAuthority(cx: StepContext, input: Input): void {
     signal(cx, "lease_rotated", "lease", 0, "", { epochOld: before, epochNew: body.epoch, lastSequence: s.seq });
   }
   if (change.lost) causeForAll(cx, "authority_lost", body.kind, input.monoNs);
+  if (change.changed && (s.authority.held === "revoked" || s.authority.held === "superseded"))
+    abandonUtterances(cx, "authority_loss");
 }
 
 export function ingest(cx: StepContext, input: Input): void {
@@ -52,7 +56,7 @@ export function ingest(cx: StepContext, input: Input): void {
     case "node_failed":
       return onNodeFailed(cx, body.command, body.reason);
     case "node_stopped":
-      return signal(cx, "node_stopped", "node_host", 0, body.reason, { scope: "node", node: body.node }, false);
+      return signal(cx, "node_stopped", "node_host", 0, named(body.reason), { scope: "node", node: body.node }, false);
     case "cancel_acked":
       return;
     case "provider_chunk":
@@ -155,12 +159,17 @@ function onNodeDone(cx: StepContext, command: number): void {
   hostReady(cx, run, known.node);
 }
 
+/** What comes from outside may lack its reason; the closed set of signals demands one. */
+function named(reason: string): string {
+  return reason === "" ? "unspecified" : reason;
+}
+
 /** A failing host node: named, its turn aborted where it belongs to one; the session's own nodes go on (F-134 flavour). */
 function onNodeFailed(cx: StepContext, command: number, reason: string): void {
   const known = cx.s.commands[command];
   if (known === undefined) return;
   const id = cx.s.config.graph.nodes[known.node]?.id ?? "";
-  signal(cx, "node_error", "node_host", known.turn, reason, { node: id }, false);
+  signal(cx, "node_error", "node_host", known.turn, named(reason), { node: id }, false);
   if (known.turn !== 0) cause(cx, "failure", known.turn, "node_timeout_or_failure");
   onNodeDone(cx, command);
 }
@@ -181,9 +190,12 @@ function onProviderChunk(
 ): void {
   const inv = cx.s.invocations[id];
   if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk.payload.ref);
-  if (inv.modality === "stt") {
-    if (chunk.type === "text") onTranscript(cx, inv, chunk);
-    return;
+  // A voice that sends text, or a language model that sends audio, is as good as silent.
+  if ((chunk.type === "audio") !== (inv.modality === "tts")) return late(cx, inv, chunk.payload.ref);
+  if (chunk.type === "text" && inv.modality === "stt") return onTranscript(cx, inv, chunk);
+  if (inv.buffered !== null && inv.buffered.length >= SPECULATION_CHUNKS_MAX) {
+    cancelSpeculation(cx, "speculation_overrun");
+    return late(cx, inv, chunk.payload.ref);
   }
   onChunk(cx, inv, chunk);
 }

@@ -1,17 +1,17 @@
 /** Control from the transport (`kernel.md` §6): overtaking acts at once, positioned waits for its media, 40 ms at most. */
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
+import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
 import { epochFits } from "./guard.ts";
 import { dedupeKey, dedupeSequence } from "./identity.ts";
 import type { IngressControl, Input } from "./input.ts";
 import { POSITIONED_WAIT_MS, POSITIONED_WAITING_MAX } from "./limits.ts";
-import { onEndOfUtterance } from "./prelude.ts";
-import { endSession } from "./session-end.ts";
-import { sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
+import { onEndOfUtterance, onMuted } from "./prelude.ts";
+import { endSession, moveSession } from "./session-end.ts";
+import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
-import { emitSnapshot } from "./settlement.ts";
 import { findTurn } from "./state.ts";
-import { cause, clearTimer, type StepContext, setTimer, setTimerIn, signal } from "./step-context.ts";
+import { clearTimer, type StepContext, setTimer, setTimerIn, signal } from "./step-context.ts";
 
 export function onIngressControl(cx: StepContext, input: Input): void {
   const body = input.body;
@@ -23,16 +23,12 @@ export function onIngressControl(cx: StepContext, input: Input): void {
     cx.s.counters.duplicates += 1;
     return;
   }
-  if (!INGRESS_SIGNALS.some((name) => name === body.signal)) {
-    cx.effects.push({
-      type: "error",
-      code: "schema_validation_error",
-      detail: `signal ${body.signal}: not one a transport may send`,
-      inputSeq: input.seq,
-    });
-    return;
-  }
-  const waits = body.controlClass === "positioned" && body.lastMediaSequence > cx.s.lastAudioSequence;
+  if (!INGRESS_SIGNALS.some((name) => name === body.signal) || DELIVERY.includes(body.signal))
+    return refuseSignal(cx, input, `signal ${body.signal.slice(0, 64)}: not one a transport may send`);
+  // Positioned ones keep their order among themselves.
+  const waits =
+    body.controlClass === "positioned" &&
+    (body.lastMediaSequence > cx.s.lastAudioSequence || cx.s.positioned.length > 0);
   if (!waits) return act(cx, input, body, false);
   if (cx.s.positioned.length >= POSITIONED_WAITING_MAX) actOldest(cx);
   cx.s.positioned.push({ input, deadlineNs: (cx.nowNs + POSITIONED_WAIT_MS * NS_PER_MS) as MonoNs });
@@ -66,40 +62,49 @@ function actOldest(cx: StepContext): void {
   if (first?.input.body.type === "control") act(cx, first.input, first.input.body, true);
 }
 
+/** `cancel_requested` is acted upon like a hard cancel until soft cancels exist (F-041). */
+const CANCELS: readonly string[] = ["cancel", "stop", "cancel_requested", "barge_in"];
+/** Delivery has its own input with generation and state; as mere signals these would bypass the fence. */
+const DELIVERY: readonly string[] = [
+  "output_accepted",
+  "playback_started",
+  "playback_completed",
+  "playback_cancelled",
+  "playback_lost",
+];
+
 function act(cx: StepContext, input: Input, body: IngressControl, forced: boolean): void {
-  const fields: Record<string, string | number> = { ...body.fields };
+  const isCancel = CANCELS.includes(body.signal);
+  const turn = findTurn(cx.s, body.turn);
+  // Only a cancel may still name a closed turn (T13).
+  const number = turn !== undefined && (isCancel || turn.phase === "active") ? turn.number : 0;
+  const { scope: asked, ...rest } = body.fields ?? {};
+  const fields: Record<string, string | number> = { ...rest };
   if (body.lastMediaSequence >= 0) fields.lastMediaSequence = body.lastMediaSequence;
-  if (forced) fields.forced = 1;
-  const isCancel =
-    body.signal === "cancel" ||
-    body.signal === "stop" ||
-    body.signal === "cancel_requested" ||
-    body.signal === "barge_in";
-  if (isCancel && fields.scope === undefined) fields.scope = body.turn === 0 ? "session" : "turn";
+  if (forced) fields[body.signal === "dtmf" || body.signal === "transport_signal" ? "transport.forced" : "forced"] = 1;
+  if (isCancel) fields.scope = asked ?? (body.turn === 0 ? "session" : "turn");
+  const scope = isCancel ? String(fields.scope) : number === 0 ? "session" : "turn";
   const reason = body.reason === "" && isCancel ? "user_cancel" : body.reason;
-  const scope = isCancel ? String(fields.scope) : body.turn === 0 ? "session" : "turn";
   const problem = checkSignal(body.signal, "adapter", scope, reason === "" ? fields : { ...fields, reason });
-  if (problem !== null) {
-    cx.effects.push({
-      type: "error",
-      code: "schema_validation_error",
-      detail: `${body.signal}: ${problem.field}: ${problem.reason}`,
-      inputSeq: input.seq,
-    });
-    return;
-  }
-  signal(cx, body.signal, "adapter", 0, reason, { scope: "session", ...fields }, false);
-  carryOut(cx, body, reason);
+  if (problem !== null) return refuseSignal(cx, input, `${body.signal}: ${problem.field}: ${problem.reason}`);
+  signal(cx, body.signal, "adapter", number, reason, fields, false);
+  if (!isCancel) return carryOut(cx, body);
+  const target = String((scope === "node" ? fields.node : fields.invocation) ?? "");
+  cancelAsked(cx, { scope, turn: body.turn, target }, reason);
 }
 
-function carryOut(cx: StepContext, body: IngressControl, reason: string): void {
+function refuseSignal(cx: StepContext, input: Input, detail: string): void {
+  cx.effects.push({ type: "error", code: "schema_validation_error", detail, inputSeq: input.seq });
+}
+
+function carryOut(cx: StepContext, body: IngressControl): void {
   const s = cx.s;
   switch (body.signal) {
     case "connected":
       return onConnected(cx);
     case "reconnecting":
     case "disconnected":
-      if (sessionTransition(s.lifecycle, "reconnecting", cx.nowNs).ok) {
+      if (moveSession(cx, "reconnecting")) {
         setTimerIn(cx, "reconnect", s.config.policy.reconnectMs);
         status(cx, "reconnecting");
       }
@@ -111,44 +116,28 @@ function carryOut(cx: StepContext, body: IngressControl, reason: string): void {
       return;
     case "mute":
       s.prelude.muted = true;
-      return;
+      return onMuted(cx);
     case "unmute":
       s.prelude.muted = false;
       return;
-    case "cancel":
-    case "stop":
-    case "barge_in":
-    case "cancel_requested":
-      return cancelAsked(cx, body.turn, reason);
     default:
       return;
   }
 }
 
-/** Turn 0: whatever turn is in flight. */
-export function cancelAsked(cx: StepContext, number: number, reason: string): void {
-  if (number !== 0) {
-    if (findTurn(cx.s, number) === undefined) cx.s.counters.lateDropped += 1;
-    else cause(cx, "cancel", number, reason);
-    return;
-  }
-  for (const turn of cx.s.turns) cause(cx, "cancel", turn.number, reason);
-}
-
 function onConnected(cx: StepContext): void {
   const s = cx.s;
   if (sessionReconnecting(s.lifecycle)) {
-    sessionTransition(s.lifecycle, "reconnected", cx.nowNs);
+    moveSession(cx, "reconnected");
     clearTimer(cx, "reconnect");
     return status(cx, "reconnected");
   }
-  if (!sessionTransition(s.lifecycle, "connected", cx.nowNs).ok) {
-    s.counters.ignoredInputs += 1;
-    return;
-  }
+  // Back while the session drains: the reconnect deadline is off, the drain's own stands.
+  if (s.lifecycle.phase === "draining") clearTimer(cx, "reconnect");
+  if (!moveSession(cx, "connected")) return;
   ensureSessionPlan(cx);
   status(cx, "connected");
-  emitSnapshot(cx);
+  cx.snapshotDue = true;
 }
 
 export function status(cx: StepContext, reason: string): void {

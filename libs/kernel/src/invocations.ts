@@ -4,16 +4,14 @@
  * hand has reached the graph.
  */
 
+import { NS_PER_MS } from "@rspp/base/brand";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
 import type { ChunkAudio, ChunkText, OutcomeKind, Usage } from "./input.ts";
-import { INVOCATIONS_PER_TURN_MAX } from "./limits.ts";
+import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
-
-/** Chunks a speculation may hold before it is given up. */
-const SPECULATION_CHUNKS_MAX = 512;
 
 export function nodeOf(cx: StepContext, inv: InvocationState): NodeDefinition {
   return cx.s.config.graph.nodes[inv.node] as NodeDefinition;
@@ -40,6 +38,8 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
     status: "open",
     openedNs: cx.nowNs,
     firstChunkNs: 0,
+    lastNs: cx.nowNs,
+    payloadTurn: turn,
     chunks: 0,
     finished: false,
     clauses: [],
@@ -84,13 +84,31 @@ export function pushMessages(cx: StepContext, inv: InvocationState, messages: Me
 
 export function pushClause(cx: StepContext, inv: InvocationState, segment: number, spans: readonly TextSpan[]): void {
   inv.clauses.push({ segment, spans });
+  inv.lastNs = cx.nowNs;
+  if (inv.firstChunkNs !== 0) armIdle(cx, inv);
   cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment, spans });
 }
 
 export function finishInvocation(cx: StepContext, inv: InvocationState): void {
   if (inv.finished || inv.status !== "open") return;
   inv.finished = true;
+  inv.lastNs = cx.nowNs;
   cx.effects.push({ type: "provider_finish", invocation: inv.id });
+  if (inv.firstChunkNs !== 0 && inv.modality !== "stt") armIdle(cx, inv);
+}
+
+/** A stream that has begun must go on while something is due from it; looked at when the timer fires, not per chunk. */
+function armIdle(cx: StepContext, inv: InvocationState): void {
+  if (cx.s.timers[`idle:${inv.id}`] === undefined) setTimerIn(cx, `idle:${inv.id}`, PROVIDER_IDLE_MS);
+}
+
+export function onIdleTimer(cx: StepContext, inv: InvocationState): void {
+  const due = inv.modality === "llm" || inv.finished || inv.clauses.length > 0;
+  if (inv.status !== "open" || inv.bufferedOutcome !== null || !due) return;
+  const quietMs = (cx.nowNs - inv.lastNs) / NS_PER_MS;
+  if (quietMs < PROVIDER_IDLE_MS) return setTimerIn(cx, `idle:${inv.id}`, PROVIDER_IDLE_MS - quietMs);
+  cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
+  onOutcome(cx, inv, "timeout", "the stream went silent", null);
 }
 
 /** Cuts an invocation off; what still comes from it is late. The outcome is normalised to `cancelled` here and now. */
@@ -98,6 +116,7 @@ export function cancelInvocation(cx: StepContext, inv: InvocationState, reason: 
   if (inv.status !== "open") return;
   inv.status = "cancelled";
   clearTimer(cx, `attempt:${inv.id}`);
+  clearTimer(cx, `idle:${inv.id}`);
   cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason });
   setTimerIn(cx, `grace:${inv.id}`, cx.s.config.budgets.cancelGraceMs);
   noteOutcome(cx, inv, "cancelled", reason, null);
@@ -107,9 +126,9 @@ export function cancelInvocation(cx: StepContext, inv: InvocationState, reason: 
 export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio): void {
   noteChunk(cx, inv);
   const run = runOf(cx.s, inv.turn);
+  if (inv.payloadTurn !== inv.turn) findTurn(cx.s, inv.turn)?.ownRefs.push(chunk.payload.ref);
   if (chunk.type === "text" && inv.buffered !== null) {
-    if (inv.buffered.length < SPECULATION_CHUNKS_MAX) inv.buffered.push(chunk);
-    else cancelInvocation(cx, inv, "speculation_overrun");
+    inv.buffered.push(chunk);
     return;
   }
   if (run === undefined) return;
@@ -141,9 +160,11 @@ export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText 
 
 export function noteChunk(cx: StepContext, inv: InvocationState): void {
   inv.chunks += 1;
+  inv.lastNs = cx.nowNs;
   if (inv.firstChunkNs !== 0) return;
   inv.firstChunkNs = cx.atNs;
   clearTimer(cx, `attempt:${inv.id}`);
+  if (inv.modality !== "stt") armIdle(cx, inv);
 }
 
 /** What a speculation gathered flows on once its turn has adopted it. */
@@ -160,7 +181,7 @@ export function adoptSpeculation(cx: StepContext, inv: InvocationState, turn: nu
   }
   const outcome = inv.bufferedOutcome;
   inv.bufferedOutcome = null;
-  if (outcome !== null) onOutcome(cx, inv, outcome.outcome, outcome.detail, null);
+  if (outcome !== null) onOutcome(cx, inv, outcome.outcome, outcome.detail, outcome.usage);
 }
 
 /** The end of a language model's or voice's invocation. */
@@ -172,8 +193,9 @@ export function onOutcome(
   usage: Usage | null,
 ): void {
   clearTimer(cx, `attempt:${inv.id}`);
+  clearTimer(cx, `idle:${inv.id}`);
   if (inv.buffered !== null) {
-    inv.bufferedOutcome = { outcome, detail };
+    inv.bufferedOutcome ??= { outcome, detail, usage };
     return;
   }
   const empty = outcome === "success" && inv.chunks === 0 && (inv.messages !== null || inv.clauses.length > 0);
@@ -204,7 +226,7 @@ export function onOutcome(
 
 /** The attempt's first chunk did not come in time: cut it off and go on as after a failure. */
 export function onAttemptTimeout(cx: StepContext, inv: InvocationState): void {
-  if (inv.status !== "open" || inv.firstChunkNs !== 0) return;
+  if (inv.status !== "open" || inv.firstChunkNs !== 0 || inv.bufferedOutcome !== null) return;
   cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
   onOutcome(cx, inv, "timeout", "no chunk within the attempt budget", null);
 }
@@ -225,6 +247,8 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   inv.attempt += 1;
   inv.chunks = 0;
   inv.firstChunkNs = 0;
+  inv.lastNs = cx.nowNs;
+  inv.payloadTurn = inv.turn;
   inv.openedNs = cx.nowNs;
   cx.s.invocations[inv.id] = inv;
   turn.openInvocations = turn.openInvocations.map((id) => (id === old ? inv.id : id));
@@ -266,6 +290,7 @@ export function noteOutcome(
 export function forget(cx: StepContext, inv: InvocationState): void {
   delete cx.s.invocations[inv.id];
   clearTimer(cx, `attempt:${inv.id}`);
+  clearTimer(cx, `idle:${inv.id}`);
   clearTimer(cx, `grace:${inv.id}`);
   const turn = findTurn(cx.s, inv.turn);
   if (turn !== undefined) turn.openInvocations = turn.openInvocations.filter((id) => id !== inv.id);

@@ -4,9 +4,10 @@
  */
 import { type MonoNs, NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
+import { cutText } from "./conversation.ts";
 import { settled } from "./delivery.ts";
 import type { ActivityBody, KernelEvent, TextSpan } from "./event.ts";
-import { emit } from "./flow.ts";
+import { emit, take } from "./flow.ts";
 import type { Settings } from "./graph.ts";
 import type { ChunkText, OutcomeKind, Usage } from "./input.ts";
 import {
@@ -18,6 +19,7 @@ import {
   noteChunk,
   openInvocation,
 } from "./invocations.ts";
+import { OUTPUT_HOLD_MS_MAX } from "./limits.ts";
 import { spansLength } from "./rope.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
@@ -102,7 +104,10 @@ function startUtterance(cx: StepContext, speechUs: number): void {
     finalChars: 0,
     partial: [],
     partialChars: 0,
-    revision: 0,
+    segment: 0,
+    revision: -1,
+    segmentFinal: false,
+    ready: false,
     firstVoicedNs: p.firstVoicedNs,
     lastVoicedNs: 0,
     endpointNs: 0,
@@ -169,17 +174,24 @@ function hold(cx: StepContext): void {
   if (turn === undefined || p.heldTurn !== 0) return;
   p.heldTurn = turn.number;
   turn.output.heldSinceNs = cx.nowNs;
+  setTimerIn(cx, `hold:${turn.number}`, OUTPUT_HOLD_MS_MAX);
   signal(cx, "output_hold", "prelude", turn.number, "speech_candidate");
 }
 
 function resume(cx: StepContext, reason: string): void {
   const p = cx.s.prelude;
   const turn = cx.s.turns.find((t) => t.number === p.heldTurn);
+  if (p.heldTurn !== 0) clearTimer(cx, `hold:${p.heldTurn}`);
   p.heldTurn = 0;
   if (turn === undefined || turn.output.heldSinceNs < 0 || turn.cancelReason !== "") return;
   turn.output.startNs += cx.nowNs - turn.output.heldSinceNs;
   turn.output.heldSinceNs = -1;
   signal(cx, "output_resume", "prelude", turn.number, reason);
+}
+
+/** Neither confirmed nor discarded in time, e.g. because the caller's audio stopped: playout goes on. */
+export function onHoldDeadline(cx: StepContext, turn: number): void {
+  if (cx.s.prelude.heldTurn === turn) resume(cx, "hold_deadline");
 }
 
 function discard(cx: StepContext, reason: DiscardReason): void {
@@ -222,7 +234,7 @@ export function endpoint(cx: StepContext): void {
   p.closing.push(hearing);
   resetUtterance(p);
   const inv = cx.s.invocations[hearing.invocation];
-  if (inv === undefined) return settleHearing(cx, hearing);
+  if (inv === undefined || inv.status !== "open") return heardOut(cx, hearing);
   finishInvocation(cx, inv);
   setTimerIn(cx, `final:${hearing.utterance}`, cx.s.config.policy.finalWaitMs);
 }
@@ -231,8 +243,55 @@ export function endpoint(cx: StepContext): void {
 export function onEndOfUtterance(cx: StepContext): boolean {
   const phase = cx.s.prelude.utterance.phase;
   if (phase !== "candidate" && phase !== "confirmed") return false;
+  drainRecognisers(cx);
   endpoint(cx);
   return true;
+}
+
+/** Mute ends what is being said: no audio will come that could end it. */
+export function onMuted(cx: StepContext): void {
+  const p = cx.s.prelude;
+  p.onsetFrames = 0;
+  if (p.utterance.phase === "candidate") return discard(cx, "too_short");
+  if (p.utterance.phase !== "confirmed") return;
+  drainRecognisers(cx);
+  endpoint(cx);
+}
+
+/** Caller audio taken in before a positioned control reaches the recogniser before it acts; else the last word is clipped. */
+function drainRecognisers(cx: StepContext): void {
+  for (const node of cx.s.topology.recognisers) {
+    for (const e of cx.s.topology.into[node] ?? []) {
+      for (let event = take(cx, cx.s.run, e); event !== undefined; event = take(cx, cx.s.run, e))
+        onRecogniserAudio(cx, event);
+    }
+  }
+}
+
+/** Without authority nobody here listens any more: utterances under way are let go. */
+export function abandonUtterances(cx: StepContext, reason: string): void {
+  const p = cx.s.prelude;
+  cancelSpeculation(cx, reason);
+  for (const hearing of p.hearing === null ? p.closing : [...p.closing, p.hearing]) {
+    const inv = cx.s.invocations[hearing.invocation];
+    if (inv !== undefined) cancelInvocation(cx, inv, reason);
+    clearTimer(cx, `final:${hearing.utterance}`);
+    releaseText(cx, [...hearing.finals, ...hearing.partial]);
+  }
+  p.closing = [];
+  p.onsetFrames = 0;
+  if (p.utterance.phase === "none") return;
+  resume(cx, reason);
+  utteranceTransition(p.utterance, "discard", "empty");
+  resetUtterance(p);
+}
+
+/** A recogniser was cancelled by itself: its utterance goes on with what was heard so far. */
+export function recogniserGone(cx: StepContext, inv: InvocationState): void {
+  const hearing = hearingOf(cx, inv.id);
+  if (hearing === undefined) return;
+  if (cx.s.prelude.closing.includes(hearing)) heardOut(cx, hearing);
+  else hearing.invocation = 0;
 }
 
 function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
@@ -241,17 +300,32 @@ function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
   return p.closing.find((h) => h.invocation === invocation);
 }
 
+/** Within a segment revisions rise up to its final; a new segment starts over; what is final stays. */
+function advances(hearing: Hearing, chunk: ChunkText): boolean {
+  if (hearing.revision === -1) return true;
+  if (chunk.segment !== hearing.segment) return chunk.segment > hearing.segment;
+  return !hearing.segmentFinal && chunk.revision > hearing.revision;
+}
+
 /** A transcript: monotonic partials, then one immutable final per segment (F-024). What breaks that is refused. */
 export function onTranscript(cx: StepContext, inv: InvocationState, chunk: ChunkText): void {
   noteChunk(cx, inv);
   const hearing = hearingOf(cx, inv.id);
   const ref = chunk.payload.ref;
-  if (hearing === undefined || chunk.revision <= hearing.revision) {
+  if (hearing === undefined || hearing.ready || !advances(hearing, chunk)) {
     cx.s.counters.ignoredInputs += 1;
     cx.effects.push({ type: "release", refs: [ref] });
     return;
   }
+  if (chunk.segment > hearing.segment && hearing.partial.length > 0) {
+    // The segment before never had its final: its last partial stands.
+    hearing.finals.push(...hearing.partial);
+    hearing.finalChars += hearing.partialChars;
+    hearing.partial = [];
+  }
+  hearing.segment = chunk.segment;
   hearing.revision = chunk.revision;
+  hearing.segmentFinal = chunk.final;
   const spans: TextSpan[] = [{ ref, from: 0, to: chunk.chars }];
   if (hearing.partial.length > 0) releaseText(cx, hearing.partial);
   hearing.partial = chunk.final ? [] : spans;
@@ -303,8 +377,8 @@ export function onRecogniserOutcome(
   forget(cx, inv);
   if (early) signal(cx, "provider_error", "invocation", 0, `${outcome}: ${detail}`, { provider, invocation: inv.name });
   if (hearing === undefined) return;
-  if (early && hearing.revision === 0 && retryRecogniser(cx, inv, hearing)) return;
-  if (cx.s.prelude.closing.includes(hearing)) settleHearing(cx, hearing);
+  if (early && hearing.revision === -1 && retryRecogniser(cx, inv, hearing)) return;
+  if (cx.s.prelude.closing.includes(hearing)) heardOut(cx, hearing);
   else hearing.invocation = 0;
 }
 
@@ -345,7 +419,15 @@ export function onFinalWait(cx: StepContext, utterance: number): void {
   if (hearing === undefined) return;
   const inv = cx.s.invocations[hearing.invocation];
   if (inv !== undefined) cancelInvocation(cx, inv, "final_wait");
-  settleHearing(cx, hearing);
+  heardOut(cx, hearing);
+}
+
+/** Nothing more is awaited for this utterance. It is proposed once those before it are: the caller's order stands. */
+function heardOut(cx: StepContext, hearing: Hearing): void {
+  hearing.ready = true;
+  clearTimer(cx, `final:${hearing.utterance}`);
+  for (let first = cx.s.prelude.closing[0]; first?.ready === true; first = cx.s.prelude.closing[0])
+    settleHearing(cx, first);
 }
 
 /** The utterance is over and its text is known: propose a turn, or let it go when nothing was said. */
@@ -353,8 +435,8 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
   const p = cx.s.prelude;
   p.closing = p.closing.filter((h) => h !== hearing);
   clearTimer(cx, `final:${hearing.utterance}`);
-  const heard = hearing.finals.length > 0 ? hearing.finals : hearing.partial;
-  const all = [...hearing.finals, ...hearing.partial];
+  // A partial still standing follows the last final: its words were said, too.
+  const heard = [...hearing.finals, ...hearing.partial];
   if (heard.length === 0 || ask(cx, { fn: "is_blank", spans: heard }) === true) {
     cx.effects.push({
       type: "telemetry",
@@ -363,16 +445,13 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
       turn: 0,
       node: "",
     });
-    cancelSpeculation(cx, "empty");
-    releaseText(cx, all);
+    if (p.closing.length === 0 && p.hearing === null) cancelSpeculation(cx, "empty");
+    releaseText(cx, heard);
     return;
   }
-  const ref = cx.s.nextDerivedRef;
-  cx.s.nextDerivedRef -= 1;
-  const chars = spansLength(heard);
-  ask(cx, { fn: "cut", spans: heard, from: 0, to: chars, ref });
-  const spans: TextSpan[] = [{ ref, from: 0, to: chars }];
-  releaseText(cx, all);
+  const spans = [cutText(cx, heard)];
+  const chars = spansLength(spans);
+  releaseText(cx, heard);
   signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", utterance: hearing.utterance });
   cx.proposals.push({
     id: 0,

@@ -1,8 +1,9 @@
 /** The end of a session: DRAINING, then ENDED once its turns are closed (`kernel.md` §2). */
 
-import { cancelInvocation } from "./invocations.ts";
+import { cancelInvocation, forget } from "./invocations.ts";
 import { DRAIN_MS } from "./limits.ts";
-import { sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
+import { type SessionTrigger, sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
+import { settleAsLost } from "./settlement.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { clearTimer, nextSeq, type StepContext, setTimerIn } from "./step-context.ts";
 
@@ -10,16 +11,29 @@ import { clearTimer, nextSeq, type StepContext, setTimerIn } from "./step-contex
 export function endSession(cx: StepContext, reason: string, turnReason: string): void {
   const s = cx.s;
   if (s.lifecycle.phase === "ended") return;
+  if (
+    s.lifecycle.phase !== "draining" &&
+    !moveSession(cx, sessionReconnecting(s.lifecycle) ? "reconnect_timeout" : "drain")
+  )
+    return;
   for (const turn of s.turns)
     cx.causes.push({ kind: "disconnect", seq: nextSeq(cx), turn: turn.number, reason: turnReason, atNs: cx.atNs });
-  sessionTransition(s.lifecycle, sessionReconnecting(s.lifecycle) ? "reconnect_timeout" : "drain", cx.nowNs);
-  s.ending = reason;
+  if (s.ending === "") s.ending = reason;
+}
+
+/** Any other move is refused, leaves a marker and changes nothing (F-138). */
+export function moveSession(cx: StepContext, trigger: SessionTrigger): boolean {
+  const move = sessionTransition(cx.s.lifecycle, trigger, cx.nowNs);
+  if (move.ok) return true;
+  cx.s.counters.ignoredInputs += 1;
+  cx.effects.push({ type: "error", code: "illegal_session_move", detail: move.refusal, inputSeq: cx.inputSeq });
+  return false;
 }
 
 /** No new turns; what runs may finish, up to a deadline. */
 export function drainSession(cx: StepContext, reason: string): void {
   const s = cx.s;
-  if (!sessionTransition(s.lifecycle, "drain", cx.nowNs).ok) return;
+  if (!moveSession(cx, "drain")) return;
   setTimerIn(cx, "drain", DRAIN_MS);
   cx.effects.push({ type: "status", phase: s.lifecycle.phase, reconnecting: false, degraded: s.degraded, reason });
 }
@@ -30,9 +44,15 @@ export function finishEnding(cx: StepContext): void {
   if (s.lifecycle.phase !== "draining") return;
   const closed = s.turns.every((turn) => turn.phase === "closed_commit" || turn.phase === "closed_abort");
   if (s.turns.length > 0 && !(s.ending !== "" && closed)) return;
+  for (const turn of [...s.turns]) settleAsLost(cx, turn);
   cancelSpeculation(cx, "session_end");
-  for (const inv of Object.values(s.invocations)) cancelInvocation(cx, inv, "session_end");
-  for (const id of Object.keys(s.timers)) clearTimer(cx, id);
+  for (const inv of Object.values(s.invocations)) {
+    cancelInvocation(cx, inv, "session_end");
+    forget(cx, inv);
+  }
+  // Sorted: a restored state may hold them in another order.
+  for (const id of Object.keys(s.timers).sort()) clearTimer(cx, id);
+  s.positioned = [];
   sessionTransition(s.lifecycle, "end", cx.nowNs);
   cx.effects.push({
     type: "status",

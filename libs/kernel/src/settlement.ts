@@ -1,10 +1,12 @@
 /** Delivery of a closed turn, up to its addendum (`kernel.md` §2, §11). */
 
+import { clearTurnTimers } from "./cancellation.ts";
 import { heardUpTo, rememberReply } from "./conversation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { type DeliveryEvidence, deliveryAddendum, evidenceBytesMax } from "./evidence.ts";
 import { fenceAllows, fenceForget } from "./fence.ts";
 import type { DeliveryReport, FenceAck } from "./input.ts";
+import { lanesForgetTurn } from "./lanes.ts";
 import { DELIVERY_SETTLE_MS } from "./limits.ts";
 import { releaseEvidence } from "./recording.ts";
 import { refreshRecording } from "./recording-step.ts";
@@ -30,40 +32,54 @@ export function onDelivery(cx: StepContext, report: DeliveryReport): void {
     return;
   }
   const accepting = report.state === "accepted" || report.state === "started";
+  const playedUs = within(turn, report.playedUs);
   if (accepting && !fenceAllows(cx.s.fence, report.turn, report.generation)) {
     turn.rejectedOutputs += 1;
     turn.lateAfterCancel += 1;
-    turn.delivery.playedUs = Math.max(turn.delivery.playedUs, report.playedUs);
+    turn.delivery.playedUs = Math.max(turn.delivery.playedUs, playedUs);
     return;
   }
-  const move = deliveryTransition(turn.delivery, { state: report.state, playedUs: report.playedUs });
+  // Nobody can have played a generation that was never sent, nor reached the end before the end mark left.
+  const early = report.state === "completed" && !turn.output.endSent;
+  if (report.generation > turn.generation || early) {
+    cx.s.counters.lateDropped += 1;
+    return;
+  }
+  const move = deliveryTransition(turn.delivery, { state: report.state, playedUs });
   if (!move.ok) {
     cx.s.counters.lateDropped += 1;
     return;
   }
   if (report.state === "started" && turn.anchors.playbackStartedNs === 0) turn.anchors.playbackStartedNs = cx.atNs;
   const name = SIGNALS[report.state];
-  if (name !== "") signal(cx, name, "adapter", turn.number, "", { mediaUs: report.playedUs }, false);
-  if (turn.phase === "closed_commit" && !settled(turn.delivery)) armSettle(cx, turn);
+  // T13 was told when it was decided; the adapter's own word for it is no second one.
+  const told = name === "playback_cancelled" && turn.terminal === "commit" && turn.cancelReason !== "";
+  if (name !== "" && !told) signal(cx, name, "adapter", turn.number, "", { mediaUs: playedUs }, false);
+  if (turn.phase === "closed_commit" && turn.cancelReason === "" && !settled(turn.delivery)) armSettle(cx, turn);
   trySettle(cx, turn);
+}
+
+/** Media time that can have been played: no more than was sent. */
+function within(turn: TurnState, playedUs: number): number {
+  return Number.isFinite(playedUs) ? Math.min(Math.max(0, playedUs), turn.output.sentUs) : 0;
 }
 
 /** The adapter has applied the fence: anchor `cancel_fence_applied`. */
 export function onFenceAck(cx: StepContext, ack: FenceAck): void {
   const turn = findTurn(cx.s, ack.turn);
-  if (turn === undefined || turn.cancelReason === "") {
+  if (turn === undefined || turn.cancelReason === "" || ack.generation <= turn.generation) {
     cx.s.counters.lateDropped += 1;
     return;
   }
-  if (turn.anchors.cancelAppliedNs === 0) turn.anchors.cancelAppliedNs = cx.atNs;
-  deliveryTransition(turn.delivery, { state: "cancelled", playedUs: ack.playedUs });
-  cx.effects.push({
-    type: "telemetry",
-    name: "cancel_fence_ns",
-    value: cx.atNs - turn.anchors.cancelAcceptedNs,
-    turn: turn.number,
-    node: "",
-  });
+  const first = turn.anchors.cancelAppliedNs === 0;
+  if (first) turn.anchors.cancelAppliedNs = cx.atNs;
+  turn.delivery.playedUs = Math.max(turn.delivery.playedUs, within(turn, ack.playedUs));
+  deliveryTransition(turn.delivery, { state: "cancelled", playedUs: turn.delivery.playedUs });
+  const acceptedNs = turn.anchors.cancelAcceptedNs;
+  if (first && acceptedNs !== 0) {
+    const value = cx.atNs - acceptedNs;
+    cx.effects.push({ type: "telemetry", name: "cancel_fence_ns", value, turn: turn.number, node: "" });
+  }
   trySettle(cx, turn);
 }
 
@@ -77,8 +93,15 @@ export function armSettle(cx: StepContext, turn: TurnState): void {
 export function onSettleTimer(cx: StepContext, turn: TurnState): void {
   // While held, playout stands still: look again later.
   if (turn.output.heldSinceNs >= 0) return armSettle(cx, turn);
-  deliveryTransition(turn.delivery, { state: "lost", playedUs: turn.delivery.playedUs });
-  signal(cx, "playback_lost", "egress", turn.number, "", { mediaUs: turn.delivery.playedUs }, false);
+  settleAsLost(cx, turn);
+}
+
+/** Nothing more is waited for: neither reports nor the acknowledgement of the fence. */
+export function settleAsLost(cx: StepContext, turn: TurnState): void {
+  clearTimer(cx, `settle:${turn.number}`);
+  const playedUs = turn.delivery.playedUs;
+  if (deliveryTransition(turn.delivery, { state: "lost", playedUs }).ok)
+    signal(cx, "playback_lost", "egress", turn.number, "", { mediaUs: playedUs }, false);
   trySettle(cx, turn);
 }
 
@@ -86,6 +109,9 @@ export function onSettleTimer(cx: StepContext, turn: TurnState): void {
 export function trySettle(cx: StepContext, turn: TurnState): void {
   const s = cx.s;
   if (!turnClosed(turn.phase) || !settled(turn.delivery)) return;
+  // The addendum of a cut turn says when the fence was applied: the acknowledgement is awaited, up to the settle timer.
+  const unacknowledged = turn.cancelReason !== "" && turn.anchors.cancelAppliedNs === 0;
+  if (unacknowledged && s.timers[`settle:${turn.number}`] !== undefined) return;
   const heard = heardUpTo(cx, turn, turn.delivery.playedUs);
   rememberReply(cx, turn, heard);
   const phase = turn.delivery.phase;
@@ -111,16 +137,20 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
     record: { kind: "delivery_addendum", turn: turn.number, hash: addendum.hash, addendum },
   });
   releaseEvidence(s.recording, evidenceBytesMax);
+  clearTurnTimers(cx, turn);
   clearTimer(cx, `settle:${turn.number}`);
+  lanesForgetTurn(s.lanes, turn.number);
   cx.effects.push({ type: "release_turn", turn: turn.number, keep: [] });
+  if (turn.ownRefs.length > 0) cx.effects.push({ type: "release", refs: [...new Set(turn.ownRefs)] });
   fenceForget(s.fence, turn.number);
   s.turns = s.turns.filter((t) => t !== turn);
   s.turnsSinceSnapshot += 1;
   refreshRecording(cx);
   if (s.config.snapshotEveryTurns > 0 && s.turnsSinceSnapshot >= s.config.snapshotEveryTurns && s.turns.length === 0)
-    emitSnapshot(cx);
+    cx.snapshotDue = true;
 }
 
+/** Last in its step: a replay goes on with the next batch. */
 export function emitSnapshot(cx: StepContext): void {
   cx.s.turnsSinceSnapshot = 0;
   cx.effects.push({

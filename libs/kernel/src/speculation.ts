@@ -2,9 +2,9 @@
  * Work begun before its turn (`kernel.md` §2): a language-model invocation on a stable partial, session-scoped, without
  * egress, adopted by id at turn_open or cancelled.
  */
-import { messagesFor } from "./conversation.ts";
-import { cancelInvocation, openInvocation, pushMessages } from "./invocations.ts";
-import type { Proposal } from "./state.ts";
+import { cutText, messagesFor } from "./conversation.ts";
+import { cancelInvocation, forget, openInvocation, pushMessages } from "./invocations.ts";
+import type { Proposal, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
 
 export function maybeSpeculate(cx: StepContext): void {
@@ -15,13 +15,15 @@ export function maybeSpeculate(cx: StepContext): void {
   if (spans.length === 0 || ask(cx, { fn: "is_blank", spans }) === true) return;
   const inv = openInvocation(cx, topology.llm, 0, true);
   // Its own copy: the partial's payload goes when the recogniser revises it.
-  const ref = cx.s.nextDerivedRef;
-  cx.s.nextDerivedRef -= 1;
-  const chars = spans.reduce((sum, span) => sum + span.to - span.from, 0);
-  ask(cx, { fn: "cut", spans, from: 0, to: chars, ref });
-  const copy = [{ ref, from: 0, to: chars }];
-  prelude.speculation = { invocation: inv.id, spans: copy };
-  pushMessages(cx, inv, messagesFor(cx.s, copy));
+  const copy = cutText(cx, spans);
+  const { messages, owned } = messagesFor(cx, [copy]);
+  prelude.speculation = {
+    invocation: inv.id,
+    spans: [copy],
+    ownRefs: [copy.ref, ...owned],
+    stateVersion: cx.s.stateVersion,
+  };
+  pushMessages(cx, inv, messages);
 }
 
 export function cancelSpeculation(cx: StepContext, reason: string): void {
@@ -32,14 +34,16 @@ export function cancelSpeculation(cx: StepContext, reason: string): void {
   if (inv !== undefined) {
     const refs = (inv.buffered ?? []).map((chunk) => chunk.payload.ref);
     inv.buffered = null;
-    cancelInvocation(cx, inv, reason);
+    // One that has answered in full acknowledges no cancel.
+    if (inv.bufferedOutcome === null) cancelInvocation(cx, inv, reason);
+    else forget(cx, inv);
     if (refs.length > 0) cx.effects.push({ type: "release", refs });
   }
-  cx.effects.push({ type: "release", refs: speculation.spans.map((span) => span.ref) });
+  cx.effects.push({ type: "release", refs: speculation.ownRefs });
 }
 
-/** The invocation to adopt for this proposal, or 0: only for the very words that were speculated on. */
-export function claimSpeculation(cx: StepContext, proposal: Proposal): number {
+/** The invocation to adopt for this proposal, or 0: only for the very words, and the conversation, that it was asked with. */
+export function claimSpeculation(cx: StepContext, turn: TurnState, proposal: Proposal): number {
   const speculation = cx.s.prelude.speculation;
   if (speculation === null || proposal.origin !== "endpoint") return 0;
   const inv = cx.s.invocations[speculation.invocation];
@@ -48,12 +52,14 @@ export function claimSpeculation(cx: StepContext, proposal: Proposal): number {
     inv === undefined ||
     inv.status !== "open" ||
     failed ||
+    speculation.stateVersion !== cx.s.stateVersion ||
     ask(cx, { fn: "same_text", a: speculation.spans, b: proposal.spans }) !== true
   ) {
     cancelSpeculation(cx, "not_adopted");
     return 0;
   }
   cx.s.prelude.speculation = null;
-  cx.effects.push({ type: "release", refs: speculation.spans.map((span) => span.ref) });
+  // Kept with the turn: another candidate may have to be asked the same.
+  turn.ownRefs.push(...speculation.ownRefs);
   return inv.id;
 }

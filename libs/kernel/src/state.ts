@@ -65,6 +65,10 @@ export interface InvocationState {
   openedNs: MonoNs;
   /** 0 until the first chunk. */
   firstChunkNs: number;
+  /** Last chunk or push; what a silent stream is measured from. */
+  lastNs: number;
+  /** Turn its payloads are tagged with by the shell: that of its provider_open, 0 for an adopted speculation. */
+  payloadTurn: number;
   chunks: number;
   finished: boolean;
   /** What was pushed, kept so that another candidate can be given the same. */
@@ -75,7 +79,7 @@ export interface InvocationState {
   segmentBegun: boolean;
   /** Speculations buffer their chunks until adopted. */
   buffered: ChunkText[] | null;
-  bufferedOutcome: { outcome: OutcomeKind; detail: string } | null;
+  bufferedOutcome: { outcome: OutcomeKind; detail: string; usage: Usage | null } | null;
 }
 
 export interface InvocationEvidence {
@@ -101,7 +105,12 @@ export interface Hearing {
   finalChars: number;
   partial: readonly TextSpan[];
   partialChars: number;
+  /** Segment last heard of, its latest revision (-1 before the first) and whether its final has come. */
+  segment: number;
   revision: number;
+  segmentFinal: boolean;
+  /** Set once nothing more is awaited; utterances are proposed in their order. */
+  ready: boolean;
   firstVoicedNs: number;
   lastVoicedNs: number;
   endpointNs: number;
@@ -110,6 +119,10 @@ export interface Hearing {
 export interface Speculation {
   invocation: number;
   spans: readonly TextSpan[];
+  /** Derived payloads it was asked with. */
+  ownRefs: number[];
+  /** Version of the conversation it was asked with: adopted only while that stands. */
+  stateVersion: number;
 }
 
 export interface Prelude {
@@ -193,7 +206,8 @@ export interface TurnState {
   output: OutputState;
   segments: SegmentPlay[];
   lastDataSequence: number;
-  userSpans: readonly TextSpan[];
+  /** Session-tagged payloads that only this turn speaks of, released when it settles. */
+  ownRefs: number[];
   anchors: {
     proposedNs: MonoNs;
     openNs: MonoNs;
@@ -431,7 +445,7 @@ export function turnCreate(
     output: { startNs: -1, sentUs: 0, sequence: 0, heldSinceNs: -1, endSent: false, timerSet: false },
     segments: [],
     lastDataSequence: 0,
-    userSpans: [],
+    ownRefs: (proposal.say?.spans ?? []).map((span) => span.ref),
     anchors: {
       proposedNs: proposal.proposedNs,
       openNs: at.nowNs,

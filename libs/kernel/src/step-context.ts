@@ -32,6 +32,8 @@ export interface StepContext {
   /** Stamp and sequence of the input being taken in; of the poll during dispatch. */
   atNs: MonoNs;
   inputSeq: number;
+  /** A state snapshot is to be emitted at the end of the step, when the state is one that a replay can start from. */
+  snapshotDue: boolean;
 }
 
 export function nextSeq(cx: StepContext): number {

@@ -15,9 +15,10 @@ import { BATCH_INPUTS_MAX, QUANTUM_DISPATCHES, TELEMETRY_SHARE } from "./limits.
 import { releaseOutputs } from "./output-stage.ts";
 import type { Fact, PureFunctions } from "./pure-functions.ts";
 import { finishEnding } from "./session-end.ts";
+import { emitSnapshot } from "./settlement.ts";
 import type { SessionState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
-import { arbitrate, causeForAll, refuseQueued, resolveCauses } from "./turn-arbiter.ts";
+import { arbitrate, causeForAll, refuseQueued, resolveCauses, resolveUrgentCauses } from "./turn-arbiter.ts";
 
 export interface KernelEnv {
   fns: PureFunctions;
@@ -50,6 +51,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     wallMs: batch.wallMs,
     atNs: batch.monoNs,
     inputSeq: s.inputSeq,
+    snapshotDue: false,
   };
   if (s.lifecycle.phase === "ended") return afterEnd(cx, batch);
   // Machines can be suspended: the lease is looked at before any effect (§7).
@@ -62,8 +64,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     cx.atNs = input.monoNs;
     ingest(cx, input);
   }
-  resolveCauses(cx);
-  arbitrate(cx);
+  if (resolveUrgentCauses(cx)) arbitrate(cx);
   dispatchQuantum(cx);
   resolveCauses(cx);
   arbitrate(cx);
@@ -73,6 +74,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   resolveCauses(cx);
   if (s.lifecycle.phase === "draining") refuseQueued(cx, "session_draining");
   finishEnding(cx);
+  if (cx.snapshotDue) emitSnapshot(cx);
   return { effects: cx.effects, facts: cx.facts, runnable: lanesReady(s.lanes, batch.monoNs) };
 }
 

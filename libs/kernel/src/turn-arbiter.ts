@@ -6,30 +6,35 @@ import type { MonoNs } from "@rspp/base/brand";
 import { nextId } from "@rspp/base/random";
 import { ringPush, ringShift } from "@rspp/base/ring";
 import { authorityHeldAt } from "./authority.ts";
-import { cutTurn, stopWork } from "./cancellation.ts";
+import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { evidenceBytesMax } from "./evidence.ts";
-import { fenceForget } from "./fence.ts";
 import { dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
 import { releaseText } from "./prelude.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
-import { claimSpeculation } from "./speculation.ts";
+import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
 import { findTurn, type Proposal, runCreate, type TurnState, turnCreate } from "./state.ts";
-import { nextSeq, type StepContext, setTimerIn, signal, type TerminalCause } from "./step-context.ts";
+import { cause, nextSeq, type StepContext, setTimerIn, signal, type TerminalCause } from "./step-context.ts";
 import { refusalRecord, sealTurn } from "./turn-evidence.ts";
-import { orderCauses, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
+import { orderCauses, TERMINAL_RANK, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
 import { startTurnGraph } from "./turn-start.ts";
 
 /** Decides what was proposed in this step, oldest first; then what is queued, when nothing is in the way any more. */
 export function arbitrate(cx: StepContext): void {
   for (let p = cx.proposals.shift(); p !== undefined; p = cx.proposals.shift()) propose(cx, p);
-  while (cx.s.proposals.size > 0 && inTheWay(cx).length === 0) {
+  while (cx.s.proposals.size > 0 && inTheWay(cx).length === 0 && !callerSpeaking(cx)) {
     const queued = ringShift(cx.s.proposals);
-    if (queued !== undefined) openTurn(cx, queued);
+    if (queued !== undefined) openTurn(cx, queued, []);
   }
+}
+
+/** Speech that is confirmed, or whose words are still awaited: nobody but the caller's own turn talks into it. */
+function callerSpeaking(cx: StepContext): boolean {
+  const { utterance, closing } = cx.s.prelude;
+  return utterance.phase === "confirmed" || closing.length > 0;
 }
 
 /** Turns a new one would overlap: open, or committed and still to be heard. A cut one only awaits its acknowledgement. */
@@ -43,23 +48,21 @@ function propose(cx: StepContext, proposal: Proposal): void {
   s.nextProposal += 1;
   if (proposal.key !== "" && dedupeKey(s.dedupe, `proposal:${proposal.key}`, proposal.id) !== null) {
     s.counters.duplicates += 1;
+    releaseText(cx, proposal.say?.spans ?? []);
     return;
   }
   const blocking = inTheWay(cx);
-  const { policy } = s.config;
-  if (blocking.length > 0 && policy.secondProposal === "preempt") {
-    for (const turn of blocking) {
-      signal(cx, "cancel", "cancellation", turn.number, "preempted", { scope: "turn" });
-      applyCause(cx, { kind: "cancel", seq: nextSeq(cx), turn: turn.number, reason: "preempted", atNs: cx.atNs });
-    }
-  } else if (blocking.length > 0 && policy.secondProposal === "drop") {
-    refuse(cx, proposal, "reject", "overlap");
-    return;
-  } else if (blocking.length > 0) {
-    if (!ringPush(s.proposals, proposal)) refuse(cx, proposal, "reject", "proposal_queue_full");
-    return;
-  }
-  openTurn(cx, proposal);
+  const spokenOver = proposal.origin !== "endpoint" && callerSpeaking(cx);
+  const { secondProposal } = s.config.policy;
+  const overlaps = blocking.length > 0 || spokenOver;
+  if (!overlaps || (secondProposal === "preempt" && !spokenOver)) return openTurn(cx, proposal, blocking);
+  if (secondProposal === "drop") return refuse(cx, proposal, "reject", spokenOver ? "caller_speaking" : "overlap");
+  if (!ringPush(s.proposals, proposal)) refuse(cx, proposal, "reject", "proposal_queue_full");
+}
+
+function preempt(cx: StepContext, turn: TurnState): void {
+  signal(cx, "cancel", "cancellation", turn.number, "preempted", { scope: "turn" });
+  applyCause(cx, { kind: "cancel", seq: nextSeq(cx), turn: turn.number, reason: "preempted", atNs: cx.atNs });
 }
 
 interface Refusal {
@@ -67,7 +70,8 @@ interface Refusal {
   reason: string;
 }
 
-function openTurn(cx: StepContext, proposal: Proposal): void {
+/** Opens a turn, or refuses it; the turns it preempts are cut only once nothing stands against it. */
+function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnState[]): void {
   const s = cx.s;
   const refusal = checkOpening(cx);
   if (refusal !== null) {
@@ -91,6 +95,7 @@ function openTurn(cx: StepContext, proposal: Proposal): void {
     refuseBy(cx, proposal, { trigger: "plan_failed_reject", reason: resolved.error });
     return;
   }
+  for (const turn of preempted) preempt(cx, turn);
   s.lastTurn = number;
   const turn = turnCreate(
     number,
@@ -113,7 +118,12 @@ function openTurn(cx: StepContext, proposal: Proposal): void {
   const { turnFirstOutputMs } = s.config.budgets;
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
-  startTurnGraph(cx, turn, proposal, claimSpeculation(cx, proposal));
+  startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
+  // The caller already goes on speaking: his words are kept, the answer to all of them comes with his next turn.
+  if (s.config.policy.bargeIn && s.prelude.utterance.phase === "confirmed") {
+    signal(cx, "barge_in", "prelude", number, "barge_in", { scope: "turn" });
+    cause(cx, "cancel", number, "barge_in");
+  }
 }
 
 /** `budget_warning` comes at three quarters of the budget. */
@@ -155,6 +165,7 @@ function refuse(cx: StepContext, proposal: Proposal, name: string, reason: strin
   else signal(cx, name, "local_admission", 0, reason, { proposal: proposal.id });
   cx.effects.push({ type: "record", record: refusalRecord(cx, proposal, name, reason) });
   releaseText(cx, [...proposal.spans, ...(proposal.say?.spans ?? [])]);
+  if (proposal.origin === "endpoint") cancelSpeculation(cx, "refused");
 }
 
 /** All terminal causes found so far, by the tie order; those that come second find their turn closed. */
@@ -164,6 +175,19 @@ export function resolveCauses(cx: StepContext): void {
     cx.causes.length = 0;
     for (const found of ordered) applyCause(cx, found);
   }
+}
+
+/**
+ * Authority loss and cancels act before the batch is dispatched. The lesser causes wait: dispatch may find a barge-in in
+ * the same batch, and that comes before them (`kernel.md` §2). True when nothing is left waiting.
+ */
+export function resolveUrgentCauses(cx: StepContext): boolean {
+  const urgent = cx.causes.filter((found) => TERMINAL_RANK[found.kind] <= TERMINAL_RANK.cancel);
+  const rest = cx.causes.filter((found) => TERMINAL_RANK[found.kind] > TERMINAL_RANK.cancel);
+  for (const found of orderCauses(urgent)) applyCause(cx, found);
+  cx.causes.length = 0;
+  cx.causes.push(...rest);
+  return rest.length === 0;
 }
 
 const TRIGGERS: Readonly<Record<TerminalCause["kind"], TurnTrigger>> = {
@@ -212,7 +236,8 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
   turn.terminalReason = commit ? "" : abortReason(found);
   turn.anchors.terminalNs = cx.nowNs;
   turn.epochAtTerminal = cx.s.authority.epoch;
-  if (!commit) cutTurn(cx, turn, found.kind === "cancel" ? found.reason : turn.terminalReason);
+  if (commit) endWork(cx, turn);
+  else cutTurn(cx, turn, found.kind === "cancel" ? found.reason : turn.terminalReason);
   const at = cx.effects.length;
   let terminalSeq = 0;
   let closeSeq = 0;
@@ -253,8 +278,4 @@ export function causeForAll(cx: StepContext, kind: TerminalCause["kind"], reason
 export function refuseQueued(cx: StepContext, reason: string): void {
   for (let p = ringShift(cx.s.proposals); p !== undefined; p = ringShift(cx.s.proposals))
     refuse(cx, p, "reject", reason);
-}
-
-export function forgetTurnNumber(cx: StepContext, turn: number): void {
-  fenceForget(cx.s.fence, turn);
 }

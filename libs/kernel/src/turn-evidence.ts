@@ -66,7 +66,8 @@ export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, 
     endedNs: inv.endedNs as MonoNs,
   }));
   m.recordingLevel = s.recording.level;
-  m.behaviours = s.config.behaviours.join(",");
+  // An empty text would count as absent.
+  m.behaviours = s.config.behaviours.length === 0 ? "none" : s.config.behaviours.join(",");
   const sealed = sealEvidence(m);
   turn.evidenceHash = sealed.hash;
   return { kind: "evidence", turn: turn.number, hash: sealed.hash, manifest: sealed };

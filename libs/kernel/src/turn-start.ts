@@ -36,9 +36,9 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
   if (topology.entryEdges.length === 0) cause(cx, "failure", turn.number, "no_entry_edge");
 }
 
-/** The caller's words enter the conversation when their turn opens. */
+/** The caller's words enter the conversation when their turn opens; where the agent speaks first there are none. */
 function remember(cx: StepContext, turn: TurnState, proposal: Proposal): void {
-  turn.userSpans = proposal.spans;
+  if (proposal.spans.length === 0) return;
   appendPart(cx, { role: "user", turn: turn.number, spans: proposal.spans, chars: proposal.chars });
 }
 

@@ -1,0 +1,52 @@
+/**
+ * Which work a cancel that was asked for reaches (`kernel.md` §6; F-034): session > turn > node > provider invocation.
+ * A cancelled node's stream ends there, so that its turn goes on with what it has; siblings and other turns live on.
+ */
+import { emit } from "./flow.ts";
+import { cancelInvocation, nodeOf } from "./invocations.ts";
+import { recogniserGone } from "./prelude.ts";
+import { cancelSpeculation } from "./speculation.ts";
+import { findTurn, type InvocationState, runOf } from "./state.ts";
+import { cause, type StepContext } from "./step-context.ts";
+
+export interface CancelRequest {
+  scope: string;
+  /** 0: whatever turn is in flight. */
+  turn: number;
+  /** Node id (scope `node`) or invocation name (scope `provider_invocation`). */
+  target: string;
+}
+
+export function cancelAsked(cx: StepContext, request: CancelRequest, reason: string): void {
+  if (request.scope === "node" || request.scope === "provider_invocation") return cancelBranch(cx, request, reason);
+  if (request.turn === 0) {
+    for (const turn of cx.s.turns) cause(cx, "cancel", turn.number, reason);
+    return;
+  }
+  if (findTurn(cx.s, request.turn) === undefined) cx.s.counters.lateDropped += 1;
+  else cause(cx, "cancel", request.turn, reason);
+}
+
+function cancelBranch(cx: StepContext, request: CancelRequest, reason: string): void {
+  let found = 0;
+  for (const inv of Object.values(cx.s.invocations)) {
+    if (inv.status !== "open" || (request.turn !== 0 && inv.turn !== request.turn)) continue;
+    const name = request.scope === "node" ? nodeOf(cx, inv).id : inv.name;
+    if (name !== request.target) continue;
+    found += 1;
+    cancelOne(cx, inv, reason);
+  }
+  if (found === 0) cx.s.counters.lateDropped += 1;
+}
+
+function cancelOne(cx: StepContext, inv: InvocationState, reason: string): void {
+  if (cx.s.prelude.speculation?.invocation === inv.id) return cancelSpeculation(cx, reason);
+  cancelInvocation(cx, inv, reason);
+  if (inv.modality === "stt") return recogniserGone(cx, inv);
+  const run = runOf(cx.s, inv.turn);
+  const node = run?.nodes[inv.node];
+  if (run === undefined || node === null || node === undefined || node.ended) return;
+  node.invocation = 0;
+  node.ended = true;
+  emit(cx, run, inv.node, inv.modality === "tts" ? "audio" : "text", { type: "end" }, cx.inputSeq);
+}

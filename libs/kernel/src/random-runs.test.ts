@@ -1,0 +1,51 @@
+import type { Digest } from "@rspp/base/digest";
+import { digestCreate } from "@rspp/base/digest";
+import { expect, test } from "vitest";
+import { digestEffects } from "./effect-digest.ts";
+import { replayJournal } from "./replay.ts";
+import { restoreState, snapshotState } from "./snapshot.ts";
+import { checkRun } from "./testing/run-checks.ts";
+import { play, randomWorld } from "./testing/workload.ts";
+import type { World } from "./testing/world.ts";
+
+const RUNS = Number(process.env.KERNEL_RUNS ?? 300);
+const FIRST = Number(process.env.KERNEL_SEED ?? 1);
+const MOVES = 220;
+
+/** Lets every timer fire until nothing is left to wait for. */
+function quiesce(world: World): void {
+  for (let i = 0; i < 12; i++) world.advance(10_000);
+}
+
+/** Replays up to a batch, restores the state from its snapshot there, and goes on with the rest of the journal. */
+function replayFromMiddle(world: World, at: number): ReturnType<typeof replayJournal> {
+  const journal = JSON.parse(JSON.stringify(world.journal)) as typeof world.journal;
+  const digest: Digest = digestCreate();
+  const first = replayJournal(world.config, journal.slice(0, at), {
+    onStep: (_batch, effects) => digestEffects(digest, effects),
+  });
+  expect(first.divergences).toEqual([]);
+  return replayJournal(world.config, journal.slice(at), {
+    from: { state: restoreState(snapshotState(first.state)), digest },
+  });
+}
+
+test(`NF-029 F-139 F-175 F-150 NF-009 F-141 ${RUNS} random runs: one terminal, nothing past the fence, whole evidence, replay == live`, () => {
+  for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
+    try {
+      const { world, r } = randomWorld(seed);
+      play(world, r, MOVES);
+      checkRun(world, false);
+      const at = r.int(world.journal.length);
+      quiesce(world);
+      checkRun(world, true);
+      const replay = replayJournal(world.config, JSON.parse(JSON.stringify(world.journal)));
+      if (!replay.identical) throw new Error(`replay diverged: ${JSON.stringify(replay.divergences[0])}`);
+      const rest = replayFromMiddle(world, at);
+      if (!rest.identical) throw new Error(`replay from ${at} diverged: ${JSON.stringify(rest.divergences[0])}`);
+      expect(snapshotState(rest.state)).toBe(snapshotState(world.state));
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}\n${(error as Error).stack}`);
+    }
+  }
+});
