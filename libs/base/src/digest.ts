@@ -71,6 +71,10 @@ function finish(word: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
+/** Two digits a byte: `toString(16)` and padding cost more than the whole rest of a quiet step's digest. */
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 function hex32(word: number): string {
-  return word.toString(16).padStart(8, "0");
+  const high = (HEX[word >>> 24] as string) + (HEX[(word >>> 16) & 255] as string);
+  return high + (HEX[(word >>> 8) & 255] as string) + (HEX[word & 255] as string);
 }
