@@ -1,10 +1,10 @@
 /** The live account of a call, for people: what was heard, said, cut, and each latency. */
 import type { ObservedEvent } from "@rspp/runtime/observers";
-import type { Call, TurnView } from "./call.ts";
+import type { TurnView } from "./call.ts";
 
 export interface Account {
   line(text: string): void;
-  event(event: ObservedEvent, call: Call): void;
+  event(event: ObservedEvent): void;
 }
 
 const LATENCY_NAMES: Readonly<Record<string, string>> = {
@@ -19,20 +19,20 @@ export function createAccount(print: (line: string) => void, startNs: number): A
   const at = (ns: number): string => `${((ns - startNs) / 1e9).toFixed(2).padStart(6)}s`;
   return {
     line: print,
-    event(event, call) {
-      const text = describe(event, call);
+    event(event) {
+      const text = describe(event);
       if (text !== "") print(`${at(event.atNs)}  ${text}`);
     },
   };
 }
 
-function describe(event: ObservedEvent, call: Call): string {
+function describe(event: ObservedEvent): string {
   switch (event.kind) {
     case "text":
       if (event.role === "user") return event.final ? `caller   "${event.text}"` : "";
       return `agent    "${event.text.trim()}"`;
     case "control":
-      return describeControl(event, call);
+      return describeControl(event);
     case "error":
       return `error    ${event.code}: ${event.detail}`;
     default:
@@ -40,11 +40,11 @@ function describe(event: ObservedEvent, call: Call): string {
   }
 }
 
-function describeControl(event: Extract<ObservedEvent, { kind: "control" }>, call: Call): string {
+function describeControl(event: Extract<ObservedEvent, { kind: "control" }>): string {
   const turn = event.turn === 0 ? "" : `turn ${event.turn}`;
   switch (event.signal) {
     case "turn_open":
-      return `${turn}   opened (${String(event.fields["origin"])}), plan ${String(event.fields["planHash"]).slice(0, 12)}`;
+      return `${turn}   opened (${String(event.fields.origin)}), plan ${String(event.fields.planHash).slice(0, 12)}`;
     case "commit":
       return `${turn}   committed: the reply is generated, it goes on playing`;
     case "abort":
@@ -52,9 +52,9 @@ function describeControl(event: Extract<ObservedEvent, { kind: "control" }>, cal
     case "barge_in":
       return `caller   barges in`;
     case "playback_cancelled":
-      return event.emitter === "adapter" ? `${turn}   cut after ${seconds(event.fields["mediaUs"])} of playback` : "";
+      return `${turn}   cut after ${seconds(event.fields.mediaUs)} of playback`;
     case "playback_completed":
-      return `${turn}   played to the end (${seconds(event.fields["mediaUs"])})`;
+      return `${turn}   played to the end (${seconds(event.fields.mediaUs)})`;
     case "playback_lost":
       return `${turn}   delivery lost`;
     case "provider_error":
@@ -63,9 +63,9 @@ function describeControl(event: Extract<ObservedEvent, { kind: "control" }>, cal
     case "budget_exhausted":
     case "reject":
     case "defer":
-      return `${event.signal.padEnd(8)} ${turn} ${event.reason} ${String(event.fields["provider"] ?? "")}`.trimEnd();
+      return `${event.signal.padEnd(8)} ${turn} ${event.reason} ${String(event.fields.provider ?? "")}`.trimEnd();
     default:
-      return call.ended ? "" : "";
+      return "";
   }
 }
 

@@ -46,9 +46,9 @@ function recogniserLine(recogniser: string, available: readonly string[]): strin
 
 /** Any OpenAI-compatible endpoint, when the environment names one and its key. The key itself stays a reference. */
 function openAiCandidate(): ProviderCandidate | null {
-  if (!process.env["OPENAI_BASE_URL"] || !process.env["OPENAI_API_KEY"]) return null;
+  if (!process.env.OPENAI_BASE_URL || !process.env.OPENAI_API_KEY) return null;
   return {
     provider: "openai/chat",
-    settings: { model: process.env["OPENAI_MODEL"] ?? "gpt-4o-mini", key_ref: "OPENAI_API_KEY" },
+    settings: { model: process.env.OPENAI_MODEL ?? "gpt-4o-mini", key_ref: "OPENAI_API_KEY" },
   };
 }

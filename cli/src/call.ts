@@ -88,35 +88,40 @@ export function startCall(platform: Platform, pipeline: CompiledPipeline, option
 function note(call: Call, event: ObservedEvent): void {
   if (event.kind === "text") {
     if (event.role === "user") call.heard = event.text;
-    const turn = call.turns.get(event.turn);
-    if (event.role === "assistant" && turn !== undefined) turn.said += event.text;
-  } else if (event.kind === "metrics") {
-    const turn = call.turns.get(event.turn);
-    if (turn !== undefined) turn.latencies[event.name] = event.value;
-  } else if (event.kind === "control") noteControl(call, event);
+    else turnView(call, event.turn).said += event.text;
+  } else if (event.kind === "metrics" && event.turn !== 0)
+    turnView(call, event.turn).latencies[event.name] = event.value;
+  else if (event.kind === "control" && event.turn !== 0) noteControl(call, event);
+}
+
+/** A latency may be known before the signal it belongs to is told. */
+function turnView(call: Call, number: number): TurnView {
+  const known = call.turns.get(number);
+  if (known !== undefined) return known;
+  const made: TurnView = {
+    turn: number,
+    origin: "",
+    user: "",
+    said: "",
+    terminal: "",
+    delivery: "",
+    playedUs: 0,
+    committed: false,
+    playing: false,
+    settled: false,
+    latencies: {},
+  };
+  call.turns.set(number, made);
+  return made;
 }
 
 function noteControl(call: Call, event: Extract<ObservedEvent, { kind: "control" }>): void {
-  if (event.signal === "turn_open") {
-    const origin = String(event.fields["origin"] ?? "");
-    call.turns.set(event.turn, {
-      turn: event.turn,
-      origin,
-      user: origin === "endpoint" ? call.heard : "",
-      said: "",
-      terminal: "",
-      delivery: "",
-      playedUs: 0,
-      committed: false,
-      playing: false,
-      settled: false,
-      latencies: {},
-    });
-    return;
-  }
-  const turn = call.turns.get(event.turn);
-  if (turn === undefined) return;
+  const turn = turnView(call, event.turn);
   switch (event.signal) {
+    case "turn_open":
+      turn.origin = String(event.fields.origin ?? "");
+      turn.user = turn.origin === "endpoint" ? call.heard : "";
+      return;
     case "commit":
       turn.committed = true;
       turn.terminal = "commit";
@@ -130,11 +135,10 @@ function noteControl(call: Call, event: Extract<ObservedEvent, { kind: "control"
     case "playback_completed":
     case "playback_cancelled":
     case "playback_lost":
-      // The egress signal of a cut comes first; the adapter's own carries what was really played.
       turn.delivery = event.signal.slice("playback_".length);
       turn.playing = false;
-      turn.playedUs = Math.max(turn.playedUs, Number(event.fields["mediaUs"] ?? 0));
-      if (event.emitter === "adapter" || event.signal !== "playback_cancelled") turn.settled = true;
+      turn.playedUs = Math.max(turn.playedUs, Number(event.fields.mediaUs ?? 0));
+      turn.settled = true;
       return;
   }
 }

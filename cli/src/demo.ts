@@ -152,7 +152,6 @@ type TurnSummary = ReplayedTurn & {
   origin: string;
   said: string;
   delivery: string;
-  played_ms: number;
   latencies_ms: Record<string, number>;
 };
 
@@ -166,7 +165,7 @@ function summarise(turn: TurnView, replay: SessionReplay): TurnSummary {
     heard: replayed?.heard ?? "",
     terminal: turn.terminal,
     delivery: turn.delivery,
-    played_ms: Math.round(turn.playedUs / 1_000),
+    playedMs: replayed?.playedMs ?? Math.round(turn.playedUs / 1_000),
     planHash: replayed?.planHash ?? "",
     evidenceHash: replayed?.evidenceHash ?? "",
     replay: replayed?.replay ?? "diverged",
@@ -178,7 +177,7 @@ function tellTurn(turn: TurnSummary, view: TurnView | undefined, print: (line: s
   print(`turn ${turn.turn} (${turn.origin}): ${turn.terminal}, delivery ${turn.delivery}, replay ${turn.replay}`);
   if (turn.user !== "") print(`  caller said   "${turn.user}"`);
   print(`  agent said    "${shorten(turn.said)}"`);
-  if (turn.delivery === "cancelled") print(`  caller heard  "${turn.heard}" (${(turn.played_ms / 1000).toFixed(2)} s)`);
+  if (turn.delivery === "cancelled") print(`  caller heard  "${turn.heard}" (${(turn.playedMs / 1000).toFixed(2)} s)`);
   const line = view === undefined ? "" : latencyLine(view);
   if (line !== "") print(`  latencies     ${line}`);
 }

@@ -18,6 +18,8 @@ export interface ReplayedTurn {
   user: string;
   /** Words of the reply that were heard. */
   heard: string;
+  /** Media time that was really played, by the delivery addendum, milliseconds. */
+  playedMs: number;
   replay: "identical" | "diverged";
 }
 
@@ -76,6 +78,7 @@ function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, pr
       evidenceHash: found.evidenceHash ?? "",
       user: words(texts, result.state.conversation, turn, "user"),
       heard: words(texts, result.state.conversation, turn, "assistant"),
+      playedMs: found.playedMs ?? 0,
       replay: same ? "identical" : "diverged",
     };
   });
@@ -121,6 +124,10 @@ function note(
   } else if (effect.type === "record" && effect.record.kind === "evidence") {
     const found = records.get(effect.record.turn);
     if (found !== undefined) found.evidenceHash = effect.record.hash;
+  } else if (effect.type === "record" && effect.record.kind === "delivery_addendum") {
+    const found = records.get(effect.record.turn);
+    if (found !== undefined)
+      found.playedMs = Math.round((effect.record.addendum as { playedUs: number }).playedUs / 1_000);
   } else if (effect.type === "signal" && (effect.event.signal === "commit" || effect.event.signal === "abort")) {
     const found = records.get(effect.event.turn);
     if (found !== undefined)
