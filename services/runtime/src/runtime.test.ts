@@ -1,8 +1,9 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
-import { type JournalEntry, replayJournal } from "@rspp/kernel/replay";
+import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import { describe, expect, test } from "vitest";
+import { createSystemClock } from "./clock/system-clock.ts";
 import { createVirtualClock, runFast, type VirtualClock } from "./clock/virtual-clock.ts";
 import { EVENT_KINDS, type ObservedEvent } from "./observers.ts";
 import { createRuntime, type RuntimeOptions, type RuntimeSession } from "./runtime.ts";
@@ -145,7 +146,7 @@ describe("runtime with the kernel", () => {
     const run = read.runs[0];
     const { config } = (run?.start ?? {}) as { config: SessionConfig };
     expect(run?.entries.length).toBe(session.journal().length);
-    expect(replayJournal(config, run?.entries as JournalEntry[])).toMatchObject({ identical: true });
+    expect(replayJournal(config, run?.entries ?? [])).toMatchObject({ identical: true });
     const handles = session
       .journal()
       .flatMap((e) => e.batch.inputs.flatMap((i) => (i.body.type === "audio" ? [i.body.payload.hash] : [])));
@@ -278,5 +279,34 @@ describe("runtime with the kernel", () => {
       ok: false,
       error: { code: "vad_missing" },
     });
+  });
+
+  test("in real time, on the system clock and setImmediate, a turn runs to its end", async () => {
+    const clock = createSystemClock();
+    const spool = createSpool({ store: createMemoryStore(), clock });
+    const runtime = createRuntime({ clock, providers: fakeProviders(clock), vad: fakeVad(), spool });
+    const line = new FakeTransport(clock);
+    const opened = runtime.openSession({ config: testConfig(assistantGraph()), transport: line, keepJournal: true });
+    if (!opened.ok) throw new Error(opened.error.detail);
+    const session = opened.value;
+    line.session = session;
+    line.control("connected");
+    const committed = new Promise<void>((resolve) => {
+      session.events.subscribe({
+        kinds: ["control"],
+        onReady(s) {
+          for (let event = s.take(); event !== undefined; event = s.take()) {
+            if (event.kind === "control" && event.signal === "playback_completed") resolve();
+          }
+        },
+      });
+    });
+    session.say("Hi.");
+    await committed;
+    await runtime.close();
+    expect(await session.ended).toMatchObject({ reason: "runtime_closed", forced: false });
+    expect(line.played.length).toBe(9);
+    expect(replayJournal(session.config, session.journal()).identical).toBe(true);
+    await spool.close();
   });
 });

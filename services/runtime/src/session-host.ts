@@ -1,4 +1,3 @@
-import { createHmac } from "node:crypto";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { type Ring, ringAt, ringCreate, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
 import type { Effect } from "@rspp/kernel/effect";
@@ -16,6 +15,7 @@ import { EffectRunner } from "./effect-runner.ts";
 import { EvidenceWriter } from "./evidence-writer.ts";
 import { checkIngress, type IngressRefusal, inputOf } from "./ingress.ts";
 import type { KernelStep } from "./kernel-port.ts";
+import { createKeyedHash } from "./keyed-hash.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { Observers } from "./observers.ts";
@@ -293,7 +293,7 @@ export class SessionHost {
     const key = keyed ? this.ports.tenantKey(tenantId) : null;
     return createPayloadStore({
       keepLate: policy.lateEvents === "remap",
-      hash: key === null ? null : (content) => createHmac("sha256", key).update(content).digest("hex").slice(0, 16),
+      hash: key === null ? null : createKeyedHash(key),
       onPut: recording.ceiling === "L2" ? (ref, content) => this.journal.payload(ref, content) : null,
     });
   }

@@ -5,6 +5,7 @@ import type { Batch } from "@rspp/kernel/input";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { KernelPort, KernelStep } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
+import { encodeEntry } from "./spool/journal-codec.ts";
 import type { Spool, StreamId } from "./spool/spool.ts";
 
 /** What a session's recording level asks for beside its evidence (`kernel.md` §11): signals, journal, payloads. */
@@ -38,7 +39,7 @@ export class SessionJournal {
     const recorded = this.level !== "L0";
     if (!recorded && !this.keep) return;
     const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
-    if (recorded) this.spool.line(this.stream, "journal", JSON.stringify(entry));
+    if (recorded) this.spool.line(this.stream, "journal", encodeEntry(entry));
     if (!this.keep) return;
     if (this.entries.size >= this.entries.capacity) {
       ringShift(this.entries);

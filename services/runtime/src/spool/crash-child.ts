@@ -39,7 +39,7 @@ const spool = createSpool({ store: inPieces(opened.value), clock: createSystemCl
 for (const problem of spool.recovery.problems) writeSync(1, `problem ${problem.kind}\n`);
 const stream = { sessionId: "crash", epoch: 1 };
 for (let n = spool.marks(stream).appended + 1; ; n++) {
-  spool.line(stream, "journal", JSON.stringify({ n }));
+  spool.line(stream, "journal", JSON.stringify([n, 0, 0, "digest", []]));
   const result = spool.append(stream, "evidence", JSON.stringify({ n, filler: "x".repeat((n * 37) % 2_000) }));
   if (!result.ok) throw new Error(result.detail);
   writeSync(1, `ack ${result.seq}\n`);

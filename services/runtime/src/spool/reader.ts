@@ -1,4 +1,6 @@
+import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SpoolRecord } from "./frame.ts";
+import { decodeEntry } from "./journal-codec.ts";
 import { createChainCheck, type SpoolProblem, scanStore } from "./scan.ts";
 import type { SpoolStore } from "./store.ts";
 
@@ -67,7 +69,7 @@ export interface SessionRun {
   /** Content of the `session` record that began it; null when that record is missing. */
   start: unknown;
   /** Journal entries in order, as they were written (L1 and L2). */
-  entries: unknown[];
+  entries: JournalEntry[];
   signals: unknown[];
   /** Payloads by ref (L2): text, or base64 of the bytes. */
   payloads: Map<number, { text?: string; base64?: string }>;
@@ -139,8 +141,11 @@ function takeGroup(text: string, run: SessionRun): string | null {
     const tag = line.slice(0, space);
     const content = parse(line.slice(space + 1));
     if (content === undefined) fault = "a line of a group is not JSON";
-    else if (tag === "journal") run.entries.push(content);
-    else if (tag === "signal") run.signals.push(content);
+    else if (tag === "journal") {
+      const entry = decodeEntry(content);
+      if (entry === null) fault = "a line of the journal is no journal entry";
+      else run.entries.push(entry);
+    } else if (tag === "signal") run.signals.push(content);
     else if (tag === "payload") takePayload(content, run);
     else fault = "a line of a group has an unknown tag";
   }
