@@ -4,8 +4,8 @@ import { ok, type Result } from "@rspp/base/result";
 import { SequenceRangeSchema } from "@rspp/gen/rspp/common/v1/reference_pb";
 import { BudgetLeftSchema, type Control } from "@rspp/gen/rspp/event/v1/control_pb";
 import { MediaTimeSchema } from "@rspp/gen/rspp/event/v1/media_time_pb";
-import { mediaTimeFromWire, safeNumber } from "./numbers.ts";
 import { cancelScopeNames, type EnumNames, laneNames, levelNames, originNames, triggerNames } from "./names.ts";
+import { mediaTimeFromWire, safeNumber } from "./numbers.ts";
 import { refuseField, type WireError } from "./wire-error.ts";
 import { mediaTimeUs } from "./wire-event.ts";
 
@@ -173,7 +173,9 @@ const namespacedPattern = /^[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+$/;
 
 /** Whether a fact could be taken for a field of the contract; such a one may never come in an extension. */
 export function isOwnField(name: string): boolean {
-  return Object.hasOwn(writers, name) || name.includes(".") || name === "reason" || name === "signal" || name === "emitter";
+  return (
+    Object.hasOwn(writers, name) || name.includes(".") || name === "reason" || name === "signal" || name === "emitter"
+  );
 }
 
 /** Writes one field of the kernel into `message`. */

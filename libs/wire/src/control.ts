@@ -89,7 +89,10 @@ export function controlToWire(control: WireControl, turn: number): Result<Contro
   for (const [name, value] of Object.entries(control.fields)) {
     const written = writeField(message, name, value, control.fields);
     if (written === "unknown") facts[name] = value;
-    else if (written !== "written") return err(fieldError(`control.${contractField(name)}`, "control.value", written, "send a value of the contract"));
+    else if (written !== "written")
+      return err(
+        fieldError(`control.${contractField(name)}`, "control.value", written, "send a value of the contract"),
+      );
   }
   return ok({ control: message, facts });
 }
@@ -112,12 +115,26 @@ export function controlFromWire(
   const signal = signalNames.name(message.signal);
   const rule = rules.get(message.signal);
   if (rule === undefined) {
-    return err(fieldError("control.signal", "control.signal", `${echo(String(message.signal))} is not a control signal`, "use a signal of the closed set"));
+    return err(
+      fieldError(
+        "control.signal",
+        "control.signal",
+        `${echo(String(message.signal))} is not a control signal`,
+        "use a signal of the closed set",
+      ),
+    );
   }
   const scope = scopeFromWire(rule, message.scope, turn);
   if (scope === null) {
     const legal = rule.scopes.map((s) => signalScopeNames.name(s)).join(" or ");
-    return err(fieldError("control.scope", "control.scope", `${signal} has scope ${legal === "" ? "none" : legal}`, "see the table of control signals in the contract"));
+    return err(
+      fieldError(
+        "control.scope",
+        "control.scope",
+        `${signal} has scope ${legal === "" ? "none" : legal}`,
+        "see the table of control signals in the contract",
+      ),
+    );
   }
   const fields = readFields(message);
   if (!fields.ok) return fields;

@@ -1,9 +1,17 @@
 /** Bytes or JSON from outside to an event, and what becomes of types this build does not know (F-020, F-021, F-030). */
+import { base64Encode } from "@bufbuild/protobuf/wire";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
 import { envelopeFromBinary, envelopeToBinary } from "./binary.ts";
 import { checkSchemaVersion, eventOf } from "./envelope.ts";
-import { envelopeFromParsed, envelopeToJson, jsonUnknownPayload, jsonVersion, type ParsedJson, parseBoundedJson } from "./json.ts";
+import {
+  envelopeFromParsed,
+  envelopeToJson,
+  jsonUnknownPayload,
+  jsonVersion,
+  type ParsedJson,
+  parseBoundedJson,
+} from "./json.ts";
 import { echo, refuseField, type WireError, wireError } from "./wire-error.ts";
 import type { PayloadKind, WireEvent } from "./wire-event.ts";
 
@@ -66,7 +74,7 @@ function fromJsonText(text: string, options: DecodeOptions): Result<Decoded, Wir
 /** A payload key nobody knows becomes an opaque payload, its JSON unread. */
 function unknownJson(value: ParsedJson, type: string, options: DecodeOptions): Result<Decoded, WireError> {
   const { [type]: payload, ...rest } = value;
-  const data = Buffer.from(JSON.stringify(payload), "utf8").toString("base64");
+  const data = base64Encode(new TextEncoder().encode(JSON.stringify(payload)));
   const message = envelopeFromParsed({ ...rest, opaque: { type: echo(type), contentType: "application/json", data } });
   return message.ok ? fromMessage(message.value, options) : message;
 }

@@ -36,7 +36,8 @@ function jsonProblem(value: JsonValue, depth: number): string | null {
     const problem = jsonProblem(item, depth + 1);
     if (problem !== null) return problem;
   }
-  if (!Array.isArray(value) && Object.keys(value).some((key) => !key.isWellFormed())) return "holds half a surrogate pair";
+  if (!Array.isArray(value) && Object.keys(value).some((key) => !key.isWellFormed()))
+    return "holds half a surrogate pair";
   return null;
 }
 
@@ -66,7 +67,12 @@ export function jsonUnknownPayload(value: ParsedJson): string | null {
 export function envelopeFromParsed(value: ParsedJson): Result<Envelope, WireError> {
   for (const key of Object.keys(value)) {
     if (!known.has(key)) {
-      return refuseField(echo(key), "json.unknown_field", "is not a field of an event", "leave it out, or put it into extensions");
+      return refuseField(
+        echo(key),
+        "json.unknown_field",
+        "is not a field of an event",
+        "leave it out, or put it into extensions",
+      );
     }
   }
   try {

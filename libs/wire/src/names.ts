@@ -8,6 +8,7 @@ import { SignalEmitterSchema, SignalScopeSchema } from "@rspp/gen/rspp/event/v1/
 import { PayloadClassSchema, PayloadHandlingSchema } from "@rspp/gen/rspp/event/v1/event_pb";
 import { MetricKindSchema } from "@rspp/gen/rspp/event/v1/metrics_pb";
 import { TextRoleSchema } from "@rspp/gen/rspp/event/v1/text_pb";
+import { DeliveryStateSchema, HeardBySchema, InvocationOutcomeKindSchema } from "@rspp/gen/rspp/replay/v1/evidence_pb";
 import { InputKindSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 
 export interface EnumNames {
@@ -53,3 +54,6 @@ export const textRoleNames: EnumNames = enumNames(TextRoleSchema);
 export const errorReasonNames: EnumNames = enumNames(ErrorReasonSchema);
 export const actionNames: EnumNames = enumNames(DefaultActionSchema);
 export const inputKindNames: EnumNames = enumNames(InputKindSchema);
+export const outcomeNames: EnumNames = enumNames(InvocationOutcomeKindSchema);
+export const deliveryStateNames: EnumNames = enumNames(DeliveryStateSchema);
+export const heardByNames: EnumNames = enumNames(HeardBySchema);

@@ -2,7 +2,12 @@
 import { create } from "@bufbuild/protobuf";
 import { ok, type Result } from "@rspp/base/result";
 import { ErrorDetailSchema } from "@rspp/gen/rspp/common/v1/error_pb";
-import { type Audio, type AudioFormat as AudioFormatMessage, AudioFormatSchema, AudioSchema } from "@rspp/gen/rspp/event/v1/audio_pb";
+import {
+  type Audio,
+  type AudioFormat as AudioFormatMessage,
+  AudioFormatSchema,
+  AudioSchema,
+} from "@rspp/gen/rspp/event/v1/audio_pb";
 import { type Debug, DebugSchema } from "@rspp/gen/rspp/event/v1/debug_pb";
 import { type Error as ErrorMessage, ErrorSchema, OpaqueSchema } from "@rspp/gen/rspp/event/v1/error_pb";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
@@ -16,8 +21,8 @@ import type {
   WireAudio,
   WireDebug,
   WireErrorPayload,
-  WireMetrics,
   WireMetricSample,
+  WireMetrics,
   WirePayload,
   WireText,
 } from "./wire-event.ts";
@@ -245,4 +250,3 @@ function errorFromWire(error: ErrorMessage): WireErrorPayload {
     causedByEventId: error.causedByEventId,
   };
 }
-

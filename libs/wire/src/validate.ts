@@ -19,7 +19,10 @@ function validator(): Validator {
  *
  * @throws InvariantError when a rule of the contract itself is broken: a defect of the build, never of the message.
  */
-export function validate<D extends DescMessage>(schema: D, message: MessageShape<D>): Result<MessageShape<D>, WireError> {
+export function validate<D extends DescMessage>(
+  schema: D,
+  message: MessageShape<D>,
+): Result<MessageShape<D>, WireError> {
   const result = validator().validate(schema, message);
   if (result.kind === "valid") return ok(message);
   if (result.kind === "invalid") {
