@@ -1,0 +1,56 @@
+import type { TraceEvent } from "../trace.ts";
+import { BaseChecker, type RunEnd } from "./checker.ts";
+
+/** Each accepted turn has one whole manifest before its terminal is told, and its addendum is chained to it (`kernel.md` §11). */
+export class EvidenceChecker extends BaseChecker {
+  readonly name = "evidence";
+  readonly #opened = new Set<string>();
+  readonly #manifests = new Map<string, string>();
+
+  see(event: TraceEvent): void {
+    if (event.kind === "signal" && event.event.signal === "turn_open") this.#opened.add(`${event.life}#${event.event.turn}`);
+    if (event.kind === "egress" && event.message.kind === "control") {
+      const { signal, turn } = event.message;
+      const told = signal === "commit" || signal === "abort";
+      if (told && !this.#manifests.has(`${event.life}#${turn}`)) this.fail(`${event.life}#${turn}: ${signal} was told before its evidence was appended`);
+    }
+    if (event.kind !== "record" || !event.appended) return;
+    const { record } = event;
+    if (record.kind === "evidence") this.#manifest(`${event.life}#${record.turn}`, record.hash, record.manifest);
+    else if (record.kind === "delivery_addendum") {
+      const { linkedTo } = linkOf(record.addendum);
+      const manifest = this.#manifests.get(`${event.life}#${record.turn}`);
+      if (manifest === undefined || linkedTo !== manifest) this.fail(`${event.life}#${record.turn}: the addendum is not linked to its manifest`);
+    }
+  }
+
+  override end(run: RunEnd): void {
+    const crashed = new Set(run.lives.filter((life) => life.crashed).map((life) => life.id));
+    for (const key of this.#opened) {
+      // What a killed process had not appended is declared lost by its successor.
+      if (!this.#manifests.has(key) && !crashed.has(key.slice(0, key.lastIndexOf("#")))) this.fail(`${key}: no evidence`);
+    }
+    let torn = 0;
+    for (const { proc, problems } of run.spools) {
+      for (const { kind, reason } of problems) {
+        if (kind === "torn") torn += 1;
+        else if (kind !== "gap") this.fail(`${proc}: spool ${kind}: ${reason}`);
+      }
+    }
+    if (torn > run.tornOrdered) this.fail(`the spools found ${torn} torn tails, ${run.tornOrdered} were made`);
+    for (const { proc, halted } of run.exports) if (halted !== "") this.fail(`${proc}: export halted: ${halted}`);
+  }
+
+  #manifest(key: string, hash: string, manifest: unknown): void {
+    if (this.#manifests.has(key)) this.fail(`${key}: two manifests`);
+    this.#manifests.set(key, hash);
+    const m = (manifest as { manifest: Record<string, unknown> }).manifest;
+    for (const field of ["sessionId", "turn", "planHash", "epochAtOpen", "epochAtTerminal", "opened", "terminal", "closed"]) {
+      if (m[field] === undefined || m[field] === null || m[field] === "") this.fail(`${key}: manifest without ${field}`);
+    }
+  }
+}
+
+function linkOf(addendum: unknown): { linkedTo: string } {
+  return { linkedTo: (addendum as { manifestHash?: string }).manifestHash ?? "" };
+}

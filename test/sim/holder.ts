@@ -1,0 +1,122 @@
+import type { MonoNs } from "@rspp/base/brand";
+import type { TimerHandle } from "@rspp/ports/clock";
+import { createHolder, holderMayAct, holderNextDeadline, holderStep } from "@rspp/protocol/lease-holder";
+import type {
+  FloorAnswer,
+  Granted,
+  HolderInput,
+  HolderOutput,
+  HolderState,
+  MayAct,
+  SignedGrant,
+} from "@rspp/protocol/lease-types";
+import type { LeaseProcess } from "./lease-process.ts";
+import type { SimProcess } from "./process.ts";
+
+/** Takes a request to another process and its answer back, late or never. */
+export type Rpc = <T>(to: SimProcess, ask: () => T, answer: (value: T) => void) => void;
+
+export interface HolderHost {
+  /** Sends a floor to a receiver. */
+  announce(receiver: string, signed: SignedGrant, answer: (answer: FloorAnswer) => void): void;
+  acquired(epoch: number, rotated: boolean): void;
+  renewed(deadlineNs: MonoNs): void;
+  fenced(reason: string): void;
+  ready(receiver: string): void;
+}
+
+/** The shipped holder of one session's lease in one life of a runtime process, with its timer and its calls. */
+export class Holder {
+  readonly state: HolderState;
+  readonly #proc: SimProcess;
+  readonly #lease: LeaseProcess;
+  readonly #rpc: Rpc;
+  readonly #host: HolderHost;
+  #timer: TimerHandle | null = null;
+  #timerNs = -1;
+
+  constructor(name: string, session: string, proc: SimProcess, lease: LeaseProcess, rpc: Rpc, host: HolderHost) {
+    this.state = createHolder(name, session);
+    this.#proc = proc;
+    this.#lease = lease;
+    this.#rpc = rpc;
+    this.#host = host;
+  }
+
+  mayAct(receiver: string): MayAct {
+    return holderMayAct(this.state, receiver, this.#proc.clock.nowNs());
+  }
+
+  acquire(): void {
+    const requestedAtNs = this.#proc.clock.nowNs();
+    const { session, holder } = this.state;
+    this.#rpc(
+      this.#lease.proc,
+      () => this.#lease.acquire(session, holder),
+      (answer) => answer.ok && this.#granted(answer.value, requestedAtNs),
+    );
+  }
+
+  rotate(lastSequence: number): void {
+    const requestedAtNs = this.#proc.clock.nowNs();
+    const { session, holder, epoch } = this.state;
+    this.#rpc(
+      this.#lease.proc,
+      () => this.#lease.rotate(session, holder, epoch, lastSequence),
+      (answer) => answer.ok && this.#granted(answer.value, requestedAtNs),
+    );
+  }
+
+  step(input: HolderInput): void {
+    for (const output of holderStep(this.state, input, this.#proc.clock.nowNs())) this.#take(output);
+    this.#arm();
+  }
+
+  #granted(granted: Granted, requestedAtNs: MonoNs): void {
+    const { signed, oldRunsOutInMs } = granted;
+    this.step({ kind: "granted", signed, requestedAtNs, oldRunsOutInMs });
+  }
+
+  #take(output: HolderOutput): void {
+    switch (output.kind) {
+      case "announce":
+        return this.#host.announce(output.receiver, output.signed, (answer) => {
+          if (answer.ok) this.step({ kind: "floor_acked", receiver: output.receiver, epoch: answer.epoch });
+          else this.step({ kind: "stale", receiver: output.receiver, floor: answer.floor });
+        });
+      case "renew": {
+        const requestedAtNs = this.#proc.clock.nowNs();
+        const { session, epoch } = output;
+        const { holder } = this.state;
+        return this.#rpc(
+          this.#lease.proc,
+          () => this.#lease.renew(session, holder, epoch),
+          (answer) => {
+            if (!answer.ok) return this.step({ kind: "renew_refused", epoch, reason: answer.error });
+            this.step({ kind: "renewed", epoch, termMs: answer.value.termMs, requestedAtNs });
+            this.#host.renewed(this.state.deadlineNs);
+          },
+        );
+      }
+      case "acquired":
+        return this.#host.acquired(output.epoch, output.rotated);
+      case "fenced":
+        return this.#host.fenced(output.reason);
+      case "receiver_ready":
+        return this.#host.ready(output.receiver);
+      default:
+        return;
+    }
+  }
+
+  #arm(): void {
+    const next = holderNextDeadline(this.state);
+    if (next === null || (this.#timer !== null && this.#timerNs <= next)) return;
+    this.#timer?.clear();
+    this.#timerNs = next;
+    this.#timer = this.#proc.clock.timerAt(next, () => {
+      this.#timer = null;
+      this.step({ kind: "tick" });
+    });
+  }
+}

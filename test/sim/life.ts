@@ -1,0 +1,102 @@
+import { replayJournal } from "@rspp/kernel/replay";
+import type { Effect, TimelineRecord } from "@rspp/kernel/effect";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import type { SessionState } from "@rspp/kernel/state";
+import { kernel, type KernelPort } from "@rspp/runtime/kernel-port";
+import type { RuntimeSession } from "@rspp/runtime/runtime";
+import type { SimProcess } from "./process.ts";
+import type { LifeId, Trace } from "./trace.ts";
+import type { World } from "./world.ts";
+
+/** One kernel session from its start to its end, as its surroundings see it. */
+export class Life {
+  readonly id: LifeId;
+  readonly proc: SimProcess;
+  readonly config: SessionConfig;
+  session: RuntimeSession | null = null;
+  over = false;
+  wasCrashed = false;
+  endedBecause = "";
+  readonly #world: World;
+
+  constructor(world: World, proc: SimProcess, config: SessionConfig) {
+    this.#world = world;
+    this.proc = proc;
+    this.config = config;
+    const { sessionId, authority } = config;
+    this.id = `${proc.name}.${proc.life}/${sessionId}@${authority.epoch % 2 ** 32}`;
+    world.trace.add({ kind: "life_begins", life: this.id, proc: proc.name, session: sessionId, epoch: authority.epoch });
+  }
+
+  crashed(): void {
+    if (this.over) return;
+    this.over = true;
+    this.wasCrashed = true;
+    this.#world.trace.add({ kind: "life_ends", life: this.id, how: "crashed", reason: "process killed" });
+  }
+
+  status(phase: string, reason: string): void {
+    if (phase !== "ended" || this.over) return;
+    this.over = true;
+    this.endedBecause = reason;
+    this.#world.trace.add({ kind: "life_ends", life: this.id, how: "ended", reason });
+  }
+
+  recorded(kind: string, text: string, appended: boolean): void {
+    if (kind === "session" || kind === "session_end" || kind === "state_snapshot") return;
+    this.#world.trace.add({ kind: "record", life: this.id, record: JSON.parse(text) as TimelineRecord, appended });
+  }
+
+  /** Feeds the journal to a fresh kernel. @returns the first divergence, or "" and the state it came to. */
+  replay(): { problem: string; state: SessionState } | null {
+    if (this.session === null) return null;
+    const entries = this.session.journal();
+    const result = replayJournal(this.config, entries);
+    const first = result.divergences[0];
+    const problem = first === undefined ? "" : `batch ${first.batch}: ${first.class} ${first.expected} != ${first.found}`;
+    return { problem, state: result.state };
+  }
+}
+
+const boundsEvery = 64;
+
+/** The shipped kernel with an onlooker: what each step gave out goes to the trace. */
+export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => Life): KernelPort {
+  const lives = new Map<unknown, Life>();
+  return {
+    ...kernel,
+    createSession(config) {
+      const state = kernel.createSession(config);
+      lives.set(state, lifeOf(config));
+      return state;
+    },
+    step(state, batch, fns) {
+      const result = kernel.step(state, batch, fns);
+      const life = lives.get(state);
+      if (life === undefined) return result;
+      if (batch.inputs.length >= 24) trace.add({ kind: "fault", name: "overload_batch" });
+      for (const effect of result.effects) observe(trace, life, effect);
+      if (batch.index % boundsEvery === 0) bounds(trace, state as SessionState);
+      return result;
+    },
+  };
+}
+
+function observe(trace: Trace, life: Life, effect: Effect): void {
+  if (effect.type === "signal") trace.add({ kind: "signal", life: life.id, event: effect.event });
+  else if (effect.type === "status") life.status(effect.phase, effect.reason);
+}
+
+function bounds(trace: Trace, state: SessionState): void {
+  const bound = (what: string, value: number, max: number): void => {
+    if (value > max) trace.add({ kind: "bound", what, value, max });
+  };
+  bound("open turns", state.turns.length, 8);
+  bound("invocations", Object.keys(state.invocations).length, 64);
+  bound("host commands", Object.keys(state.commands).length, 256);
+  bound("timers", Object.keys(state.timers).length, 128);
+  bound("conversation parts", state.conversation.length, 256);
+  bound("positioned control", state.positioned.length, 16);
+  bound("fence entries", state.fence.entries.length, 16);
+  for (const edge of state.run.edges) if (edge !== null) bound("edge queue", edge.queue.size, edge.queue.capacity);
+}

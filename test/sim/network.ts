@@ -1,0 +1,67 @@
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import type { VirtualClock } from "@rspp/runtime/clock/virtual-clock";
+import type { SimProcess } from "./process.ts";
+import type { Rng } from "./rng.ts";
+
+/** How a path behaves; faults change it while things are under way. */
+export interface Path {
+  delayMs: number;
+  jitterMs: number;
+  /** Bytes per millisecond; 0 for no limit. */
+  bytesPerMs: number;
+  /** While true nothing gets through; it all comes, in order, when the path is mended. */
+  held: boolean;
+}
+
+export function newPath(delayMs: number, jitterMs: number): Path {
+  return { delayMs, jitterMs, bytesPerMs: 0, held: false };
+}
+
+/** One direction of a connection: in order, late, and gone for good when it is cut. */
+export class Channel {
+  readonly #clock: VirtualClock;
+  readonly #rng: Rng;
+  readonly #path: Path;
+  readonly #to: SimProcess;
+  #lastNs = 0;
+  #busyNs = 0;
+  #cut = false;
+  #held: (() => void)[] = [];
+
+  constructor(clock: VirtualClock, rng: Rng, path: Path, to: SimProcess) {
+    this.#clock = clock;
+    this.#rng = rng;
+    this.#path = path;
+    this.#to = to;
+  }
+
+  send(bytes: number, deliver: () => void): void {
+    if (this.#cut) return;
+    const path = this.#path;
+    const now = this.#clock.nowNs();
+    if (path.bytesPerMs > 0) this.#busyNs = Math.max(this.#busyNs, now) + msToNs(bytes / path.bytesPerMs);
+    const wait = msToNs(path.delayMs + this.#rng.float(0, path.jitterMs));
+    const at = Math.max(this.#lastNs, Math.max(now, this.#busyNs) + wait);
+    this.#lastNs = at;
+    const life = this.#to.life;
+    this.#clock.timerAt(asMonoNs(at), () => {
+      const arrive = (): void => {
+        if (!this.#cut && this.#to.life === life) this.#to.post(deliver);
+      };
+      if (path.held || this.#held.length > 0) this.#held.push(arrive);
+      else arrive();
+    });
+  }
+
+  /** Call when the path is no longer held. */
+  mended(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const arrive of held) arrive();
+  }
+
+  cut(): void {
+    this.#cut = true;
+    this.#held = [];
+  }
+}

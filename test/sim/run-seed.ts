@@ -1,0 +1,204 @@
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { verifySpool } from "@rspp/runtime/spool/reader";
+import { BoundsChecker } from "./checkers/bounds.ts";
+import type { Checker, RunEnd } from "./checkers/checker.ts";
+import { DeliveryChecker } from "./checkers/delivery.ts";
+import { EpochChecker } from "./checkers/epoch.ts";
+import { EvidenceChecker } from "./checkers/evidence.ts";
+import { FenceChecker } from "./checkers/fence.ts";
+import { LifecycleChecker } from "./checkers/lifecycle.ts";
+import { LivenessChecker } from "./checkers/liveness.ts";
+import { OrderChecker } from "./checkers/order.ts";
+import { ReplayChecker } from "./checkers/replay.ts";
+import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
+import { Faults } from "./faults.ts";
+import type { Life } from "./life.ts";
+import { Workload } from "./workload.ts";
+import { World } from "./world.ts";
+
+export interface Failure {
+  checker: string;
+  problem: string;
+}
+
+export interface SeedResult {
+  seed: number;
+  ok: boolean;
+  failures: Failure[];
+  hash: string;
+  events: number;
+  turns: number;
+  virtualMinutes: number;
+  coverage: Coverage;
+  lines: readonly string[];
+}
+
+const horizonMs = 600_000;
+const answerTries = 3;
+
+/** One run, from one number. */
+export function runSeed(seed: number, keepLines = false): SeedResult {
+  const world = new World(seed, keepLines);
+  const coverage = newCoverage();
+  const checkers = createCheckers();
+  const seen = coverageListener(coverage);
+  world.trace.listen((event, atNs) => {
+    seen(event);
+    for (const checker of checkers) checker.see(event, atNs);
+  });
+  const run = new Run(world);
+  const failures: Failure[] = [];
+  try {
+    run.start();
+    const end = asMonoNs(msToNs(horizonMs));
+    while (!run.over) {
+      const next = world.clock.nextNs();
+      if (next === null || next > end) break;
+      world.clock.jump();
+    }
+    const facts = run.facts(coverage);
+    for (const checker of checkers) checker.end(facts);
+  } catch (error) {
+    const { message, stack = "" } = error instanceof Error ? error : new Error(String(error));
+    failures.push({ checker: "no_throw", problem: keepLines ? stack : `${message} ${stack.split("\n")[1]?.trim() ?? ""}` });
+  }
+  for (const { name, problems } of checkers) for (const problem of problems) failures.push({ checker: name, problem });
+  return {
+    seed,
+    ok: failures.length === 0,
+    failures,
+    hash: world.trace.hash(),
+    events: world.trace.events(),
+    turns: coverage.rows.T5,
+    virtualMinutes: world.clock.nowNs() / 60e9,
+    coverage,
+    lines: world.trace.lines(),
+  };
+}
+
+function createCheckers(): Checker[] {
+  return [
+    new LifecycleChecker(),
+    new DeliveryChecker(),
+    new FenceChecker(),
+    new EpochChecker(),
+    new OrderChecker(),
+    new BoundsChecker(),
+    new EvidenceChecker(),
+    new ReplayChecker(),
+    new LivenessChecker(),
+  ];
+}
+
+/** Safety phase, then heal and liveness phase. */
+class Run {
+  over = false;
+  readonly #world: World;
+  readonly #faults: Faults;
+  readonly #workload: Workload;
+  #answered = false;
+  /** The turn that was opened after healing, once there is one. */
+  #lastTurn = 0;
+  #watching = false;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#faults = new Faults(world);
+    this.#workload = new Workload(
+      world,
+      (done) => this.#faults.between(done),
+      () => this.#heal(),
+    );
+    world.trace.listen((event) => {
+      if (event.kind !== "adapter_sends" || event.message.kind !== "delivery" || !this.#watching) return;
+      const { turn, state } = event.message;
+      if (state === "completed" && turn > this.#lastTurn) this.#answered = true;
+    });
+  }
+
+  start(): void {
+    const world = this.#world;
+    world.adapter.start();
+    world.runtimes[0].takeOver();
+    this.#workload.until(
+      () => world.adapter.online(),
+      5_000,
+      () => {
+        world.dial.percent = 12;
+        this.#workload.next();
+      },
+    );
+  }
+
+  #heal(): void {
+    const world = this.#world;
+    world.trace.add({ kind: "note", text: "healed" });
+    this.#faults.heal();
+    this.#workload.after(2_500, () => {
+      world.adapter.comeBack();
+      this.#ask(answerTries);
+    });
+  }
+
+  /** A last utterance; one of several may meet the tail of what was broken. */
+  #ask(tries: number): void {
+    const world = this.#world;
+    this.#watching = true;
+    this.#lastTurn = world.adapter.turnSeen;
+    world.adapter.device.unmute();
+    this.#workload.speak(300);
+    this.#workload.until(
+      () => this.#answered,
+      9_000,
+      () => {
+        if (!this.#answered && tries > 1) return this.#ask(tries - 1);
+        this.#workload.after(700, () => {
+          this.over = true;
+        });
+      },
+    );
+  }
+
+  facts(coverage: Coverage): RunEnd {
+    const world = this.#world;
+    const samplesAfterFence = world.adapter.device.stats().samplesAfterFence;
+    return {
+      lives: world.lives.map((life) => lifeFacts(life, coverage)),
+      spools: world.runtimes.map(({ proc, store }) => ({ proc: proc.name, problems: verifySpool(store).problems })),
+      tornOrdered: this.#faults.torn,
+      samplesAfterFence,
+      answered: this.#answered,
+      exports: world.runtimes.map((runtime) => ({ proc: runtime.proc.name, ...exportFacts(runtime, world) })),
+    };
+  }
+}
+
+function exportFacts(runtime: World["runtimes"][number], world: World): { halted: string; unacked: number } {
+  let halted = "";
+  let unacked = 0;
+  for (const stream of Object.values(runtime.exporter.streams)) {
+    halted ||= stream.halted ?? "";
+    // A predecessor's tail is refused by its epoch: declared loss, not export.
+    const current = runtime === world.holder() && stream.id.epoch === runtime.life?.config.authority.epoch;
+    if (current) unacked += stream.appended - stream.acked;
+  }
+  return { halted, unacked };
+}
+
+function lifeFacts(life: Life, coverage: Coverage): RunEnd["lives"][number] {
+  const stats = life.session?.stats() ?? null;
+  const replayed = life.replay();
+  if (replayed !== null) coverage.rows.T11 += replayed.state.counters.lateDropped;
+  return {
+    id: life.id,
+    session: life.config.sessionId,
+    crashed: life.wasCrashed,
+    over: life.over,
+    endedBecause: life.endedBecause,
+    leftOpen:
+      stats === null
+        ? null
+        : { invocations: stats.openInvocations, timers: stats.openTimers, payloadItems: stats.payloads.items },
+    replayProblem: replayed?.problem ?? null,
+  };
+}

@@ -1,0 +1,403 @@
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { sha256Utf8Hex } from "@rspp/base/sha256";
+import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import { exporterAppend, exporterNextDeadline, exporterOpen, exporterStep } from "@rspp/protocol/export-client";
+import { createExporter } from "@rspp/protocol/export-client";
+import type { ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
+import type { SignedGrant } from "@rspp/protocol/lease-types";
+import type { TimerHandle } from "@rspp/ports/clock";
+import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
+import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
+import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
+import { Holder } from "./holder.ts";
+import { Life, observedKernel } from "./life.ts";
+import type { LinkPair, Output, Payload } from "./link-pair.ts";
+import { bytesVad, remoteGateway } from "./providers.ts";
+import type { SimProcess } from "./process.ts";
+import { SESSION, type World } from "./world.ts";
+
+interface Binding {
+  ref: number;
+  /** Sent under it, for the peer to have acted on: by control sequence. */
+  unacked: { seq: number; payload: Payload }[];
+}
+
+const unackedMax = 256;
+const tokenMs = 300;
+
+/** One runtime process: the shipped shell over simulated ports, and the drivers of the protocol machines around it. */
+export class RuntimeProcess {
+  readonly proc: SimProcess;
+  readonly store: MemoryStore;
+  link!: LinkPair;
+  runtime!: Runtime;
+  spool!: Spool;
+  exporter!: ExporterState;
+  holder: Holder | null = null;
+  life: Life | null = null;
+  session: RuntimeSession | null = null;
+  /** Sends although it is fenced: the fault "stale holder sending". */
+  unruly = false;
+  readonly #world: World;
+  #binding: Binding | null = null;
+  #resend: Payload[] = [];
+  /** Sent before the adapter has acknowledged the floor. */
+  #early: TransportEgress[] = [];
+  #exportTimer: TimerHandle | null = null;
+  #extras = 0;
+
+  constructor(world: World, proc: SimProcess) {
+    this.#world = world;
+    this.proc = proc;
+    this.store = createMemoryStore({ defer: (done) => void proc.after(1, done) });
+  }
+
+  boot(): void {
+    const { proc } = this;
+    const world = this.#world;
+    this.spool = this.#tapped(createSpool({ store: this.store, clock: proc.clock }));
+    this.exporter = createExporter();
+    this.holder = null;
+    this.life = null;
+    this.session = null;
+    this.#binding = null;
+    this.#resend = [];
+    this.#early = [];
+    this.#beforeExport = [];
+    this.#seqs = new Map();
+    const providers = remoteGateway(world.clock, world.rng.fork(`${proc.name}/gateway/${proc.life}`), world.gatewayPath, world.gateway, proc, () =>
+      world.fault("late_provider_data"),
+    );
+    this.runtime = createRuntime({
+      clock: proc.clock,
+      providers,
+      vad: bytesVad,
+      spool: this.spool,
+      defer: proc.defer,
+      tenantKey: () => new Uint8Array(32),
+      kernel: observedKernel(world.trace, (config) => this.#lifeOf(config)),
+    });
+    this.#export({ kind: "connected", connection: proc.life });
+    this.#pollSynced();
+  }
+
+  /** The process dies here; what the disk had not synced is kept, torn or lost. */
+  crash(keep: (unsynced: number) => number): void {
+    if (this.life !== null) this.life.crashed();
+    for (const life of this.#extraLives) life.crashed();
+    this.#extraLives = [];
+    this.proc.kill();
+    this.#exportTimer = null;
+    this.store.crash((_, unsynced) => keep(unsynced));
+    this.link.runtimeDied();
+  }
+
+  /** Asks for the session's lease and takes the session up once the adapter knows the new floor. */
+  takeOver(): void {
+    const world = this.#world;
+    const holder: Holder = new Holder(`${this.proc.name}/${this.proc.life}`, SESSION, this.proc, world.lease, world.rpcFrom(this.proc), {
+      announce: (receiver, signed, answer) => world.announce(this, receiver, signed, answer),
+      acquired: (epoch, rotated) => {
+        world.trace.add({ kind: "note", text: `${this.proc.name} acquired epoch ${epoch % 2 ** 32}${rotated ? " (rotated)" : ""}` });
+        if (!rotated || this.session === null) return;
+        world.fault("lease_rotation");
+        this.session.update({ type: "authority", kind: "rotated", epoch, deadlineNs: holder.state.deadlineNs });
+      },
+      renewed: (deadlineNs) =>
+        this.session?.update({ type: "authority", kind: "renewed", epoch: holder.state.epoch, deadlineNs }),
+      fenced: (reason) => this.#fenced(holder, reason),
+      ready: (receiver) => {
+        if (this.holder !== holder) return;
+        if (receiver === "adapter" && this.session === null) this.#open(holder);
+        this.#flushEarly();
+      },
+    });
+    this.#endOld();
+    this.holder = holder;
+    holder.acquire();
+  }
+
+  /** More sessions, as many as are asked for: each is told to say something under a plan that cannot be resolved. */
+  openExtras(count: number): void {
+    const graph = assistantGraph();
+    for (const node of graph.nodes) if (node.kind === "llm") (node as { candidates: readonly unknown[] }).candidates = [];
+    for (let i = 0; i < count; i++) {
+      this.#extras += 1;
+      const sessionId = `extra-${this.proc.name}-${this.proc.life}-${this.#extras}`;
+      const config = this.#config(sessionId, 1, graph, 0);
+      const opened = this.runtime.openSession({ config, transport: { send: () => {} }, keepJournal: true });
+      if (!opened.ok) continue;
+      const life = this.#lives.get(config);
+      if (life !== undefined) {
+        life.session = opened.value;
+        this.#extraLives.push(life);
+      }
+      const session = opened.value;
+      session.receive({ kind: "control", epoch: 1, sequence: 1, signal: "connected", controlClass: "overtaking" });
+      for (let n = 0; n < 3; n++) session.say("hello there");
+      this.proc.after(60 + i, () => session.operator("end"));
+    }
+  }
+
+  /** What came to the runtime's end of the link. */
+  onLink(output: Output): void {
+    switch (output.kind) {
+      case "session_opened":
+        return this.#bound(output.ref);
+      case "session_closed":
+      case "session_broken":
+        if (this.#binding?.ref !== output.ref) return;
+        if (output.kind === "session_broken") {
+          const acked = output.peerAcked.control;
+          this.#resend.push(...this.#binding.unacked.filter((u) => u.seq > acked).map((u) => u.payload));
+        }
+        this.#binding = null;
+        return;
+      case "event": {
+        const { event } = output;
+        this.#world.trace.add({ kind: "link_data", at: "runtime", binding: this.#bindingName(output.ref), seq: event.seq });
+        this.#deliver(event.payload.message);
+        this.link.runtime.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
+        return;
+      }
+      case "gap":
+      case "skipped":
+        if (output.lane !== "data") return;
+        return this.#world.trace.add({ kind: "link_gap", at: "runtime", binding: this.#bindingName(output.ref), fromSeq: output.fromSeq, toSeq: output.toSeq });
+      case "overtaking":
+        return this.#deliver(output.payload.message);
+      case "positioned":
+        return this.#deliver(output.payload.message);
+      default:
+        return;
+    }
+  }
+
+  /** The adapter says that this holder is stale. */
+  stale(receiver: string, floor: number): void {
+    this.holder?.step({ kind: "stale", receiver, floor });
+  }
+
+  send(message: TransportEgress): void {
+    const world = this.#world;
+    if (this.life !== null) world.trace.add({ kind: "egress", life: this.life.id, message });
+    const holder = this.holder;
+    if (holder === null) return;
+    const may = holder.mayAct("adapter");
+    if (may.ok) return this.#transmit({ message, signed: may.attachGrant ? holder.state.signed : null });
+    if (may.reason === "awaiting_ack") {
+      if (this.#early.length < unackedMax) this.#early.push(message);
+      return;
+    }
+    if (!this.unruly) return;
+    world.fault("stale_holder_sending");
+    this.#transmit({ message, signed: null });
+  }
+
+  #extraLives: Life[] = [];
+  readonly #lives = new Map<SessionConfig, Life>();
+
+  #lifeOf(config: SessionConfig): Life {
+    const life = new Life(this.#world, this.proc, config);
+    this.#lives.set(config, life);
+    this.#world.lives.push(life);
+    return life;
+  }
+
+  #open(holder: Holder): void {
+    const world = this.#world;
+    if (this.proc.dead() || this.session !== null) return;
+    const { epoch, deadlineNs } = holder.state;
+    const config = this.#config(SESSION, epoch, assistantGraph({
+      llm: ["sim/llm", "sim/llm-b"],
+      tts: ["sim/tts", "sim/tts-b"],
+      endpointing: world.endpointing,
+    }), deadlineNs);
+    const turnsBefore = world.adapter.turnSeen;
+    const opened = this.runtime.openSession({
+      config: { ...config, turnsBefore },
+      transport: { send: (message) => this.send(message) },
+      keepJournal: true,
+    });
+    if (!opened.ok) {
+      if (opened.error.code === "session_exists") this.proc.after(20, () => this.holder === holder && this.#open(holder));
+      return;
+    }
+    this.session = opened.value;
+    this.life = world.lives.at(-1) ?? null;
+    if (this.life !== null) this.life.session = opened.value;
+    const predecessorHead = world.replay.heads.get(SESSION) ?? "";
+    exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead }, null, this.proc.clock.nowNs());
+    for (const r of this.#beforeExport.splice(0)) if (r.epoch === epoch) this.#exportRecord(r.epoch, r.kind, r.text, r.seq);
+    world.adapter.dialHolder();
+  }
+
+  #config(sessionId: string, epoch: number, graph: SessionConfig["graph"], deadlineNs: number): SessionConfig {
+    const world = this.#world;
+    const base = testConfig(graph);
+    return testConfig(graph, {
+      sessionId,
+      seed: `${world.seed}`,
+      authority: { epoch, incarnation: "store-1", deadlineNs: asMonoNs(deadlineNs || world.clock.nowNs() + msToNs(3_600_000)) },
+      policy: { ...base.policy, ...world.policy },
+      recording: { ...base.recording, ceiling: world.level },
+      budgets: { turnFirstOutputMs: 1_500, nodeSoftMs: 400, providerAttemptMs: 450, cancelGraceMs: 75 },
+    });
+  }
+
+  #endOld(): void {
+    const { session, life } = this;
+    this.session = null;
+    this.life = null;
+    this.#resend = [];
+    this.#early = [];
+    if (session !== null && !life?.over) session.operator("end", { reason: "succeeded" });
+  }
+
+  #fenced(holder: Holder, reason: string): void {
+    const world = this.#world;
+    world.trace.add({ kind: "note", text: `${this.proc.name} fenced: ${reason}` });
+    if (this.holder !== holder || this.session === null) return;
+    const { session } = this;
+    const deadlineNs = this.proc.clock.nowNs();
+    if (reason === "revoked") {
+      session.update({ type: "authority", kind: "revoked", epoch: holder.state.epoch, deadlineNs });
+    } else {
+      session.update({ type: "authority", kind: "granted_elsewhere", epoch: holder.state.epoch + 1, deadlineNs });
+    }
+    // Whoever operates it does not know yet: what is asked for now must be refused (T3, T4).
+    this.proc.after(world.rng.float(5, 60), () => session.say("anybody there"));
+    this.proc.after(tokenMs, () => {
+      if (this.session === session) this.#endOld();
+    });
+  }
+
+  #bindingName(ref: number): string {
+    return `${this.proc.name}/${this.link.runtime.state.incarnation}/${ref}/${this.proc.life}`;
+  }
+
+  #bound(ref: number): void {
+    this.#binding = { ref, unacked: [] };
+    const resend = this.#resend.splice(0);
+    for (const payload of resend) this.#transmit(payload);
+    this.#flushEarly();
+  }
+
+  #flushEarly(): void {
+    const early = this.#early.splice(0);
+    for (const message of early) {
+      const may = this.holder?.mayAct("adapter");
+      if (may?.ok === true) this.#transmit({ message, signed: may.attachGrant ? (this.holder?.state.signed ?? null) : null });
+      else if (may?.reason === "awaiting_ack") this.#early.push(message);
+    }
+  }
+
+  #deliver(message: TransportEgress | TransportIngress): void {
+    const { session, life } = this;
+    if (session === null || life === null) return;
+    this.#world.trace.add({ kind: "ingress", life: life.id, message: message as TransportIngress });
+    session.receive(message as TransportIngress);
+  }
+
+  #transmit(payload: Payload): void {
+    const message = payload.message as TransportEgress;
+    const binding = this.#binding;
+    const control = message.kind !== "media";
+    if (binding === null) {
+      if (control && this.#resend.length < unackedMax) this.#resend.push(payload);
+      return;
+    }
+    const { ref } = binding;
+    if (message.kind === "media") {
+      const { turn, generation, durationUs, bytes, end, sequence } = message;
+      const urgent = sequence === 1 || end;
+      this.link.runtime.step({
+        kind: "send",
+        ref,
+        item: { lane: "data", turn: turn === 0 ? null : turn, generation, audioUs: durationUs, bytes: bytes.length, urgent, payload },
+      });
+      return;
+    }
+    const seq = (this.link.runtime.state.sessions[ref]?.controlSeq ?? 0) + 1;
+    if (message.kind === "fence") {
+      const { turn, generation, all } = message;
+      const cutoff = { turn, generation, olderTurns: all };
+      this.link.runtime.step({ kind: "send", ref, item: { lane: "control", class: "overtaking", cutoff, payload } });
+    } else {
+      const held = message.kind === "control" && (message.signal === "output_hold" || message.signal === "output_resume");
+      const afterMedia = message.kind !== "text" && !held;
+      this.link.runtime.step({ kind: "send", ref, item: { lane: "control", class: "positioned", afterMedia, payload } });
+    }
+    binding.unacked.push({ seq, payload });
+    if (binding.unacked.length > unackedMax) binding.unacked.shift();
+  }
+
+  // --- export ---
+
+  #beforeExport: { epoch: number; kind: string; text: string; seq: number }[] = [];
+  /** Spool sequence of each exported record, by stream epoch. */
+  #seqs = new Map<number, number[]>();
+
+  #tapped(spool: Spool): Spool {
+    const append = spool.append.bind(spool);
+    spool.append = (stream, kind, payload, evidence) => {
+      const result = append(stream, kind, payload, evidence);
+      const life = this.#world.lives.findLast((l) => l.proc === this.proc && l.config.sessionId === stream.sessionId);
+      if (typeof payload === "string") {
+        life?.recorded(kind, payload, result.ok);
+        if (result.ok && stream.sessionId === SESSION) this.#exportRecord(stream.epoch, kind, payload, result.seq);
+      }
+      return result;
+    };
+    return spool;
+  }
+
+  #exportRecord(epoch: number, kind: string, text: string, seq: number): void {
+    if (this.exporter.streams[`${epoch}/${SESSION}`] === undefined) {
+      if (this.#beforeExport.length < unackedMax) this.#beforeExport.push({ epoch, kind, text, seq });
+      return;
+    }
+    const seqs = this.#seqs.get(epoch) ?? [];
+    this.#seqs.set(epoch, seqs);
+    seqs.push(seq);
+    const out: ExporterOutput[] = [];
+    const digest = sha256Utf8Hex(`${kind} ${text.length} ${text.slice(0, 64)}`);
+    exporterAppend(this.exporter, { session: SESSION, epoch, digest, bytes: text.length }, this.proc.clock.nowNs(), out);
+  }
+
+  #pollSynced(): void {
+    this.proc.after(50, () => {
+      for (const stream of Object.values(this.exporter.streams)) {
+        const { session, epoch } = stream.id;
+        const { synced } = this.spool.marks({ sessionId: session, epoch });
+        const throughIndex = (this.#seqs.get(epoch) ?? []).findLastIndex((seq) => seq <= synced);
+        if (stream.synced <= throughIndex) this.#export({ kind: "synced", session, epoch, throughIndex });
+      }
+      this.#pollSynced();
+    });
+  }
+
+  #export(input: ExporterInput): void {
+    for (const output of exporterStep(this.exporter, input, this.proc.clock.nowNs())) {
+      if (output.kind === "send") this.#sendBatch(output);
+      else if (output.kind === "reconnect") this.proc.after(20, () => this.#export({ kind: "connected", connection: output.connection + 1 }));
+    }
+    const next = exporterNextDeadline(this.exporter);
+    this.#exportTimer?.clear();
+    this.#exportTimer = next === null ? null : this.proc.clock.timerAt(next, () => this.#export({ kind: "tick" }));
+  }
+
+  #sendBatch(output: Extract<ExporterOutput, { kind: "send" }>): void {
+    const world = this.#world;
+    const { batch } = output;
+    // The holder's epoch of now: after a rotation a stream goes on under its own name.
+    const epoch = this.holder?.state.epoch ?? batch.stream.epoch;
+    const signed = this.holder?.state.signed ?? null;
+    world.toReplay(this.proc, epoch, signed, batch, (answer) => {
+      if (answer.kind === "ack") this.#export({ kind: "ack", ack: answer.ack });
+      else if (answer.kind === "refuse") this.#export({ kind: "refused", refused: answer.refused });
+    }, (floor) => this.stale("replay", floor));
+  }
+}

@@ -1,0 +1,139 @@
+import { type Digest, digestCreate, digestHex, digestNumber, digestString } from "@rspp/base/digest";
+import type { SignalEvent, TimelineRecord } from "@rspp/kernel/effect";
+import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+
+/** One kernel session from its start to its end: a process, its life, and the epoch it was opened under. */
+export type LifeId = string;
+
+/** What can be seen of a run, and nothing else: checkers know no more than this. */
+export type TraceEvent =
+  | { kind: "life_begins"; life: LifeId; proc: string; session: string; epoch: number }
+  | { kind: "life_ends"; life: LifeId; how: "ended" | "crashed" | "finished"; reason: string }
+  | { kind: "signal"; life: LifeId; event: SignalEvent }
+  | { kind: "record"; life: LifeId; record: TimelineRecord; appended: boolean }
+  /** Handed to the transport by the runtime. */
+  | { kind: "egress"; life: LifeId; message: TransportEgress }
+  /** As the kernel took it in. */
+  | { kind: "ingress"; life: LifeId; message: TransportIngress }
+  /** Came out of the link at the caller's adapter; `refused` is empty where it was taken. */
+  | { kind: "adapter"; message: TransportEgress; refused: string }
+  /** Said by the caller's adapter. */
+  | { kind: "adapter_sends"; message: TransportIngress }
+  | { kind: "played"; turn: number; generation: number; fromNs: number; toNs: number; fromUs: number; toUs: number }
+  | { kind: "floor"; receiver: string; session: string; epoch: number }
+  /** A receiver other than the adapter's device let something act. */
+  | { kind: "accepted"; receiver: string; session: string; epoch: number; what: string }
+  | { kind: "refused"; receiver: string; session: string; epoch: number; reason: string }
+  | { kind: "forced_positioned"; at: "adapter" | "runtime" }
+  | { kind: "positioned"; at: "adapter" | "runtime"; lastMedia: number; seenMedia: number; forced: boolean; what: string }
+  | { kind: "link_data"; at: "adapter" | "runtime"; binding: string; seq: number }
+  | { kind: "link_gap"; at: "adapter" | "runtime"; binding: string; fromSeq: number; toSeq: number }
+  | { kind: "bound"; what: string; value: number; max: number }
+  | { kind: "exported"; life: LifeId; appended: number; acked: number; halted: string }
+  | { kind: "fault"; name: string }
+  | { kind: "note"; text: string };
+
+export interface Stamped {
+  atNs: number;
+  event: TraceEvent;
+}
+
+/** The run's story: a rolling hash always, lines for people on demand. */
+export class Trace {
+  readonly #digest: Digest = digestCreate();
+  readonly #now: () => number;
+  readonly #listeners: ((event: TraceEvent, atNs: number) => void)[] = [];
+  readonly #lines: string[] | null;
+  #events = 0;
+
+  constructor(now: () => number, keepLines: boolean) {
+    this.#now = now;
+    this.#lines = keepLines ? [] : null;
+  }
+
+  listen(listener: (event: TraceEvent, atNs: number) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  add(event: TraceEvent): void {
+    const atNs = this.#now();
+    this.#events += 1;
+    digestNumber(this.#digest, atNs);
+    digestString(this.#digest, keyOf(event));
+    for (const listener of this.#listeners) listener(event, atNs);
+    if (this.#lines !== null) {
+      const line = describe(event);
+      if (line !== "") this.#lines.push(`${(atNs / 1e6).toFixed(1).padStart(10)} ms  ${line}`);
+    }
+  }
+
+  hash(): string {
+    return digestHex(this.#digest);
+  }
+
+  events(): number {
+    return this.#events;
+  }
+
+  lines(): readonly string[] {
+    return this.#lines ?? [];
+  }
+}
+
+function keyOf(event: TraceEvent): string {
+  switch (event.kind) {
+    case "signal":
+      return `s${event.event.signal}${event.event.turn}.${event.event.seq}${event.event.reason}`;
+    case "record":
+      return `r${event.record.kind}${event.appended}${"hash" in event.record ? event.record.hash : ""}`;
+    case "egress":
+    case "adapter":
+    case "adapter_sends":
+    case "ingress":
+      return `${event.kind}${shortOf(event.message)}`;
+    case "played":
+      return `p${event.turn}.${event.generation}.${event.fromUs}-${event.toUs}`;
+    default:
+      return JSON.stringify(event);
+  }
+}
+
+function shortOf(m: TransportEgress | TransportIngress): string {
+  const turn = "turn" in m ? `#${m.turn}` : "";
+  const generation = "generation" in m ? `.${m.generation}` : "";
+  const sequence = "sequence" in m ? ` ${m.sequence}` : "";
+  const name = "signal" in m ? ` ${m.signal}` : "state" in m ? ` ${m.state} ${m.playedUs}` : "";
+  const end = m.kind === "media" && m.end ? " end" : "";
+  return `${m.kind}${turn}${generation}${sequence}${name}${end} @${m.epoch % 2 ** 32}`;
+}
+
+function describe(event: TraceEvent): string {
+  switch (event.kind) {
+    case "signal": {
+      const { signal, emitter, turn, reason } = event.event;
+      return `${event.life}: ${signal}${turn === 0 ? "" : `#${turn}`} by ${emitter}${reason === "" ? "" : ` (${reason})`}`;
+    }
+    case "record":
+      return `${event.life}: record ${event.record.kind}${event.appended ? "" : " NOT APPENDED"}`;
+    case "egress":
+      return event.message.kind === "media" ? "" : `${event.life} -> adapter: ${shortOf(event.message)}`;
+    case "ingress":
+      return event.message.kind === "audio" ? "" : `${event.life} <- adapter: ${shortOf(event.message)}`;
+    case "adapter":
+      if (event.refused !== "") return `adapter refused ${shortOf(event.message)}: ${event.refused}`;
+      return event.message.kind === "fence" ? `adapter fenced ${shortOf(event.message)}` : "";
+    case "adapter_sends":
+    case "played":
+    case "accepted":
+    case "positioned":
+    case "link_data":
+    case "bound":
+      return "";
+    case "fault":
+      return `FAULT ${event.name}`;
+    case "note":
+      return `-- ${event.text}`;
+    default:
+      return JSON.stringify(event);
+  }
+}
