@@ -1,0 +1,29 @@
+/** `npm run features`: feature numbers, the tests that prove them, and how those went in the last `npm test`. */
+import { existsSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
+
+interface Report {
+  testResults: { name: string; assertionResults: { title: string; status: string }[] }[];
+}
+
+const features = JSON.parse(readFileSync(new URL("./features.json", import.meta.url), "utf8")) as Record<string, string[]>;
+const reportFile = new URL("../.cache/vitest.json", import.meta.url);
+const status = new Map<string, string>();
+if (existsSync(reportFile)) {
+  const root = process.cwd();
+  for (const file of (JSON.parse(readFileSync(reportFile, "utf8")) as Report).testResults) {
+    for (const test of file.assertionResults) status.set(`${relative(root, file.name)}::${test.title}`, test.status);
+  }
+} else console.log("no test run is known here: `npm test` first to see how they went\n");
+
+const order = (id: string): string => id.replace(/\d+/, (n) => n.padStart(4, "0"));
+let proven = 0;
+const ids = Object.keys(features).sort((a, b) => order(a).localeCompare(order(b)));
+for (const id of ids) {
+  const tests = features[id] ?? [];
+  const results = tests.map((test) => status.get(test) ?? "not run");
+  const word = results.every((r) => r === "passed") ? "proven" : results.includes("failed") ? "FAILED" : "not run";
+  if (word === "proven") proven += 1;
+  console.log(`${id.padEnd(7)} ${word.padEnd(8)} ${tests[0] ?? ""}${tests.length > 1 ? ` (+${tests.length - 1})` : ""}`);
+}
+console.log(`\n${ids.length} features mapped, ${proven} proven by the last run`);
