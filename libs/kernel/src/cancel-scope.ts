@@ -3,8 +3,8 @@
  * A cancelled node's stream ends there, so that its turn goes on with what it has; siblings and other turns live on.
  */
 import { emit } from "./flow.ts";
+import { recogniserGone } from "./hearing.ts";
 import { cancelInvocation, nodeOf } from "./invocations.ts";
-import { recogniserGone } from "./prelude.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext } from "./step-context.ts";

@@ -50,7 +50,8 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
 
 /** All timers of a turn but that of its settlement. */
 export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
-  for (const kind of ["output", "first_output", "first_output_warning", "hold"]) clearTimer(cx, `${kind}:${turn.number}`);
+  for (const kind of ["output", "first_output", "first_output_warning", "hold"])
+    clearTimer(cx, `${kind}:${turn.number}`);
   for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);
 }
 

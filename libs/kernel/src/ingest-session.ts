@@ -1,14 +1,16 @@
 /** Timers and operator commands. */
-import { onEdgeTimer } from "./flow.ts";
+
 import { cancelAsked } from "./cancel-scope.ts";
+import { onEdgeTimer } from "./flow.ts";
+import { onFinalWait } from "./hearing.ts";
 import { positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
 import { forget, onAttemptTimeout, onIdleTimer } from "./invocations.ts";
-import { onFinalWait, onHoldDeadline } from "./prelude.ts";
+import { onHoldDeadline, onUtteranceStall } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
-import { findTurn } from "./state.ts";
 import { cancelSpeculation } from "./speculation.ts";
+import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, signal } from "./step-context.ts";
 import { refuseQueued } from "./turn-arbiter.ts";
 
@@ -61,6 +63,8 @@ export function onTimer(cx: StepContext, id: string): void {
       const inv = s.invocations[number];
       return inv === undefined ? undefined : onIdleTimer(cx, inv);
     }
+    case "utterance":
+      return onUtteranceStall(cx);
     case "hold":
       return onHoldDeadline(cx, number);
     case "grace":

@@ -25,6 +25,8 @@ export const INVOCATIONS_PER_TURN_MAX = 16;
 export const SPECULATION_CHUNKS_MAX = 512;
 /** A provider stream that has begun and then stays silent this long while more is due is taken for dead (F3). */
 export const PROVIDER_IDLE_MS = 5_000;
+/** Beyond its endpoint silence: an utterance whose voice activity stops coming (silent transport, dead VAD) ends then. */
+export const UTTERANCE_STALL_MS = 1_500;
 /** Output is held on a mere candidate of speech for this long at most: voice activity may stop coming. */
 export const OUTPUT_HOLD_MS_MAX = 1_500;
 /** Parts of the conversation kept in the session; the oldest leave first. */

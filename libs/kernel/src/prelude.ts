@@ -1,30 +1,19 @@
 /**
- * What runs outside turns (`kernel.md` §2): endpointing over voice activity, the utterance machine, recognition of one
- * utterance, output hold, barge-in, and the proposal that opens a turn.
+ * What runs outside turns (`kernel.md` §2): endpointing over voice activity, the utterance machine, output hold and
+ * barge-in. Recognition stands in `hearing.ts`.
  */
-import { type MonoNs, NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
-import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
-import { cutText } from "./conversation.ts";
+import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { settled } from "./delivery.ts";
-import type { ActivityBody, KernelEvent, TextSpan } from "./event.ts";
-import { emit, take } from "./flow.ts";
+import type { ActivityBody, KernelEvent } from "./event.ts";
 import type { Settings } from "./graph.ts";
-import type { ChunkText, OutcomeKind, Usage } from "./input.ts";
-import {
-  cancelInvocation,
-  candidateOf,
-  finishInvocation,
-  forget,
-  nodeOf,
-  noteChunk,
-  openInvocation,
-} from "./invocations.ts";
-import { OUTPUT_HOLD_MS_MAX } from "./limits.ts";
-import { spansLength } from "./rope.ts";
+import { drainRecognisers, heardOut, openRecogniser, releaseText, settleHearing } from "./hearing.ts";
+import { cancelInvocation, finishInvocation } from "./invocations.ts";
+import { OUTPUT_HOLD_MS_MAX, UTTERANCE_STALL_MS } from "./limits.ts";
+import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
-import { type Hearing, type InvocationState, numberSetting, type Prelude } from "./state.ts";
-import { ask, cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { type Hearing, numberSetting } from "./state.ts";
+import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { type DiscardReason, utteranceTransition } from "./utterance.ts";
 
 /** Utterances that may await their final at once; the oldest is settled with what it has. */
@@ -56,6 +45,7 @@ export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBo
   const p = cx.s.prelude;
   const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
   const phase = p.utterance.phase;
+  p.lastActivityNs = cx.nowNs;
   if (phase === "none") {
     onQuiet(cx, event, body, cfg.onsetFrames);
     return;
@@ -113,47 +103,11 @@ function startUtterance(cx: StepContext, speechUs: number): void {
     endpointNs: 0,
   };
   openRecogniser(cx, p.hearing);
+  setTimerIn(cx, "utterance", stallMs(cx));
   if (cx.s.config.policy.holdOnCandidate && cx.s.config.policy.bargeIn) hold(cx);
   const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
   if (p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx);
 }
-
-function openRecogniser(cx: StepContext, hearing: Hearing): void {
-  const node = cx.s.topology.recognisers[0];
-  if (node === undefined) return;
-  const inv = openInvocation(cx, node, 0, false);
-  hearing.invocation = inv.id;
-  pushHeld(cx, inv);
-}
-
-function pushHeld(cx: StepContext, inv: InvocationState): void {
-  const ring = cx.s.prelude.preroll;
-  for (let i = 0; i < ring.size; i++) pushFrame(cx, inv, ringAt(ring, i));
-}
-
-function pushFrame(cx: StepContext, inv: InvocationState, event: KernelEvent | undefined): void {
-  if (event === undefined || event.body.type !== "audio") return;
-  const { payload, format, durationUs } = event.body;
-  cx.effects.push({ type: "provider_push_audio", invocation: inv.id, payload, format, durationUs });
-}
-
-/** Caller audio at the recogniser: pushed while an utterance runs, else kept as pre-roll. */
-export function onRecogniserAudio(cx: StepContext, event: KernelEvent): void {
-  const p = cx.s.prelude;
-  if (event.body.type !== "audio") return;
-  const node = cx.s.topology.endpointing;
-  const prerollMs = numberSetting(cx.s.config.graph.nodes[node]?.settings ?? {}, "preroll_ms", 300);
-  // During an utterance the ring goes on to hold what was pushed, so that another recogniser can be given the same.
-  const keepUs = (p.hearing === null ? prerollMs : HELD_FRAMES_MS) * US_PER_MS;
-  const frames = Math.min(p.preroll.capacity, Math.max(1, Math.floor(keepUs / Math.max(1, event.body.durationUs))));
-  while (p.preroll.size >= frames) ringShift(p.preroll);
-  ringPush(p.preroll, event);
-  const inv = p.hearing === null ? undefined : cx.s.invocations[p.hearing.invocation];
-  if (inv !== undefined && inv.status === "open" && !inv.finished) pushFrame(cx, inv, event);
-}
-
-/** Below the shell's retention of caller audio (2 s), with slack. */
-const HELD_FRAMES_MS = 1_500;
 
 function confirm(cx: StepContext): void {
   const p = cx.s.prelude;
@@ -209,10 +163,12 @@ function discard(cx: StepContext, reason: DiscardReason): void {
     node: "",
   });
   resume(cx, reason);
-  resetUtterance(p);
+  resetUtterance(cx);
 }
 
-function resetUtterance(p: Prelude): void {
+function resetUtterance(cx: StepContext): void {
+  const p = cx.s.prelude;
+  clearTimer(cx, "utterance");
   utteranceTransition(p.utterance, "reset");
   p.hearing = null;
   p.speechUs = 0;
@@ -227,12 +183,12 @@ export function endpoint(cx: StepContext): void {
   if (p.utterance.phase === "candidate") confirm(cx);
   utteranceTransition(p.utterance, "endpoint");
   resume(cx, "endpoint");
-  if (hearing === null) return resetUtterance(p);
+  if (hearing === null) return resetUtterance(cx);
   hearing.lastVoicedNs = p.lastVoicedNs;
   hearing.endpointNs = cx.atNs;
   if (p.closing.length >= CLOSING_MAX) settleHearing(cx, p.closing[0] as Hearing);
   p.closing.push(hearing);
-  resetUtterance(p);
+  resetUtterance(cx);
   const inv = cx.s.invocations[hearing.invocation];
   if (inv === undefined || inv.status !== "open") return heardOut(cx, hearing);
   finishInvocation(cx, inv);
@@ -252,20 +208,30 @@ export function onEndOfUtterance(cx: StepContext): boolean {
 export function onMuted(cx: StepContext): void {
   const p = cx.s.prelude;
   p.onsetFrames = 0;
-  if (p.utterance.phase === "candidate") return discard(cx, "too_short");
-  if (p.utterance.phase !== "confirmed") return;
+  endUtterance(cx);
+}
+
+function endUtterance(cx: StepContext): void {
+  const { phase } = cx.s.prelude.utterance;
+  if (phase === "candidate") return discard(cx, "too_short");
+  if (phase !== "confirmed") return;
   drainRecognisers(cx);
   endpoint(cx);
 }
 
-/** Caller audio taken in before a positioned control reaches the recogniser before it acts; else the last word is clipped. */
-function drainRecognisers(cx: StepContext): void {
-  for (const node of cx.s.topology.recognisers) {
-    for (const e of cx.s.topology.into[node] ?? []) {
-      for (let event = take(cx, cx.s.run, e); event !== undefined; event = take(cx, cx.s.run, e))
-        onRecogniserAudio(cx, event);
-    }
-  }
+function stallMs(cx: StepContext): number {
+  const { settings } = cx.s.config.graph.nodes[cx.s.topology.endpointing] ?? {};
+  return endpointing(settings ?? {}).endpointSilenceMs + UTTERANCE_STALL_MS;
+}
+
+/** No voice activity for long: the silence that would end the utterance never comes. While reconnecting it is awaited. */
+export function onUtteranceStall(cx: StepContext): void {
+  const p = cx.s.prelude;
+  if (p.utterance.phase === "none") return;
+  const leftMs = stallMs(cx) - (cx.nowNs - p.lastActivityNs) / NS_PER_MS;
+  if (leftMs > 0 || sessionReconnecting(cx.s.lifecycle))
+    return setTimerIn(cx, "utterance", leftMs > 0 ? leftMs : stallMs(cx));
+  endUtterance(cx);
 }
 
 /** Without authority nobody here listens any more: utterances under way are let go. */
@@ -283,194 +249,5 @@ export function abandonUtterances(cx: StepContext, reason: string): void {
   if (p.utterance.phase === "none") return;
   resume(cx, reason);
   utteranceTransition(p.utterance, "discard", "empty");
-  resetUtterance(p);
-}
-
-/** A recogniser was cancelled by itself: its utterance goes on with what was heard so far. */
-export function recogniserGone(cx: StepContext, inv: InvocationState): void {
-  const hearing = hearingOf(cx, inv.id);
-  if (hearing === undefined) return;
-  if (cx.s.prelude.closing.includes(hearing)) heardOut(cx, hearing);
-  else hearing.invocation = 0;
-}
-
-function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
-  const p = cx.s.prelude;
-  if (p.hearing?.invocation === invocation) return p.hearing;
-  return p.closing.find((h) => h.invocation === invocation);
-}
-
-/** Within a segment revisions rise up to its final; a new segment starts over; what is final stays. */
-function advances(hearing: Hearing, chunk: ChunkText): boolean {
-  if (hearing.revision === -1) return true;
-  if (chunk.segment !== hearing.segment) return chunk.segment > hearing.segment;
-  return !hearing.segmentFinal && chunk.revision > hearing.revision;
-}
-
-/** A transcript: monotonic partials, then one immutable final per segment (F-024). What breaks that is refused. */
-export function onTranscript(cx: StepContext, inv: InvocationState, chunk: ChunkText): void {
-  noteChunk(cx, inv);
-  const hearing = hearingOf(cx, inv.id);
-  const ref = chunk.payload.ref;
-  if (hearing === undefined || hearing.ready || !advances(hearing, chunk)) {
-    cx.s.counters.ignoredInputs += 1;
-    cx.effects.push({ type: "release", refs: [ref] });
-    return;
-  }
-  if (chunk.segment > hearing.segment && hearing.partial.length > 0) {
-    // The segment before never had its final: its last partial stands.
-    hearing.finals.push(...hearing.partial);
-    hearing.finalChars += hearing.partialChars;
-    hearing.partial = [];
-  }
-  hearing.segment = chunk.segment;
-  hearing.revision = chunk.revision;
-  hearing.segmentFinal = chunk.final;
-  const spans: TextSpan[] = [{ ref, from: 0, to: chunk.chars }];
-  if (hearing.partial.length > 0) releaseText(cx, hearing.partial);
-  hearing.partial = chunk.final ? [] : spans;
-  hearing.partialChars = chunk.final ? 0 : chunk.chars;
-  if (chunk.final) {
-    hearing.finals.push(...spans);
-    hearing.finalChars += chunk.chars;
-  }
-  cx.effects.push({
-    type: "egress_text",
-    epoch: cx.s.authority.epoch,
-    turn: 0,
-    role: "user",
-    spans,
-    final: chunk.final,
-    segment: hearing.utterance,
-    revision: chunk.revision,
-  });
-  emit(
-    cx,
-    cx.s.run,
-    inv.node,
-    "text",
-    {
-      type: "text",
-      spans,
-      chars: chunk.chars,
-      segment: chunk.segment,
-      revision: chunk.revision,
-      final: chunk.final,
-      confidence: chunk.confidence,
-      language: chunk.language,
-    },
-    cx.inputSeq,
-  );
-}
-
-export function onRecogniserOutcome(
-  cx: StepContext,
-  inv: InvocationState,
-  outcome: OutcomeKind,
-  detail: string,
-  _usage: Usage | null,
-): void {
-  const hearing = hearingOf(cx, inv.id);
-  const provider = candidateOf(cx, inv)?.provider ?? "none";
-  const early = outcome !== "success" && outcome !== "empty";
-  inv.status = "done";
-  forget(cx, inv);
-  if (early) signal(cx, "provider_error", "invocation", 0, `${outcome}: ${detail}`, { provider, invocation: inv.name });
-  if (hearing === undefined) return;
-  if (early && hearing.revision === -1 && retryRecogniser(cx, inv, hearing)) return;
-  if (cx.s.prelude.closing.includes(hearing)) heardOut(cx, hearing);
-  else hearing.invocation = 0;
-}
-
-/** Another recogniser is given the same audio while all of the utterance is still held. */
-function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hearing): boolean {
-  const p = cx.s.prelude;
-  const next = nodeOf(cx, failed).candidates[failed.candidate + 1];
-  const heldNs = HELD_FRAMES_MS * NS_PER_MS;
-  if (next === undefined || cx.nowNs - hearing.firstVoicedNs > heldNs) return false;
-  const inv = openInvocationAt(cx, failed);
-  hearing.invocation = inv.id;
-  signal(cx, "provider_switch", "invocation", 0, "recogniser_failed", {
-    provider: next.provider,
-    invocation: inv.name,
-  });
-  pushHeld(cx, inv);
-  if (p.closing.includes(hearing)) finishInvocation(cx, inv);
-  return true;
-}
-
-function openInvocationAt(cx: StepContext, failed: InvocationState): InvocationState {
-  const at = cx.effects.length;
-  const inv = openInvocation(cx, failed.node, 0, false);
-  inv.candidate = failed.candidate + 1;
-  inv.attempt = failed.attempt + 1;
-  const open = cx.effects[at];
-  const candidate = candidateOf(cx, inv);
-  if (open?.type === "provider_open" && candidate !== undefined) {
-    open.provider = candidate.provider;
-    open.settings = candidate.settings;
-    open.attempt = inv.attempt;
-  }
-  return inv;
-}
-
-export function onFinalWait(cx: StepContext, utterance: number): void {
-  const hearing = cx.s.prelude.closing.find((h) => h.utterance === utterance);
-  if (hearing === undefined) return;
-  const inv = cx.s.invocations[hearing.invocation];
-  if (inv !== undefined) cancelInvocation(cx, inv, "final_wait");
-  heardOut(cx, hearing);
-}
-
-/** Nothing more is awaited for this utterance. It is proposed once those before it are: the caller's order stands. */
-function heardOut(cx: StepContext, hearing: Hearing): void {
-  hearing.ready = true;
-  clearTimer(cx, `final:${hearing.utterance}`);
-  for (let first = cx.s.prelude.closing[0]; first?.ready === true; first = cx.s.prelude.closing[0])
-    settleHearing(cx, first);
-}
-
-/** The utterance is over and its text is known: propose a turn, or let it go when nothing was said. */
-function settleHearing(cx: StepContext, hearing: Hearing): void {
-  const p = cx.s.prelude;
-  p.closing = p.closing.filter((h) => h !== hearing);
-  clearTimer(cx, `final:${hearing.utterance}`);
-  // A partial still standing follows the last final: its words were said, too.
-  const heard = [...hearing.finals, ...hearing.partial];
-  if (heard.length === 0 || ask(cx, { fn: "is_blank", spans: heard }) === true) {
-    cx.effects.push({
-      type: "telemetry",
-      name: "utterance_discarded_empty",
-      value: hearing.utterance,
-      turn: 0,
-      node: "",
-    });
-    if (p.closing.length === 0 && p.hearing === null) cancelSpeculation(cx, "empty");
-    releaseText(cx, heard);
-    return;
-  }
-  const spans = [cutText(cx, heard)];
-  const chars = spansLength(spans);
-  releaseText(cx, heard);
-  signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", utterance: hearing.utterance });
-  cx.proposals.push({
-    id: 0,
-    origin: "endpoint",
-    utterance: hearing.utterance,
-    spans,
-    chars,
-    say: null,
-    key: "",
-    reason: "endpoint",
-    proposedNs: cx.atNs,
-    cause: cx.inputSeq,
-    firstVoicedNs: hearing.firstVoicedNs as MonoNs,
-    lastVoicedNs: hearing.lastVoicedNs as MonoNs,
-    speculation: p.speculation?.invocation ?? 0,
-  });
-}
-
-export function releaseText(cx: StepContext, spans: readonly TextSpan[]): void {
-  if (spans.length === 0) return;
-  cx.effects.push({ type: "release", refs: [...new Set(spans.map((span) => span.ref))] });
+  resetUtterance(cx);
 }

@@ -10,7 +10,7 @@ import type { World } from "./testing/world.ts";
 
 const RUNS = Number(process.env.KERNEL_RUNS ?? 300);
 const FIRST = Number(process.env.KERNEL_SEED ?? 1);
-const MOVES = 220;
+const MOVES = 400;
 
 /** Lets every timer fire until nothing is left to wait for. */
 function quiesce(world: World): void {

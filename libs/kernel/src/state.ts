@@ -131,6 +131,8 @@ export interface Prelude {
   silenceUs: number;
   onsetFrames: number;
   utteranceUs: number;
+  /** Poll that brought the last voice activity. */
+  lastActivityNs: number;
   firstVoicedNs: number;
   lastVoicedNs: number;
   /** Latest caller frames, for the recogniser's pre-roll. */
@@ -405,6 +407,7 @@ function preludeCreate(): Prelude {
     silenceUs: 0,
     onsetFrames: 0,
     utteranceUs: 0,
+    lastActivityNs: 0,
     firstVoicedNs: 0,
     lastVoicedNs: 0,
     preroll: ringCreate(PREROLL_FRAMES_MAX),

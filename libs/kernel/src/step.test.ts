@@ -33,6 +33,7 @@ test("F-033 F-039 a barge-in into a committed turn cuts what plays and keeps the
   h.reply("Once upon a time there was a fox. It lived in a wood.", 40);
   h.deliver(1, "accepted", 0);
   h.deliver(1, "started", 0);
+  h.advance(300);
   const effects = h.hear(true, 6);
   expect(h.signals()).toContain("output_hold#1(speech_candidate)");
   expect(h.signals()).toContain("playback_cancelled#1(barge_in)");

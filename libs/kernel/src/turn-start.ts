@@ -22,10 +22,11 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
     return;
   }
   if (inv !== undefined) {
-    remember(cx, turn, proposal);
     const node = turn.run.nodes[topology.llm];
     if (node !== null && node !== undefined) node.invocation = inv.id;
+    // Adopted first: what then leaves the history may still have to be told to another candidate.
     adoptSpeculation(cx, inv, turn.number);
+    remember(cx, turn, proposal);
     return;
   }
   for (const e of topology.entryEdges) {

@@ -7,7 +7,16 @@ import { randomOf, World, type WorldInvocation } from "./world.ts";
 type Random = ReturnType<typeof randomOf>;
 
 const WORDS = "the fox went out on a chilly night and prayed for the moon to give him light".split(" ");
-const FAILURES = ["timeout", "overload", "unauthorized", "disconnect", "safety_block", "empty", "cancelled", "error"] as const;
+const FAILURES = [
+  "timeout",
+  "overload",
+  "unauthorized",
+  "disconnect",
+  "safety_block",
+  "empty",
+  "cancelled",
+  "error",
+] as const;
 
 export function words(r: Random, max: number): string {
   const out: string[] = [];
@@ -74,7 +83,11 @@ function tts(w: World, r: Random, inv: WorldInvocation): InputBody[] {
 }
 
 function outcome(r: Random, inv: WorldInvocation, success = 0.85): InputBody {
-  const kind = inv.cancelled ? "cancelled" : r.chance(success) ? "success" : (FAILURES[r.int(FAILURES.length)] ?? "error");
+  const kind = inv.cancelled
+    ? "cancelled"
+    : r.chance(success)
+      ? "success"
+      : (FAILURES[r.int(FAILURES.length)] ?? "error");
   return { type: "provider_outcome", invocation: inv.id, outcome: kind, detail: "", usage: null };
 }
 
@@ -131,7 +144,7 @@ function control(w: World, r: Random): InputBody {
     case 5:
       return w.control("unmute", { lastMediaSequence: Math.max(0, last) });
     case 6:
-      return w.control(r.chance(0.5) ? "disconnected" : "reconnecting");
+      return w.control(r.chance(0.9) ? "connected" : r.chance(0.5) ? "disconnected" : "reconnecting");
     case 7:
     case 8:
       return w.control("connected");
@@ -143,7 +156,11 @@ function control(w: World, r: Random): InputBody {
         fields: { mediaUs: 5, scope: "bogus" },
       });
     default:
-      return { ...(w.control("silence") as Extract<InputBody, { type: "control" }>), sequence: 1 + r.int(3), epoch: r.int(3) };
+      return {
+        ...(w.control("silence") as Extract<InputBody, { type: "control" }>),
+        sequence: 1 + r.int(3),
+        epoch: r.int(3),
+      };
   }
 }
 
@@ -154,17 +171,33 @@ function authority(w: World, r: Random): InputBody {
   if (n < 8) return { type: "authority", kind: "renewed", epoch, deadlineNs: later };
   if (n < 17) return { type: "authority", kind: "rotated", epoch: epoch + 1, deadlineNs: later };
   if (n < 18) return { type: "authority", kind: "revoked", epoch: epoch - 1, deadlineNs: later };
-  return { type: "authority", kind: n === 18 ? "revoked" : "granted_elsewhere", epoch: epoch + (n === 18 ? 0 : 1), deadlineNs: later };
+  return {
+    type: "authority",
+    kind: n === 18 ? "revoked" : "granted_elsewhere",
+    epoch: epoch + (n === 18 ? 0 : 1),
+    deadlineNs: later,
+  };
 }
 
 function shell(w: World, r: Random): InputBody {
   switch (r.int(10)) {
     case 0: {
       const usable = r.chance(0.8);
-      return { type: "snapshot", refs: { ...w.config.snapshots, routing: `routing@${r.int(3)}` }, usable, reason: usable ? "" : "stale" };
+      return {
+        type: "snapshot",
+        refs: { ...w.config.snapshots, routing: `routing@${r.int(3)}` },
+        usable,
+        reason: usable ? "" : "stale",
+      };
     }
     case 1:
-      return { type: "capacity", admit: r.chance(0.8), outcome: r.chance(0.5) ? "defer" : "reject", reason: "load", evidenceQuotaBytes: -1 };
+      return {
+        type: "capacity",
+        admit: r.chance(0.8),
+        outcome: r.chance(0.5) ? "defer" : "reject",
+        reason: "load",
+        evidenceQuotaBytes: -1,
+      };
     case 2:
       return { type: "append_failed", turn: w.state.lastTurn, exhausted: r.chance(0.3) };
     case 3:
@@ -178,7 +211,12 @@ function shell(w: World, r: Random): InputBody {
     case 7:
       return { type: "provider_outcome", invocation: 1 + r.int(40), outcome: "error", detail: "stray", usage: null };
     case 8:
-      return { type: "operator", command: r.chance(0.85) ? "cancel_turn" : "cancel_session", turn: r.int(w.state.lastTurn + 2), reason: "" };
+      return {
+        type: "operator",
+        command: r.chance(0.85) ? "cancel_turn" : "cancel_session",
+        turn: r.int(w.state.lastTurn + 2),
+        reason: "",
+      };
     default:
       return proposal(w, r);
   }
@@ -225,9 +263,9 @@ export function play(w: World, r: Random, moves: number): void {
     for (let p = 0; p < parts; p++) {
       const n = r.int(100);
       if (n < 34) bodies.push(frame(w, r), ...activity(w, r, speech));
-      else if (n < 74) bodies.push(...provider(w, r));
-      else if (n < 90) bodies.push(...adapter(w, r));
-      else if (n < 94) bodies.push(control(w, r));
+      else if (n < 76) bodies.push(...provider(w, r));
+      else if (n < 92) bodies.push(...adapter(w, r));
+      else if (n < 95) bodies.push(control(w, r));
       else if (n < 99) bodies.push(shell(w, r));
       else if (r.chance(0.1))
         bodies.push({ type: "operator", command: r.chance(0.5) ? "drain" : "end", turn: 0, reason: "" });
