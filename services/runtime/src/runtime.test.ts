@@ -257,6 +257,24 @@ describe("runtime with the kernel", () => {
     expect(b.runtime.stats()).toMatchObject({ sessions: 0, opened: 1, ended: 1, waiting: 0 });
   });
 
+  test("F-156 after a rotation the records belong to the new epoch; a stale holder cannot open the session again", async () => {
+    const b = bench();
+    const { session, line } = b.open();
+    await b.pass(50);
+    session.update({ type: "authority", kind: "rotated", epoch: 2, deadlineNs: asMonoNs(msToNs(3_600_000)) });
+    session.say("Still here.");
+    await b.until(() => line.sent.some((m) => m.kind === "control" && m.signal === "commit" && m.epoch === 2));
+    session.operator("end");
+    await session.ended;
+    expect(line.sent.at(-1)).toMatchObject({ kind: "close", epoch: 2 });
+    const records = b.spool.readSession(session.id).runs[0]?.records ?? [];
+    expect(records.find((r) => r.kind === "evidence")?.epoch).toBe(2);
+    expect(b.spool.verify().ok).toBe(true);
+    const again = b.runtime.openSession({ config: testConfig(assistantGraph()), transport: line });
+    expect(again).toMatchObject({ ok: false, error: { code: "stale_epoch" } });
+    expect(replayJournal(session.config, session.journal()).identical).toBe(true);
+  });
+
   test("what cannot be opened is refused with the reason", async () => {
     const b = bench({ maxSessions: 2 });
     const transport = new FakeTransport(b.clock);

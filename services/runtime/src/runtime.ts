@@ -52,6 +52,7 @@ export interface RuntimeRefusal {
     | "draining"
     | "session_exists"
     | "recording_reservation"
+    | "stale_epoch"
     | "vad_missing"
     | "texts_too_large"
     | "text_invalid"
@@ -232,6 +233,10 @@ class RuntimeShell implements Runtime {
         code: "session_exists",
         detail: `session ${config.sessionId} is open already: end it or take another id`,
       };
+    }
+    const floor = this.options.spool.floor(config.sessionId);
+    if (config.authority.epoch < floor) {
+      return { code: "stale_epoch", detail: `the session has been held under epoch ${floor}: ask for a new lease` };
     }
     if (this.options.vad === null && config.graph.nodes.some((node) => node.kind === "vad")) {
       return {

@@ -223,7 +223,7 @@ export class SessionHost {
     const why = this.failing === "" ? reason : this.failing;
     this.force?.clear();
     this.runner.close(why);
-    this.runner.send({ kind: "close", epoch: this.config.authority.epoch, reason: why });
+    this.runner.send({ kind: "close", epoch: this.stream.epoch, reason: why });
     this.evidence.close();
     const { spool } = this.ports;
     spool.append(this.stream, "session_end", JSON.stringify({ reason: why, forced, steps: this.batches }));
@@ -350,12 +350,20 @@ export class SessionHost {
         this.media -= 1;
         this.newestUs = Math.max(this.newestUs, input.body.mediaUs + input.body.durationUs);
       }
+      if (input.body.type === "authority") this.rotate(input.body.kind, input.body.epoch);
       inputs.push(input);
     }
     this.batches += 1;
     const batch = { index: this.batches, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), inputs };
     this.stampNs = inputs[0]?.monoNs ?? batch.monoNs;
     return batch;
+  }
+
+  /** Records are chained per (session, epoch): from this step on they belong to the new one (kernel.md §7, §11). */
+  private rotate(kind: string, epoch: number): void {
+    if (kind !== "rotated" || epoch <= this.stream.epoch) return;
+    this.ports.spool.succeed(this.stream, epoch);
+    this.stream.epoch = epoch;
   }
 
   private answer(question: TextQuestion): FactAnswer {

@@ -56,6 +56,8 @@ export class SegmentLog {
   private readonly clock: Clock;
   private readonly segmentBytesMax: number;
   private readonly streams = new Map<string, Stream>();
+  /** Highest epoch known of each session: nothing of a lower one is appended any more. */
+  private readonly floors = new Map<string, number>();
   private readonly segments = new Map<string, Segment>();
   private readonly unsyncedStreams = new Set<Stream>();
   private readonly unsyncedSegments = new Set<string>();
@@ -81,6 +83,23 @@ export class SegmentLog {
     return this.streams.get(streamKey(id.sessionId, id.epoch)) ?? null;
   }
 
+  floor(sessionId: string): number {
+    return this.floors.get(sessionId) ?? 0;
+  }
+
+  raiseFloor(sessionId: string, epoch: number): void {
+    if (sessionId === "" || epoch <= this.floor(sessionId)) return;
+    if (this.floors.size >= limits.SPOOL_STREAMS_MAX) this.floors.delete(this.floors.keys().next().value ?? "");
+    this.floors.set(sessionId, epoch);
+  }
+
+  /** The stream of the session's next epoch, whose chain goes on from where the one before stands. */
+  succeed(before: StreamId, epoch: number): void {
+    const { link } = this.stream(before);
+    const after = this.stream({ sessionId: before.sessionId, epoch });
+    if (after.seq === 0) after.link = link;
+  }
+
   stream(id: StreamId): Stream {
     const key = streamKey(id.sessionId, id.epoch);
     const known = this.streams.get(key);
@@ -90,6 +109,7 @@ export class SegmentLog {
     }
     if (this.streams.size >= limits.SPOOL_STREAMS_MAX) forgetOneStream(this.streams);
     const { sessionId, epoch } = id;
+    this.raiseFloor(sessionId, epoch);
     const made = newStream(sessionId, epoch);
     this.streams.set(key, made);
     return made;
@@ -199,6 +219,7 @@ export class SegmentLog {
     const heads = chain.heads();
     for (const [key, { sessionId, epoch, seq, link }] of heads) {
       const exported = chain.exportedSeq(key);
+      this.raiseFloor(sessionId, epoch);
       this.streams.set(key, { ...newStream(sessionId, epoch), seq, link, synced: seq, exported, open: false });
     }
     const found = [...problems, ...chain.problems()];

@@ -144,6 +144,25 @@ describe("spool", () => {
     expect(spool.measures()).toMatchObject({ appendFailures: 3, linesLost: 0 });
   });
 
+  test("F-156 a stale epoch is refused; the next epoch's chain links to the one before", () => {
+    const { spool, open, store } = fresh();
+    fill(spool, 2);
+    spool.line(a, "signal", "{}");
+    spool.succeed(a, 2);
+    const next = { sessionId: "a", epoch: 2 };
+    expect(spool.append(next, "evidence", "{}").ok).toBe(true);
+    expect(spool.append(a, "evidence", "{}", true)).toMatchObject({ ok: false, code: "stale_epoch" });
+    spool.line(a, "journal", "{}");
+    expect(spool.measures().staleRefused).toBe(2);
+    const again = open();
+    expect(again.floor("a")).toBe(2);
+    expect(again.append(a, "evidence", "{}")).toMatchObject({ ok: false, code: "stale_epoch" });
+    again.raiseFloor("a", 5);
+    expect(again.append(next, "evidence", "{}")).toMatchObject({ ok: false, code: "stale_epoch" });
+    expect(again.readSession("a").runs[0]?.signals.length).toBe(1);
+    expect(verifySpool(store).ok).toBe(true);
+  });
+
   test("every truncation point: records before it are there, the torn one is found and mended", () => {
     const source = fresh();
     fill(source.spool, 6);

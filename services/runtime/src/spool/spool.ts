@@ -8,7 +8,7 @@ import type { SpoolStore } from "./store.ts";
 
 export type { SpoolRecovery, StreamId } from "./segment-log.ts";
 
-export type AppendErrorCode = "no_space" | "io" | "too_large" | "closed";
+export type AppendErrorCode = "no_space" | "io" | "too_large" | "closed" | "stale_epoch";
 export type AppendResult =
   | { ok: true; seq: number }
   /** `exhausted`: nothing is set aside for this session any longer (T9). */
@@ -33,6 +33,8 @@ export interface SpoolMeasures {
   syncFailures: number;
   /** Journal lines that a full disk and a full queue have cost: declared loss. */
   linesLost: number;
+  /** Records and lines refused because their epoch was below the floor. */
+  staleRefused: number;
 }
 
 export type LineTag = "journal" | "signal" | "payload";
@@ -48,6 +50,11 @@ export interface Spool {
   flush(stream: StreamId): AppendResult | null;
   /** Writes what waits and syncs; settles when synced. */
   sync(): Promise<boolean>;
+  /** The highest epoch known for the session; 0 for none. Records of a lower one are refused (`kernel.md` §7). */
+  floor(sessionId: string): number;
+  raiseFloor(sessionId: string, epoch: number): void;
+  /** The session goes on under a higher epoch; its new chain links to the old one. */
+  succeed(stream: StreamId, epoch: number): void;
   /** Nothing more comes for the stream. */
   closeStream(stream: StreamId): void;
   marks(stream: StreamId): SpoolMarks;
@@ -97,6 +104,7 @@ class SpoolShell implements Spool {
   private reservedBytes = 0;
   private pendingBytes = 0;
   private linesLost = 0;
+  private staleRefused = 0;
   private syncTimer: TimerHandle | null = null;
   private pressureTimer: TimerHandle | null = null;
   private closed = false;
@@ -110,6 +118,9 @@ class SpoolShell implements Spool {
   }
 
   append(id: StreamId, kind: RecordKind, payload: string | Uint8Array, evidence = false): AppendResult {
+    if (this.stale(id)) {
+      return refused("stale_epoch", `epoch ${id.epoch} is below the floor ${this.floor(id.sessionId)}`, false);
+    }
     const stream = this.log.stream(id);
     const lines = this.flushStream(stream);
     if (lines !== null && !lines.ok && !evidence) return lines;
@@ -118,7 +129,7 @@ class SpoolShell implements Spool {
   }
 
   line(id: StreamId, tag: LineTag, json: string): void {
-    if (this.closed) return;
+    if (this.closed || this.stale(id)) return;
     if (json.length > limits.SPOOL_GROUP_BYTES_MAX && Buffer.byteLength(json) > limits.SPOOL_LINE_BYTES_MAX) {
       this.linesLost += 1;
       return;
@@ -141,6 +152,20 @@ class SpoolShell implements Spool {
 
   sync(): Promise<boolean> {
     return new Promise((resolve) => this.syncNow(resolve));
+  }
+
+  floor(sessionId: string): number {
+    return this.log.floor(sessionId);
+  }
+
+  raiseFloor(sessionId: string, epoch: number): void {
+    this.log.raiseFloor(sessionId, epoch);
+  }
+
+  succeed(id: StreamId, epoch: number): void {
+    this.flushStream(this.log.stream(id));
+    this.log.succeed(id, epoch);
+    this.closeStream(id);
   }
 
   closeStream(id: StreamId): void {
@@ -182,7 +207,7 @@ class SpoolShell implements Spool {
 
   measures(): SpoolMeasures {
     const { usedBytes, freeBytes, oldestUnsyncedNs, appendFailures, syncFailures } = this.log;
-    const { reservedBytes, pendingBytes, linesLost } = this;
+    const { reservedBytes, pendingBytes, linesLost, staleRefused } = this;
     const exported = this.options.exportMeasure?.() ?? { fill: 0, lagMs: 0 };
     const budget = Math.max(1, Math.min(this.diskBytesMax, usedBytes + freeBytes));
     const disk = (usedBytes + reservedBytes) / budget;
@@ -190,7 +215,18 @@ class SpoolShell implements Spool {
     const age = oldestUnsyncedNs === -1 ? 0 : (this.clock.nowNs() - oldestUnsyncedNs) / NS_PER_MS;
     const lagMs = Math.max(age, exported.lagMs);
     const segments = this.log.segmentCount();
-    return { fill, lagMs, usedBytes, reservedBytes, pendingBytes, segments, appendFailures, syncFailures, linesLost };
+    return {
+      fill,
+      lagMs,
+      usedBytes,
+      reservedBytes,
+      pendingBytes,
+      segments,
+      appendFailures,
+      syncFailures,
+      linesLost,
+      staleRefused,
+    };
   }
 
   onMeasures(listener: (measures: SpoolMeasures) => void): () => void {
@@ -229,6 +265,12 @@ class SpoolShell implements Spool {
 
   private available(): number {
     return Math.min(this.diskBytesMax - this.log.usedBytes, this.log.freeBytes) - this.reservedBytes;
+  }
+
+  private stale(id: StreamId): boolean {
+    if (id.epoch >= this.log.floor(id.sessionId)) return false;
+    this.staleRefused += 1;
+    return true;
   }
 
   private setReservation(sessionId: string, bytes: number): void {
