@@ -19,6 +19,8 @@ export interface VadSession {
   push(frame: Uint8Array, onResult: (result: VadResult) => void): void;
   /** Forgets what was heard so far. */
   reset(): void;
+  /** Frees what the session holds; frames still waiting may stay unanswered. Idempotent. */
+  close(): void;
 }
 
 export interface VadPort {

@@ -87,6 +87,7 @@ export class EffectRunner {
       this.guard(() => sink.handle?.cancel(reason));
     }
     this.invocations.clear();
+    for (const vad of this.vads.values()) this.guard(() => vad.close());
     this.vads.clear();
     this.vadHold?.();
     this.vadHold = null;

@@ -136,6 +136,7 @@ export function fakeVad(): VadPort {
         onResult({ speech, probability: speech ? 1 : 0 });
       },
       reset() {},
+      close() {},
     }),
     close() {},
   };
