@@ -108,6 +108,10 @@ export class AdapterProcess {
         this.links.get(name)?.adapter.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
         return;
       }
+      case "frame_refused":
+        // Declared: data that a cut-off has met on its way.
+        if (output.lane !== "data" || output.reason !== "fenced") return;
+        return this.#world.trace.add({ kind: "link_gap", at: "adapter", binding: this.#bindingName(name, output.ref), fromSeq: output.seq, toSeq: output.seq });
       case "gap":
       case "skipped":
         if (output.lane !== "data") return;

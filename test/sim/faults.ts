@@ -165,7 +165,7 @@ export class Faults {
     runtime.unruly = this.#rng.chance(70);
     const ms = kind === "pause" ? this.#rng.int(20, 400) : this.#rng.int(700, 1_600);
     // A holder that is away for so long is given up; it comes back not knowing.
-    if (kind === "stale_holder") this.#after(this.#rng.int(250, 500), () => world.other(runtime).takeOver());
+    if (kind === "stale_holder") this.#after(this.#rng.int(250, 500), () => world.failover(runtime));
     this.#undo(ms, () => runtime.proc.resume());
   }
 
@@ -177,7 +177,7 @@ export class Faults {
       if (keep < unsynced) this.torn += 1;
       return keep;
     });
-    this.#after(this.#rng.int(100, 500), () => world.other(runtime).takeOver());
+    this.#after(this.#rng.int(100, 500), () => world.failover(runtime));
     this.#undo(this.#rng.int(150, 1_500), () => {
       runtime.proc.restart();
       runtime.boot();
@@ -194,7 +194,7 @@ export class Faults {
     this.#after(this.#rng.int(1, 20), () => runtime.proc.post(() => runtime.holder?.step({ kind: "revoked", epoch })));
     this.#after(this.#rng.int(1, 30), () => world.adapter.floor(revoked.value.signed));
     this.#after(this.#rng.int(1, 30), () => world.replay.receiver.floor(revoked.value.signed));
-    this.#after(this.#rng.int(150, 400), () => world.other(runtime).takeOver());
+    this.#after(this.#rng.int(150, 400), () => world.failover(runtime));
   }
 
   #inputs(kind: "overload" | "capacity" | "snapshot" | "torn_write" | "append_failure", runtime: RuntimeProcess): void {

@@ -20,6 +20,7 @@ export const bytesVad: VadPort = {
       onResult({ speech, probability: speech ? 1 : 0 });
     },
     reset: () => {},
+    close: () => {},
   }),
   close: () => {},
 };

@@ -11,6 +11,7 @@ import { LivenessChecker } from "./checkers/liveness.ts";
 import { OrderChecker } from "./checkers/order.ts";
 import { ReplayChecker } from "./checkers/replay.ts";
 import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
+import { runDirected } from "./directed.ts";
 import { Faults } from "./faults.ts";
 import type { Life } from "./life.ts";
 import { Workload } from "./workload.ts";
@@ -56,6 +57,7 @@ export function runSeed(seed: number, keepLines = false): SeedResult {
       if (next === null || next > end) break;
       world.clock.jump();
     }
+    runDirected(world);
     const facts = run.facts(coverage);
     for (const checker of checkers) checker.end(facts);
   } catch (error) {
@@ -134,10 +136,19 @@ class Run {
     const world = this.#world;
     world.trace.add({ kind: "note", text: "healed" });
     this.#faults.heal();
-    this.#workload.after(2_500, () => {
+    this.#workload.after(1_500, () => this.#ensureHeld());
+    this.#workload.after(3_000, () => {
       world.adapter.comeBack();
       this.#ask(answerTries);
     });
+  }
+
+  /** What a registry does: a session that nobody holds any more is given to somebody. */
+  #ensureHeld(): void {
+    const world = this.#world;
+    const held = world.holder();
+    const lives = held?.proc.up() === true && held.session !== null && held.life?.over === false;
+    if (!lives) world.failover(held ?? world.runtimes[0]);
   }
 
   /** A last utterance; one of several may meet the tail of what was broken. */

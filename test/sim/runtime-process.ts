@@ -162,6 +162,10 @@ export class RuntimeProcess {
         this.link.runtime.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
         return;
       }
+      case "frame_refused":
+        // Declared: data that a cut-off has met on its way.
+        if (output.lane !== "data" || output.reason !== "fenced") return;
+        return this.#world.trace.add({ kind: "link_gap", at: "runtime", binding: this.#bindingName(output.ref), fromSeq: output.seq, toSeq: output.seq });
       case "gap":
       case "skipped":
         if (output.lane !== "data") return;

@@ -1,3 +1,4 @@
+import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { SessionPolicy } from "@rspp/kernel/session-config";
 import type { ExportBatch, ExportServerOutput } from "@rspp/protocol/export-types";
 import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
@@ -89,6 +90,14 @@ export class World {
 
   other(runtime: RuntimeProcess): RuntimeProcess {
     return this.runtimes[0] === runtime ? this.runtimes[1] : this.runtimes[0];
+  }
+
+  /** Has another runtime take the session up; whoever lives, as soon as one does. */
+  failover(from: RuntimeProcess): void {
+    const other = this.other(from);
+    const target = other.proc.up() ? other : from.proc.up() ? from : null;
+    if (target !== null) return target.takeOver();
+    this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(100)), () => this.failover(from));
   }
 
   rpcFrom(from: SimProcess): Rpc {

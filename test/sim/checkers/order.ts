@@ -16,12 +16,12 @@ export class OrderChecker extends BaseChecker {
         if (event.message.kind === "media") this.#rises(this.#media, `${event.life}#${event.message.turn}`, event.message.sequence, 1);
         return;
       case "signal":
+        this.#waited(event.life, event.event);
         return this.#rises(this.#signals, `${event.life} signals`, event.event.seq, 0);
       case "link_data":
         return this.#rises(this.#link, `${event.at} ${event.binding}`, event.seq, 1);
       case "link_gap":
-        this.#link.set(`${event.at} ${event.binding}`, event.toSeq);
-        return;
+        return this.#gap(`${event.at} ${event.binding}`, event.fromSeq, event.toSeq);
       case "adapter_sends":
         if (event.message.kind === "control") this.#rises(this.#control, "adapter control", event.message.sequence, 1);
         return;
@@ -34,6 +34,21 @@ export class OrderChecker extends BaseChecker {
       default:
         return;
     }
+  }
+
+  /** Positioned control has acted: the media before it had come, or it says that it was not waited for any longer. */
+  #waited(life: string, { emitter, signal, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    const after = fields["lastMediaSequence"];
+    if (emitter !== "adapter" || typeof after !== "number" || fields["forced"] === 1) return;
+    const seen = this.#audio.get(`${life} audio`) ?? 0;
+    if (after > seen) this.fail(`${life}: ${signal} acted at media ${seen} though it comes after ${after}`);
+  }
+
+  /** A declared hole: it must begin where the lane stands. */
+  #gap(key: string, fromSeq: number, toSeq: number): void {
+    const before = this.#link.get(key) ?? 0;
+    if (fromSeq > before + 1) this.fail(`${key}: a hole is declared from ${fromSeq}, the lane stands at ${before}`);
+    this.#link.set(key, Math.max(before, toSeq));
   }
 
   /** `step` 1: without holes; 0: any rise. */
