@@ -128,7 +128,9 @@ function manifestInit(sealed: SealedEvidence, place: RecordPlace): MessageInitSh
   return init;
 }
 
-function cancelsOf({ cancel }: EvidenceManifest): NonNullable<MessageInitShape<typeof EvidenceManifestSchema>["cancels"]> {
+function cancelsOf({
+  cancel,
+}: EvidenceManifest): NonNullable<MessageInitShape<typeof EvidenceManifestSchema>["cancels"]> {
   if (cancel === null) return [];
   const at = (ns: number | null): InstantPair => create(InstantPairSchema, { monotonicNs: BigInt(ns ?? 0) });
   return [
@@ -142,7 +144,9 @@ function cancelsOf({ cancel }: EvidenceManifest): NonNullable<MessageInitShape<t
   ];
 }
 
-function invocationsOf(m: EvidenceManifest): NonNullable<MessageInitShape<typeof EvidenceManifestSchema>["invocations"]> {
+function invocationsOf(
+  m: EvidenceManifest,
+): NonNullable<MessageInitShape<typeof EvidenceManifestSchema>["invocations"]> {
   return m.invocations.map((inv) => ({
     invocationId: inv.invocationId,
     nodeId: inv.node,

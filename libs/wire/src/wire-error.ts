@@ -113,7 +113,7 @@ export function toErrorDetail(error: WireError, domain: string): ErrorDetail {
 
 /** One line for people: reason, fields, remedy. */
 export function describeError(error: WireError): string {
-  const fields = error.violations.map((v) => `${v.field}: ${v.message} (${v.rule})`);
+  const fields = error.violations.map((v) => `${v.field}: ${v.message} (${v.rule}); ${v.remedy}`);
   const facts = Object.entries(error.metadata).map(([name, value]) => `${name}=${value}`);
   return `${error.reason}: ${[...fields, ...facts].join("; ")}. ${error.remedy}`;
 }

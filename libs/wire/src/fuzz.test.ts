@@ -1,0 +1,117 @@
+import { fromBinary, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb";
+import { LinkEventSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { bindingCreate, receiveEvent, shorten } from "./binding.ts";
+import { fromEnvelope } from "./decode.ts";
+import { toEnvelope } from "./envelope.ts";
+import { limits } from "./limits.ts";
+import { anyPayload, constants, eventInit } from "./testing/arbitrary.ts";
+import { describeError, toErrorDetail } from "./wire-error.ts";
+
+const seeds = fc.sample(eventInit(anyPayload), { numRuns: 40, seed: 11 }).map((init) => {
+  const made = toEnvelope(constants, init);
+  if (!made.ok) throw new Error(describeError(made.error));
+  return made.value;
+});
+const binaries = seeds.map((envelope) => toBinary(EnvelopeSchema, envelope));
+const texts = seeds.map((envelope) => toJsonString(EnvelopeSchema, envelope));
+
+/** The answer is a value; a refusal is clear, bounded and can be sent. */
+function answers(input: Uint8Array | string): void {
+  const result = fromEnvelope(input, { unknownTypes: "pass" });
+  if (result.ok) {
+    if (result.value.outcome !== "event") return;
+    // What was accepted can be sent on.
+    const { event } = result.value;
+    const again = toEnvelope(event, event);
+    expect(again.ok ? "" : describeError(again.error)).toBe("");
+    return;
+  }
+  const text = describeError(result.error);
+  expect(text.length).toBeLessThan(20_000);
+  expect(result.error.remedy).not.toBe("");
+  toErrorDetail(result.error, "runtime");
+}
+
+function mutate(bytes: Uint8Array, edits: readonly (readonly [number, number, number])[]): Uint8Array {
+  let out = Array.from(bytes);
+  for (const [kind, at, value] of edits) {
+    const i = at % (out.length + 1);
+    if (kind === 0) out[i % Math.max(1, out.length)] = value;
+    else if (kind === 1) out.splice(i, 0, value);
+    else if (kind === 2) out.splice(i, 1);
+    else out = out.slice(0, i);
+  }
+  return Uint8Array.from(out);
+}
+
+const edits = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.nat({ max: 2_000 }), fc.nat({ max: 255 })), {
+  minLength: 1,
+  maxLength: 6,
+});
+
+test("NF-013 random bytes and text: an answer, never a throw", () => {
+  fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.string()), answers), { numRuns: 2_000 });
+  fc.assert(fc.property(fc.json(), answers), { numRuns: 500 });
+});
+
+test("NF-013 mutated events in binary and JSON: an answer, never a throw", () => {
+  fc.assert(
+    fc.property(fc.constantFrom(...binaries), edits, (bytes, changes) => answers(mutate(bytes, changes))),
+    { numRuns: 2_000 },
+  );
+  const encoder = new TextEncoder();
+  const decoder = new TextDecoder();
+  fc.assert(
+    fc.property(fc.constantFrom(...texts), edits, (text, changes) =>
+      answers(decoder.decode(mutate(encoder.encode(text), changes))),
+    ),
+    { numRuns: 2_000 },
+  );
+});
+
+test("NF-013 JSON of other types in the place of a field: an answer, never a throw", () => {
+  const objects = texts.map((text) => JSON.parse(text) as Record<string, unknown>);
+  fc.assert(
+    fc.property(fc.constantFrom(...objects), fc.nat(), fc.jsonValue(), (object, at, value) => {
+      const keys = Object.keys(object);
+      answers(JSON.stringify({ ...object, [keys[at % keys.length]!]: value }));
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("NF-013 what is too large or too deep is refused unread", () => {
+  answers(new Uint8Array(limits.WIRE_BINARY_BYTES_MAX + 1));
+  const large = fromEnvelope(" ".repeat(limits.WIRE_JSON_CHARS_MAX + 1));
+  expect(large.ok ? "" : large.error.reason).toBe("message_too_large");
+  const deep = fromEnvelope(`{"schemaVersion":1,"x":${"[".repeat(100_000)}${"]".repeat(100_000)}}`);
+  expect(deep.ok ? "" : deep.error.reason).toBe("malformed_frame");
+});
+
+test("NF-013 mutated short forms: an answer, never a throw", () => {
+  const made = bindingCreate(1, constants, 1_790_000_000_000);
+  if (!made.ok) throw new Error(describeError(made.error));
+  const binding = made.value;
+  const short = seeds.map((envelope) => {
+    const event = shorten(binding, "runtime", envelope, { sequence: 4, sentAudioUs: 1, sentBytes: 2 });
+    if (!event.ok) throw new Error(describeError(event.error));
+    return toBinary(LinkEventSchema, event.value);
+  });
+  fc.assert(
+    fc.property(fc.constantFrom(...short), edits, (bytes, changes) => {
+      let event: ReturnType<typeof fromBinary<typeof LinkEventSchema>>;
+      try {
+        event = fromBinary(LinkEventSchema, mutate(bytes, changes));
+      } catch {
+        return; // The driver's own decode refuses the frame.
+      }
+      const result = receiveEvent(binding, "runtime", event);
+      if (result.ok) fromEnvelope(result.value, { unknownTypes: "pass" });
+      else expect(result.error.remedy).not.toBe("");
+    }),
+    { numRuns: 2_000 },
+  );
+});
