@@ -44,7 +44,7 @@ function describeControl(event: Extract<ObservedEvent, { kind: "control" }>): st
   const turn = event.turn === 0 ? "" : `turn ${event.turn}`;
   switch (event.signal) {
     case "turn_open":
-      return `${turn}   opened (${String(event.fields.origin)}), plan ${String(event.fields.planHash).slice(0, 12)}`;
+      return `${turn}   opens: ${originWords(String(event.fields.origin))}`;
     case "commit":
       return `${turn}   committed: the reply is generated, it goes on playing`;
     case "abort":
@@ -69,8 +69,15 @@ function describeControl(event: Extract<ObservedEvent, { kind: "control" }>): st
   }
 }
 
+/** To a tenth: what was played to the last sample is known only when the device has said so, at the end. */
 function seconds(us: unknown): string {
-  return `${(Number(us ?? 0) / 1e6).toFixed(2)} s`;
+  return `${(Number(us ?? 0) / 1e6).toFixed(1)} s`;
+}
+
+/** Why a turn opened, for people. */
+export function originWords(origin: string): string {
+  if (origin === "endpoint") return "the caller has spoken";
+  return origin === "api" ? "the agent speaks first" : origin;
 }
 
 /** The latencies of a turn in one line; empty when none is known. */

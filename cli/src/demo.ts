@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
 import { readWavSources, type WavSource } from "@rspp/transport-loopback/wav-source";
-import { createAccount, latencyLine } from "./account.ts";
+import { createAccount, latencyLine, originWords } from "./account.ts";
 import { type Bound, bindForCall } from "./bind.ts";
 import { type Call, startCall, type TurnView } from "./call.ts";
 import { EXIT_FAILED, EXIT_OK } from "./errors.ts";
@@ -12,7 +12,7 @@ import { type LoadedPipeline, loadPipeline } from "./pipeline.ts";
 import { openPlatform, type Platform } from "./platform.ts";
 import { publish } from "./published.ts";
 import { type ReplayedTurn, replaySession, type SessionReplay } from "./replay-session.ts";
-import { serveTalk } from "./talk-server.ts";
+import { openTalkDoor, type TalkDoor } from "./talk-server.ts";
 
 const asset = (name: string): string => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
 export const TEMPLATE = fileURLToPath(new URL("../../pipelines/specs/voice-assistant.yaml", import.meta.url));
@@ -36,18 +36,47 @@ export async function demo(options: DemoOptions): Promise<number> {
   // With --json the account goes to stderr, so that stdout ends with the one object.
   const print = options.json ? (line: string) => console.error(line) : (line: string) => console.log(line);
   const pipeline = await loadPipeline(TEMPLATE);
-  const published = await publish(options.data, pipeline);
-  print(
-    `pipeline ${published.name}@${published.version} ${published.fresh ? "published" : "already published"} (${published.fingerprint.slice(0, 12)})`,
-  );
   const questions = await readWavSources([asset("question-1.wav"), asset("question-2.wav")]);
+  const door = options.once ? null : await openTalkDoor(options.port);
+  try {
+    const outcome = await demonstrate(pipeline, questions, options, print);
+    if (options.json) console.log(JSON.stringify(outcome.summary));
+    if (door === null) return outcome.ok ? EXIT_OK : EXIT_FAILED;
+    await stayUp(door, outcome.bound, options, print);
+    return EXIT_OK;
+  } finally {
+    door?.close();
+  }
+}
+
+async function demonstrate(
+  pipeline: LoadedPipeline,
+  questions: WavSource[],
+  options: DemoOptions,
+  print: (line: string) => void,
+): Promise<Outcome> {
   const platform = await openPlatform({ dataDir: options.data, fast: options.fast, silero: options.silero });
   try {
-    const outcome = await converse(platform, pipeline, questions, options, print);
-    if (options.json) console.log(JSON.stringify(outcome.summary));
-    if (options.once) return outcome.ok ? EXIT_OK : EXIT_FAILED;
-    await serveTalk({ platform, pipeline: outcome.bound.pipeline, port: options.port, print });
-    return EXIT_OK;
+    const published = await publish(options.data, pipeline);
+    print(
+      `pipeline: ${published.name}@${published.version}, ${published.fresh ? "published" : "published before"} (fingerprint ${published.fingerprint.slice(0, 12)})`,
+    );
+    return await converse(platform, pipeline, questions, options, print);
+  } finally {
+    await platform.close();
+  }
+}
+
+/** People talk in real time, however fast the demonstration was. */
+async function stayUp(
+  door: TalkDoor,
+  bound: Bound,
+  options: DemoOptions,
+  print: (line: string) => void,
+): Promise<void> {
+  const platform = await openPlatform({ dataDir: options.data, fast: false, silero: options.silero });
+  try {
+    await door.serve({ platform, pipeline: bound.pipeline, print });
   } finally {
     await platform.close();
   }
@@ -73,6 +102,9 @@ async function converse(
   });
   for (const line of bound.told) print(line);
   print(`voice activity: ${platform.vad.name}`);
+  if (options.fast)
+    print("clock: virtual clock (--fast): times below are what a call would take, latencies are not measured");
+  print("");
   const account = createAccount(print, platform.clock.nowNs());
   const call = startCall(platform, bound.pipeline, { recording: "L2", onEvent: account.event });
   const story = await play(platform, call, questions);
@@ -87,7 +119,7 @@ async function converse(
   const ok =
     story && replay.identical && after === 0 && turns.length === 3 && turns.every((t) => t.terminal === "commit");
   print("");
-  for (const turn of turns) tellTurn(turn, call.turns.get(turn.turn), print);
+  for (const turn of turns) tellTurn(turn, options.fast ? undefined : call.turns.get(turn.turn), print);
   print(`replayed ${replay.steps} steps from the recording: ${replay.identical ? "identical" : "DIVERGED"}`);
   print(`samples played after the cut: ${after}`);
   print(`reply written to ${options.out} (${(recording.agent.length / recording.agentRateHz).toFixed(1)} s)`);
@@ -103,6 +135,8 @@ async function converse(
       session: call.session.id,
       pipeline: `${pipeline.compiled.name}@${pipeline.compiled.version}`,
       fingerprint: pipeline.compiled.fingerprint,
+      // Under a virtual clock computing takes no time: its latencies are no measurement.
+      clock: options.fast ? "virtual" : "real",
       turns,
       samples_after_cut: after,
       replay: {
@@ -174,7 +208,8 @@ function summarise(turn: TurnView, replay: SessionReplay): TurnSummary {
 }
 
 function tellTurn(turn: TurnSummary, view: TurnView | undefined, print: (line: string) => void): void {
-  print(`turn ${turn.turn} (${turn.origin}): ${turn.terminal}, delivery ${turn.delivery}, replay ${turn.replay}`);
+  const how = turn.delivery === "cancelled" ? "interrupted while it played" : `delivery ${turn.delivery}`;
+  print(`turn ${turn.turn} (${originWords(turn.origin)}): ${turn.terminal}, ${how}, replay ${turn.replay}`);
   if (turn.user !== "") print(`  caller said   "${turn.user}"`);
   print(`  agent said    "${shorten(turn.said)}"`);
   if (turn.delivery === "cancelled") print(`  caller heard  "${turn.heard}" (${(turn.playedMs / 1000).toFixed(2)} s)`);

@@ -2,7 +2,7 @@
 
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
 import { readWavSources } from "@rspp/transport-loopback/wav-source";
-import { createAccount, latencyLine } from "./account.ts";
+import { createAccount, latencyLine, originWords } from "./account.ts";
 import { bindForCall } from "./bind.ts";
 import { startCall } from "./call.ts";
 import { EXIT_FAILED, EXIT_OK } from "./errors.ts";
@@ -57,14 +57,24 @@ export async function run(spec: string, options: RunOptions): Promise<number> {
     await writeReplyWav(options.out, agent, agentRateHz);
     const turns = [...call.turns.values()];
     const ok = turns.length > 0 && turns.every((turn) => turn.terminal === "commit");
-    for (const turn of turns)
-      print(`turn ${turn.turn} (${turn.origin}): ${turn.terminal}, delivery ${turn.delivery}; ${latencyLine(turn)}`);
+    if (options.fast) print("virtual clock (--fast): latencies are not measured");
+    for (const turn of turns) {
+      const latencies = options.fast ? "" : `; ${latencyLine(turn)}`;
+      print(`turn ${turn.turn} (${originWords(turn.origin)}): ${turn.terminal}, delivery ${turn.delivery}${latencies}`);
+    }
     print(
       `reply written to ${options.out}; session ${call.session.id} recorded at ${options.record} in ${options.data}`,
     );
     if (options.json)
       console.log(
-        JSON.stringify({ ok, session: call.session.id, recogniser: bound.recogniser, turns, reply: options.out }),
+        JSON.stringify({
+          ok,
+          session: call.session.id,
+          recogniser: bound.recogniser,
+          clock: options.fast ? "virtual" : "real",
+          turns,
+          reply: options.out,
+        }),
       );
     return ok ? EXIT_OK : EXIT_FAILED;
   } finally {

@@ -4,7 +4,7 @@
  * applications; this door is for a terminal.
  */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createResampler } from "@rspp/audio/resample";
 import { parseWav, WavError, wavTo16kMono, writeWav } from "@rspp/audio/wav";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
@@ -16,32 +16,56 @@ import type { Platform } from "./platform.ts";
 export interface TalkOptions {
   platform: Platform;
   pipeline: CompiledPipeline;
-  port: number;
   print: (line: string) => void;
+}
+
+/** A port that is held; what comes before {@link TalkDoor.serve} is told to come back. */
+export interface TalkDoor {
+  /** Serves until SIGINT or SIGTERM; running calls are drained. */
+  serve(options: TalkOptions): Promise<void>;
+  close(): void;
 }
 
 const WAV_BYTES_MAX = 32 << 20;
 const CALL_MS_MAX = 600_000;
 const QUIET_MS = 3_000;
 
-/** Serves until SIGINT or SIGTERM; running calls are drained. @throws InputError when the port is taken. */
-export async function serveTalk(options: TalkOptions): Promise<void> {
-  const { platform, print } = options;
+/** @throws InputError when the port is taken: before anything else is begun, since people wait for the demonstration. */
+export async function openTalkDoor(port: number): Promise<TalkDoor> {
+  let serving: TalkOptions | null = null;
   const server = createServer((request, response) => {
+    if (serving === null) return refuse(response, 503, "the demonstration is still running: come back when it is over");
+    const options = serving;
     handle(options, request, response).catch((error: unknown) => {
-      print(`call failed: ${error instanceof Error ? error.message : String(error)}`);
+      options.print(`call failed: ${error instanceof Error ? error.message : String(error)}`);
       if (!response.headersSent) response.writeHead(500);
       response.end();
     });
   });
   server.requestTimeout = CALL_MS_MAX;
-  server.listen(options.port, "127.0.0.1");
-  await Promise.race([
-    once(server, "listening"),
-    once(server, "error").then(([error]) => refusePort(options.port, error)),
-  ]);
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening").catch((error: unknown) => refusePort(port, error));
+  const close = (): void => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return {
+    close,
+    async serve(options) {
+      serving = options;
+      tellHow(server, port, options.print);
+      await stopAsked();
+      options.print("stopping: no new calls, running ones may finish for 5 s");
+      server.close();
+      await options.platform.runtime.drain(5_000);
+      server.closeAllConnections();
+    },
+  };
+}
+
+function tellHow(server: Server, asked: number, print: (line: string) => void): void {
   const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  const port = typeof address === "object" && address !== null ? address.port : asked;
   const url = `http://127.0.0.1:${port}/talk`;
   print("");
   print(`ready: talk to it at ${url} (Ctrl-C stops)`);
@@ -49,11 +73,10 @@ export async function serveTalk(options: TalkOptions): Promise<void> {
   print(
     `  a microphone:  arecord -q -f S16_LE -r 16000 -c 1 -t raw | curl -sSN -T - '${url}?rate=16000' | aplay -q -f S16_LE -r 16000 -c 1 -t raw`,
   );
-  await stopAsked();
-  print("stopping: no new calls, running ones may finish for 5 s");
-  server.close();
-  await platform.runtime.drain(5_000);
-  server.closeAllConnections();
+}
+
+function refuse(response: ServerResponse, status: number, reason: string): void {
+  response.writeHead(status, { "content-type": "text/plain" }).end(`${reason}\n`);
 }
 
 function refusePort(port: number, error: unknown): never {
@@ -71,19 +94,13 @@ function stopAsked(): Promise<void> {
 async function handle(options: TalkOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? "/", "http://localhost");
   if (url.pathname !== "/talk" || (request.method !== "POST" && request.method !== "PUT")) {
-    response
-      .writeHead(404, { "content-type": "text/plain" })
-      .end("POST a WAV, or PUT raw s16le audio with ?rate=16000, to /talk\n");
-    return;
+    return refuse(response, 404, "POST a WAV, or PUT raw s16le audio with ?rate=16000, to /talk");
   }
   const rate = url.searchParams.get("rate");
   if (rate === null) return talkWav(options, request, response);
   const rateHz = Number(rate);
   if (!Number.isInteger(rateHz) || rateHz < 8_000 || rateHz > 48_000) {
-    response
-      .writeHead(400, { "content-type": "text/plain" })
-      .end("rate: a whole number of 8000 to 48000 hertz is needed\n");
-    return;
+    return refuse(response, 400, "rate: a whole number of 8000 to 48000 hertz is needed");
   }
   return talkRaw(options, request, response, rateHz);
 }
@@ -98,8 +115,7 @@ async function talkWav(options: TalkOptions, request: IncomingMessage, response:
     samples = await wavTo16kMono(parseWav(body));
   } catch (error) {
     if (!(error instanceof WavError)) throw error;
-    response.writeHead(400, { "content-type": "text/plain" }).end(`${error.message}\n`);
-    return;
+    return refuse(response, 400, error.message);
   }
   const { platform } = options;
   const call = open(options);
