@@ -1,6 +1,5 @@
-import type { SignedGrant } from "@rspp/protocol/lease-types";
-import type { FloorAnswer } from "@rspp/protocol/lease-types";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
 import { createLoopbackAdapter, type LoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import type { Receiver } from "./lease-process.ts";
 import type { LinkPair, Output } from "./link-pair.ts";
@@ -103,19 +102,38 @@ export class AdapterProcess {
         return;
       case "event": {
         const { event } = output;
-        this.#world.trace.add({ kind: "link_data", at: "adapter", binding: this.#bindingName(name, output.ref), seq: event.seq });
+        this.#world.trace.add({
+          kind: "link_data",
+          at: "adapter",
+          binding: this.#bindingName(name, output.ref),
+          seq: event.seq,
+        });
         this.#take(name, event.payload.message as TransportEgress, event.payload.signed);
-        this.links.get(name)?.adapter.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
+        this.links
+          .get(name)
+          ?.adapter.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
         return;
       }
       case "frame_refused":
         // Declared: data that a cut-off has met on its way.
         if (output.lane !== "data" || output.reason !== "fenced") return;
-        return this.#world.trace.add({ kind: "link_gap", at: "adapter", binding: this.#bindingName(name, output.ref), fromSeq: output.seq, toSeq: output.seq });
+        return this.#world.trace.add({
+          kind: "link_gap",
+          at: "adapter",
+          binding: this.#bindingName(name, output.ref),
+          fromSeq: output.seq,
+          toSeq: output.seq,
+        });
       case "gap":
       case "skipped":
         if (output.lane !== "data") return;
-        return this.#world.trace.add({ kind: "link_gap", at: "adapter", binding: this.#bindingName(name, output.ref), fromSeq: output.fromSeq, toSeq: output.toSeq });
+        return this.#world.trace.add({
+          kind: "link_gap",
+          at: "adapter",
+          binding: this.#bindingName(name, output.ref),
+          fromSeq: output.fromSeq,
+          toSeq: output.toSeq,
+        });
       case "overtaking":
       case "positioned":
         if (output.kind === "positioned") this.#position(name, output);
@@ -129,7 +147,14 @@ export class AdapterProcess {
     const binding = this.links.get(name)?.adapter.state.sessions[output.ref];
     const seenMedia = binding === undefined ? Number.MAX_SAFE_INTEGER : binding.inData.next - 1;
     const what = (output.payload.message as { signal?: string }).signal ?? output.payload.message.kind;
-    this.#world.trace.add({ kind: "positioned", at: "adapter", lastMedia: output.lastMediaSeq, seenMedia, forced: output.forced, what });
+    this.#world.trace.add({
+      kind: "positioned",
+      at: "adapter",
+      lastMedia: output.lastMediaSeq,
+      seenMedia,
+      forced: output.forced,
+      what,
+    });
   }
 
   #bindingName(name: string, ref: number): string {
@@ -165,7 +190,8 @@ export class AdapterProcess {
 
   #leave(): void {
     const link = this.links.get(this.holder);
-    if (link !== undefined && this.#ref !== 0 && link.up()) link.adapter.step({ kind: "unbind", ref: this.#ref, reason: "taken_over" });
+    if (link !== undefined && this.#ref !== 0 && link.up())
+      link.adapter.step({ kind: "unbind", ref: this.#ref, reason: "taken_over" });
     this.#ref = 0;
     this.#offline();
   }
@@ -186,8 +212,16 @@ export class AdapterProcess {
 
   #bind(link: LinkPair): void {
     if (this.#ref !== 0 || !link.up()) return;
-    const epoch = this.device === undefined ? 0 : this.receiver.state.floors[SESSION]?.epoch ?? 0;
-    const constants = { tenant: "tenant-a", session: SESSION, pipelineVersion: "p@1", epoch, codec: "pcm_s16le", sampleRateHz: 16_000, channels: 1 };
+    const epoch = this.device === undefined ? 0 : (this.receiver.state.floors[SESSION]?.epoch ?? 0);
+    const constants = {
+      tenant: "tenant-a",
+      session: SESSION,
+      pipelineVersion: "p@1",
+      epoch,
+      codec: "pcm_s16le",
+      sampleRateHz: 16_000,
+      channels: 1,
+    };
     const next = link.adapter.state.nextRef;
     this.#ref = next;
     link.adapter.step({ kind: "bind", constants, supersedes: null });
@@ -247,7 +281,15 @@ export class AdapterProcess {
       link.adapter.step({
         kind: "send",
         ref: this.#ref,
-        item: { lane: "data", turn: null, generation: 0, audioUs: message.durationUs, bytes: message.bytes.length, urgent: false, payload: { message, signed: null } },
+        item: {
+          lane: "data",
+          turn: null,
+          generation: 0,
+          audioUs: message.durationUs,
+          bytes: message.bytes.length,
+          urgent: false,
+          payload: { message, signed: null },
+        },
       });
       return;
     }
@@ -268,10 +310,18 @@ export class AdapterProcess {
     const overtaking = message.kind === "control" && message.controlClass === "overtaking";
     if (overtaking) {
       const cutoff = { turn: 0, generation: 0, olderTurns: false };
-      link.adapter.step({ kind: "send", ref: this.#ref, item: { lane: "control", class: "overtaking", cutoff, payload } });
+      link.adapter.step({
+        kind: "send",
+        ref: this.#ref,
+        item: { lane: "control", class: "overtaking", cutoff, payload },
+      });
       return;
     }
     const afterMedia = message.kind === "control";
-    link.adapter.step({ kind: "send", ref: this.#ref, item: { lane: "control", class: "positioned", afterMedia, payload } });
+    link.adapter.step({
+      kind: "send",
+      ref: this.#ref,
+      item: { lane: "control", class: "positioned", afterMedia, payload },
+    });
   }
 }

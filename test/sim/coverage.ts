@@ -31,7 +31,7 @@ export function coverageListener(coverage: Coverage): (event: TraceEvent) => voi
     if (event.kind !== "signal") return;
     const row = rowOf(event.event);
     if (row !== null) coverage.rows[row] += 1;
-    if (event.event.signal === "abort" && event.event.fields["cause"] === "barge_in") coverage.bargeIns.active += 1;
+    if (event.event.signal === "abort" && event.event.fields.cause === "barge_in") coverage.bargeIns.active += 1;
     if (row === "T13" && event.event.reason === "barge_in") coverage.bargeIns.playing += 1;
   };
 }
@@ -45,9 +45,9 @@ function rowOf(event: Extract<TraceEvent, { kind: "signal" }>["event"]): Row | n
     case "reject":
       return reason.startsWith("no_candidate") || reason.startsWith("no_speech_path") ? "T5a" : "T2";
     case "stale_epoch_reject":
-      return fields["scope"] === "pre_turn" ? "T3" : "T12";
+      return fields.scope === "pre_turn" ? "T3" : "T12";
     case "deauthorized_drain":
-      return fields["scope"] === "pre_turn" ? "T4" : null;
+      return fields.scope === "pre_turn" ? "T4" : null;
     case "turn_open":
       return "T5";
     case "commit":

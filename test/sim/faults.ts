@@ -59,6 +59,7 @@ export class Faults {
   readonly #world: World;
   readonly #rng: Rng;
   #harm: (() => void)[] = [];
+  #healed = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -68,12 +69,19 @@ export class Faults {
   /** Before an action: often nothing. */
   between(done: () => void): void {
     if (!this.#rng.chance(42)) return done();
-    this.#do(this.#rng.weighted(weights));
+    const kind = this.#rng.weighted(weights);
+    // Half of them strike while what follows is under way.
+    if (this.#rng.chance(50)) {
+      this.#after(this.#rng.int(50, 900), () => !this.#healed && this.#do(kind));
+      return done();
+    }
+    this.#do(kind);
     this.#after(this.#rng.int(0, 60), done);
   }
 
   /** All is mended at once, and nothing fails from here on. */
   heal(): void {
+    this.#healed = true;
     this.#world.dial.percent = 0;
     const harm = this.#harm;
     this.#harm = [];
@@ -225,7 +233,9 @@ export class Faults {
         world.fault("snapshot_stale");
         session.update({ type: "snapshot", refs, usable: false, reason: "too_stale" });
         session.say("what do we know");
-        return this.#undo(rng.int(100, 900), () => session.update({ type: "snapshot", refs, usable: true, reason: "" }));
+        return this.#undo(rng.int(100, 900), () =>
+          session.update({ type: "snapshot", refs, usable: true, reason: "" }),
+        );
       }
       case "torn_write":
         world.fault(kind);

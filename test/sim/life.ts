@@ -1,8 +1,8 @@
-import { replayJournal } from "@rspp/kernel/replay";
 import type { Effect, TimelineRecord } from "@rspp/kernel/effect";
+import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { SessionState } from "@rspp/kernel/state";
-import { kernel, type KernelPort } from "@rspp/runtime/kernel-port";
+import { type KernelPort, kernel } from "@rspp/runtime/kernel-port";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import type { SimProcess } from "./process.ts";
 import type { LifeId, Trace } from "./trace.ts";
@@ -25,7 +25,13 @@ export class Life {
     this.config = config;
     const { sessionId, authority } = config;
     this.id = `${proc.name}.${proc.life}/${sessionId}@${authority.epoch % 2 ** 32}`;
-    world.trace.add({ kind: "life_begins", life: this.id, proc: proc.name, session: sessionId, epoch: authority.epoch });
+    world.trace.add({
+      kind: "life_begins",
+      life: this.id,
+      proc: proc.name,
+      session: sessionId,
+      epoch: authority.epoch,
+    });
   }
 
   crashed(): void {
@@ -53,7 +59,8 @@ export class Life {
     const entries = this.session.journal();
     const result = replayJournal(this.config, entries);
     const first = result.divergences[0];
-    const problem = first === undefined ? "" : `batch ${first.batch}: ${first.class} ${first.expected} != ${first.found}`;
+    const problem =
+      first === undefined ? "" : `batch ${first.batch}: ${first.class} ${first.expected} != ${first.found}`;
     return { problem, state: result.state };
   }
 }

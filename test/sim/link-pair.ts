@@ -1,3 +1,4 @@
+import type { TimerHandle } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { SignedGrant } from "@rspp/protocol/lease-types";
 import { linkStep } from "@rspp/protocol/link";
@@ -5,7 +6,6 @@ import { createLink } from "@rspp/protocol/link-state";
 import { linkNextDeadline } from "@rspp/protocol/link-tick";
 import type { Connection, LinkFrame, LinkInput, LinkOutput, LinkState } from "@rspp/protocol/link-types";
 import { defaultLinkConfig } from "@rspp/protocol/link-types";
-import type { TimerHandle } from "@rspp/ports/clock";
 import type { VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { Channel, newPath, type Path } from "./network.ts";
 import type { SimProcess } from "./process.ts";
@@ -61,6 +61,8 @@ export class LinkEnd {
     });
   }
 }
+
+const dialAgainMs = 800;
 
 interface Wires {
   toRuntime: Record<Connection, Channel>;
@@ -121,6 +123,10 @@ export class LinkPair {
       toAdapter: { control: channel("control", this.adapter.proc), media: channel("media", this.adapter.proc) },
     };
     this.#wires = wires;
+    // Nobody answers a dead process's socket: dialled again, under the next incarnation.
+    this.adapter.proc.after(dialAgainMs, () => {
+      if (this.#wires === wires && !this.up()) this.dial();
+    });
     for (const connection of ["control", "media"] as const) {
       wires.toRuntime[connection].send(64, () => {
         this.runtime.step({ kind: "connected", connection, incarnation });

@@ -24,7 +24,8 @@ function repeat(seed: number): string {
 }
 
 function report(result: SeedResult): void {
-  for (const { checker, problem } of result.failures.slice(0, 5)) console.error(`seed ${result.seed}: ${checker}: ${problem}`);
+  for (const { checker, problem } of result.failures.slice(0, 5))
+    console.error(`seed ${result.seed}: ${checker}: ${problem}`);
   if (!result.ok) console.error(`repeat: ${repeat(result.seed)}`);
 }
 
@@ -39,7 +40,10 @@ function one(seed: number): void {
   report(result);
   const { lines: _, ...rest } = result;
   if (values.json) console.log(JSON.stringify(rest));
-  else console.log(`seed ${seed}: ${result.ok ? "ok" : "FAILED"}, ${result.turns} turns, ${result.virtualMinutes.toFixed(2)} virtual minutes, trace ${result.hash}`);
+  else
+    console.log(
+      `seed ${seed}: ${result.ok ? "ok" : "FAILED"}, ${result.turns} turns, ${result.virtualMinutes.toFixed(2)} virtual minutes, trace ${result.hash}`,
+    );
   process.exitCode = result.ok ? 0 : 1;
 }
 
@@ -61,7 +65,10 @@ function many(from: number, seeds: number): void {
       report(result);
     }
     const done = seed - from + 1;
-    if (done % 25 === 0) console.error(`${done}/${seeds} seeds, ${failing.length} failing, ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
+    if (done % 25 === 0)
+      console.error(
+        `${done}/${seeds} seeds, ${failing.length} failing, ${((performance.now() - startedMs) / 1000).toFixed(0)} s`,
+      );
   }
   const seconds = (performance.now() - startedMs) / 1000;
   const floor = Math.ceil((floorPer500 * seeds) / 500);
@@ -89,9 +96,14 @@ function many(from: number, seeds: number): void {
   process.exitCode = ok ? 0 : 1;
 }
 
-function table(summary: { floor: number; faults: Record<string, number>; rows: Record<string, number> } & Record<string, unknown>): void {
+function table(
+  summary: { floor: number; faults: Record<string, number>; rows: Record<string, number> } & Record<string, unknown>,
+): void {
   const { faults, rows, floor, failing, ...rest } = summary;
-  for (const [title, counts] of [["fault", faults], ["row", rows]] as const) {
+  for (const [title, counts] of [
+    ["fault", faults],
+    ["row", rows],
+  ] as const) {
     console.log(`${title.padEnd(24)} count   floor ${floor}`);
     for (const [name, count] of Object.entries(counts)) {
       console.log(`${name.padEnd(24)} ${String(count).padStart(5)}   ${count >= floor ? "reached" : "BELOW"}`);
@@ -102,7 +114,11 @@ function table(summary: { floor: number; faults: Record<string, number>; rows: R
 
 if (values.mutants) {
   const report = await runMutants();
-  console.log(values.json ? JSON.stringify(report) : report.mutants.map((m) => `${m.caught ? "caught" : "MISSED"} ${m.name}: ${m.detail}`).join("\n"));
+  console.log(
+    values.json
+      ? JSON.stringify(report)
+      : report.mutants.map((m) => `${m.caught ? "caught" : "MISSED"} ${m.name}: ${m.detail}`).join("\n"),
+  );
   process.exitCode = report.ok ? 0 : 1;
 } else if (values.seed !== undefined) one(Number(values.seed));
 else many(Number(values.from), Number(values.seeds));

@@ -70,9 +70,9 @@ function seeded(inner: ManagedProvider, name: string, seed: string, dial: FaultD
         jitter_ms: rng.chance(20) ? rng.int(1, 60) : rng.int(0, 5),
         distribution: rng.chance(30) ? "exponential" : "uniform",
       };
-      if (inner.modality === "stt") settings["transcripts"] = transcripts;
-      if (inner.modality === "llm") settings["text"] = sentence(rng, 2, rng.chance(20) ? 24 : 8);
-      if (inner.modality === "tts") settings["ms_per_char"] = rng.int(12, 30);
+      if (inner.modality === "stt") settings.transcripts = transcripts;
+      if (inner.modality === "llm") settings.text = sentence(rng, 2, rng.chance(20) ? 24 : 8);
+      if (inner.modality === "tts") settings.ms_per_char = rng.int(12, 30);
       const faulty = rng.chance(dial.percent);
       const fault = faulty ? rng.pick(Object.keys(faultNames) as (keyof typeof faultNames)[]) : "none";
       if (fault !== "none") dial.happened(faultNames[fault]);

@@ -62,7 +62,10 @@ export function runSeed(seed: number, keepLines = false): SeedResult {
     for (const checker of checkers) checker.end(facts);
   } catch (error) {
     const { message, stack = "" } = error instanceof Error ? error : new Error(String(error));
-    failures.push({ checker: "no_throw", problem: keepLines ? stack : `${message} ${stack.split("\n")[1]?.trim() ?? ""}` });
+    failures.push({
+      checker: "no_throw",
+      problem: keepLines ? stack : `${message} ${stack.split("\n")[1]?.trim() ?? ""}`,
+    });
   }
   for (const { name, problems } of checkers) for (const problem of problems) failures.push({ checker: name, problem });
   return {
@@ -190,7 +193,7 @@ function exportFacts(runtime: World["runtimes"][number], world: World): { halted
   for (const stream of Object.values(runtime.exporter.streams)) {
     halted ||= stream.halted ?? "";
     // A predecessor's tail is refused by its epoch: declared loss, not export.
-    const current = runtime === world.holder() && stream.id.epoch === runtime.life?.config.authority.epoch;
+    const current = runtime === world.holder() && stream.id.epoch === runtime.holder?.state.epoch;
     if (current) unacked += stream.appended - stream.acked;
   }
   return { halted, unacked };

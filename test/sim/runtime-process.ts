@@ -1,21 +1,25 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
-import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import type { SessionConfig } from "@rspp/kernel/session-config";
-import { exporterAppend, exporterNextDeadline, exporterOpen, exporterStep } from "@rspp/protocol/export-client";
-import { createExporter } from "@rspp/protocol/export-client";
-import type { ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
-import type { SignedGrant } from "@rspp/protocol/lease-types";
+import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import type { TimerHandle } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import {
+  createExporter,
+  exporterAppend,
+  exporterNextDeadline,
+  exporterOpen,
+  exporterStep,
+} from "@rspp/protocol/export-client";
+import type { ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
-import { bytesVad, remoteGateway } from "./providers.ts";
 import type { SimProcess } from "./process.ts";
+import { bytesVad, remoteGateway } from "./providers.ts";
 import { SESSION, type World } from "./world.ts";
 
 interface Binding {
@@ -67,8 +71,13 @@ export class RuntimeProcess {
     this.#early = [];
     this.#beforeExport = [];
     this.#seqs = new Map();
-    const providers = remoteGateway(world.clock, world.rng.fork(`${proc.name}/gateway/${proc.life}`), world.gatewayPath, world.gateway, proc, () =>
-      world.fault("late_provider_data"),
+    const providers = remoteGateway(
+      world.clock,
+      world.rng.fork(`${proc.name}/gateway/${proc.life}`),
+      world.gatewayPath,
+      world.gateway,
+      proc,
+      () => world.fault("late_provider_data"),
     );
     this.runtime = createRuntime({
       clock: proc.clock,
@@ -97,23 +106,33 @@ export class RuntimeProcess {
   /** Asks for the session's lease and takes the session up once the adapter knows the new floor. */
   takeOver(): void {
     const world = this.#world;
-    const holder: Holder = new Holder(`${this.proc.name}/${this.proc.life}`, SESSION, this.proc, world.lease, world.rpcFrom(this.proc), {
-      announce: (receiver, signed, answer) => world.announce(this, receiver, signed, answer),
-      acquired: (epoch, rotated) => {
-        world.trace.add({ kind: "note", text: `${this.proc.name} acquired epoch ${epoch % 2 ** 32}${rotated ? " (rotated)" : ""}` });
-        if (!rotated || this.session === null) return;
-        world.fault("lease_rotation");
-        this.session.update({ type: "authority", kind: "rotated", epoch, deadlineNs: holder.state.deadlineNs });
+    const holder: Holder = new Holder(
+      `${this.proc.name}/${this.proc.life}`,
+      SESSION,
+      this.proc,
+      world.lease,
+      world.rpcFrom(this.proc),
+      {
+        announce: (receiver, signed, answer) => world.announce(this, receiver, signed, answer),
+        acquired: (epoch, rotated) => {
+          world.trace.add({
+            kind: "note",
+            text: `${this.proc.name} acquired epoch ${epoch % 2 ** 32}${rotated ? " (rotated)" : ""}`,
+          });
+          if (!rotated || this.session === null) return;
+          world.fault("lease_rotation");
+          this.session.update({ type: "authority", kind: "rotated", epoch, deadlineNs: holder.state.deadlineNs });
+        },
+        renewed: (deadlineNs) =>
+          this.session?.update({ type: "authority", kind: "renewed", epoch: holder.state.epoch, deadlineNs }),
+        fenced: (reason) => this.#fenced(holder, reason),
+        ready: (receiver) => {
+          if (this.holder !== holder) return;
+          if (receiver === "adapter" && this.session === null) this.#open(holder);
+          this.#flushEarly();
+        },
       },
-      renewed: (deadlineNs) =>
-        this.session?.update({ type: "authority", kind: "renewed", epoch: holder.state.epoch, deadlineNs }),
-      fenced: (reason) => this.#fenced(holder, reason),
-      ready: (receiver) => {
-        if (this.holder !== holder) return;
-        if (receiver === "adapter" && this.session === null) this.#open(holder);
-        this.#flushEarly();
-      },
-    });
+    );
     this.#endOld();
     this.holder = holder;
     holder.acquire();
@@ -122,7 +141,8 @@ export class RuntimeProcess {
   /** More sessions, as many as are asked for: each is told to say something under a plan that cannot be resolved. */
   openExtras(count: number): void {
     const graph = assistantGraph();
-    for (const node of graph.nodes) if (node.kind === "llm") (node as { candidates: readonly unknown[] }).candidates = [];
+    for (const node of graph.nodes)
+      if (node.kind === "llm") (node as { candidates: readonly unknown[] }).candidates = [];
     for (let i = 0; i < count; i++) {
       this.#extras += 1;
       const sessionId = `extra-${this.proc.name}-${this.proc.life}-${this.#extras}`;
@@ -157,7 +177,12 @@ export class RuntimeProcess {
         return;
       case "event": {
         const { event } = output;
-        this.#world.trace.add({ kind: "link_data", at: "runtime", binding: this.#bindingName(output.ref), seq: event.seq });
+        this.#world.trace.add({
+          kind: "link_data",
+          at: "runtime",
+          binding: this.#bindingName(output.ref),
+          seq: event.seq,
+        });
         this.#deliver(event.payload.message);
         this.link.runtime.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
         return;
@@ -165,11 +190,23 @@ export class RuntimeProcess {
       case "frame_refused":
         // Declared: data that a cut-off has met on its way.
         if (output.lane !== "data" || output.reason !== "fenced") return;
-        return this.#world.trace.add({ kind: "link_gap", at: "runtime", binding: this.#bindingName(output.ref), fromSeq: output.seq, toSeq: output.seq });
+        return this.#world.trace.add({
+          kind: "link_gap",
+          at: "runtime",
+          binding: this.#bindingName(output.ref),
+          fromSeq: output.seq,
+          toSeq: output.seq,
+        });
       case "gap":
       case "skipped":
         if (output.lane !== "data") return;
-        return this.#world.trace.add({ kind: "link_gap", at: "runtime", binding: this.#bindingName(output.ref), fromSeq: output.fromSeq, toSeq: output.toSeq });
+        return this.#world.trace.add({
+          kind: "link_gap",
+          at: "runtime",
+          binding: this.#bindingName(output.ref),
+          fromSeq: output.fromSeq,
+          toSeq: output.toSeq,
+        });
       case "overtaking":
         return this.#deliver(output.payload.message);
       case "positioned":
@@ -214,11 +251,16 @@ export class RuntimeProcess {
     const world = this.#world;
     if (this.proc.dead() || this.session !== null) return;
     const { epoch, deadlineNs } = holder.state;
-    const config = this.#config(SESSION, epoch, assistantGraph({
-      llm: ["sim/llm", "sim/llm-b"],
-      tts: ["sim/tts", "sim/tts-b"],
-      endpointing: world.endpointing,
-    }), deadlineNs);
+    const config = this.#config(
+      SESSION,
+      epoch,
+      assistantGraph({
+        llm: ["sim/llm", "sim/llm-b"],
+        tts: ["sim/tts", "sim/tts-b"],
+        endpointing: world.endpointing,
+      }),
+      deadlineNs,
+    );
     const turnsBefore = world.adapter.turnSeen;
     const opened = this.runtime.openSession({
       config: { ...config, turnsBefore },
@@ -226,7 +268,8 @@ export class RuntimeProcess {
       keepJournal: true,
     });
     if (!opened.ok) {
-      if (opened.error.code === "session_exists") this.proc.after(20, () => this.holder === holder && this.#open(holder));
+      if (opened.error.code === "session_exists")
+        this.proc.after(20, () => this.holder === holder && this.#open(holder));
       return;
     }
     this.session = opened.value;
@@ -234,7 +277,8 @@ export class RuntimeProcess {
     if (this.life !== null) this.life.session = opened.value;
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
     exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead }, null, this.proc.clock.nowNs());
-    for (const r of this.#beforeExport.splice(0)) if (r.epoch === epoch) this.#exportRecord(r.epoch, r.kind, r.text, r.seq);
+    for (const r of this.#beforeExport.splice(0))
+      if (r.epoch === epoch) this.#exportRecord(r.epoch, r.kind, r.text, r.seq);
     world.adapter.dialHolder();
   }
 
@@ -244,7 +288,11 @@ export class RuntimeProcess {
     return testConfig(graph, {
       sessionId,
       seed: `${world.seed}`,
-      authority: { epoch, incarnation: "store-1", deadlineNs: asMonoNs(deadlineNs || world.clock.nowNs() + msToNs(3_600_000)) },
+      authority: {
+        epoch,
+        incarnation: "store-1",
+        deadlineNs: asMonoNs(deadlineNs || world.clock.nowNs() + msToNs(3_600_000)),
+      },
       policy: { ...base.policy, ...world.policy },
       recording: { ...base.recording, ceiling: world.level },
       budgets: { turnFirstOutputMs: 1_500, nodeSoftMs: 400, providerAttemptMs: 450, cancelGraceMs: 75 },
@@ -293,7 +341,8 @@ export class RuntimeProcess {
     const early = this.#early.splice(0);
     for (const message of early) {
       const may = this.holder?.mayAct("adapter");
-      if (may?.ok === true) this.#transmit({ message, signed: may.attachGrant ? (this.holder?.state.signed ?? null) : null });
+      if (may?.ok === true)
+        this.#transmit({ message, signed: may.attachGrant ? (this.holder?.state.signed ?? null) : null });
       else if (may?.reason === "awaiting_ack") this.#early.push(message);
     }
   }
@@ -320,7 +369,15 @@ export class RuntimeProcess {
       this.link.runtime.step({
         kind: "send",
         ref,
-        item: { lane: "data", turn: turn === 0 ? null : turn, generation, audioUs: durationUs, bytes: bytes.length, urgent, payload },
+        item: {
+          lane: "data",
+          turn: turn === 0 ? null : turn,
+          generation,
+          audioUs: durationUs,
+          bytes: bytes.length,
+          urgent,
+          payload,
+        },
       });
       return;
     }
@@ -330,9 +387,14 @@ export class RuntimeProcess {
       const cutoff = { turn, generation, olderTurns: all };
       this.link.runtime.step({ kind: "send", ref, item: { lane: "control", class: "overtaking", cutoff, payload } });
     } else {
-      const held = message.kind === "control" && (message.signal === "output_hold" || message.signal === "output_resume");
+      const held =
+        message.kind === "control" && (message.signal === "output_hold" || message.signal === "output_resume");
       const afterMedia = message.kind !== "text" && !held;
-      this.link.runtime.step({ kind: "send", ref, item: { lane: "control", class: "positioned", afterMedia, payload } });
+      this.link.runtime.step({
+        kind: "send",
+        ref,
+        item: { lane: "control", class: "positioned", afterMedia, payload },
+      });
     }
     binding.unacked.push({ seq, payload });
     if (binding.unacked.length > unackedMax) binding.unacked.shift();
@@ -340,6 +402,7 @@ export class RuntimeProcess {
 
   // --- export ---
 
+  readonly #streams = new WeakMap<object, Life>();
   #beforeExport: { epoch: number; kind: string; text: string; seq: number }[] = [];
   /** Spool sequence of each exported record, by stream epoch. */
   #seqs = new Map<number, number[]>();
@@ -348,7 +411,9 @@ export class RuntimeProcess {
     const append = spool.append.bind(spool);
     spool.append = (stream, kind, payload, evidence) => {
       const result = append(stream, kind, payload, evidence);
-      const life = this.#world.lives.findLast((l) => l.proc === this.proc && l.config.sessionId === stream.sessionId);
+      // The id is the session's own object: it stays when a rotation gives it another epoch.
+      if (kind === "session") this.#streams.set(stream, this.#world.lives.at(-1) as Life);
+      const life = this.#streams.get(stream);
       if (typeof payload === "string") {
         life?.recorded(kind, payload, result.ok);
         if (result.ok && stream.sessionId === SESSION) this.#exportRecord(stream.epoch, kind, payload, result.seq);
@@ -359,7 +424,7 @@ export class RuntimeProcess {
   }
 
   #exportRecord(epoch: number, kind: string, text: string, seq: number): void {
-    if (this.exporter.streams[`${epoch}/${SESSION}`] === undefined) {
+    if (this.exporter.streams[`${epoch}/${SESSION}`] === undefined && !this.#rotateExport(epoch)) {
       if (this.#beforeExport.length < unackedMax) this.#beforeExport.push({ epoch, kind, text, seq });
       return;
     }
@@ -368,7 +433,22 @@ export class RuntimeProcess {
     seqs.push(seq);
     const out: ExporterOutput[] = [];
     const digest = sha256Utf8Hex(`${kind} ${text.length} ${text.slice(0, 64)}`);
-    exporterAppend(this.exporter, { session: SESSION, epoch, digest, bytes: text.length }, this.proc.clock.nowNs(), out);
+    exporterAppend(
+      this.exporter,
+      { session: SESSION, epoch, digest, bytes: text.length },
+      this.proc.clock.nowNs(),
+      out,
+    );
+  }
+
+  /** A rotation gives the records a new stream; the one before it ends with what it has. */
+  #rotateExport(epoch: number): boolean {
+    const before = Object.values(this.exporter.streams).findLast((stream) => !stream.closed);
+    if (before === undefined || before.id.epoch >= epoch) return false;
+    const now = this.proc.clock.nowNs();
+    exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead: before.head }, null, now);
+    this.#export({ kind: "close", session: SESSION, epoch: before.id.epoch });
+    return true;
   }
 
   #pollSynced(): void {
@@ -386,7 +466,8 @@ export class RuntimeProcess {
   #export(input: ExporterInput): void {
     for (const output of exporterStep(this.exporter, input, this.proc.clock.nowNs())) {
       if (output.kind === "send") this.#sendBatch(output);
-      else if (output.kind === "reconnect") this.proc.after(20, () => this.#export({ kind: "connected", connection: output.connection + 1 }));
+      else if (output.kind === "reconnect")
+        this.proc.after(20, () => this.#export({ kind: "connected", connection: output.connection + 1 }));
     }
     const next = exporterNextDeadline(this.exporter);
     this.#exportTimer?.clear();
@@ -399,9 +480,16 @@ export class RuntimeProcess {
     // The holder's epoch of now: after a rotation a stream goes on under its own name.
     const epoch = this.holder?.state.epoch ?? batch.stream.epoch;
     const signed = this.holder?.state.signed ?? null;
-    world.toReplay(this.proc, epoch, signed, batch, (answer) => {
-      if (answer.kind === "ack") this.#export({ kind: "ack", ack: answer.ack });
-      else if (answer.kind === "refuse") this.#export({ kind: "refused", refused: answer.refused });
-    }, (floor) => this.stale("replay", floor));
+    world.toReplay(
+      this.proc,
+      epoch,
+      signed,
+      batch,
+      (answer) => {
+        if (answer.kind === "ack") this.#export({ kind: "ack", ack: answer.ack });
+        else if (answer.kind === "refuse") this.#export({ kind: "refused", refused: answer.refused });
+      },
+      (floor) => this.stale("replay", floor),
+    );
   }
 }

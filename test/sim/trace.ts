@@ -25,7 +25,14 @@ export type TraceEvent =
   | { kind: "accepted"; receiver: string; session: string; epoch: number; what: string }
   | { kind: "refused"; receiver: string; session: string; epoch: number; reason: string }
   | { kind: "forced_positioned"; at: "adapter" | "runtime" }
-  | { kind: "positioned"; at: "adapter" | "runtime"; lastMedia: number; seenMedia: number; forced: boolean; what: string }
+  | {
+      kind: "positioned";
+      at: "adapter" | "runtime";
+      lastMedia: number;
+      seenMedia: number;
+      forced: boolean;
+      what: string;
+    }
   | { kind: "link_data"; at: "adapter" | "runtime"; binding: string; seq: number }
   | { kind: "link_gap"; at: "adapter" | "runtime"; binding: string; fromSeq: number; toSeq: number }
   | { kind: "bound"; what: string; value: number; max: number }

@@ -3,7 +3,17 @@ import { sentence } from "./providers.ts";
 import type { Rng } from "./rng.ts";
 import type { World } from "./world.ts";
 
-const actions = { speak: 34, barge_in: 26, noise: 7, push_to_talk: 9, mute: 4, stop: 6, say: 7, operator: 5, burst: 3 } as const;
+const actions = {
+  speak: 34,
+  barge_in: 26,
+  noise: 7,
+  push_to_talk: 9,
+  mute: 4,
+  stop: 6,
+  say: 7,
+  operator: 5,
+  burst: 3,
+} as const;
 type Action = keyof typeof actions;
 
 export const TURNS_WANTED = 22;
@@ -62,10 +72,20 @@ export class Workload {
   #settle(): void {
     const opened = this.turnsOpened;
     // First whatever is to come, then its end; a reply that never comes must not hold the caller up.
-    this.until(() => this.#playing() || this.turnsOpened > opened, 500, () =>
-      this.until(() => this.#playing(), 350, () =>
-        this.until(() => this.#quiet(), 2_500, () => this.after(this.#rng.int(20, 150), () => this.next())),
-      ),
+    this.until(
+      () => this.#playing() || this.turnsOpened > opened,
+      500,
+      () =>
+        this.until(
+          () => this.#playing(),
+          350,
+          () =>
+            this.until(
+              () => this.#quiet(),
+              2_500,
+              () => this.after(this.#rng.int(20, 150), () => this.next()),
+            ),
+        ),
     );
   }
 
@@ -99,11 +119,14 @@ export class Workload {
         });
       case "stop":
         this.speak(rng.int(120, 240));
-        return this.until(() => this.#playing(), 900, () =>
-          this.after(rng.int(0, 200), () => {
-            device.stop();
-            this.#settle();
-          }),
+        return this.until(
+          () => this.#playing(),
+          900,
+          () =>
+            this.after(rng.int(0, 200), () => {
+              device.stop();
+              this.#settle();
+            }),
         );
       case "say":
         this.#world.holder()?.session?.say(sentence(rng, 2, 8));
@@ -120,25 +143,31 @@ export class Workload {
   #bargeIn(): void {
     const rng = this.#rng;
     this.speak(rng.int(120, 300));
-    this.until(() => this.#playing(), 1_000, () =>
-      this.after(rng.chance(50) ? rng.int(0, 60) : rng.int(100, 700), () => {
-        this.speak(rng.int(100, 300));
-        this.#settle();
-      }),
+    this.until(
+      () => this.#playing(),
+      1_000,
+      () =>
+        this.after(rng.chance(50) ? rng.int(0, 60) : rng.int(100, 700), () => {
+          this.speak(rng.int(100, 300));
+          this.#settle();
+        }),
     );
   }
 
   #operator(): void {
     const rng = this.#rng;
     this.speak(rng.int(120, 240));
-    this.until(() => this.#playing(), 900, () =>
-      this.after(rng.int(0, 120), () => {
-        const { turnSeen } = this.#world.adapter;
-        const session = this.#world.holder()?.session;
-        if (rng.chance(50)) session?.operator("cancel_session");
-        else session?.operator("cancel_turn", { turn: rng.chance(80) ? turnSeen : Math.max(1, turnSeen - 3) });
-        this.#settle();
-      }),
+    this.until(
+      () => this.#playing(),
+      900,
+      () =>
+        this.after(rng.int(0, 120), () => {
+          const { turnSeen } = this.#world.adapter;
+          const session = this.#world.holder()?.session;
+          if (rng.chance(50)) session?.operator("cancel_session");
+          else session?.operator("cancel_turn", { turn: rng.chance(80) ? turnSeen : Math.max(1, turnSeen - 3) });
+          this.#settle();
+        }),
     );
   }
 }

@@ -112,7 +112,12 @@ export class World {
     };
   }
 
-  announce(runtime: RuntimeProcess, receiver: string, signed: SignedGrant, answer: (answer: FloorAnswer) => void): void {
+  announce(
+    runtime: RuntimeProcess,
+    receiver: string,
+    signed: SignedGrant,
+    answer: (answer: FloorAnswer) => void,
+  ): void {
     const to = receiver === "adapter" ? this.adapter.proc : this.replay.proc;
     const floor = (): FloorAnswer =>
       receiver === "adapter" ? this.adapter.floor(signed) : this.replay.receiver.floor(signed);

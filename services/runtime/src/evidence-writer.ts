@@ -45,6 +45,11 @@ export class EvidenceWriter {
   }
 
   write(record: TimelineRecord): void {
+    if (isEvidence(record) && this.held.length > 0 && this.held.length < heldMax) {
+      // Behind what still waits: an addendum must not be appended before the manifest it is chained to.
+      this.held.push({ record, tries: 0, told: [] });
+      return;
+    }
     const result = this.append(record);
     if (result.ok) return;
     this.failures += 1;

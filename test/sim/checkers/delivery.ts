@@ -24,8 +24,9 @@ export class DeliveryChecker extends BaseChecker {
       this.#sentUs.set(key, Math.max(this.#sentUs.get(key) ?? 0, offsetUs + durationUs));
     } else if (event.kind === "played") {
       const sent = this.#sentUs.get(`${event.turn}.${event.generation}`) ?? -1;
-      if (event.toUs > sent + 100) this.fail(`played ${event.turn}.${event.generation} to ${event.toUs} us of ${sent} sent`);
-    } else if (event.kind === "record" && event.record.kind === "delivery_addendum") {
+      if (event.toUs > sent + 100)
+        this.fail(`played ${event.turn}.${event.generation} to ${event.toUs} us of ${sent} sent`);
+    } else if (event.kind === "record" && event.appended && event.record.kind === "delivery_addendum") {
       const key = `${event.life}#${event.record.turn}`;
       if (this.#settled.has(key)) this.fail(`${key}: two delivery addenda`);
       this.#settled.add(key);
@@ -36,7 +37,8 @@ export class DeliveryChecker extends BaseChecker {
     // A session that was ended or killed settles nothing more.
     const over = new Set(run.lives.filter((life) => life.crashed || life.over).map((life) => life.id));
     for (const key of this.#closed) {
-      if (!this.#settled.has(key) && !over.has(key.slice(0, key.lastIndexOf("#")))) this.fail(`${key}: delivery never settled`);
+      if (!this.#settled.has(key) && !over.has(key.slice(0, key.lastIndexOf("#"))))
+        this.fail(`${key}: delivery never settled`);
     }
   }
 

@@ -15,14 +15,17 @@ export class EpochChecker extends BaseChecker {
       this.#floors.set(key, event.epoch);
     } else if (event.kind === "accepted") {
       const floor = this.#floors.get(`${event.receiver}/${event.session}`) ?? 0;
-      if (event.epoch < floor) this.fail(`${event.receiver} accepted ${event.what} of epoch ${event.epoch} below ${floor}`);
+      if (event.epoch < floor)
+        this.fail(`${event.receiver} accepted ${event.what} of epoch ${event.epoch} below ${floor}`);
     } else if (event.kind === "adapter" && event.refused === "") {
       const floor = this.#floors.get("adapter/session-1") ?? 0;
-      if (event.message.epoch < floor) this.fail(`the device took ${event.message.kind} of epoch ${event.message.epoch} below ${floor}`);
+      if (event.message.epoch < floor)
+        this.fail(`the device took ${event.message.kind} of epoch ${event.message.epoch} below ${floor}`);
     } else if (event.kind === "egress") {
       // A runtime never goes back to an epoch it has left.
       const before = this.#runtime.get(event.life) ?? 0;
-      if (event.message.epoch < before) this.fail(`${event.life}: ${event.message.kind} of epoch ${event.message.epoch} after ${before}`);
+      if (event.message.epoch < before)
+        this.fail(`${event.life}: ${event.message.kind} of epoch ${event.message.epoch} after ${before}`);
       this.#runtime.set(event.life, event.message.epoch);
     }
   }

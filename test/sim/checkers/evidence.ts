@@ -8,11 +8,13 @@ export class EvidenceChecker extends BaseChecker {
   readonly #manifests = new Map<string, string>();
 
   see(event: TraceEvent): void {
-    if (event.kind === "signal" && event.event.signal === "turn_open") this.#opened.add(`${event.life}#${event.event.turn}`);
+    if (event.kind === "signal" && event.event.signal === "turn_open")
+      this.#opened.add(`${event.life}#${event.event.turn}`);
     if (event.kind === "egress" && event.message.kind === "control") {
       const { signal, turn } = event.message;
       const told = signal === "commit" || signal === "abort";
-      if (told && !this.#manifests.has(`${event.life}#${turn}`)) this.fail(`${event.life}#${turn}: ${signal} was told before its evidence was appended`);
+      if (told && !this.#manifests.has(`${event.life}#${turn}`))
+        this.fail(`${event.life}#${turn}: ${signal} was told before its evidence was appended`);
     }
     if (event.kind !== "record" || !event.appended) return;
     const { record } = event;
@@ -20,7 +22,8 @@ export class EvidenceChecker extends BaseChecker {
     else if (record.kind === "delivery_addendum") {
       const { linkedTo } = linkOf(record.addendum);
       const manifest = this.#manifests.get(`${event.life}#${record.turn}`);
-      if (manifest === undefined || linkedTo !== manifest) this.fail(`${event.life}#${record.turn}: the addendum is not linked to its manifest`);
+      if (manifest === undefined || linkedTo !== manifest)
+        this.fail(`${event.life}#${record.turn}: the addendum is not linked to its manifest`);
     }
   }
 
@@ -28,7 +31,8 @@ export class EvidenceChecker extends BaseChecker {
     const crashed = new Set(run.lives.filter((life) => life.crashed).map((life) => life.id));
     for (const key of this.#opened) {
       // What a killed process had not appended is declared lost by its successor.
-      if (!this.#manifests.has(key) && !crashed.has(key.slice(0, key.lastIndexOf("#")))) this.fail(`${key}: no evidence`);
+      if (!this.#manifests.has(key) && !crashed.has(key.slice(0, key.lastIndexOf("#"))))
+        this.fail(`${key}: no evidence`);
     }
     let torn = 0;
     for (const { proc, problems } of run.spools) {
@@ -45,8 +49,18 @@ export class EvidenceChecker extends BaseChecker {
     if (this.#manifests.has(key)) this.fail(`${key}: two manifests`);
     this.#manifests.set(key, hash);
     const m = (manifest as { manifest: Record<string, unknown> }).manifest;
-    for (const field of ["sessionId", "turn", "planHash", "epochAtOpen", "epochAtTerminal", "opened", "terminal", "closed"]) {
-      if (m[field] === undefined || m[field] === null || m[field] === "") this.fail(`${key}: manifest without ${field}`);
+    for (const field of [
+      "sessionId",
+      "turn",
+      "planHash",
+      "epochAtOpen",
+      "epochAtTerminal",
+      "opened",
+      "terminal",
+      "closed",
+    ]) {
+      if (m[field] === undefined || m[field] === null || m[field] === "")
+        this.fail(`${key}: manifest without ${field}`);
     }
   }
 }

@@ -27,7 +27,8 @@ export class FenceChecker extends BaseChecker {
       const fence = this.#least.get(event.turn);
       if (fence === undefined || event.generation >= fence.generation) return;
       // What had begun to sound before the fence is over within its own sample.
-      if (event.toNs > fence.atNs + 200_000) this.fail(`played ${event.turn}.${event.generation} ${event.toNs - fence.atNs} ns past its fence`);
+      if (event.toNs > fence.atNs + 200_000)
+        this.fail(`played ${event.turn}.${event.generation} ${event.toNs - fence.atNs} ns past its fence`);
     }
   }
 
@@ -41,7 +42,8 @@ export class FenceChecker extends BaseChecker {
       this.#runtime.set(key, Math.max(this.#runtime.get(key) ?? 0, message.generation));
     } else if (message.kind === "media") {
       const least = this.#runtime.get(`${life}#${message.turn}`) ?? 0;
-      if (message.generation < least) this.fail(`${life}: sent ${message.turn}.${message.generation} after its own fence`);
+      if (message.generation < least)
+        this.fail(`${life}: sent ${message.turn}.${message.generation} after its own fence`);
     }
   }
 }

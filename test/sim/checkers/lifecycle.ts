@@ -44,7 +44,8 @@ export class LifecycleChecker extends BaseChecker {
       if (known.terminal === "") this.fail(`${key}: close before its terminal`);
       if (known.closed) this.fail(`${key}: close again`);
       known.closed = true;
-    } else if (known.terminal !== "" && !afterTerminal.has(signal)) this.fail(`${key}: ${signal} after ${known.terminal}`);
+    } else if (known.terminal !== "" && !afterTerminal.has(signal))
+      this.fail(`${key}: ${signal} after ${known.terminal}`);
   }
 
   override end(run: RunEnd): void {

@@ -1,19 +1,32 @@
 import type { TraceEvent } from "../trace.ts";
 import { BaseChecker, type RunEnd } from "./checker.ts";
 
-const expectedEnds: ReadonlySet<string> = new Set(["succeeded", "operator", "drained", "ended_by_caller", "caller_hung_up"]);
+const expectedEnds: ReadonlySet<string> = new Set([
+  "succeeded",
+  "operator",
+  "drained",
+  "ended_by_caller",
+  "caller_hung_up",
+]);
 
 /** Healed, everything settles: the last utterance is answered, no session died on the way, all evidence is exported. */
 export class LivenessChecker extends BaseChecker {
   readonly name = "liveness";
 
-  see(_event: TraceEvent): void {}
+  /** The session's last life: one that was succeeded may end as it likes. */
+  #current = "";
+  readonly #early: string[] = [];
+
+  see(event: TraceEvent): void {
+    if (event.kind === "life_begins" && event.session === "session-1") this.#current = event.life;
+    if (event.kind !== "life_ends" || event.how !== "ended" || event.life !== this.#current) return;
+    if (!expectedEnds.has(event.reason)) this.#early.push(`${event.life} ended: ${event.reason}`);
+  }
 
   override end(run: RunEnd): void {
     if (!run.answered) this.fail("the last utterance was not answered");
-    for (const life of run.lives) {
-      if (life.over && !life.crashed && !expectedEnds.has(life.endedBecause)) this.fail(`${life.id} ended: ${life.endedBecause}`);
-    }
-    for (const { proc, unacked } of run.exports) if (unacked > 0) this.fail(`${proc}: ${unacked} records were never exported`);
+    for (const problem of this.#early) this.fail(problem);
+    for (const { proc, unacked } of run.exports)
+      if (unacked > 0) this.fail(`${proc}: ${unacked} records were never exported`);
   }
 }

@@ -13,7 +13,8 @@ export class OrderChecker extends BaseChecker {
   see(event: TraceEvent): void {
     switch (event.kind) {
       case "egress":
-        if (event.message.kind === "media") this.#rises(this.#media, `${event.life}#${event.message.turn}`, event.message.sequence, 1);
+        if (event.message.kind === "media")
+          this.#rises(this.#media, `${event.life}#${event.message.turn}`, event.message.sequence, 1);
         return;
       case "signal":
         this.#waited(event.life, event.event);
@@ -30,7 +31,9 @@ export class OrderChecker extends BaseChecker {
         return;
       case "positioned":
         if (event.forced || event.lastMedia <= event.seenMedia) return;
-        return this.fail(`${event.at}: ${event.what} acted at media ${event.seenMedia} though it comes after ${event.lastMedia}`);
+        return this.fail(
+          `${event.at}: ${event.what} acted at media ${event.seenMedia} though it comes after ${event.lastMedia}`,
+        );
       default:
         return;
     }
@@ -38,8 +41,8 @@ export class OrderChecker extends BaseChecker {
 
   /** Positioned control has acted: the media before it had come, or it says that it was not waited for any longer. */
   #waited(life: string, { emitter, signal, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
-    const after = fields["lastMediaSequence"];
-    if (emitter !== "adapter" || typeof after !== "number" || fields["forced"] === 1) return;
+    const after = fields.lastMediaSequence;
+    if (emitter !== "adapter" || typeof after !== "number" || fields.forced === 1) return;
     const seen = this.#audio.get(`${life} audio`) ?? 0;
     if (after > seen) this.fail(`${life}: ${signal} acted at media ${seen} though it comes after ${after}`);
   }
