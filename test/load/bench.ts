@@ -78,6 +78,17 @@ export function row(what: string, unit: string, values: readonly number[], bar?:
   return bar === undefined ? base : { ...base, bar };
 }
 
+/** One row for one quantile of all samples; low and high are the least and the most of them. */
+export function quantileRow(what: string, unit: string, values: readonly number[], q: number, bar?: number): Row {
+  const base = { what, unit, value: quantile(values, q), low: quantile(values, 0), high: quantile(values, 1) };
+  return bar === undefined ? base : { ...base, bar };
+}
+
+/** Microseconds the main thread has waited for a core so far. */
+export function waitedUs(): number {
+  return runQueueWaitNs() / 1_000;
+}
+
 /** Ends a run that cannot be measured without a forced collection, with what to do. */
 export function collectGarbage(): void {
   if (globalThis.gc === undefined)

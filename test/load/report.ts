@@ -35,7 +35,7 @@ export function textTable(result: BenchResult): string {
     `${figure(row.low)} … ${figure(row.high)}`,
     verdict(row),
   ]);
-  const cells = [["", "median", "p10 … p90", "bar"], ...lines];
+  const cells = [["", "median", "low … high", "bar"], ...lines];
   const widths = [0, 1, 2, 3].map((c) => Math.max(...cells.map((line) => line[c]?.length ?? 0)));
   const body = cells.map((line) =>
     line
@@ -61,7 +61,7 @@ export function section(result: BenchResult, at: Machine): string {
     `- Topology: ${result.topology}`,
     `- Compared with: ${result.compared}`,
     "",
-    "| | median | p10 … p90 | bar |",
+    "| | median | low … high | bar |",
     "|---|---|---|---|",
     ...rows,
     "",
