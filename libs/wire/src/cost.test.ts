@@ -55,5 +55,7 @@ test.runIf(process.env.RSPP_WIRE_COST === "1")("cost of one audio event of 20 ms
     "an empty LinkEvent": cost(() => create(LinkEventSchema, {})),
   };
   const lines = Object.entries(table).map(([what, us]) => `  ${us.toFixed(2).padStart(8)} µs  ${what}`);
-  process.stdout.write(`audio event of 640 bytes: ${full.length} bytes full, ${short.length} short\n${lines.join("\n")}\n`);
+  process.stdout.write(
+    `audio event of 640 bytes: ${full.length} bytes full, ${short.length} short\n${lines.join("\n")}\n`,
+  );
 });

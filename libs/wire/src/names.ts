@@ -10,6 +10,7 @@ import { MetricKindSchema } from "@rspp/gen/rspp/event/v1/metrics_pb";
 import { TextRoleSchema } from "@rspp/gen/rspp/event/v1/text_pb";
 import { DeliveryStateSchema, HeardBySchema, InvocationOutcomeKindSchema } from "@rspp/gen/rspp/replay/v1/evidence_pb";
 import { InputKindSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import { LinkBreakReasonSchema, LinkDropReasonSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 
 export interface EnumNames {
   /** The number of a name; undefined for a name that is not one of the enum. "" is zero. */
@@ -57,3 +58,5 @@ export const inputKindNames: EnumNames = enumNames(InputKindSchema);
 export const outcomeNames: EnumNames = enumNames(InvocationOutcomeKindSchema);
 export const deliveryStateNames: EnumNames = enumNames(DeliveryStateSchema);
 export const heardByNames: EnumNames = enumNames(HeardBySchema);
+export const breakReasonNames: EnumNames = enumNames(LinkBreakReasonSchema);
+export const dropReasonNames: EnumNames = enumNames(LinkDropReasonSchema);
