@@ -3,6 +3,7 @@ import type { MonoNs, WallMs } from "@rspp/base/brand";
 import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
 import type { Effect } from "@rspp/kernel/effect";
 import { digestEffects } from "@rspp/kernel/effect-digest";
+import type { ActivityBody } from "@rspp/kernel/event";
 import type { GraphDefinition } from "@rspp/kernel/graph";
 import type { Batch, IngressAudio, Input, InputBody } from "@rspp/kernel/input";
 import type { SessionConfig } from "@rspp/kernel/session-config";
@@ -140,5 +141,15 @@ export class BareShell {
     this.nowNs += FRAME_US * 1_000;
     this.sequence += 1;
     return this.run([this.stamp(audioInput(this.sequence))]);
+  }
+
+  /** A silent caller frame of which the VAD is asked; it answers at once, as a second batch. */
+  listen(): void {
+    for (const effect of this.frame()) {
+      if (effect.type !== "node_event") continue;
+      const { command, mediaUs, durationUs } = effect;
+      const body: ActivityBody = { type: "activity", speech: false, probability: 0, mediaUs, durationUs };
+      this.feed({ type: "node_emitted", command, index: 0, port: "activity", body }, { type: "node_done", command });
+    }
   }
 }

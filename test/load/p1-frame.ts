@@ -1,5 +1,4 @@
 /** P1: kernel CPU per 20 ms audio frame (`docs/benchmarks.md`). */
-import type { ActivityBody } from "@rspp/kernel/event";
 import { assistantGraph } from "@rspp/kernel/testing/harness";
 import { type Bench, type BenchResult, type Cost, measure, quantile, row } from "./bench.ts";
 import { audioInput, BareShell, benchConfig, FRAME_US, filterChain } from "./graphs.ts";
@@ -45,25 +44,10 @@ function chain(level: "step" | "digest" | "journal"): () => void {
   };
 }
 
-/** The voice assistant while it listens: every frame is asked of the VAD, which answers at once, as a second batch. */
+/** The voice assistant while it listens. */
 function assistant(): () => void {
   const shell = new BareShell(benchConfig(assistantGraph()), "journal");
-  return () => {
-    for (const effect of shell.frame()) {
-      if (effect.type !== "node_event") continue;
-      const body: ActivityBody = {
-        type: "activity",
-        speech: false,
-        probability: 0,
-        mediaUs: effect.mediaUs,
-        durationUs: effect.durationUs,
-      };
-      shell.feed(
-        { type: "node_emitted", command: effect.command, index: 0, port: "activity", body },
-        { type: "node_done", command: effect.command },
-      );
-    }
-  };
+  return () => shell.listen();
 }
 
 export const p1: Bench = {

@@ -26,7 +26,7 @@ const config = benchConfig(assistantGraph());
 
 function idle(): unknown {
   const shell = new BareShell(config, "step");
-  for (let i = 0; i < 100; i++) shell.frame();
+  for (let i = 0; i < 100; i++) shell.listen();
   return shell.state;
 }
 
