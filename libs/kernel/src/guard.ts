@@ -1,5 +1,6 @@
 /** The epoch check at ingress (`kernel.md` §7; F-156). */
 import { checkEpoch } from "./authority.ts";
+import { dedupeKey, dedupeSequence } from "./identity.ts";
 import { type StepContext, signal } from "./step-context.ts";
 
 /** T12: a stale epoch is refused with a marker and changes nothing; an unknown one needs the lease service's grant. */
@@ -21,6 +22,21 @@ export function epochFits(cx: StepContext, epoch: number, what: string): boolean
     );
   }
   return false;
+}
+
+/** F-158: counted; one that a key gives away is told with the runtime sequence of the first, so that lineage is kept. */
+export function seenBefore(cx: StepContext, source: string, sequence: number, key: string): boolean {
+  const { dedupe, counters } = cx.s;
+  const repeated = dedupeSequence(dedupe, source, sequence) === "duplicate";
+  const first = repeated ? null : dedupeKey(dedupe, key, cx.s.seq + 1);
+  if (!repeated && first === null) return false;
+  counters.duplicates += 1;
+  if (first !== null) toldDuplicate(cx, first);
+  return true;
+}
+
+export function toldDuplicate(cx: StepContext, first: number): void {
+  cx.effects.push({ type: "telemetry", name: "duplicate_dropped", value: first, turn: 0, node: "" });
 }
 
 const STALE_TOLD_EVERY = 50;

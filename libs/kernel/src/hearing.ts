@@ -101,16 +101,7 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
     hearing.finals.push(...spans);
     hearing.finalChars += chunk.chars;
   }
-  cx.effects.push({
-    type: "egress_text",
-    epoch: cx.s.authority.epoch,
-    turn: 0,
-    role: "user",
-    spans,
-    final: chunk.final,
-    segment: hearing.utterance,
-    revision: chunk.revision,
-  });
+  tellWords(cx, hearing, chunk, spans);
   emit(
     cx,
     cx.s.run,
@@ -128,6 +119,15 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
     },
     cx.inputSeq,
   );
+}
+
+/** Without the lease nothing leaves, though a late renewal may still come (§7). */
+function tellWords(cx: StepContext, hearing: Hearing, chunk: ChunkText, spans: readonly TextSpan[]): void {
+  const { held, epoch } = cx.s.authority;
+  if (held !== "held") return;
+  const { final, revision } = chunk;
+  const segment = hearing.utterance;
+  cx.effects.push({ type: "egress_text", epoch, turn: 0, role: "user", spans, final, segment, revision });
 }
 
 export function onRecogniserOutcome(

@@ -54,6 +54,15 @@ export function dedupeKey(d: Dedupe, key: string, seq: number): number | null {
   return null;
 }
 
+/** What came under `key` was put off, not done: it may come again. */
+export function dedupeForget(d: Dedupe, key: string): void {
+  const name = safeName(key);
+  if (!Object.hasOwn(d.keys, name)) return;
+  delete d.keys[name];
+  const at = d.order.indexOf(name);
+  if (at !== -1) d.order[at] = "";
+}
+
 function rememberSource(d: Dedupe, name: string): void {
   if (d.sources.length >= DEDUPE_SOURCES_MAX) {
     const oldest = d.sources.shift();

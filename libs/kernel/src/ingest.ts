@@ -7,9 +7,8 @@ import { authorityApply } from "./authority.ts";
 import type { AudioBody } from "./event.ts";
 import { hostReady } from "./executor.ts";
 import { emit } from "./flow.ts";
-import { epochFits } from "./guard.ts";
+import { epochFits, seenBefore } from "./guard.ts";
 import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
-import { dedupeKey, dedupeSequence } from "./identity.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
 import type { IngressAudio, Input } from "./input.ts";
@@ -97,13 +96,7 @@ function onAudio(cx: StepContext, body: IngressAudio): void {
     s.counters.ignoredInputs += 1;
     return;
   }
-  if (
-    dedupeSequence(s.dedupe, "audio", body.sequence) === "duplicate" ||
-    dedupeKey(s.dedupe, body.key, s.seq + 1) !== null
-  ) {
-    s.counters.duplicates += 1;
-    return;
-  }
+  if (seenBefore(cx, "audio", body.sequence, body.key)) return;
   s.lastAudioSequence = Math.max(s.lastAudioSequence, body.sequence);
   const mapped = timebaseObserve(s.timebase, body.mediaUs, body.durationUs, cx.atNs);
   if (mapped === "refused") {

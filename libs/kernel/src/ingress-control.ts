@@ -2,8 +2,7 @@
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
-import { epochFits } from "./guard.ts";
-import { dedupeKey, dedupeSequence } from "./identity.ts";
+import { epochFits, seenBefore } from "./guard.ts";
 import type { IngressControl, Input } from "./input.ts";
 import { POSITIONED_WAIT_MS, POSITIONED_WAITING_MAX } from "./limits.ts";
 import { onEndOfUtterance, onMuted } from "./prelude.ts";
@@ -16,13 +15,7 @@ import { clearTimer, type StepContext, setTimer, setTimerIn, signal } from "./st
 export function onIngressControl(cx: StepContext, input: Input): void {
   const body = input.body;
   if (body.type !== "control" || !epochFits(cx, body.epoch, body.signal)) return;
-  if (
-    dedupeSequence(cx.s.dedupe, "control", body.sequence) === "duplicate" ||
-    dedupeKey(cx.s.dedupe, body.key, cx.s.seq + 1) !== null
-  ) {
-    cx.s.counters.duplicates += 1;
-    return;
-  }
+  if (seenBefore(cx, "control", body.sequence, body.key)) return;
   if (!INGRESS_SIGNALS.some((name) => name === body.signal) || DELIVERY.includes(body.signal))
     return refuseSignal(cx, input, `signal ${body.signal.slice(0, 64)}: not one a transport may send`);
   // Positioned ones keep their order among themselves.

@@ -9,8 +9,9 @@ import { authorityHeldAt } from "./authority.ts";
 import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { evidenceBytesMax } from "./evidence.ts";
+import { toldDuplicate } from "./guard.ts";
 import { releaseText } from "./hearing.ts";
-import { dedupeKey } from "./identity.ts";
+import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
@@ -46,8 +47,10 @@ function propose(cx: StepContext, proposal: Proposal): void {
   const s = cx.s;
   proposal.id = s.nextProposal;
   s.nextProposal += 1;
-  if (proposal.key !== "" && dedupeKey(s.dedupe, `proposal:${proposal.key}`, proposal.id) !== null) {
+  const first = proposal.key === "" ? null : dedupeKey(s.dedupe, `proposal:${proposal.key}`, proposal.id);
+  if (first !== null) {
     s.counters.duplicates += 1;
+    toldDuplicate(cx, first);
     releaseText(cx, proposal.say?.spans ?? []);
     return;
   }
@@ -166,6 +169,7 @@ function refuse(cx: StepContext, proposal: Proposal, name: string, reason: strin
   cx.effects.push({ type: "record", record: refusalRecord(cx, proposal, name, reason) });
   releaseText(cx, [...proposal.spans, ...(proposal.say?.spans ?? [])]);
   if (proposal.origin === "endpoint") cancelSpeculation(cx, "refused");
+  if (name === "defer" && proposal.key !== "") dedupeForget(s.dedupe, `proposal:${proposal.key}`);
 }
 
 /** All terminal causes found so far, by the tie order; those that come second find their turn closed. */
