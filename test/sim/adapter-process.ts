@@ -146,7 +146,8 @@ export class AdapterProcess {
   #position(name: string, output: Extract<Output, { kind: "positioned" }>): void {
     const binding = this.links.get(name)?.adapter.state.sessions[output.ref];
     const seenMedia = binding === undefined ? Number.MAX_SAFE_INTEGER : binding.inData.next - 1;
-    const what = (output.payload.message as { signal?: string }).signal ?? output.payload.message.kind;
+    const { message } = output.payload;
+    const what = "signal" in message ? `${message.signal}#${message.turn ?? 0}` : message.kind;
     this.#world.trace.add({
       kind: "positioned",
       at: "adapter",

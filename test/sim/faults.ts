@@ -16,7 +16,7 @@ const weights = {
   rotation: 10,
   transport_disconnect: 8,
   overload: 8,
-  revoke: 6,
+  revoke: 11,
   capacity: 8,
   snapshot: 8,
   torn_write: 8,

@@ -14,6 +14,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "50" },
     seed: { type: "string" },
     trace: { type: "boolean", default: false },
+    "until-failure": { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -63,6 +64,7 @@ function many(from: number, seeds: number): void {
     if (!result.ok) {
       failing.push({ seed, failures: result.failures, repeat: repeat(seed) });
       report(result);
+      if (values["until-failure"]) break;
     }
     const done = seed - from + 1;
     if (done % 25 === 0)
@@ -113,7 +115,7 @@ function table(
 }
 
 if (values.mutants) {
-  const report = await runMutants();
+  const report = runMutants();
   console.log(
     values.json
       ? JSON.stringify(report)

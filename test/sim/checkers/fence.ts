@@ -24,12 +24,19 @@ export class FenceChecker extends BaseChecker {
         }
       }
     } else if (event.kind === "played") {
+      // A turn is fenced once, over all that it has sent, whatever its generation is called.
       const fence = this.#least.get(event.turn);
-      if (fence === undefined || event.generation >= fence.generation) return;
+      if (fence === undefined) return;
       // What had begun to sound before the fence is over within its own sample.
       if (event.toNs > fence.atNs + 200_000)
         this.fail(`played ${event.turn}.${event.generation} ${event.toNs - fence.atNs} ns past its fence`);
-    }
+    } else if (event.kind === "signal") this.#signal(event.life, event.event);
+  }
+
+  /** No output of a fenced scope is accepted afterwards. */
+  #signal(life: string, { signal, turn }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    if (signal !== "output_accepted" && signal !== "playback_started") return;
+    if (this.#runtime.has(`${life}#${turn}`)) this.fail(`${life}#${turn}: ${signal} after its fence`);
   }
 
   override end(run: RunEnd): void {

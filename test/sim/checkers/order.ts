@@ -1,6 +1,9 @@
 import type { TraceEvent } from "../trace.ts";
 import { BaseChecker } from "./checker.ts";
 
+/** How long positioned control waits for its media before it is forced. */
+const waitNs = 40_000_000;
+
 /** Order per lane: sequences rise on both sides, positioned control waits for its media or says that it did not (`kernel.md` §4, §6). */
 export class OrderChecker extends BaseChecker {
   readonly name = "order";
@@ -9,14 +12,16 @@ export class OrderChecker extends BaseChecker {
   readonly #control = new Map<string, number>();
   readonly #audio = new Map<string, number>();
   readonly #link = new Map<string, number>();
+  readonly #said = new Map<string, number>();
+  readonly #acted = new Map<string, number>();
+  readonly #sentNs = new Map<string, number>();
 
-  see(event: TraceEvent): void {
+  see(event: TraceEvent, atNs: number): void {
     switch (event.kind) {
       case "egress":
-        if (event.message.kind === "media")
-          this.#rises(this.#media, `${event.life}#${event.message.turn}`, event.message.sequence, 1);
-        return;
+        return this.#egress(event.life, event.message, atNs);
       case "signal":
+        this.#once(event.life, event.event);
         this.#waited(event.life, event.event);
         return this.#rises(this.#signals, `${event.life} signals`, event.event.seq, 0);
       case "link_data":
@@ -24,19 +29,27 @@ export class OrderChecker extends BaseChecker {
       case "link_gap":
         return this.#gap(`${event.at} ${event.binding}`, event.fromSeq, event.toSeq);
       case "adapter_sends":
-        if (event.message.kind === "control") this.#rises(this.#control, "adapter control", event.message.sequence, 1);
-        return;
+        if (event.message.kind !== "control") return;
+        this.#said.set(event.message.signal, (this.#said.get(event.message.signal) ?? 0) + 1);
+        return this.#rises(this.#control, "adapter control", event.message.sequence, 1);
       case "ingress":
         if (event.message.kind === "audio") this.#rises(this.#audio, `${event.life} audio`, event.message.sequence, 0);
         return;
       case "positioned":
-        if (event.forced || event.lastMedia <= event.seenMedia) return;
-        return this.fail(
-          `${event.at}: ${event.what} acted at media ${event.seenMedia} though it comes after ${event.lastMedia}`,
-        );
+        return this.#positioned(event, atNs);
       default:
         return;
     }
+  }
+
+  /** What the adapter said once acts once, however often it is sent (F-158). */
+  #once(life: string, { emitter, signal, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    if (emitter !== "adapter" || fields.mediaUs !== undefined || life.startsWith("directed") || life.includes("extra"))
+      return;
+    const acted = (this.#acted.get(signal) ?? 0) + 1;
+    this.#acted.set(signal, acted);
+    const said = this.#said.get(signal) ?? 0;
+    if (acted > said) this.fail(`${life}: ${signal} acted ${acted} times, it was said ${said} times`);
   }
 
   /** Positioned control has acted: the media before it had come, or it says that it was not waited for any longer. */
@@ -45,6 +58,22 @@ export class OrderChecker extends BaseChecker {
     if (emitter !== "adapter" || typeof after !== "number" || fields.forced === 1) return;
     const seen = this.#audio.get(`${life} audio`) ?? 0;
     if (after > seen) this.fail(`${life}: ${signal} acted at media ${seen} though it comes after ${after}`);
+  }
+
+  #egress(life: string, message: Extract<TraceEvent, { kind: "egress" }>["message"], atNs: number): void {
+    if (message.kind === "media") this.#rises(this.#media, `${life}#${message.turn}`, message.sequence, 1);
+    if (message.kind === "control") this.#sentNs.set(`${message.signal}#${message.turn}`, atNs);
+  }
+
+  #positioned(event: Extract<TraceEvent, { kind: "positioned" }>, atNs: number): void {
+    const { at, what, lastMedia, seenMedia } = event;
+    if (!event.forced) {
+      if (lastMedia > seenMedia)
+        this.fail(`${at}: ${what} acted at media ${seenMedia} though it comes after ${lastMedia}`);
+      return;
+    }
+    const waitedNs = atNs - (this.#sentNs.get(what) ?? 0);
+    if (waitedNs < waitNs) this.fail(`${at}: ${what} was forced ${waitedNs} ns after it was sent`);
   }
 
   /** A declared hole: it must begin where the lane stands. */
