@@ -1,34 +1,15 @@
 /** P6: memory per session in the runtime, idle and talking (`docs/benchmarks.md`). */
 import { asMonoNs } from "@rspp/base/brand";
-import type { SessionEnd, TransportEgress } from "@rspp/ports/transport";
 import { createVirtualClock, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
+import { BareLine } from "./bare-line.ts";
 import { type Bench, type BenchResult, collectGarbage, row } from "./bench.ts";
-import { createRig, FRAME_US, PCM, type Rig } from "./runtime-rig.ts";
+import { createRig, FRAME_US, type Rig } from "./runtime-rig.ts";
 
 const SESSIONS = 300;
 const ROUNDS = 3;
 const IDLE_MS = 3_000;
 const IDLE_BAR_KIB = 64;
 const TALKING_BAR_KIB = 400;
-
-/** A caller without a device: frames in, media counted and forgotten, so that only the runtime's memory is seen. */
-class BareLine {
-  session: SessionEnd | null = null;
-  media = 0;
-  private sequence = 0;
-
-  send(message: TransportEgress): void {
-    if (message.kind === "media") this.media += 1;
-  }
-
-  frame(speech: boolean): void {
-    const mediaUs = this.sequence * FRAME_US;
-    this.sequence += 1;
-    const bytes = new Uint8Array(640).fill(speech ? 1 : 0);
-    const { sequence } = this;
-    this.session?.receive({ kind: "audio", epoch: 1, sequence, mediaUs, durationUs: FRAME_US, format: PCM, bytes });
-  }
-}
 
 /** Moves virtual time, with the event loop's turns between, so that deferred work is done. */
 async function pass(clock: VirtualClock, ms: number, each: () => void): Promise<void> {
@@ -79,17 +60,8 @@ async function round(): Promise<Round> {
   const rig: Rig = createRig(clock, { text: "Good day to you. ", frames: 100, everyMs: 50 });
   const before = await memory();
   const lines = Array.from({ length: SESSIONS }, (_, i) => {
-    const line = new BareLine();
-    line.session = rig.open(`session-${i}`, line);
-    line.session.receive({
-      kind: "control",
-      epoch: 1,
-      sequence: 1,
-      signal: "connected",
-      controlClass: "overtaking",
-      lastMediaSequence: 0,
-      reason: "",
-    });
+    const line = new BareLine(false);
+    line.connect(rig.open(`session-${i}`, line));
     return line;
   });
   await pass(clock, IDLE_MS, () => {
