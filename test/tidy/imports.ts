@@ -39,7 +39,7 @@ interface RoomRule {
   readonly packages: "none" | "declared";
 }
 
-const allLibs = ["base", "kernel", "protocol", "ports", "spec", "audio", "wire"];
+const allLibs = ["base", "kernel", "protocol", "ports", "spec", "audio", "wire", "rpc", "store"];
 
 /** The table of rooms. A room under libs/ that is not in it is refused until it is given its line. */
 const libRules: Readonly<Record<string, RoomRule>> = {
@@ -50,6 +50,8 @@ const libRules: Readonly<Record<string, RoomRule>> = {
   spec: { rooms: ["base", "kernel"], node: true, packages: "declared" },
   audio: { rooms: ["base"], node: true, packages: "declared" },
   wire: { rooms: ["base", "kernel", "protocol", "gen"], node: true, packages: "declared" },
+  rpc: { rooms: ["base", "protocol", "wire", "gen"], node: true, packages: "declared" },
+  store: { rooms: ["base"], node: true, packages: "declared" },
 };
 const serviceRule: RoomRule = { rooms: [...allLibs, "gen"], node: true, packages: "declared" };
 
