@@ -4,13 +4,14 @@ import { expect, test } from "vitest";
 import { digestEffects } from "./effect-digest.ts";
 import { replayJournal } from "./replay.ts";
 import { restoreState, snapshotState } from "./snapshot.ts";
+import { POLICY } from "./testing/harness.ts";
 import { checkRun } from "./testing/run-checks.ts";
 import { play, randomWorld } from "./testing/workload.ts";
-import type { World } from "./testing/world.ts";
+import { World } from "./testing/world.ts";
 
 const RUNS = Number(process.env.KERNEL_RUNS ?? 300);
 const FIRST = Number(process.env.KERNEL_SEED ?? 1);
-const MOVES = 400;
+const MOVES = 300;
 
 /** Lets every timer fire until nothing is left to wait for. */
 function quiesce(world: World): void {
@@ -48,4 +49,37 @@ test(`NF-029 F-139 F-175 F-150 NF-009 F-141 ${RUNS} random runs: one terminal, n
       throw new Error(`seed ${seed}: ${(error as Error).message}\n${(error as Error).stack}`);
     }
   }
+});
+
+test("NF-009 a state_snapshot record is a point that a replay can start from", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const { world, r } = randomWorld(seed);
+    play(world, r, 200);
+    const journal = JSON.parse(JSON.stringify(world.journal)) as typeof world.journal;
+    const digest: Digest = digestCreate();
+    const starts: { at: number; state: string; digest: Digest }[] = [];
+    replayJournal(world.config, journal, {
+      onStep: (batch, effects) => {
+        digestEffects(digest, effects);
+        for (const effect of effects)
+          if (effect.type === "record" && effect.record.kind === "state_snapshot")
+            starts.push({ at: batch.index, state: effect.record.state, digest: { ...digest } });
+      },
+    });
+    expect(starts.length).toBeGreaterThan(0);
+    for (const start of starts) {
+      const from = { state: restoreState(start.state), digest: start.digest };
+      expect(replayJournal(world.config, journal.slice(start.at), { from }).divergences).toEqual([]);
+    }
+  }
+});
+
+test("F-150 a session with no behaviour flags has whole evidence, too", () => {
+  const { world } = randomWorld(1);
+  const h = new World({ ...world.config, behaviours: [], policy: POLICY });
+  h.connect();
+  h.utter("hello");
+  h.reply("Fine.");
+  checkRun(h, false);
+  expect(h.signals("commit")).toEqual(["commit#1"]);
 });

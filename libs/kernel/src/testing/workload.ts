@@ -123,9 +123,15 @@ function adapter(w: World, r: Random): InputBody[] {
     // One in five acknowledgements is lost.
     return r.chance(0.2) ? [] : [{ type: "fence_ack", epoch, turn: number, generation: 2, playedUs, flushed: 0 }];
   }
-  const states = ["accepted", "started", "progress", "progress", "completed", "cancelled", "lost"] as const;
-  const state = states[r.int(turn.ended ? 7 : r.chance(0.9) ? 4 : 7)] ?? "progress";
-  return [{ type: "delivery", epoch, turn: number, generation: 1 + r.int(20 === r.int(21) ? 3 : 1), state, playedUs }];
+  const states = ["accepted", "started", "progress", "completed", "cancelled", "lost"] as const;
+  let n = r.int(6);
+  if (r.chance(0.75)) {
+    // As a well-behaved adapter would.
+    n = turn.reported < 2 ? turn.reported : turn.ended && r.chance(0.3) ? 3 : 2;
+    turn.reported += 1;
+  }
+  const generation = 1 + (r.chance(0.05) ? r.int(3) : 0);
+  return [{ type: "delivery", epoch, turn: number, generation, state: states[n] ?? "progress", playedUs }];
 }
 
 function control(w: World, r: Random): InputBody {

@@ -25,6 +25,8 @@ export interface WorldTurn {
   ended: boolean;
   fenced: boolean;
   acked: boolean;
+  /** How far a well-behaved adapter has come with its reports. */
+  reported: number;
 }
 
 /** Seeded numbers for tests: mulberry32. */
@@ -170,7 +172,7 @@ export class World extends KernelHarness {
   turnOf(number: number): WorldTurn {
     let turn = this.turns.get(number);
     if (turn === undefined) {
-      turn = { sentUs: 0, ended: false, fenced: false, acked: false };
+      turn = { sentUs: 0, ended: false, fenced: false, acked: false, reported: 0 };
       this.turns.set(number, turn);
     }
     return turn;
