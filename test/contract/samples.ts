@@ -159,7 +159,7 @@ export const evidence = {
 };
 
 export const spec = {
-  apiVersion: "rspp/v1",
+  apiVersion: "rspp/pipeline/v1",
   name: "voice-assistant",
   executionProfile: "simple/v1",
   nodes: [

@@ -180,6 +180,16 @@ describe("F-035 reasons", () => {
     expect([reasonFromWire(reason), reasonDetail]).toEqual([mapped, word]);
   });
 
+  test("a signal's own reason stands in where the kernel's word is not of the enum", () => {
+    const { control, turn } = sampleOf("budget_warning");
+    const wire = controlToWire({ ...control, reason: "turn_first_output", reasonDetail: "" }, turn);
+    if (!wire.ok) throw new Error("refused");
+    expect([reasonFromWire(wire.value.control.reason), wire.value.control.reasonDetail]).toEqual([
+      "budget_low",
+      "turn_first_output",
+    ]);
+  });
+
   test("a detail keeps to its bound in code points and to whole characters", () => {
     const { reasonDetail } = reasonToWire("x", `${"🎙".repeat(300)}\ud800`);
     expect(Array.from(reasonDetail).length).toBe(256);

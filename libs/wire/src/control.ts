@@ -4,6 +4,7 @@
  */
 import { create, getOption } from "@bufbuild/protobuf";
 import { err, ok, type Result } from "@rspp/base/result";
+import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { type Control, ControlSchema, ControlSignalSchema } from "@rspp/gen/rspp/event/v1/control_pb";
 import { type ControlSignalRule, control_signal_rule } from "@rspp/gen/rspp/event/v1/control_rule_pb";
 import {
@@ -29,6 +30,18 @@ const rules = new Map<number, ControlSignalRule>(
 export function signalClass(signal: string): SignalClass | null {
   return isControlSignal(signal) ? CONTROL_SIGNALS[signal].class : null;
 }
+
+/** What a signal says by itself, where its own word for the reason is not one of the enum. */
+const usualReason: ReadonlyMap<string, Reason> = new Map([
+  ["budget_warning", Reason.BUDGET_LOW],
+  ["budget_exhausted", Reason.BUDGET_EXHAUSTED],
+  ["provider_error", Reason.PROVIDER_ERROR],
+  ["provider_switch", Reason.PROVIDER_FAILURE],
+  ["node_error", Reason.NODE_FAILURE],
+  ["stall", Reason.TRANSPORT_STALL],
+  ["stale_epoch_reject", Reason.STALE_EPOCH],
+  ["deauthorized_drain", Reason.AUTHORITY_LOSS],
+]);
 
 /** Signals of which the kernel may cancel "whatever is in flight": a turn in scope needs no number. */
 const cancels: ReadonlySet<string> = new Set(["barge_in", "stop", "cancel", "cancel_requested"]);
@@ -81,7 +94,11 @@ export function controlToWire(control: WireControl, turn: number): Result<Contro
     scope: scopeToWire(rules.get(signal), control.scope),
   });
   if (control.reason !== "") {
-    const { reason, reasonDetail } = reasonToWire(control.reason, control.reasonDetail);
+    const { reason, reasonDetail } = reasonToWire(
+      control.reason,
+      control.reasonDetail,
+      usualReason.get(control.signal),
+    );
     message.reason = reason;
     message.reasonDetail = reasonDetail;
   }

@@ -1,12 +1,14 @@
 import { fromBinary, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb";
-import { LinkEventSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
+import { type LinkControlFrame, LinkControlFrameSchema, LinkEventSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bindingCreate, receiveEvent, shorten } from "./binding.ts";
+import { bindingCreate, bindToWire, receiveEvent, shorten } from "./binding.ts";
+import { bindingTableCreate, tableBind } from "./binding-table.ts";
 import { fromEnvelope } from "./decode.ts";
 import { toEnvelope } from "./envelope.ts";
 import { limits } from "./limits.ts";
+import { controlFrameFromWire, frameToWire, type WireFrame } from "./link-frame.ts";
 import { anyPayload, constants, eventInit } from "./testing/arbitrary.ts";
 import { describeError, toErrorDetail } from "./wire-error.ts";
 
@@ -47,10 +49,13 @@ function mutate(bytes: Uint8Array, edits: readonly (readonly [number, number, nu
   return Uint8Array.from(out);
 }
 
-const edits = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.nat({ max: 2_000 }), fc.nat({ max: 255 })), {
+const anyEdits = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.nat({ max: 2_000 }), fc.nat({ max: 255 })), {
   minLength: 1,
   maxLength: 6,
 });
+/** One byte overwritten keeps most messages readable, so that what is behind the decoder is reached. */
+const oneByte = fc.tuple(fc.constant(0), fc.nat({ max: 2_000 }), fc.nat({ max: 255 })).map((edit) => [edit]);
+const edits = fc.oneof(anyEdits, { arbitrary: oneByte, weight: 3 });
 
 test("NF-013 random bytes and text: an answer, never a throw", () => {
   fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.string()), answers), { numRuns: 2_000 });
@@ -114,4 +119,50 @@ test("NF-013 mutated short forms: an answer, never a throw", () => {
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("NF-013 mutated frames of the control connection: an answer, never a throw", () => {
+  const table = bindingTableCreate();
+  const bind = bindToWire(1, constants, 1_790_000_000_000, null);
+  if (!bind.ok || !tableBind(table, bind.value).ok) throw new Error("bind");
+  const frames: WireFrame[] = [
+    { kind: "bound", ref: 1 },
+    {
+      kind: "receipts",
+      entries: [{ ref: 1, grantedAudioUs: 5, grantedBytes: 6, acked: { control: 1, data: 2, telemetry: 3 } }],
+    },
+    { kind: "unbind", ref: 1, seq: 4, lastMediaSeq: 9, reason: "draining" },
+    ...seeds
+      .filter((envelope) => envelope.payload.case === "control" || envelope.payload.case === "text")
+      .map(
+        (envelope): WireFrame => ({
+          kind: "positioned",
+          ref: 1,
+          seq: 4,
+          lastMediaSeq: 2,
+          payload: { kind: "event", envelope },
+        }),
+      ),
+  ];
+  const bytes = frames.map((frame) => {
+    const message = frameToWire(table, "runtime", frame, 0);
+    if (!message.ok || message.value.connection !== "control") throw new Error("frame");
+    return toBinary(LinkControlFrameSchema, message.value.frame);
+  });
+  let read = 0;
+  fc.assert(
+    fc.property(fc.constantFrom(...bytes), edits, (original, changes) => {
+      let frame: LinkControlFrame;
+      try {
+        frame = fromBinary(LinkControlFrameSchema, mutate(original, changes));
+      } catch {
+        return; // The driver's own decode refuses the frame.
+      }
+      read += 1;
+      const result = controlFrameFromWire(table, "runtime", frame);
+      if (!result.ok) expect(result.error.remedy).not.toBe("");
+    }),
+    { numRuns: 2_000 },
+  );
+  expect(read).toBeGreaterThan(300);
 });

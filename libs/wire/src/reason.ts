@@ -35,7 +35,6 @@ const narrower = new Map<string, Reason>([
   ["latest_only", Reason.SUPERSEDED],
   ["coalesce", Reason.COALESCED],
   ["max_block", Reason.MAX_BLOCK_TIME],
-  ["turn_first_output", Reason.BUDGET_EXHAUSTED],
   ["open_turns", Reason.OVERLAP],
   ["ended_by_caller", Reason.CALLER_HANGUP],
   ["reconnect_timeout", Reason.TRANSPORT_DISCONNECT_OR_STALL],
@@ -44,11 +43,15 @@ const narrower = new Map<string, Reason>([
 
 export const reasonWords: readonly string[] = [...byName.keys()];
 
-/** `detailMax` characters at most, as the contract allows; a longer word is cut. */
-export function reasonToWire(word: string, detail = ""): { reason: Reason; reasonDetail: string } {
+/** `otherwise` is what a word nobody knows maps to. The detail is cut at the contract's 256 characters. */
+export function reasonToWire(
+  word: string,
+  detail = "",
+  otherwise: Reason = Reason.INTERNAL,
+): { reason: Reason; reasonDetail: string } {
   const exact = byName.get(word);
   if (exact !== undefined) return { reason: exact, reasonDetail: cut(detail) };
-  const known = narrower.get(word) ?? staleReason(word) ?? Reason.INTERNAL;
+  const known = narrower.get(word) ?? staleReason(word) ?? otherwise;
   return { reason: known, reasonDetail: cut(detail === "" ? word : `${word}: ${detail}`) };
 }
 

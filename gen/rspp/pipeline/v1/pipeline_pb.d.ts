@@ -405,7 +405,7 @@ export declare const RecordingSpecSchema: GenMessage<RecordingSpec>;
  */
 export declare type PipelineSpec = Message<"rspp.pipeline.v1.PipelineSpec"> & {
   /**
-   * Schema of this spec; `rspp/v1`.
+   * Schema of this spec, `schema` in a file; `rspp/pipeline/v1`.
    *
    * @generated from field: string api_version = 1;
    */
@@ -426,14 +426,14 @@ export declare type PipelineSpec = Message<"rspp.pipeline.v1.PipelineSpec"> & {
   description: string;
 
   /**
-   * Labels; no effect on execution (F-082).
+   * Labels, `labels` in a file; no effect on execution (F-082).
    *
    * @generated from field: map<string, string> metadata = 4;
    */
   metadata: { [key: string]: string };
 
   /**
-   * Named defaults; `simple/v1` is the only one of the first release.
+   * Named defaults, `profile` in a file; `simple/v1` is the only one of the first release.
    *
    * @generated from field: string execution_profile = 5;
    */
@@ -496,7 +496,7 @@ export declare type PipelineSpec = Message<"rspp.pipeline.v1.PipelineSpec"> & {
   unknownEventTypes: UnknownTypeAction;
 
   /**
-   * What the agent says first; empty: the caller speaks first.
+   * What the agent says first, `conversation.greeting` in a file; empty: the caller speaks first.
    *
    * @generated from field: string greeting = 14;
    */
@@ -510,11 +510,39 @@ export declare type PipelineSpec = Message<"rspp.pipeline.v1.PipelineSpec"> & {
   maxSessionMs: number;
 
   /**
-   * Time a lost caller may come back in milliseconds; default 15000.
+   * Time a lost caller may come back in milliseconds, `policy.reconnect_ms` in a file; default by profile.
    *
    * @generated from field: uint32 reconnect_timeout_ms = 16;
    */
   reconnectTimeoutMs: number;
+
+  /**
+   * Version the author gave, unique within the name; empty: the registry numbers it.
+   *
+   * @generated from field: string version = 17;
+   */
+  version: string;
+
+  /**
+   * Who answers for it; no effect on execution.
+   *
+   * @generated from field: string owner = 18;
+   */
+  owner: string;
+
+  /**
+   * What the language model is told before the conversation, `conversation.system_prompt` in a file.
+   *
+   * @generated from field: string system_prompt = 19;
+   */
+  systemPrompt: string;
+
+  /**
+   * Audio the output may run ahead of playout in milliseconds, `output.lead_ms` in a file; default by profile.
+   *
+   * @generated from field: uint32 output_lead_ms = 20;
+   */
+  outputLeadMs: number;
 };
 
 /**
