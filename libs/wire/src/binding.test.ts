@@ -4,11 +4,11 @@ import { LinkEventSchema, TurnCutoffSchema } from "@rspp/gen/rspp/runtime/v1/lin
 import { fencesCreate, isFenced, raiseFence } from "@rspp/protocol/link-fence";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { anyPayload, constants, eventInit } from "./arbitrary.test.ts";
 import { type Binding, bindingCreate, bindToWire, type LinkSender, receiveEvent, shorten } from "./binding.ts";
 import { bindingTableCreate, tableBind, tableResolve, tableUnbind } from "./binding-table.ts";
 import { CUTS_NOTHING, cutoffFromWire, cutoffOfFence, cutoffToWire, fenceOfCutoff } from "./cutoff.ts";
 import { toEnvelope } from "./envelope.ts";
-import { anyPayload, constants, eventInit } from "./testing/arbitrary.ts";
 import { describeError } from "./wire-error.ts";
 import type { EventInit } from "./wire-event.ts";
 

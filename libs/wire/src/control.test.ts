@@ -4,12 +4,12 @@ import { type Envelope, EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb"
 import { CONTROL_SIGNALS, type ControlSignal, type SignalField } from "@rspp/kernel/control-signals";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { constants, legalSignal, signals } from "./arbitrary.test.ts";
 import { controlFromWire, controlToWire, signalClass } from "./control.ts";
 import { fromEnvelope } from "./decode.ts";
 import { toEnvelope } from "./envelope.ts";
 import { emitterNames, signalNames, signalScopeNames } from "./names.ts";
 import { reasonFromWire, reasonToWire, reasonWords } from "./reason.ts";
-import { constants, legalSignal, signals } from "./testing/arbitrary.ts";
 import { describeError } from "./wire-error.ts";
 import type { WireControl } from "./wire-event.ts";
 

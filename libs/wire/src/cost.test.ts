@@ -2,10 +2,10 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb";
 import { LinkEventSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import { expect, test } from "vitest";
+import { constants } from "./arbitrary.test.ts";
 import { bindingCreate, receiveEvent, shorten } from "./binding.ts";
 import { fromEnvelope } from "./decode.ts";
 import { eventOfValid, toEnvelope } from "./envelope.ts";
-import { constants } from "./testing/arbitrary.ts";
 import { describeError, type WireError } from "./wire-error.ts";
 import type { EventInit } from "./wire-event.ts";
 

@@ -2,6 +2,7 @@ import { toBinary, toJson, toJsonString } from "@bufbuild/protobuf";
 import { type Envelope, EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { constants, eventInit, payloads } from "./arbitrary.test.ts";
 import {
   type DecodeOptions,
   type Encoding,
@@ -11,7 +12,6 @@ import {
   type UnknownTypeAudit,
 } from "./decode.ts";
 import { SCHEMA_VERSION_MAX, toEnvelope } from "./envelope.ts";
-import { constants, eventInit, payloads } from "./testing/arbitrary.ts";
 import { describeError } from "./wire-error.ts";
 import {
   type EventInit,

@@ -3,13 +3,13 @@ import { EnvelopeSchema } from "@rspp/gen/rspp/event/v1/event_pb";
 import { type LinkControlFrame, LinkControlFrameSchema, LinkEventSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { anyPayload, constants, eventInit } from "./arbitrary.test.ts";
 import { bindingCreate, bindToWire, receiveEvent, shorten } from "./binding.ts";
 import { bindingTableCreate, tableBind } from "./binding-table.ts";
 import { fromEnvelope } from "./decode.ts";
 import { toEnvelope } from "./envelope.ts";
 import { limits } from "./limits.ts";
 import { controlFrameFromWire, frameToWire, type WireFrame } from "./link-frame.ts";
-import { anyPayload, constants, eventInit } from "./testing/arbitrary.ts";
 import { describeError, toErrorDetail } from "./wire-error.ts";
 
 const seeds = fc.sample(eventInit(anyPayload), { numRuns: 40, seed: 11 }).map((init) => {

@@ -2,10 +2,10 @@ import type { MonoNs } from "@rspp/base/brand";
 import type { SignalEvent } from "@rspp/kernel/effect";
 import type { EventBody, KernelEvent } from "@rspp/kernel/event";
 import { describe, expect, test } from "vitest";
+import { constants } from "./arbitrary.test.ts";
 import { fromEnvelope } from "./decode.ts";
 import { toEnvelope } from "./envelope.ts";
 import { ingressOf, kernelEventInit, mediaInit, signalInit } from "./kernel-event.ts";
-import { constants } from "./testing/arbitrary.ts";
 import { describeError } from "./wire-error.ts";
 import type { EventInit, WireEvent } from "./wire-event.ts";
 

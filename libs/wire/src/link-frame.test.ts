@@ -10,6 +10,7 @@ import {
 } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { constants, eventInit, payloads } from "./arbitrary.test.ts";
 import type { LinkSender } from "./binding.ts";
 import { bindToWire } from "./binding.ts";
 import { type BindingTable, bindingTableCreate, tableBind, tableUnbind } from "./binding-table.ts";
@@ -24,7 +25,6 @@ import {
   mediaFromWire,
   type WireFrame,
 } from "./link-frame.ts";
-import { constants, eventInit, payloads } from "./testing/arbitrary.ts";
 import { describeError, type WireError } from "./wire-error.ts";
 import type { EventInit } from "./wire-event.ts";
 

@@ -1,9 +1,11 @@
-/** Random legal events for property tests. */
+/** Random legal events, for the property tests of this room; and that they are legal. */
 import { CONTROL_SIGNALS, type ControlSignal, type SignalField } from "@rspp/kernel/control-signals";
 import fc from "fast-check";
-import { actionNames, codecNames, errorReasonNames, metricKindNames, textRoleNames } from "../names.ts";
-import { reasonWords } from "../reason.ts";
-import type { EventConstants, EventInit, WireControl, WirePayload, WireText } from "../wire-event.ts";
+import { expect, test } from "vitest";
+import { toEnvelope } from "./envelope.ts";
+import { actionNames, codecNames, errorReasonNames, metricKindNames, textRoleNames } from "./names.ts";
+import { reasonWords } from "./reason.ts";
+import type { EventConstants, EventInit, WireControl, WirePayload, WireText } from "./wire-event.ts";
 
 export const constants: EventConstants & { codec: string; sampleRateHz: number; channels: number } = {
   tenant: "acme",
@@ -248,3 +250,11 @@ export function eventInit(
     return { ...rest, turn: number, ...turnId, payload: p } as EventInit;
   });
 }
+
+test("random legal events are legal", () => {
+  fc.assert(
+    fc.property(eventInit(anyPayload), (init) => {
+      expect(toEnvelope(constants, init).ok).toBe(true);
+    }),
+  );
+});
