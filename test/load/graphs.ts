@@ -10,6 +10,7 @@ import type { SessionConfig } from "@rspp/kernel/session-config";
 import { createSession, type SessionState } from "@rspp/kernel/state";
 import { type KernelEnv, type StepResult, step } from "@rspp/kernel/step";
 import { node, PCM, testConfig } from "@rspp/kernel/testing/harness";
+import { encodeEntry } from "@rspp/runtime/spool/journal-codec";
 
 export const FRAME_US = 20_000;
 
@@ -67,7 +68,7 @@ export const NO_TEXT: KernelEnv = {
 
 export type Level = "step" | "digest" | "journal";
 
-/** A shell reduced to stamping, batching, digest and journal. Time moves 20 ms a frame. */
+/** A shell reduced to stamping, batching, digest and journal lines as the runtime writes them. Time moves 20 ms a frame. */
 export class BareShell {
   readonly state: SessionState;
   readonly digest: Digest = digestCreate();
@@ -128,7 +129,7 @@ export class BareShell {
     digestEffects(this.digest, result.effects);
     if (this.level === "digest") return result;
     const digest = digestHex(this.digest);
-    this.journalBytes += JSON.stringify({ batch, facts: result.facts, digest }).length;
+    this.journalBytes += encodeEntry({ batch, facts: result.facts, digest }).length;
     return result;
   }
 

@@ -98,12 +98,13 @@ function report(costs: ReadonlyMap<string, Cost[]>): BenchResult {
   return {
     name: "P1",
     title: p1.title,
-    topology: "one process, one session, no I/O; a shell reduced to stamping, batching, digest and JSON of the journal",
+    topology:
+      "one process, one session, no I/O; a shell reduced to stamping, batching, digest and the lines of the journal",
     compared: "the same frames through 7 plain calls, which pass an event object each, interleaved round by round",
     rows,
     notes: [
       `${ROUNDS} rounds of ${FRAMES} frames each; run-queue wait ${((100 * waited) / wall).toFixed(1)} % of wall time`,
-      "journal L1: JSON of batch, facts and rolling digest per step; the payload's keyed hash is given, not computed",
+      "journal L1: a line of batch, facts and rolling digest per step, as the runtime encodes it; the payload's keyed hash is given, not computed, and nothing is written to disk",
     ],
   };
 }

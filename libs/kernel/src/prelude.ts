@@ -6,13 +6,13 @@ import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { settled } from "./delivery.ts";
 import type { ActivityBody, KernelEvent } from "./event.ts";
 import type { Settings } from "./graph.ts";
-import { drainRecognisers, heardOut, openRecogniser, releaseText, settleHearing } from "./hearing.ts";
+import { drainRecognisers, giveUpWaiting, heardOut, openRecogniser, releaseText } from "./hearing.ts";
 import { cancelInvocation, finishInvocation } from "./invocations.ts";
 import { OUTPUT_HOLD_MS_MAX, UTTERANCE_STALL_MS } from "./limits.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
-import { type Hearing, numberSetting } from "./state.ts";
+import { numberSetting } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { type DiscardReason, utteranceTransition } from "./utterance.ts";
 
@@ -30,7 +30,7 @@ export function endpointing(settings: Settings): {
   prerollMs: number;
 } {
   return {
-    onsetFrames: numberSetting(settings, "onset_frames", 2),
+    onsetFrames: numberSetting(settings, "onset_frames", ONSET_FRAMES),
     minSpeechMs: numberSetting(settings, "min_speech_ms", 120),
     candidateSilenceMs: numberSetting(settings, "candidate_silence_ms", 200),
     endpointSilenceMs: numberSetting(settings, "endpoint_silence_ms", 500),
@@ -40,16 +40,21 @@ export function endpointing(settings: Settings): {
   };
 }
 
+const ONSET_FRAMES = 2;
+const NO_SETTINGS: Settings = Object.freeze({});
+
 /** Voice activity of one frame. */
 export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBody): void {
   const p = cx.s.prelude;
-  const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
+  const settings = cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? NO_SETTINGS;
   const phase = p.utterance.phase;
   p.lastActivityNs = cx.nowNs;
   if (phase === "none") {
-    onQuiet(cx, event, body, cfg.onsetFrames);
+    // Most frames of most calls are silence: they look at nothing else.
+    onQuiet(cx, event, body, numberSetting(settings, "onset_frames", ONSET_FRAMES));
     return;
   }
+  const cfg = endpointing(settings);
   p.utteranceUs += body.durationUs;
   if (body.speech) {
     p.silenceUs = 0;
@@ -186,7 +191,8 @@ export function endpoint(cx: StepContext): void {
   if (hearing === null) return resetUtterance(cx);
   hearing.lastVoicedNs = p.lastVoicedNs;
   hearing.endpointNs = cx.atNs;
-  if (p.closing.length >= CLOSING_MAX) settleHearing(cx, p.closing[0] as Hearing);
+  const [oldest] = p.closing;
+  if (oldest !== undefined && p.closing.length >= CLOSING_MAX) giveUpWaiting(cx, oldest);
   p.closing.push(hearing);
   resetUtterance(cx);
   const inv = cx.s.invocations[hearing.invocation];

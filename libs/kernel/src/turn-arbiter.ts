@@ -186,6 +186,7 @@ export function resolveCauses(cx: StepContext): void {
  * the same batch, and that comes before them (`kernel.md` §2). True when nothing is left waiting.
  */
 export function resolveUrgentCauses(cx: StepContext): boolean {
+  if (cx.causes.length === 0) return true;
   const urgent = cx.causes.filter((found) => TERMINAL_RANK[found.kind] <= TERMINAL_RANK.cancel);
   const rest = cx.causes.filter((found) => TERMINAL_RANK[found.kind] > TERMINAL_RANK.cancel);
   for (const found of orderCauses(urgent)) applyCause(cx, found);
