@@ -245,3 +245,47 @@ describe("F-039 what the next turn knows", () => {
     expect(h.signals("output_resume")).toEqual(["output_resume#1(hold_deadline)"]);
   });
 });
+
+describe("output_hold (§2)", () => {
+  const held = (): KernelHarness => {
+    const h = asked();
+    h.feed(h.textChunk(h.open("llm"), "Once upon a time there was a fox. "), h.outcome(h.open("llm")));
+    for (let i = 0; i < 40; i++) h.feed(h.audioChunk(h.open("tts"), 0, 34, { segmentEnd: i === 39 }));
+    h.deliver(1, "accepted", 0);
+    h.deliver(1, "started", 0);
+    h.hear(true, 2);
+    expect(h.signals("output_hold")).toEqual(["output_hold#1(speech_candidate)"]);
+    return h;
+  };
+
+  test("a turn that commits while it is held plays on when the candidate is discarded", () => {
+    const h = held();
+    h.feed(h.outcome(h.open("tts")));
+    expect(h.signals("commit")).toEqual(["commit#1"]);
+    const before = sentUs(h);
+    h.advance(100);
+    expect(sentUs(h)).toBe(before);
+    h.hear(false, 3);
+    expect(h.signals("output_resume")).toEqual(["output_resume#1(too_short)"]);
+    h.advance(1_000);
+    expect(sentUs(h)).toBe(800_000);
+    h.deliver(1, "completed", 800_000);
+    expect(h.state.turns).toEqual([]);
+  });
+
+  test("a held turn that is cancelled, or lost by the adapter, leaves no hold behind", () => {
+    for (const end of [(h: KernelHarness) => h.feed(cancel(1)), (h: KernelHarness) => h.deliver(1, "lost", 0)]) {
+      const h = held();
+      h.feed(h.outcome(h.open("tts")));
+      end(h);
+      h.hear(false, 6);
+      h.fenceAck(1, 0);
+      expect(h.signals("output_resume")).toEqual([]);
+      expect(h.state.prelude.heldTurn).toBe(0);
+      expect(Object.keys(h.state.timers).filter((id) => id.startsWith("hold"))).toEqual([]);
+      h.utter("again");
+      h.reply("Fine.");
+      expect(h.log.some(({ effect }) => effect.type === "egress_media" && effect.turn === 2)).toBe(true);
+    }
+  });
+});

@@ -81,6 +81,22 @@ describe("F-024 transcripts", () => {
     expect(h.state.proposals.size).toBe(1);
   });
 
+  test("a third utterance settles the first with what it has, and ends its recogniser", () => {
+    const h = idle();
+    const recognisers: number[] = [];
+    for (const words of ["one ", "two ", "three "]) {
+      h.hear(true, 6);
+      const stt = Object.values(h.state.invocations).findLast((inv) => inv.modality === "stt")?.id ?? 0;
+      recognisers.push(stt);
+      h.feed(h.textChunk(stt, words, { final: false }));
+      h.hear(false, 6);
+    }
+    expect(conversation(h)).toEqual(["user: one"]);
+    expect(h.state.prelude.closing.map((hearing) => hearing.utterance)).toEqual([2, 3]);
+    h.advance(2_000);
+    expect(Object.values(h.state.invocations).filter((inv) => recognisers.includes(inv.id))).toEqual([]);
+  });
+
   test("F-140 the final that never comes: proposed with the partial after the final wait", () => {
     const h = idle();
     h.hear(true, 6);

@@ -183,7 +183,11 @@ function openInvocationAt(cx: StepContext, failed: InvocationState): InvocationS
 
 export function onFinalWait(cx: StepContext, utterance: number): void {
   const hearing = cx.s.prelude.closing.find((h) => h.utterance === utterance);
-  if (hearing === undefined) return;
+  if (hearing !== undefined) giveUpWaiting(cx, hearing);
+}
+
+/** The utterance goes on with what it has; its recogniser is ended. */
+export function giveUpWaiting(cx: StepContext, hearing: Hearing): void {
   const inv = cx.s.invocations[hearing.invocation];
   if (inv !== undefined) cancelInvocation(cx, inv, "final_wait");
   heardOut(cx, hearing);
@@ -198,7 +202,7 @@ export function heardOut(cx: StepContext, hearing: Hearing): void {
 }
 
 /** The utterance is over and its text is known: propose a turn, or let it go when nothing was said. */
-export function settleHearing(cx: StepContext, hearing: Hearing): void {
+function settleHearing(cx: StepContext, hearing: Hearing): void {
   const p = cx.s.prelude;
   p.closing = p.closing.filter((h) => h !== hearing);
   clearTimer(cx, `final:${hearing.utterance}`);

@@ -12,7 +12,7 @@ import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
 import type { IngressAudio, Input } from "./input.ts";
-import { candidateOf, forget, onChunk, onOutcome } from "./invocations.ts";
+import { candidateOf, forget, nodeOf, onChunk, onOutcome } from "./invocations.ts";
 import { SPECULATION_CHUNKS_MAX } from "./limits.ts";
 import { abandonUtterances } from "./prelude.ts";
 import { setEvidenceQuota } from "./recording.ts";
@@ -174,6 +174,9 @@ function late(cx: StepContext, inv: InvocationState | undefined, ref: number): v
   if (turn !== undefined) turn.lateAfterCancel += 1;
   cx.s.counters.lateDropped += 1;
   cx.effects.push({ type: "release", refs: [ref] });
+  // T11 by policy: dropped, and told where it asks for that. `remap` has nothing to remap a provider's chunk to.
+  if (inv === undefined || turn === undefined || cx.s.config.policy.lateEvents !== "diagnose") return;
+  cx.effects.push({ type: "telemetry", name: "late_event", value: 1, turn: turn.number, node: nodeOf(cx, inv).id });
 }
 
 function onProviderChunk(

@@ -182,6 +182,14 @@ describe("a closed turn", () => {
     expect(h.state.turns[0]?.phase).toBe("closed_abort");
   });
 
+  test("T11 late events are diagnosed where the policy says so (F-140)", () => {
+    const h = speaking({ lateEvents: "diagnose" });
+    const llm = h.open("llm");
+    h.feed(cancel(1));
+    const effects = h.feed(h.textChunk(llm, "more. "));
+    expect(effects).toContainEqual({ type: "telemetry", name: "late_event", value: 1, turn: 1, node: "llm" });
+  });
+
   test("T13 a cancel after commit cuts what plays; no second terminal, told once, whoever reports it", () => {
     const h = committed();
     expect(moves(h.feed(cancel(1, "user_cancel")))).toEqual(["playback_cancelled#1(user_cancel)"]);
