@@ -107,8 +107,17 @@ export function onIdleTimer(cx: StepContext, inv: InvocationState): void {
   if (inv.status !== "open" || inv.bufferedOutcome !== null || !due) return;
   const quietMs = (cx.nowNs - inv.lastNs) / NS_PER_MS;
   if (quietMs < PROVIDER_IDLE_MS) return setTimerIn(cx, `idle:${inv.id}`, PROVIDER_IDLE_MS - quietMs);
+  giveUp(cx, inv, "the stream went silent");
+}
+
+/** Cut off for its silence. It may ignore that, too: its acknowledgement is awaited like that of any cancel (F-037). */
+function giveUp(cx: StepContext, inv: InvocationState, detail: string): void {
+  const silent: InvocationState = { ...inv, status: "cancelled", clauses: [], messages: null };
   cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
-  onOutcome(cx, inv, "timeout", "the stream went silent", null);
+  onOutcome(cx, inv, "timeout", detail, null);
+  if (cx.s.invocations[silent.id] !== undefined) return;
+  cx.s.invocations[silent.id] = silent;
+  setTimerIn(cx, `grace:${silent.id}`, cx.s.config.budgets.cancelGraceMs);
 }
 
 /** Cuts an invocation off; what still comes from it is late. The outcome is normalised to `cancelled` here and now. */
@@ -227,8 +236,7 @@ export function onOutcome(
 /** The attempt's first chunk did not come in time: cut it off and go on as after a failure. */
 export function onAttemptTimeout(cx: StepContext, inv: InvocationState): void {
   if (inv.status !== "open" || inv.firstChunkNs !== 0 || inv.bufferedOutcome !== null) return;
-  cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
-  onOutcome(cx, inv, "timeout", "no chunk within the attempt budget", null);
+  giveUp(cx, inv, "no chunk within the attempt budget");
 }
 
 /** Switches to the next frozen candidate under a new invocation number, so that chunks of the old one are late by id. */

@@ -117,6 +117,25 @@ describe("T10 F-133 provider failures", () => {
     expect(h.state.invocations[llm]).toBeUndefined();
   });
 
+  test("F-037 so does one that was given up for its silence, whether or not another candidate took over", () => {
+    for (const llm of [["sim/a"], ["sim/a", "sim/b"]]) {
+      const h = asked({}, {}, { llm });
+      const first = h.open("llm");
+      h.advance(1_000);
+      expect(h.state.degraded).toBe(false);
+      h.advance(76);
+      expect(h.state.degraded).toBe(true);
+      expect(h.state.invocations[first]).toBeUndefined();
+      const g = asked({}, {}, { llm });
+      const late = g.open("llm");
+      g.advance(1_000);
+      g.feed(g.textChunk(late, "too late"), g.outcome(late, "timeout"));
+      g.advance(76);
+      expect(g.state.degraded).toBe(false);
+      expect(g.state.invocations[late]).toBeUndefined();
+    }
+  });
+
   test("F-036 one that acknowledges in time leaves the session whole", () => {
     const h = asked();
     const llm = h.open("llm");

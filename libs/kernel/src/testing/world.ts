@@ -95,6 +95,11 @@ export class World extends KernelHarness {
   }
 
   private watch(effect: Effect): void {
+    this.watchProvider(effect);
+    this.watchOutput(effect);
+  }
+
+  private watchProvider(effect: Effect): void {
     switch (effect.type) {
       case "provider_open":
         this.tags.set(effect.invocation, effect.turn);
@@ -137,6 +142,13 @@ export class World extends KernelHarness {
         if (inv !== undefined) inv.cancelled = true;
         return;
       }
+      default:
+        return;
+    }
+  }
+
+  private watchOutput(effect: Effect): void {
+    switch (effect.type) {
       case "node_event":
         this.commands.push(effect);
         return;
