@@ -97,7 +97,8 @@ class Load {
       const every = GROUPS * (1_000 / 20) * (TALK_MS / 1_000);
       this.calls.forEach(({ line, session }, i) => {
         if (i % GROUPS === this.tick % GROUPS) line.frame(false);
-        if (this.tick % every === i % every) session.say("This is a long story that goes on and on. ");
+        if (this.tick % every === Math.floor((i * every) / this.calls.length))
+          session.say("This is a long story that goes on and on. ");
       });
     }
   }
