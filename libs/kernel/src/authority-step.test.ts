@@ -23,11 +23,13 @@ describe("F-156 NF-027 epochs at kernel ingress", () => {
     ["stale", -1],
     ["unknown", 1],
   ] as const)
-    test(`${name}: audio, control, delivery and fence_ack are refused, told once, and change nothing`, () => {
+    test(`${name}: audio, control, delivery and fence_ack are refused, each with its marker, and change nothing`, () => {
       const h = speaking();
       const before = structuredClone({ ...h.state, counters: null, seq: 0, inputSeq: 0, batchIndex: 0 });
       const effects = h.feed(...withEpoch(h, 1 + off));
-      expect(told(effects)).toEqual([`stale_epoch_reject(${name}_epoch_audio)`]);
+      expect(told(effects)).toEqual(
+        ["audio", "stop", "delivery", "fence_ack"].map((what) => `stale_epoch_reject(${name}_epoch_${what})`),
+      );
       expect({ ...structuredClone(h.state), counters: null, seq: 0, inputSeq: 0, batchIndex: 0 }).toEqual(before);
       expect(h.state.counters.staleRefused).toBe(4);
     });
