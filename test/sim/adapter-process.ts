@@ -82,6 +82,8 @@ export class AdapterProcess {
 
   onLink(name: string, output: Output): void {
     const current = name === this.holder;
+    if (output.kind === "pair_up" || output.kind === "pair_dead" || output.kind.startsWith("session_"))
+      this.#world.trace.add({ kind: "note", text: `adapter link ${name}: ${output.kind}` });
     switch (output.kind) {
       case "pair_up":
         if (current) this.#bind(this.links.get(name) as LinkPair);
@@ -107,6 +109,8 @@ export class AdapterProcess {
           at: "adapter",
           binding: this.#bindingName(name, output.ref),
           seq: event.seq,
+          turn: event.turn,
+          generation: event.generation,
         });
         this.#take(name, event.payload.message as TransportEgress, event.payload.signed);
         this.links
@@ -137,6 +141,7 @@ export class AdapterProcess {
       case "overtaking":
       case "positioned":
         if (output.kind === "positioned") this.#position(name, output);
+        else this.#fence(name, output);
         return this.#take(name, output.payload.message as TransportEgress, output.payload.signed);
       default:
         return;
@@ -156,6 +161,11 @@ export class AdapterProcess {
       forced: output.forced,
       what,
     });
+  }
+
+  #fence(name: string, output: Extract<Output, { kind: "overtaking" }>): void {
+    const { turn, generation } = output.cutoff;
+    this.#world.trace.add({ kind: "link_fence", binding: this.#bindingName(name, output.ref), turn, generation });
   }
 
   #bindingName(name: string, ref: number): string {

@@ -1,4 +1,5 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
+import type { Path } from "./network.ts";
 import type { Rng } from "./rng.ts";
 import type { RuntimeProcess } from "./runtime-process.ts";
 import type { World } from "./world.ts";
@@ -146,23 +147,35 @@ export class Faults {
     const rng = this.#rng;
     const { control, media } = runtime.link.paths;
     this.#world.fault(kind);
-    const before = { control: { ...control }, media: { ...media } };
-    if (kind === "delay") {
-      control.delayMs += rng.float(20, 150);
-      media.delayMs += rng.float(20, 150);
-    } else if (kind === "cross_reorder") {
-      const late = rng.chance(60) ? media : control;
-      late.delayMs += rng.float(30, 120);
-      late.jitterMs += rng.float(0, 60);
-    } else if (kind === "slow_link") media.bytesPerMs = rng.float(24, 60);
-    else {
-      control.held = true;
-      media.held = true;
+    // Undone by what was added, since faults overlap.
+    const add = (path: Path, delayMs: number, jitterMs: number): (() => void) => {
+      path.delayMs += delayMs;
+      path.jitterMs += jitterMs;
+      return () => {
+        path.delayMs -= delayMs;
+        path.jitterMs -= jitterMs;
+      };
+    };
+    const undos: (() => void)[] = [];
+    if (kind === "delay") undos.push(add(control, rng.int(20, 150), 0), add(media, rng.int(20, 150), 0));
+    else if (kind === "cross_reorder")
+      undos.push(add(rng.chance(60) ? media : control, rng.int(30, 120), rng.int(0, 60)));
+    else if (kind === "slow_link") {
+      media.bytesPerMs = rng.int(24, 60);
+      undos.push(() => {
+        media.bytesPerMs = 0;
+      });
+    } else {
+      control.held += 1;
+      media.held += 1;
+      undos.push(() => {
+        control.held -= 1;
+        media.held -= 1;
+      });
     }
     this.#undo(rng.int(150, kind === "partition" ? 900 : 2_000), () => {
-      Object.assign(control, before.control);
-      Object.assign(media, before.media);
-      runtime.link.mended();
+      for (const undo of undos) undo();
+      if (media.held === 0) runtime.link.mended();
     });
   }
 

@@ -82,6 +82,9 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
       const life = lives.get(state);
       if (life === undefined) return result;
       if (batch.inputs.length >= 24) trace.add({ kind: "fault", name: "overload_batch" });
+      for (const { body } of batch.inputs) {
+        if (body.type === "timer") trace.add({ kind: "timer", life: life.id, what: "fired", id: body.id, dueNs: 0 });
+      }
       for (const effect of result.effects) observe(trace, life, effect);
       if (batch.index % boundsEvery === 0) bounds(trace, state as SessionState);
       return result;
@@ -91,6 +94,10 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
 
 function observe(trace: Trace, life: Life, effect: Effect): void {
   if (effect.type === "signal") trace.add({ kind: "signal", life: life.id, event: effect.event });
+  else if (effect.type === "timer_set")
+    trace.add({ kind: "timer", life: life.id, what: "set", id: effect.id, dueNs: effect.atNs });
+  else if (effect.type === "timer_clear")
+    trace.add({ kind: "timer", life: life.id, what: "cleared", id: effect.id, dueNs: 0 });
   else if (effect.type === "status") life.status(effect.phase, effect.reason);
 }
 

@@ -9,12 +9,12 @@ export interface Path {
   jitterMs: number;
   /** Bytes per millisecond; 0 for no limit. */
   bytesPerMs: number;
-  /** While true nothing gets through; it all comes, in order, when the path is mended. */
-  held: boolean;
+  /** Above 0 nothing gets through; it all comes, in order, when the path is mended. */
+  held: number;
 }
 
 export function newPath(delayMs: number, jitterMs: number): Path {
-  return { delayMs, jitterMs, bytesPerMs: 0, held: false };
+  return { delayMs, jitterMs, bytesPerMs: 0, held: 0 };
 }
 
 /** One direction of a connection: in order, late, and gone for good when it is cut. */
@@ -48,7 +48,7 @@ export class Channel {
       const arrive = (): void => {
         if (!this.#cut && this.#to.life === life) this.#to.post(deliver);
       };
-      if (path.held || this.#held.length > 0) this.#held.push(arrive);
+      if (path.held > 0 || this.#held.length > 0) this.#held.push(arrive);
       else arrive();
     });
   }

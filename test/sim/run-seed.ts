@@ -10,6 +10,7 @@ import { LifecycleChecker } from "./checkers/lifecycle.ts";
 import { LivenessChecker } from "./checkers/liveness.ts";
 import { OrderChecker } from "./checkers/order.ts";
 import { ReplayChecker } from "./checkers/replay.ts";
+import { TimersChecker } from "./checkers/timers.ts";
 import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
 import { runDirected } from "./directed.ts";
 import { Faults } from "./faults.ts";
@@ -92,6 +93,7 @@ function createCheckers(): Checker[] {
     new EvidenceChecker(),
     new ReplayChecker(),
     new LivenessChecker(),
+    new TimersChecker(),
   ];
 }
 
@@ -166,7 +168,7 @@ class Run {
       9_000,
       () => {
         if (!this.#answered && tries > 1) return this.#ask(tries - 1);
-        this.#workload.after(700, () => {
+        this.#workload.quiet(() => {
           this.over = true;
         });
       },
@@ -181,6 +183,7 @@ class Run {
       spools: world.runtimes.map(({ proc, store }) => ({ proc: proc.name, problems: verifySpool(store).problems })),
       tornOrdered: this.#faults.torn,
       samplesAfterFence,
+      endNs: world.clock.nowNs(),
       answered: this.#answered,
       exports: world.runtimes.map((runtime) => ({ proc: runtime.proc.name, ...exportFacts(runtime, world) })),
     };

@@ -182,6 +182,8 @@ export class RuntimeProcess {
           at: "runtime",
           binding: this.#bindingName(output.ref),
           seq: event.seq,
+          turn: event.turn,
+          generation: event.generation,
         });
         this.#deliver(event.payload.message);
         this.link.runtime.step({ kind: "consumed", ref: output.ref, audioUs: event.audioUs, bytes: event.bytes });
@@ -221,11 +223,12 @@ export class RuntimeProcess {
     this.holder?.step({ kind: "stale", receiver, floor });
   }
 
-  send(message: TransportEgress): void {
+  send(life: Life | null, message: TransportEgress): void {
     const world = this.#world;
-    if (this.life !== null) world.trace.add({ kind: "egress", life: this.life.id, message });
+    if (life !== null) world.trace.add({ kind: "egress", life: life.id, message });
     const holder = this.holder;
-    if (holder === null) return;
+    // A session that this process has given up speaks to nobody any more.
+    if (holder === null || (this.life !== null && life !== this.life)) return;
     const may = holder.mayAct("adapter");
     if (may.ok) return this.#transmit({ message, signed: may.attachGrant ? holder.state.signed : null });
     if (may.reason === "awaiting_ack") {
@@ -262,9 +265,10 @@ export class RuntimeProcess {
       deadlineNs,
     );
     const turnsBefore = world.adapter.turnSeen;
+    let life: Life | null = null;
     const opened = this.runtime.openSession({
       config: { ...config, turnsBefore },
-      transport: { send: (message) => this.send(message) },
+      transport: { send: (message) => this.send(life, message) },
       keepJournal: true,
     });
     if (!opened.ok) {
@@ -273,7 +277,8 @@ export class RuntimeProcess {
       return;
     }
     this.session = opened.value;
-    this.life = world.lives.at(-1) ?? null;
+    life = world.lives.at(-1) ?? null;
+    this.life = life;
     if (this.life !== null) this.life.session = opened.value;
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
     exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead }, null, this.proc.clock.nowNs());

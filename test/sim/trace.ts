@@ -33,7 +33,19 @@ export type TraceEvent =
       forced: boolean;
       what: string;
     }
-  | { kind: "link_data"; at: "adapter" | "runtime"; binding: string; seq: number }
+  | {
+      kind: "link_data";
+      at: "adapter" | "runtime";
+      binding: string;
+      seq: number;
+      /** Null for data of the session itself. */
+      turn: number | null;
+      generation: number;
+    }
+  /** A cut-off has come out of the link. */
+  | { kind: "link_fence"; binding: string; turn: number; generation: number }
+  /** What the kernel asked of its clock, and what came of it. */
+  | { kind: "timer"; life: LifeId; what: "set" | "cleared" | "fired"; id: string; dueNs: number }
   | { kind: "link_gap"; at: "adapter" | "runtime"; binding: string; fromSeq: number; toSeq: number }
   | { kind: "bound"; what: string; value: number; max: number }
   | { kind: "exported"; life: LifeId; appended: number; acked: number; halted: string }
@@ -98,6 +110,10 @@ function keyOf(event: TraceEvent): string {
     case "adapter_sends":
     case "ingress":
       return `${event.kind}${shortOf(event.message)}`;
+    case "timer":
+      return `t${event.what}${event.id}`;
+    case "link_data":
+      return `l${event.at}${event.seq}`;
     case "played":
       return `p${event.turn}.${event.generation}.${event.fromUs}-${event.toUs}`;
     default:
@@ -134,6 +150,7 @@ function describe(event: TraceEvent): string {
     case "accepted":
     case "positioned":
     case "link_data":
+    case "timer":
     case "bound":
       return "";
     case "fault":

@@ -13,6 +13,7 @@ const actions = {
   say: 7,
   operator: 5,
   burst: 3,
+  silence: 2,
 } as const;
 type Action = keyof typeof actions;
 
@@ -67,6 +68,17 @@ export class Workload {
 
   #quiet(): boolean {
     return !this.#world.adapter.device.deliveries().some((d) => d.phase === "playing" || d.phase === "accepted");
+  }
+
+  /** What was still asked for is played to its end, and told. */
+  quiet(then: () => void): void {
+    this.after(1_200, () =>
+      this.until(
+        () => this.#quiet(),
+        6_000,
+        () => this.after(1_200, then),
+      ),
+    );
   }
 
   #settle(): void {
@@ -133,6 +145,8 @@ export class Workload {
         return this.#settle();
       case "operator":
         return this.#operator();
+      case "silence":
+        return this.#silence();
       case "burst":
         for (let n = rng.int(2, 6); n > 0; n--) this.#world.holder()?.session?.say(sentence(rng, 1, 4));
         return this.#settle();
@@ -151,6 +165,24 @@ export class Workload {
           this.speak(rng.int(100, 300));
           this.#settle();
         }),
+    );
+  }
+
+  /** The line breaks while the agent speaks, and the caller says nothing: what is lost must settle by itself. */
+  #silence(): void {
+    const rng = this.#rng;
+    this.speak(rng.int(120, 240));
+    this.until(
+      () => this.#playing(),
+      900,
+      () => {
+        const link = this.#world.holder()?.link;
+        if (rng.chance(60) && link?.up()) {
+          this.#world.fault("pair_loss");
+          link.lose();
+        }
+        this.after(rng.int(6_000, 7_500), () => this.next());
+      },
     );
   }
 

@@ -153,8 +153,8 @@ export class World {
 
   /** Holds or mends the control plane's network. */
   holdControlPlane(held: boolean): void {
-    this.#controlPath.held = held;
-    if (!held) for (const channel of this.#channels.values()) channel.mended();
+    this.#controlPath.held += held ? 1 : -1;
+    if (this.#controlPath.held === 0) for (const channel of this.#channels.values()) channel.mended();
   }
 
   #channel(from: SimProcess, to: SimProcess): Channel {

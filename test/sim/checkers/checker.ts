@@ -12,6 +12,7 @@ export interface RunEnd {
     replayProblem: string | null;
   }[];
   spools: readonly { proc: string; problems: readonly { kind: string; reason: string }[] }[];
+  endNs: number;
   tornOrdered: number;
   samplesAfterFence: number;
   /** The caller's last utterance, spoken when all was healed: whether its answer was played to its end. */

@@ -5,10 +5,22 @@ import { BaseChecker, type RunEnd } from "./checker.ts";
 export class FenceChecker extends BaseChecker {
   readonly name = "fence";
   readonly #least = new Map<number, { generation: number; atNs: number }>();
+  /** By binding and turn, as the link itself must keep it. */
+  readonly #link = new Map<string, number>();
   /** By runtime life: what it has fenced itself must not leave it any more. */
   readonly #runtime = new Map<string, number>();
 
   see(event: TraceEvent, atNs: number): void {
+    if (event.kind === "link_fence") {
+      const key = `${event.binding}#${event.turn}`;
+      this.#link.set(key, Math.max(this.#link.get(key) ?? 0, event.generation));
+      return;
+    }
+    if (event.kind === "link_data" && event.at === "adapter" && event.turn !== null) {
+      const least = this.#link.get(`${event.binding}#${event.turn}`) ?? 0;
+      if (event.generation < least) this.fail(`the link gave out ${event.turn}.${event.generation} after its cut-off`);
+      return;
+    }
     if (event.kind === "egress") return this.#egress(event.life, event.message);
     if (event.kind === "adapter" && event.refused === "") {
       const { message } = event;
