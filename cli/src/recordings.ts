@@ -4,7 +4,7 @@ import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { listSessions } from "@rspp/runtime/spool/reader";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { EXIT_FAILED, EXIT_OK, InputError } from "./errors.ts";
-import { replaySession } from "./replay-session.ts";
+import { replaySession, type SessionReplay } from "./replay-session.ts";
 
 function openReadOnly(dataDir: string): SpoolStore {
   const opened = openNodeStore(join(dataDir, "spool"), { readOnly: true });
@@ -26,15 +26,26 @@ export function sessions(options: { data: string; json: boolean }): number {
 export function replay(sessionId: string, options: { data: string; json: boolean }): number {
   const result = replaySession(openReadOnly(options.data), sessionId);
   if (options.json) console.log(JSON.stringify(result));
-  else {
-    for (const turn of result.turns)
-      console.log(`turn ${turn.turn}: ${turn.terminal}, plan ${turn.planHash.slice(0, 12)}, replay ${turn.replay}`);
-    for (const divergence of result.divergences)
-      console.log(
-        `diverged at step ${divergence.batch}: ${divergence.class}: expected ${divergence.expected}, found ${divergence.found}`,
-      );
-    for (const problem of result.problems) console.log(`damaged: ${problem}`);
-    console.log(`${result.steps} steps re-executed (${result.level}): ${result.identical ? "identical" : "DIVERGED"}`);
-  }
+  else tell(result);
   return result.identical && result.problems.length === 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+const LEVELS: Readonly<Record<SessionReplay["level"], string>> = {
+  effects: "texts recomputed",
+  handles: "over recorded decisions",
+};
+
+function tell(result: SessionReplay): void {
+  for (const turn of result.turns)
+    console.log(
+      `turn ${turn.turn}: ${turn.terminal === "" ? "not finished" : turn.terminal}, plan ${turn.planHash.slice(0, 12)}, replay ${turn.replay}`,
+    );
+  for (const divergence of result.divergences)
+    console.log(
+      `diverged at step ${divergence.batch}: ${divergence.class}: expected ${divergence.expected}, found ${divergence.found}`,
+    );
+  for (const problem of result.problems) console.log(`damaged: ${problem}`);
+  if (!result.ended) console.log("the recording stops before the end of the session");
+  const verdict = result.identical ? "identical" : "DIVERGED";
+  console.log(`${result.steps} steps re-executed (${LEVELS[result.level]}): ${verdict}`);
 }

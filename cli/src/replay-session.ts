@@ -7,6 +7,7 @@ import { type Divergence, type JournalEntry, replayJournal } from "@rspp/kernel/
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { evaluateText } from "@rspp/kernel/text-functions";
 import { readSession, type SessionRun } from "@rspp/runtime/spool/reader";
+import { describeProblem } from "@rspp/runtime/spool/scan";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { InputError } from "./errors.ts";
 
@@ -20,7 +21,8 @@ export interface ReplayedTurn {
   heard: string;
   /** Media time that was really played, by the delivery addendum, milliseconds. */
   playedMs: number;
-  replay: "identical" | "diverged";
+  /** `incomplete`: the recording holds no evidence to compare with, because it was cut off or is damaged there. */
+  replay: "identical" | "diverged" | "incomplete";
 }
 
 export interface SessionReplay {
@@ -33,13 +35,15 @@ export interface SessionReplay {
   turns: ReplayedTurn[];
   /** Damage found in the recording; empty when it is whole. */
   problems: string[];
+  /** The session's end is recorded; false when its process died, or is still running. */
+  ended: boolean;
 }
 
 /** @throws InputError when there is nothing to replay, or the recording is damaged so that it cannot be. */
 export function replaySession(store: SpoolStore, sessionId: string): SessionReplay {
   const read = readSession(store, sessionId);
   const run = read.runs.at(-1);
-  const problems = read.problems.map((p) => `${p.segment}@${p.offset}: ${p.reason}`);
+  const problems = read.problems.map(describeProblem);
   if (run === undefined)
     throw new InputError(
       `session ${sessionId}: not in this spool\n   help: list the sessions with \`rspp sessions --data DIR\``,
@@ -56,11 +60,12 @@ export function replaySession(store: SpoolStore, sessionId: string): SessionRepl
 function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, problems: string[]): SessionReplay {
   const texts = new Map<number, string>();
   for (const [ref, payload] of run.payloads) if (payload.text !== undefined) texts.set(ref, payload.text);
-  const withPayloads = config.recording.ceiling === "L2";
+  const entries = unbroken(run.entries as JournalEntry[], problems);
+  // Beside damage a payload may be missing, too: then over the recorded facts.
+  const withPayloads = config.recording.ceiling === "L2" && problems.length === 0;
   const records = new Map<number, Partial<ReplayedTurn>>();
   let failedAt = Number.POSITIVE_INFINITY;
   const opened = new Map<number, number>();
-  const entries = run.entries as JournalEntry[];
   const result = replayJournal(config, entries, {
     ...(withPayloads ? { fns: recompute(texts, entries) } : {}),
     onStep: (batch, effects) => {
@@ -70,7 +75,10 @@ function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, pr
   for (const divergence of result.divergences) failedAt = Math.min(failedAt, divergence.batch);
   const live = recorded(run);
   const turns = [...records.entries()].map(([turn, found]): ReplayedTurn => {
-    const same = live.get(turn) === found.evidenceHash && (opened.get(turn) ?? 0) <= failedAt && result.identical;
+    const recordedHash = live.get(turn);
+    const comparable = recordedHash !== undefined && found.evidenceHash !== undefined;
+    const same = recordedHash === found.evidenceHash && (opened.get(turn) ?? 0) <= failedAt && result.identical;
+    const whole = same ? "identical" : "diverged";
     return {
       turn,
       terminal: found.terminal ?? "",
@@ -79,18 +87,30 @@ function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, pr
       user: words(texts, result.state.conversation, turn, "user"),
       heard: words(texts, result.state.conversation, turn, "assistant"),
       playedMs: found.playedMs ?? 0,
-      replay: same ? "identical" : "diverged",
+      replay: comparable || !result.identical ? whole : "incomplete",
     };
   });
   return {
     sessionId,
     level: withPayloads ? "effects" : "handles",
     steps: result.steps,
-    identical: result.identical && turns.every((turn) => turn.replay === "identical"),
+    identical: result.identical && turns.every((turn) => turn.replay !== "diverged"),
     divergences: result.divergences,
     turns,
     problems,
+    ended: run.ended,
   };
+}
+
+/** Steps follow from one another: behind a missing one nothing can be re-executed. Says so in `problems`. */
+function unbroken(entries: readonly JournalEntry[], problems: string[]): JournalEntry[] {
+  const gap = entries.findIndex((entry, i) => entry.batch.index !== i + 1);
+  if (gap === -1) return [...entries];
+  const next = entries[gap]?.batch.index ?? 0;
+  problems.push(
+    `steps ${gap + 1} to ${next - 1} are missing: replayed up to step ${gap} of ${entries.at(-1)?.batch.index}`,
+  );
+  return entries.slice(0, gap);
 }
 
 /** Recomputes facts from recorded payloads. Hashes are keyed per tenant and cannot be recomputed here: those are taken over. */
