@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { describeProblem } from "@rspp/runtime/spool/scan";
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
 import { readWavSources, type WavSource } from "@rspp/transport-loopback/wav-source";
 import { createAccount, latencyLine, originWords } from "./account.ts";
@@ -176,10 +177,9 @@ function playedMs(call: Call, turn: number): number {
 function tellRecovery(platform: Platform, print: (line: string) => void): void {
   const { records, problems } = platform.spool.recovery;
   if (records === 0 && problems.length === 0) return;
-  print(
-    `recordings: ${records} records of earlier runs are whole${problems.length === 0 ? "" : `, ${problems.length} damaged parts found`}`,
-  );
-  for (const problem of problems.slice(0, 5)) print(`  ${problem.segment}@${problem.offset}: ${problem.reason}`);
+  const damage = problems.length === 1 ? ", 1 damaged part found" : `, ${problems.length} damaged parts found`;
+  print(`recovered: ${records} records of earlier runs are whole${problems.length === 0 ? "" : damage}`);
+  for (const problem of problems.slice(0, 5)) print(`  ${describeProblem(problem)}`);
 }
 
 type TurnSummary = ReplayedTurn & {
