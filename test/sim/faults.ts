@@ -183,11 +183,15 @@ export class Faults {
     const world = this.#world;
     world.fault(kind);
     runtime.proc.pause();
+    world.trace.add({ kind: "process", proc: runtime.proc.name, up: false });
     runtime.unruly = this.#rng.chance(70);
     const ms = kind === "pause" ? this.#rng.int(20, 400) : this.#rng.int(700, 1_600);
     // A holder that is away for so long is given up; it comes back not knowing.
     if (kind === "stale_holder") this.#after(this.#rng.int(250, 500), () => world.failover(runtime));
-    this.#undo(ms, () => runtime.proc.resume());
+    this.#undo(ms, () => {
+      world.trace.add({ kind: "process", proc: runtime.proc.name, up: true });
+      runtime.proc.resume();
+    });
   }
 
   #crash(runtime: RuntimeProcess): void {

@@ -78,13 +78,13 @@ function runMutant(copy: string, patch: string): MutantReport {
   const name = patch.replace(/\.patch$/, "");
   const report: MutantReport = { name, applied: false, caught: false, checker: "", seed: -1, detail: "" };
   const file = join(patchesDir, patch);
-  const applied = spawnSync("git", ["apply", "--whitespace=nowarn", file], { cwd: copy, encoding: "utf8" });
+  const applied = spawnSync("git", ["apply", "-C1", "--whitespace=nowarn", file], { cwd: copy, encoding: "utf8" });
   if (applied.status !== 0)
     return { ...report, detail: `the patch does not apply: ${applied.stderr.trim().slice(0, 300)}` };
   report.applied = true;
   const args = ["test/sim/main.ts", "--seeds", String(seedsMax), "--until-failure", "--json"];
   const run = spawnSync(process.execPath, args, { cwd: copy, encoding: "utf8", timeout: 300_000, maxBuffer: 64 << 20 });
-  spawnSync("git", ["apply", "-R", "--whitespace=nowarn", file], { cwd: copy });
+  spawnSync("git", ["apply", "-R", "-C1", "--whitespace=nowarn", file], { cwd: copy });
   const first = firstFailure(run.stdout);
   if (first === null)
     return {

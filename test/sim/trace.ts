@@ -49,6 +49,8 @@ export type TraceEvent =
   | { kind: "link_gap"; at: "adapter" | "runtime"; binding: string; fromSeq: number; toSeq: number }
   | { kind: "bound"; what: string; value: number; max: number }
   | { kind: "exported"; life: LifeId; appended: number; acked: number; halted: string }
+  /** A process stands still, or goes on. */
+  | { kind: "process"; proc: string; up: boolean }
   | { kind: "fault"; name: string }
   | { kind: "note"; text: string };
 
