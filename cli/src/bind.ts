@@ -22,18 +22,31 @@ export interface BindOptions {
 export function bindForCall(compiled: CompiledPipeline, gateway: ProviderPort, options: BindOptions): Bound {
   const available = gateway.providers();
   const openai = openAiCandidate();
-  const { pipeline } = bindProviders(compiled, {
+  const { pipeline: named } = bindProviders(compiled, {
     available,
     overrides: { "sim/stt": { transcripts: [...options.transcripts] } },
     ...(openai === null ? {} : { first: { llm: openai } }),
     ...(options.stt === undefined ? {} : { only: { stt: options.stt } }),
   });
+  const pipeline = withoutSimulatedFallback(named);
   requireCandidates(pipeline, available);
   const first = (kind: string): string =>
     pipeline.graph.nodes.find((node) => node.kind === kind)?.candidates[0]?.provider ?? "none";
   const recogniser = first("stt");
   const told = [recogniserLine(recogniser, available), `language model: ${first("llm")}; voice: ${first("tts")}`];
   return { pipeline, recogniser, llm: first("llm"), tts: first("tts"), told };
+}
+
+/**
+ * Where audio is really recognised, the simulation does not stand behind it: its answer would pass for recognition, and its
+ * transcripts, being settings of the plan, would enter the record at every level (F-153).
+ */
+function withoutSimulatedFallback(pipeline: CompiledPipeline): CompiledPipeline {
+  const nodes = pipeline.graph.nodes.map((node) => {
+    if (node.kind !== "stt" || node.candidates[0]?.provider === "sim/stt") return node;
+    return { ...node, candidates: node.candidates.filter(({ provider }) => provider !== "sim/stt") };
+  });
+  return { ...pipeline, graph: { ...pipeline.graph, nodes } };
 }
 
 function recogniserLine(recogniser: string, available: readonly string[]): string {
