@@ -144,6 +144,14 @@ describe("spool", () => {
     expect(spool.measures()).toMatchObject({ appendFailures: 3, linesLost: 0 });
   });
 
+  test("F-153 a medium that was full and is not any more takes records again", () => {
+    const { spool, store } = fresh();
+    store.setCapacity(0);
+    expect(spool.append(a, "evidence", "{}", true)).toMatchObject({ ok: false, code: "no_space" });
+    store.setCapacity(Number.POSITIVE_INFINITY);
+    expect(spool.append(a, "evidence", "{}", true).ok).toBe(true);
+  });
+
   test("F-156 a stale epoch is refused; the next epoch's chain links to the one before", () => {
     const { spool, open, store } = fresh();
     fill(spool, 2);

@@ -267,6 +267,13 @@ class SpoolShell implements Spool {
     return Math.min(this.diskBytesMax - this.log.usedBytes, this.log.freeBytes) - this.reservedBytes;
   }
 
+  /** Asks the medium again before it says no: a disk that was full and is not any more must not stay so here. */
+  private fits(bytes: number): boolean {
+    if (bytes <= this.available()) return true;
+    this.log.refreshFree();
+    return bytes <= this.available();
+  }
+
   private stale(id: StreamId): boolean {
     if (id.epoch >= this.log.floor(id.sessionId)) return false;
     this.staleRefused += 1;
@@ -287,7 +294,7 @@ class SpoolShell implements Spool {
     }
     const mine = this.reserved(stream.sessionId);
     const held = evidence ? Math.min(mine, bytes) : 0;
-    if (bytes - held > this.available()) return refused("no_space", "the disk budget is used up", mine < bytes);
+    if (!this.fits(bytes - held)) return refused("no_space", "the disk budget is used up", mine < bytes);
     const failure = this.log.write([this.log.prepare(stream, kind, payload)], bytes);
     if (failure !== null) return refused(failure.code, failure.detail, mine < bytes || failure.code === "no_space");
     if (held > 0) this.setReservation(stream.sessionId, mine - held);
@@ -309,7 +316,7 @@ class SpoolShell implements Spool {
     let frames: Prepared[] = [];
     let bytes = 0;
     const put = (): void => {
-      const written = frames.length === 0 || (bytes <= this.available() && this.log.write(frames, bytes) === null);
+      const written = frames.length === 0 || (this.fits(bytes) && this.log.write(frames, bytes) === null);
       if (!written) for (const [stream, lines] of taken) this.giveBack(stream, lines);
       taken = [];
       frames = [];
