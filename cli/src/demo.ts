@@ -18,6 +18,9 @@ import { openTalkDoor, type TalkDoor } from "./talk-server.ts";
 const asset = (name: string): string => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
 export const TEMPLATE = fileURLToPath(new URL("../../pipelines/specs/voice-assistant.yaml", import.meta.url));
 
+/** Where recordings, published pipelines and the lease incarnation are kept unless told otherwise. */
+export const DATA_DEFAULT = ".data";
+
 export interface DemoOptions {
   once: boolean;
   json: boolean;
@@ -123,7 +126,10 @@ async function converse(
   for (const turn of turns) tellTurn(turn, options.fast ? undefined : call.turns.get(turn.turn), print);
   print(`replayed ${replay.steps} steps from the recording: ${replay.identical ? "identical" : "DIVERGED"}`);
   print(`samples played after the cut: ${after}`);
-  print(`reply written to ${options.out} (${(recording.agent.length / recording.agentRateHz).toFixed(1)} s)`);
+  const seconds = (recording.agent.length / recording.agentRateHz).toFixed(1);
+  print(`what the caller heard is in ${options.out} (${seconds} s)`);
+  const from = options.data === DATA_DEFAULT ? "" : ` --data ${options.data}`;
+  print(`replay it again: npx rspp replay ${call.session.id}${from}`);
   return {
     ok,
     bound,

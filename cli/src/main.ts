@@ -3,7 +3,7 @@
 import { explainSpec } from "@rspp/spec/explain-spec";
 import { WavSourceError } from "@rspp/transport-loopback/wav-source";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { demo } from "./demo.ts";
+import { DATA_DEFAULT, demo } from "./demo.ts";
 import { EXIT_INPUT, EXIT_OK, InputError } from "./errors.ts";
 import { loadPipeline } from "./pipeline.ts";
 import { replay, sessions } from "./recordings.ts";
@@ -17,12 +17,12 @@ function port(text: string): number {
 }
 
 const data = (): Option =>
-  new Option("--data <dir>", "recordings, published pipelines and lease incarnation").default(".data");
+  new Option("--data <dir>", "recordings, published pipelines and lease incarnation").default(DATA_DEFAULT);
 const silero = (): Option =>
   new Option("--silero <mode>", "neural voice activity detection where it is installed")
     .choices(["auto", "off"])
     .default("auto");
-const json = (): Option => new Option("--json", "end with one JSON object on stdout").default(false);
+const json = (): Option => new Option("--json", "end with one JSON object on stdout");
 
 function program(done: (status: number) => void): Command {
   const cli = new Command("rspp").description("Real-time Speech Pipeline Platform").exitOverride().showHelpAfterError();
@@ -30,15 +30,15 @@ function program(done: (status: number) => void): Command {
   cli
     .command("demo")
     .description("greet, answer two recorded questions of which the second interrupts, replay both turns; then stay up")
-    .option("--once", "stop after the demonstration", false)
-    .option("--fast", "as fast as possible under a virtual clock instead of real time", false)
+    .option("--once", "stop after the demonstration")
+    .option("--fast", "as fast as possible under a virtual clock instead of real time")
     .option("--out <file>", "WAV of what the caller heard", "reply.wav")
     .option("--port <port>", "loopback port for WAVs and microphones", port, 7080)
     .option("--stt <provider>", "insist on one recogniser, e.g. sim/stt")
     .addOption(data())
     .addOption(silero())
     .addOption(json())
-    .action(async (options) => done(await demo(options)));
+    .action(async (options) => done(await demo({ once: false, fast: false, json: false, ...options })));
   cli
     .command("run")
     .description("run a pipeline on one machine: WAVs in, a WAV out")
@@ -48,18 +48,18 @@ function program(done: (status: number) => void): Command {
       "what the caller says, one utterance a file; x.txt beside x.wav is its transcript",
     )
     .option("--out <file>", "WAV of what the caller heard", "reply.wav")
-    .option("--fast", "as fast as possible under a virtual clock", false)
+    .option("--fast", "as fast as possible under a virtual clock")
     .option("--stt <provider>", "insist on one recogniser, e.g. sim/stt")
     .addOption(new Option("--record <level>", "recording level").choices(["L0", "L1", "L2"]).default("L2"))
     .addOption(data())
     .addOption(silero())
     .addOption(json())
-    .action(async (spec, options) => done(await run(spec, options)));
+    .action(async (spec, options) => done(await run(spec, { fast: false, json: false, ...options })));
   cli
     .command("lint")
     .description("check a PipelineSpec; --explain shows each resolved value and its source")
     .argument("<spec>")
-    .option("--explain", "print every resolved value with its source", false)
+    .option("--explain", "print every resolved value with its source")
     .action(async (spec, options) => {
       const pipeline = await loadPipeline(spec);
       console.log(

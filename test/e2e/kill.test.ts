@@ -26,7 +26,7 @@ async function killedAt(data: string, pattern: RegExp): Promise<string> {
   run.child.kill("SIGKILL");
   const end = await run.finished;
   expect(end.signal).toBe("SIGKILL");
-  expect(end.all).not.toMatch(/reply written/);
+  expect(end.all).not.toMatch(/what the caller heard is in/);
   const session = listSessions(reader(data)).at(-1)?.sessionId;
   if (session === undefined) throw new Error("the killed process has left no record");
   return session;
