@@ -22,6 +22,7 @@ const weights = {
   snapshot: 8,
   torn_write: 8,
   append_failure: 8,
+  store_full: 6,
   lease_outage: 5,
 } as const;
 type Kind = keyof typeof weights;
@@ -50,6 +51,7 @@ export const FAULT_KINDS = [
   "snapshot_stale",
   "torn_write",
   "append_failure",
+  "store_full",
   "lease_outage",
 ] as const;
 
@@ -222,7 +224,10 @@ export class Faults {
     this.#after(this.#rng.int(150, 400), () => world.failover(runtime));
   }
 
-  #inputs(kind: "overload" | "capacity" | "snapshot" | "torn_write" | "append_failure", runtime: RuntimeProcess): void {
+  #inputs(
+    kind: "overload" | "capacity" | "snapshot" | "torn_write" | "append_failure" | "store_full",
+    runtime: RuntimeProcess,
+  ): void {
     const world = this.#world;
     const { session } = runtime;
     if (session === null) return;
@@ -258,6 +263,11 @@ export class Faults {
         world.fault(kind);
         this.torn += 1;
         return runtime.store.failNextAppend("io", rng.int(1, 60));
+      case "store_full":
+        // Shorter than the shell goes on trying.
+        world.fault(kind);
+        runtime.store.setCapacity(0);
+        return this.#undo(rng.int(60, 800), () => runtime.store.setCapacity(Number.POSITIVE_INFINITY));
       case "append_failure":
         world.fault(kind);
         return runtime.store.failNextAppend(rng.chance(50) ? "io" : "no_space", 0);

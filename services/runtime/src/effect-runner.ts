@@ -48,6 +48,7 @@ export class EffectRunner {
   private vadPending = 0;
   private vadHold: (() => void) | null = null;
   private closed = false;
+  private epochSent = 0;
 
   constructor(host: EffectHost) {
     this.host = host;
@@ -69,6 +70,7 @@ export class EffectRunner {
   }
 
   send(message: TransportEgress): void {
+    this.epochSent = Math.max(this.epochSent, message.epoch);
     try {
       this.host.transport.send(message);
     } catch (error) {
@@ -199,7 +201,9 @@ export class EffectRunner {
   private tell(effect: EffectOf<"signal">): void {
     const { observers, anchors, clock } = this.host;
     const { signal, emitter, turn, generation, epoch, reason, fields } = effect.event;
-    if (effect.egress) this.send({ kind: "control", epoch, signal, turn, reason, fields });
+    // What was put off may have met a rotation meanwhile: the adapter believes the present epoch alone (kernel.md §7).
+    const now = Math.max(epoch, this.epochSent);
+    if (effect.egress) this.send({ kind: "control", epoch: now, signal, turn, reason, fields });
     const atNs = clock.nowNs();
     anchors.signal(effect.event, atNs);
     this.host.signalLine(effect);
