@@ -4,16 +4,17 @@
  */
 import type { MonoNs } from "@rspp/base/brand";
 import { authorityApply } from "./authority.ts";
-import type { AudioBody } from "./event.ts";
+import { settled } from "./delivery.ts";
+import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
 import { hostReady } from "./executor.ts";
 import { emit } from "./flow.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
-import { onIngressControl, positionedReady } from "./ingress-control.ts";
+import { onIngressControl, positionedReady, status } from "./ingress-control.ts";
 import type { IngressAudio, Input } from "./input.ts";
 import { candidateOf, forget, nodeOf, onChunk, onOutcome } from "./invocations.ts";
-import { SPECULATION_CHUNKS_MAX } from "./limits.ts";
+import { NODE_ERRORS_UNTOLD_MAX, SPECULATION_CHUNKS_MAX } from "./limits.ts";
 import { abandonUtterances } from "./prelude.ts";
 import { setEvidenceQuota } from "./recording.ts";
 import { onRecordingPressure } from "./recording-step.ts";
@@ -78,8 +79,7 @@ export function ingest(cx: StepContext, input: Input): void {
       if (body.evidenceQuotaBytes >= 0) setEvidenceQuota(cx.s.recording, body.evidenceQuotaBytes);
       return;
     case "append_failed":
-      if (body.exhausted) cause(cx, "failure", body.turn, EVIDENCE_REASON);
-      return;
+      return body.exhausted ? onEvidenceLost(cx, body.turn) : undefined;
     case "recording_pressure":
       return onRecordingPressure(cx, body.fill, body.lagMs);
     case "proposal":
@@ -96,7 +96,9 @@ function onAudio(cx: StepContext, body: IngressAudio): void {
     s.counters.ignoredInputs += 1;
     return;
   }
+  const before = s.dedupe.highWater.audio ?? 0;
   if (seenBefore(cx, "audio", body.sequence, body.key)) return;
+  if (before > 0 && body.sequence > before + 1) declareHole(cx, before + 1, body.sequence - 1);
   s.lastAudioSequence = Math.max(s.lastAudioSequence, body.sequence);
   const mapped = timebaseObserve(s.timebase, body.mediaUs, body.durationUs, cx.atNs);
   if (mapped === "refused") {
@@ -121,6 +123,37 @@ function onAudio(cx: StepContext, body: IngressAudio): void {
     emit(cx, s.run, s.topology.ingress, "audio", audio, cx.inputSeq);
   }
   if (s.positioned.length > 0) positionedReady(cx);
+}
+
+/**
+ * Frames that never came in, because the shell shed them under load or the way lost them, are declared like an edge's own
+ * drops, so that a replay can tell them from a loss of the recording (`kernel.md` §5; F-044). What lies before the first
+ * frame is nobody's: a successor begins where its predecessor stopped.
+ */
+function declareHole(cx: StepContext, fromSequence: number, toSequence: number): void {
+  const { topology, config } = cx.s;
+  const edge = topology.out[topology.ingress]?.audio?.[0] ?? -1;
+  const name = config.graph.edges[edge]?.id ?? config.graph.nodes[topology.ingress]?.id ?? "ingress";
+  const fields = { edge: name, lane: LANE_NAMES[LANE_DATA], fromSequence, toSequence };
+  signal(cx, "drop_notice", "edge", 0, "ingress_gap", fields, false);
+}
+
+/**
+ * Evidence has been given up. An Active turn is aborted (T9). A committed one has its terminal already: what is still to
+ * be heard of it is cut as at T13, since nothing may go on being said that leaves no trace (`kernel.md` §11).
+ */
+function onEvidenceLost(cx: StepContext, number: number): void {
+  const s = cx.s;
+  if (!s.degraded) {
+    s.degraded = true;
+    status(cx, EVIDENCE_REASON);
+  }
+  const turn = findTurn(s, number);
+  if (turn === undefined) return;
+  if (turn.phase !== "closed_commit") return cause(cx, "failure", number, EVIDENCE_REASON);
+  if (turn.cancelReason !== "" || settled(turn.delivery)) return;
+  signal(cx, "cancel", "cancellation", number, EVIDENCE_REASON, { scope: "turn" });
+  cause(cx, "cancel", number, EVIDENCE_REASON);
 }
 
 function onNodeEmitted(
@@ -163,7 +196,10 @@ function onNodeFailed(cx: StepContext, command: number, reason: string): void {
   const known = cx.s.commands[command];
   if (known === undefined) return;
   const id = cx.s.config.graph.nodes[known.node]?.id ?? "";
-  signal(cx, "node_error", "node_host", known.turn, named(reason), { node: id }, false);
+  // A node that fails at every frame would fill the timeline: told at the first, then at every 50th.
+  cx.s.counters.nodeErrors += 1;
+  if (known.turn !== 0 || cx.s.counters.nodeErrors % NODE_ERRORS_UNTOLD_MAX === 1)
+    signal(cx, "node_error", "node_host", known.turn, named(reason), { node: id }, false);
   if (known.turn !== 0) cause(cx, "failure", known.turn, "node_timeout_or_failure");
   onNodeDone(cx, command);
 }

@@ -15,7 +15,10 @@ import { clearTimer, type StepContext, setTimer, setTimerIn, signal } from "./st
 export function onIngressControl(cx: StepContext, input: Input): void {
   const body = input.body;
   if (body.type !== "control" || !epochFits(cx, body.epoch, body.signal)) return;
-  if (seenBefore(cx, "control", body.sequence, body.key)) return;
+  // What overtakes may do so in the shell's queue, too: each class has its own high-water mark, else the overtaken one
+  // would count as seen.
+  const source = body.controlClass === "overtaking" ? "overtaking" : "control";
+  if (seenBefore(cx, source, body.sequence, body.key)) return;
   if (!INGRESS_SIGNALS.some((name) => name === body.signal) || DELIVERY.includes(body.signal))
     return refuseSignal(cx, input, `signal ${body.signal.slice(0, 64)}: not one a transport may send`);
   // Positioned ones keep their order among themselves.

@@ -43,6 +43,8 @@ export const DRAIN_MS = 10_000;
 export const FENCE_ENTRIES_MAX = 16;
 /** How long a node may ignore a cancel before it is stopped. */
 export const CANCEL_GRACE_MS = 75;
+/** Failures of a session's own host nodes: the first of each so many is told. */
+export const NODE_ERRORS_UNTOLD_MAX = 50;
 /** How long a positioned control message waits for the media before it. */
 export const POSITIONED_WAIT_MS = 40;
 /** Positioned control messages waiting at once; the oldest acts, marked, when another comes. */

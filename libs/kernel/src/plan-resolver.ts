@@ -67,8 +67,17 @@ export interface ResolvedTurnPlan {
   provenance: SessionConfig["provenance"];
 }
 
+export interface ResolvedPlan {
+  plan: ResolvedTurnPlan;
+  hash: string;
+  /** Bytes its record takes at most: part of what `turn_open` sets aside (`kernel.md` §11). */
+  bytes: number;
+}
+
+const PLAN_RECORD_BYTES = 512;
+
 /** Resolves the plan, or says why there is no legal one. */
-export function resolveTurnPlan(inputs: PlanInputs): Result<{ plan: ResolvedTurnPlan; hash: string }, string> {
+export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string> {
   const problem = planProblem(inputs);
   if (problem !== "") return { ok: false, error: problem };
   const { config } = inputs;
@@ -121,7 +130,10 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<{ plan: ResolvedTurn
     variables: config.variables,
     provenance: config.provenance,
   };
-  return { ok: true, value: { plan, hash: sha256Utf8Hex(canonicalJson(plan)) } };
+  const canonical = canonicalJson(plan);
+  // Three bytes a UTF-16 unit at most; the record's own fields come on top.
+  const bytes = canonical.length * 3 + PLAN_RECORD_BYTES;
+  return { ok: true, value: { plan, hash: sha256Utf8Hex(canonical), bytes } };
 }
 
 function planProblem(inputs: PlanInputs): string {

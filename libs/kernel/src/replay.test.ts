@@ -39,6 +39,23 @@ describe("§12 NF-009 replay", () => {
     expect(replayJournal(other.h.config, other.journal, { fns }).divergences[0]).toMatchObject({ class: "PAYLOAD" });
   });
 
+  test("a batch that broke the kernel is the last entry: reported, and broken again in the same place", () => {
+    const { h, journal } = recorded();
+    const last = journal.at(-1) as JournalEntry;
+    const batch = { ...last.batch, index: last.batch.index + 1 };
+    const stranger = { seq: 9_999_999, monoNs: batch.monoNs, wallMs: batch.wallMs, body: { type: "timer", id: "x" } };
+    const broken = { ...batch, inputs: [stranger] } as JournalEntry["batch"];
+    const honest = replayJournal(h.config, [...journal, { batch: broken, facts: [], digest: "", fault: "x" }]);
+    expect(honest).toMatchObject({ identical: false, steps: journal.length, fault: { recorded: "x" } });
+    const found = honest.fault?.found ?? "";
+    expect(found).toContain("inputs rise by one");
+    const same = replayJournal(h.config, [...journal, { batch: broken, facts: [], digest: "", fault: found }]);
+    expect(same).toMatchObject({ identical: true, fault: { batch: broken.index, recorded: found, found } });
+    const sane = { ...broken, inputs: [] };
+    const healed = replayJournal(h.config, [...journal, { batch: sane, facts: [], digest: "", fault: "x" }]);
+    expect(healed).toMatchObject({ identical: false, fault: { found: "" } });
+  });
+
   test("a journal that needs an unknown behaviour is not replayed wrongly but refused", () => {
     const { h, journal } = recorded();
     expect(() => replayJournal({ ...h.config, behaviours: [1, 999_999] }, journal)).toThrow(RangeError);

@@ -16,6 +16,15 @@ export interface JournalEntry {
   facts: readonly Fact[];
   /** Rolling digest of all effects from the session's start up to and with this step's; `digestHex`. */
   digest: string;
+  /** The kernel broke at this batch: the last entry, with the message, without effects and with an empty digest. */
+  fault?: string;
+}
+
+/** The recording ends in a broken kernel. `found` is what the same batch broke on here; empty when it did not. */
+export interface ReplayFault {
+  batch: number;
+  recorded: string;
+  found: string;
 }
 
 export type DivergenceClass = "PLAN" | "OUTCOME" | "ORDERING" | "AUTHORITY" | "PAYLOAD";
@@ -31,6 +40,8 @@ export interface ReplayResult {
   identical: boolean;
   steps: number;
   divergences: Divergence[];
+  /** Null where the recorded kernel did not break. */
+  fault: ReplayFault | null;
   state: SessionState;
 }
 
@@ -59,8 +70,15 @@ export function replayJournal(
   const max = options.divergencesMax ?? 10;
   const divergences: Divergence[] = [];
   let steps = 0;
+  let fault: ReplayFault | null = null;
   for (const entry of entries) {
     const facts = factServer(entry, options.fns, divergences);
+    if (entry.digest === "") {
+      fault = replayFault(state, entry, facts);
+      const { batch, recorded: expected, found } = fault;
+      if (found !== expected) divergences.push({ batch, class: "OUTCOME", expected, found });
+      break;
+    }
     const result = step(state, entry.batch, { fns: facts });
     options.onStep?.(entry.batch, result.effects);
     digestEffects(digest, result.effects);
@@ -73,7 +91,18 @@ export function replayJournal(
     }
     if (divergences.length >= max) break;
   }
-  return { identical: divergences.length === 0, steps, divergences, state };
+  return { identical: divergences.length === 0, steps, divergences, fault, state };
+}
+
+/** Steps the batch that broke the recorded kernel; nothing can follow it. */
+function replayFault(state: SessionState, entry: JournalEntry, facts: PureFunctions): ReplayFault {
+  const { batch, fault: recorded = "" } = entry;
+  try {
+    step(state, batch, { fns: facts });
+  } catch (error) {
+    return { batch: batch.index, recorded, found: error instanceof Error ? error.message : String(error) };
+  }
+  return { batch: batch.index, recorded, found: "" };
 }
 
 function factServer(entry: JournalEntry, fns: PureFunctions | undefined, divergences: Divergence[]): PureFunctions {

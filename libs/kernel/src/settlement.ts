@@ -3,7 +3,7 @@
 import { clearTurnTimers } from "./cancellation.ts";
 import { heardUpTo, rememberReply } from "./conversation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
-import { type DeliveryEvidence, deliveryAddendum, evidenceBytesMax } from "./evidence.ts";
+import { type DeliveryEvidence, deliveryAddendum } from "./evidence.ts";
 import { fenceAllows, fenceForget } from "./fence.ts";
 import type { DeliveryReport, FenceAck } from "./input.ts";
 import { lanesForgetTurn } from "./lanes.ts";
@@ -136,7 +136,7 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
     type: "record",
     record: { kind: "delivery_addendum", turn: turn.number, hash: addendum.hash, addendum },
   });
-  releaseEvidence(s.recording, evidenceBytesMax);
+  releaseEvidence(s.recording, turn.reservedBytes);
   clearTurnTimers(cx, turn);
   clearTimer(cx, `settle:${turn.number}`);
   lanesForgetTurn(s.lanes, turn.number);

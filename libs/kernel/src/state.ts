@@ -198,6 +198,8 @@ export interface TurnState {
   generation: number;
   planId: string;
   planHash: string;
+  /** Set aside for its plan, evidence and addendum; given back at settlement. */
+  reservedBytes: number;
   /** runtime_sequence of turn_open. */
   openSeq: number;
   openWallMs: WallMs;
@@ -319,6 +321,8 @@ export interface Counters {
   mutedFrames: number;
   ignoredInputs: number;
   telemetryDropped: number;
+  /** Failures of the session's own host nodes and its turns'. */
+  nodeErrors: number;
 }
 
 export type { AudioFormat, PayloadHandle };
@@ -396,6 +400,7 @@ export function createSession(config: SessionConfig): SessionState {
       mutedFrames: 0,
       ignoredInputs: 0,
       telemetryDropped: 0,
+      nodeErrors: 0,
     },
   };
 }
@@ -440,6 +445,7 @@ export function turnCreate(
     generation: 1,
     planId: "",
     planHash: "",
+    reservedBytes: 0,
     openSeq: 0,
     openWallMs: at.wallMs,
     run,

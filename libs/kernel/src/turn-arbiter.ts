@@ -19,6 +19,7 @@ import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
 import { findTurn, type Proposal, runCreate, type TurnState, turnCreate } from "./state.ts";
 import { cause, nextSeq, type StepContext, setTimerIn, signal, type TerminalCause } from "./step-context.ts";
+import { TIMEBASE_ERROR_BUCKETS_MS, timebaseErrorQuantileMs } from "./timebase.ts";
 import { refusalRecord, sealTurn } from "./turn-evidence.ts";
 import { orderCauses, TERMINAL_RANK, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
 import { startTurnGraph } from "./turn-start.ts";
@@ -98,6 +99,12 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     refuseBy(cx, proposal, { trigger: "plan_failed_reject", reason: resolved.error });
     return;
   }
+  const { bytes: planBytes } = resolved.value;
+  if (!reserveEvidence(s.recording, planBytes)) {
+    releaseEvidence(s.recording, evidenceBytesMax);
+    refuseBy(cx, proposal, { trigger: "admission_defer", reason: "recording" });
+    return;
+  }
   for (const turn of preempted) preempt(cx, turn);
   s.lastTurn = number;
   const turn = turnCreate(
@@ -110,6 +117,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   );
   turn.planId = nextId(s.ids, "plan");
   turn.planHash = resolved.value.hash;
+  turn.reservedBytes = evidenceBytesMax + planBytes;
   turn.phase = "active";
   s.turns.push(turn);
   cx.effects.push({
@@ -207,14 +215,16 @@ const TRIGGERS: Readonly<Record<TerminalCause["kind"], TurnTrigger>> = {
 export function applyCause(cx: StepContext, found: TerminalCause): void {
   const turn = findTurn(cx.s, found.turn);
   if (turn === undefined) return;
-  const trigger = found.reason === EVIDENCE_REASON ? "evidence_exhausted" : TRIGGERS[found.kind];
+  const noEvidence = found.reason === EVIDENCE_REASON;
+  const trigger = noEvidence && found.kind === "failure" ? "evidence_exhausted" : TRIGGERS[found.kind];
   if (trigger === "cancel_accepted" && turn.cancelReason !== "") return;
   const move = turnTransition(turn.phase, trigger, settled(turn.delivery));
   if (!move.ok) {
     cx.s.counters.ignoredInputs += 1;
     return;
   }
-  if (found.kind === "cancel") turn.anchors.cancelAcceptedNs = found.atNs;
+  // A cut for want of evidence is nobody's cancel: it has no latency that anybody waits for.
+  if (found.kind === "cancel" && !noEvidence) turn.anchors.cancelAcceptedNs = found.atNs;
   if (move.case === "T13") cutCommitted(cx, turn, found.reason);
   else terminate(cx, turn, move, found);
 }
@@ -256,6 +266,7 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
     else terminalSeq = cx.s.seq;
   }
   cx.effects.splice(at, 0, { type: "record", record: sealTurn(cx, turn, terminalSeq, closeSeq) });
+  tellMappingError(cx, turn);
   if (!commit) return trySettle(cx, turn);
   if (turn.lastDataSequence <= 1 && turn.output.sentUs === 0 && queuedAudio(turn) === 0) {
     // A control-only turn has nothing to deliver.
@@ -266,6 +277,14 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
   }
   armSettle(cx, turn);
   trySettle(cx, turn);
+}
+
+/** NF-018 at each turn boundary: how well media time is mapped, the 99th percentile of the session so far. */
+function tellMappingError(cx: StepContext, turn: TurnState): void {
+  const { timebase } = cx.s;
+  if (!timebase.mapped) return;
+  const value = Math.min(timebaseErrorQuantileMs(timebase, 0.99), TIMEBASE_ERROR_BUCKETS_MS.at(-1) ?? 0);
+  cx.effects.push({ type: "telemetry", name: "media_runtime_mapping_error_ms", value, turn: turn.number, node: "" });
 }
 
 function queuedAudio(turn: TurnState): number {
