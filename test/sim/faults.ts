@@ -267,7 +267,11 @@ export class Faults {
         // Shorter than the shell goes on trying.
         world.fault(kind);
         runtime.store.setCapacity(0);
-        return this.#undo(rng.int(60, 800), () => runtime.store.setCapacity(Number.POSITIVE_INFINITY));
+        runtime.storeFull = true;
+        return this.#undo(rng.int(60, 800), () => {
+          runtime.store.setCapacity(Number.POSITIVE_INFINITY);
+          runtime.storeFull = false;
+        });
       case "append_failure":
         world.fault(kind);
         return runtime.store.failNextAppend(rng.chance(50) ? "io" : "no_space", 0);

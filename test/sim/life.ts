@@ -16,6 +16,8 @@ export class Life {
   session: RuntimeSession | null = null;
   over = false;
   wasCrashed = false;
+  /** Ended while its store was full: what still waited to be appended is lost with it. */
+  lostAtEnd = false;
   endedBecause = "";
   readonly #world: World;
 
@@ -45,6 +47,7 @@ export class Life {
     if (phase !== "ended" || this.over) return;
     this.over = true;
     this.endedBecause = reason;
+    this.lostAtEnd = this.#world.runtimes.some((runtime) => runtime.proc === this.proc && runtime.storeFull);
     this.#world.trace.add({ kind: "life_ends", life: this.id, how: "ended", reason });
   }
 

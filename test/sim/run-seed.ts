@@ -210,6 +210,7 @@ function lifeFacts(life: Life, coverage: Coverage): RunEnd["lives"][number] {
     id: life.id,
     session: life.config.sessionId,
     crashed: life.wasCrashed,
+    lostAtEnd: life.lostAtEnd,
     over: life.over,
     endedBecause: life.endedBecause,
     leftOpen:

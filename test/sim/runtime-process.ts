@@ -51,6 +51,9 @@ export class RuntimeProcess {
   #early: TransportEgress[] = [];
   #exportTimer: TimerHandle | null = null;
   #extras = 0;
+  #terms = 0;
+  /** The fault "store full" is under way. */
+  storeFull = false;
 
   constructor(world: World, proc: SimProcess) {
     this.#world = world;
@@ -106,8 +109,12 @@ export class RuntimeProcess {
   /** Asks for the session's lease and takes the session up once the adapter knows the new floor. */
   takeOver(): void {
     const world = this.#world;
+    // Two who noticed the same outage ask twice: one is enough.
+    const held = this.holder?.state.phase === "held" && this.session !== null && this.life?.over === false;
+    if (held) return;
+    this.#terms += 1;
     const holder: Holder = new Holder(
-      `${this.proc.name}/${this.proc.life}`,
+      `${this.proc.name}/${this.proc.life}/${this.#terms}`,
       SESSION,
       this.proc,
       world.lease,

@@ -6,6 +6,7 @@ export interface RunEnd {
     id: string;
     session: string;
     crashed: boolean;
+    lostAtEnd: boolean;
     over: boolean;
     endedBecause: string;
     leftOpen: { invocations: number; timers: number; payloadItems: number } | null;

@@ -28,7 +28,7 @@ export class EvidenceChecker extends BaseChecker {
   }
 
   override end(run: RunEnd): void {
-    const crashed = new Set(run.lives.filter((life) => life.crashed).map((life) => life.id));
+    const crashed = new Set(run.lives.filter((life) => life.crashed || life.lostAtEnd).map((life) => life.id));
     for (const key of this.#opened) {
       // What a killed process had not appended is declared lost by its successor.
       if (!this.#manifests.has(key) && !crashed.has(key.slice(0, key.lastIndexOf("#"))))

@@ -46,8 +46,9 @@ export class OrderChecker extends BaseChecker {
   #once(life: string, { emitter, signal, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
     if (emitter !== "adapter" || fields.mediaUs !== undefined || life.startsWith("directed") || life.includes("extra"))
       return;
-    const acted = (this.#acted.get(signal) ?? 0) + 1;
-    this.#acted.set(signal, acted);
+    // By life: a successor is told again.
+    const acted = (this.#acted.get(`${life} ${signal}`) ?? 0) + 1;
+    this.#acted.set(`${life} ${signal}`, acted);
     const said = this.#said.get(signal) ?? 0;
     if (acted > said) this.fail(`${life}: ${signal} acted ${acted} times, it was said ${said} times`);
   }
