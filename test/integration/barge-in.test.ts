@@ -14,6 +14,7 @@ const CALLS = 10;
 const CUTS_PER_CALL = 20;
 const MS_PER_CHAR = 40;
 const FRAME_US = 20_000;
+const SAMPLE_NS = 62_500;
 
 type Mode = "active" | "closed";
 
@@ -22,6 +23,7 @@ interface Tally {
   fences: number;
   samplesAfterFence: number;
   framesAfterFence: number;
+  stretchesAfterFence: number;
   heardNothing: number;
   heardWords: number;
   insideWord: number;
@@ -102,7 +104,11 @@ function checkCut({ rig, call, turn, mode, tally }: Case, sealed: SealedEvidence
   const ranges = call.line.recording().ranges.filter((range) => range.turn === turn);
   const playedUs = ranges.reduce((most, range) => Math.max(most, range.toUs), 0);
   expect(Math.abs(addendum.playedUs - playedUs)).toBeLessThanOrEqual(1);
-  for (const range of ranges) if (range.startNs > fence.atNs) tally.framesAfterFence += 1;
+  for (const range of ranges) if (range.endNs > fence.atNs + SAMPLE_NS) tally.stretchesAfterFence += 1;
+  // Nor has the runtime sent anything of that turn behind its fence.
+  const fenced = call.sent.findIndex((m) => m.kind === "fence" && m.turn === turn);
+  const late = call.sent.slice(fenced).filter((m) => m.kind === "media" && m.turn === turn);
+  tally.framesAfterFence += late.length;
   const { text, insideWord } = heardOf(clausesOf(call, turn), playedUs);
   // What the language model was told, at the next turn, of what the caller had heard.
   const next = rig.told.get(`${call.session.id}/${turn + 1}`) ?? [];
@@ -149,6 +155,7 @@ async function run(mode: Mode): Promise<Tally> {
     fences: 0,
     samplesAfterFence: 0,
     framesAfterFence: 0,
+    stretchesAfterFence: 0,
     heardNothing: 0,
     heardWords: 0,
     insideWord: 0,
@@ -169,7 +176,7 @@ async function run(mode: Mode): Promise<Tally> {
   return tally;
 }
 
-const whole = { cuts: 200, fences: 200, samplesAfterFence: 0, framesAfterFence: 0 };
+const whole = { cuts: 200, fences: 200, samplesAfterFence: 0, framesAfterFence: 0, stretchesAfterFence: 0 };
 
 describe("barge-in", () => {
   test("F-033 F-038 F-039 F-040 200 into Active turns: aborted, fence acknowledged, nothing after it, heard to the word", async () => {
