@@ -10,15 +10,18 @@ const cacheDir = join(rootDir, ".cache");
 const vitestReport = join(cacheDir, "vitest.json");
 const summaryFile = join(cacheDir, "test-summary.txt");
 const nodeMajorMin = 24;
-const stepTimeoutMs = 20 * 60_000;
+const stepTimeoutMs = process.argv.includes("--full") ? 60 * 60_000 : 15 * 60_000;
 const outputCharsMax = 400_000;
 const drainMs = 2_000;
 const inCi = process.env.CI === "true";
+/** The longer tier, `npm run verify:full`. */
+const full = process.argv.includes("--full");
+const seeds = full ? 5_000 : 500;
 
 /**
- * One check. `command` gives the tool of node_modules/.bin and its arguments, or `{ skip }` with the reason in a few
- * words, or `{ fail }`. `count` turns the exit code into numbers; by default a step counts as one.
- * Later steps (simulator seeds, …) are lines in this list.
+ * One check. `command` gives the tool of node_modules/.bin (or `node`, this one) and its arguments, or `{ skip }` with the
+ * reason in a few words, or `{ fail }`. `count` turns the exit code into numbers; by default a step counts as one.
+ * `lines` of the output's end are shown also when it passes; `env` is added to the environment.
  */
 const steps = [
   { name: "lint and format (biome)", command: () => ["biome", "check", "."] },
@@ -28,8 +31,15 @@ const steps = [
   {
     name: "tests (vitest)",
     command: () => ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
+    env: full ? { KERNEL_RUNS: "5000" } : {},
     count: countVitest,
   },
+  {
+    name: `simulator (${seeds} seeds)`,
+    command: () => ["node", "test/sim/main.ts", "--from", "0", "--seeds", String(seeds), "--json"],
+    lines: 50,
+  },
+  { name: "planted bugs", command: () => ["node", "test/sim/main.ts", "--mutants", "--json"], lines: 20 },
 ];
 
 function git(...args) {
@@ -89,11 +99,13 @@ function stopTool(child) {
 }
 
 /** Runs a tool to its end with its output kept; one that hangs is stopped, and so is one that we leave behind. */
-function runTool(command) {
+function runTool([tool, ...args], env) {
+  const [file, all] = tool === "node" ? [process.execPath, args] : ["npx", ["--no-install", tool, ...args]];
   return new Promise((resolve) => {
-    const child = spawn("npx", ["--no-install", ...command], {
+    const child = spawn(file, all, {
       cwd: rootDir,
       detached: true,
+      env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
@@ -117,7 +129,7 @@ function runTool(command) {
       resolve({ exitCode, output });
     };
     child.on("error", (error) => {
-      keep(`npx did not start: ${error.message}\n`);
+      keep(`${file} did not start: ${error.message}\n`);
       end(1);
     });
     // A process that a test left behind may hold our pipes open: do not wait for it for ever.
@@ -138,17 +150,18 @@ async function runStep(step) {
     say("FAILED", command.fail);
     return { passed: 0, failed: 1, skipped: 0 };
   }
-  if (!existsSync(join(rootDir, "node_modules", ".bin", command[0]))) {
+  if (command[0] !== "node" && !existsSync(join(rootDir, "node_modules", ".bin", command[0]))) {
     say(inCi ? "FAILED" : "skipped", `${command[0]} is not installed, run \`npm ci\``);
     return { passed: 0, failed: inCi ? 1 : 0, skipped: inCi ? 0 : 1 };
   }
   const startedMs = performance.now();
-  const { exitCode, output } = await runTool(command);
+  const { exitCode, output } = await runTool(command, step.env);
   const seconds = `${((performance.now() - startedMs) / 1000).toFixed(1)} s`;
   const counts = (step.count ?? countStep)(exitCode);
   const tests =
     step.count === undefined ? "" : `, ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
   if (counts.failed > 0) console.log(output.trimEnd());
+  else if (step.lines !== undefined) console.log(output.trimEnd().split("\n").slice(-step.lines).join("\n"));
   say(counts.failed > 0 ? "FAILED" : "ok", `${seconds}${tests}`);
   return counts;
 }
