@@ -110,7 +110,8 @@ export class RuntimeProcess {
   takeOver(): void {
     const world = this.#world;
     // Two who noticed the same outage ask twice: one is enough.
-    const held = this.holder?.state.phase === "held" && this.session !== null && this.life?.over === false;
+    const current = world.lease.grantor.leases[SESSION]?.signed.grant.holder ?? null;
+    const held = current !== null && this.holder?.state.holder === current && this.life?.over === false;
     if (held) return;
     this.#terms += 1;
     const holder: Holder = new Holder(
