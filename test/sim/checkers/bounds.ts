@@ -1,6 +1,9 @@
 import type { TraceEvent } from "../trace.ts";
 import { BaseChecker, type RunEnd } from "./checker.ts";
 
+/** Two seconds of caller audio, and the texts of a conversation at rest. */
+const payloadItemsMax = 200;
+
 /** Nothing grows past its bound, and an ended session leaves nothing behind. */
 export class BoundsChecker extends BaseChecker {
   readonly name = "bounds";
@@ -16,7 +19,7 @@ export class BoundsChecker extends BaseChecker {
       if (over && !crashed && invocations + timers + payloadItems > 0) {
         this.fail(`${id}: left ${invocations} invocations, ${timers} timers, ${payloadItems} payloads`);
       }
-      if (!over && payloadItems > 1_500) this.fail(`${id}: ${payloadItems} payloads held`);
+      if (!over && payloadItems > payloadItemsMax) this.fail(`${id}: ${payloadItems} payloads held`);
     }
   }
 }
