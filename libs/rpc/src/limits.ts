@@ -51,8 +51,10 @@ export const limits = {
   /** Media waiting for a clogged connection over all sessions; past it the oldest is declared dropped. */
   LINK_MEDIA_PENDING_BYTES_MAX: 16_777_216,
   LINK_MEDIA_PENDING_ITEMS_MAX: 65_536,
-  /** Control written and not yet taken; past it the pair dies, since control is never dropped. */
-  LINK_CONTROL_IN_FLIGHT_BYTES_MAX: 4_194_304,
+  /** Control frames written and not yet taken; past it the pair dies, since control is never dropped. */
+  LINK_CONTROL_IN_FLIGHT_ITEMS_MAX: 8_192,
+  /** Refusals told to one peer in one incarnation; further ones are counted here alone. */
+  LINK_FAULTS_MAX: 64,
   /** Silence on the control connection before a ping, and before the pair is given up. */
   LINK_PING_AFTER_MS: 1_000,
   LINK_SILENCE_MS: 5_000,

@@ -1,0 +1,264 @@
+/** grpc-js servers for links and invocations: bidirectional streams with `gen` messages, health and reflection. */
+
+import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
+import {
+  type ConnectionInjector,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  type ServerDuplexStream,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import type { BidiMethod, Duplex, DuplexHandlers } from "./duplex.ts";
+import { type RpcError, rpcError, toRpcError } from "./errors.ts";
+import { type Decoded, isMalformed, serviceDefinition } from "./grpc-codec.ts";
+import { toGrpcStatus } from "./grpc-status.ts";
+import { limits } from "./limits.ts";
+import { type Listener, type ListenOptions, listen } from "./listener.ts";
+import { type ServerTls, serverCredentials } from "./tls.ts";
+
+/** What a handler knows of a call besides its messages. */
+export interface CallInfo {
+  /** `address:port`. */
+  readonly peer: string;
+  readonly method: string;
+  /** A text header, e.g. `authorization`; undefined when it was not sent. */
+  header(name: string): string | undefined;
+  /** Names in the client's certificate, under mutual TLS. */
+  readonly peerNames: readonly string[];
+  /** Ends the connection under the call, whatever else runs on it: for streams that no longer take an orderly end. */
+  destroyConnection(): void;
+}
+
+export interface GrpcService {
+  readonly service: DescService;
+  readonly methods: Readonly<Record<string, GrpcMethod>>;
+}
+
+/** A handler bound to the server it runs on. */
+export type GrpcMethod = (context: ServerContext) => UntypedServiceImplementation[string];
+
+export interface ServerContext {
+  readonly domain: string;
+  listener(): Listener | undefined;
+  /** Told of every failure before it is answered; for the log. */
+  onError(method: string, error: RpcError): void;
+}
+
+export interface GrpcServerOptions extends ListenOptions {
+  /** Service name in errors, e.g. `runtime`. */
+  readonly domain: string;
+  readonly services: readonly GrpcService[];
+  readonly tls?: ServerTls;
+  readonly messageBytesMax?: number;
+  readonly streamsPerConnectionMax?: number;
+  readonly onError?: (method: string, error: RpcError) => void;
+}
+
+export interface GrpcServer {
+  readonly host: string;
+  readonly port: number;
+  readonly connections: () => number;
+  /** Takes no new calls, waits for the running ones, then ends them. True when none had to be ended. */
+  stop(graceMs?: number): Promise<boolean>;
+}
+
+/**
+ * Serves `services` until stopped.
+ * @throws RpcError `config_invalid` when the address cannot be bound.
+ */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const { messageBytesMax = limits.STREAM_MESSAGE_BYTES_MAX } = options;
+  const server = new Server({
+    "grpc.max_receive_message_length": messageBytesMax,
+    "grpc.max_send_message_length": messageBytesMax,
+    "grpc.max_concurrent_streams": options.streamsPerConnectionMax ?? limits.RPC_STREAMS_PER_CONNECTION_MAX,
+    "grpc.max_connection_idle_ms": limits.RPC_IDLE_CONNECTION_MS,
+    // Pings of the server find dead clients; a slow one gets time, since pings queue behind media.
+    "grpc.keepalive_time_ms": limits.LINK_MEDIA_PING_MS,
+    "grpc.keepalive_timeout_ms": limits.LINK_MEDIA_PING_TIMEOUT_MS,
+  });
+  let listener: Listener | undefined;
+  const onError = options.onError ?? ((): void => undefined);
+  const context: ServerContext = { domain: options.domain, listener: () => listener, onError };
+  for (const { service, methods } of options.services) {
+    const bound = Object.entries(methods).map(([name, method]) => [name, method(context)] as const);
+    server.addService(serviceDefinition(service), Object.fromEntries(bound));
+  }
+  const injector = server.createConnectionInjector(serverCredentials(options.tls));
+  listener = await listen(options.domain, options, (socket) => injector.injectConnection(socket));
+  return {
+    host: listener.host,
+    port: listener.port,
+    connections: listener.connections,
+    stop: stopper(server, injector, listener),
+  };
+}
+
+function stopper(server: Server, injector: ConnectionInjector, listener: Listener): GrpcServer["stop"] {
+  let stopped: Promise<boolean> | undefined;
+  return (graceMs = limits.RPC_STOP_GRACE_MS) => {
+    stopped ??= new Promise((resolve) => {
+      listener.stopListening();
+      const forced = setTimeout(() => {
+        server.forceShutdown();
+        listener.destroyAll();
+        resolve(false);
+      }, graceMs);
+      injector.destroy();
+      server.tryShutdown(() => {
+        clearTimeout(forced);
+        listener.destroyAll();
+        resolve(true);
+      });
+    });
+    return stopped;
+  };
+}
+
+/** A bidirectional method. `accept` sees a call and gives what takes its messages, or throws an RpcError to refuse it. */
+export function bidiMethod<I extends DescMessage, O extends DescMessage>(
+  method: BidiMethod<I, O>,
+  accept: (duplex: Duplex<MessageShape<O>>, info: CallInfo) => DuplexHandlers<MessageShape<I>>,
+): GrpcMethod {
+  return (context) =>
+    (call: ServerDuplexStream<Decoded<MessageShape<I>>, MessageShape<O>>): void => {
+      const duplex = serverDuplex(context, method, call);
+      let handlers: DuplexHandlers<MessageShape<I>>;
+      try {
+        handlers = accept(duplex, infoOf(context, method, call));
+      } catch (failure) {
+        duplex.fail(toRpcError(failure, context.domain));
+        return;
+      }
+      listenTo(context, call, duplex, handlers);
+    };
+}
+
+interface OwnedDuplex<Out> extends Duplex<Out> {
+  /** Why this end failed it; null when it did not. */
+  failure: RpcError | null;
+  markClosed(): void;
+}
+
+function serverDuplex<In, Out>(
+  context: ServerContext,
+  method: DescMethod,
+  call: ServerDuplexStream<In, Out>,
+): OwnedDuplex<Out> {
+  let closed = false;
+  const duplex: OwnedDuplex<Out> = {
+    failure: null,
+    get closed() {
+      return closed;
+    },
+    write(message, written) {
+      if (closed || call.writableEnded) written?.();
+      else call.write(message, () => written?.());
+    },
+    end() {
+      if (!closed) call.end();
+    },
+    fail(error) {
+      if (closed || duplex.failure !== null) return;
+      duplex.failure = error;
+      context.onError(method.name, error);
+      call.emit("error", toGrpcStatus(error));
+    },
+    markClosed() {
+      closed = true;
+    },
+  };
+  return duplex;
+}
+
+function listenTo<In, Out>(
+  context: ServerContext,
+  call: ServerDuplexStream<Decoded<In>, Out>,
+  duplex: OwnedDuplex<Out>,
+  handlers: DuplexHandlers<In>,
+): void {
+  const close = (error: RpcError | null): void => {
+    if (duplex.closed) return;
+    duplex.markClosed();
+    handlers.onClosed?.(error);
+  };
+  // Readers never pause: the message goes to its taker at once, which bounds what it keeps (architecture.md, decision 6).
+  call.on("data", (message: Decoded<In>) => {
+    if (duplex.closed || duplex.failure !== null) return;
+    if (isMalformed(message)) {
+      duplex.fail(rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain }));
+      return;
+    }
+    try {
+      handlers.onMessage(message as In);
+    } catch (failure) {
+      duplex.fail(toRpcError(failure, context.domain));
+    }
+  });
+  call.on("end", () => {
+    if (!duplex.closed) handlers.onEnd?.();
+  });
+  call.on("cancelled", () => close(duplex.failure ?? rpcError(ErrorReason.DEPENDENCY_UNAVAILABLE, { domain: "peer" })));
+  call.on("finish", () => close(duplex.failure));
+  call.on("error", () => close(duplex.failure));
+}
+
+function infoOf<In, Out>(context: ServerContext, method: DescMethod, call: ServerDuplexStream<In, Out>): CallInfo {
+  const peer = call.getPeer();
+  return {
+    peer,
+    method: method.name,
+    header: (name) => {
+      const value = call.metadata.get(name)[0];
+      return typeof value === "string" ? value : undefined;
+    },
+    get peerNames() {
+      return namesOf(call.getAuthContext().sslPeerCertificate);
+    },
+    destroyConnection: () => context.listener()?.socketOf(peer)?.destroy(),
+  };
+}
+
+function namesOf(certificate: { subject?: { CN?: string | string[] }; subjectaltname?: string } | undefined): string[] {
+  const alternatives = (certificate?.subjectaltname ?? "").split(",").map((name) => name.trim().replace(/^DNS:/, ""));
+  return [certificate?.subject?.CN ?? [], alternatives].flat().filter((name) => name !== "");
+}
+
+/** A unary method of the small services every server answers (health). */
+export function unaryMethod<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { methodKind: "unary"; input: I; output: O },
+  handle: (request: MessageShape<I>) => MessageShape<O>,
+): GrpcMethod {
+  return (context): handleUnaryCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
+    (call, callback) => {
+      try {
+        if (isMalformed(call.request)) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain });
+        callback(null, handle(call.request as MessageShape<I>));
+      } catch (failure) {
+        const error = toRpcError(failure, context.domain);
+        context.onError(method.name, error);
+        callback(toGrpcStatus(error));
+      }
+    };
+}
+
+/** A server-streaming method; `handle` gives what stops it when the client is gone. */
+export function serverStreamMethod<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { methodKind: "server_streaming"; input: I; output: O },
+  handle: (request: MessageShape<I>, send: (message: MessageShape<O>) => void) => () => void,
+): GrpcMethod {
+  return (context): handleServerStreamingCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
+    (call) => {
+      try {
+        if (isMalformed(call.request)) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain });
+        const stop = handle(call.request as MessageShape<I>, (message) => call.write(message));
+        call.on("cancelled", stop);
+      } catch (failure) {
+        const error = toRpcError(failure, context.domain);
+        context.onError(method.name, error);
+        call.emit("error", toGrpcStatus(error));
+      }
+    };
+}

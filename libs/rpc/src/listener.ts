@@ -1,0 +1,90 @@
+/** A listening socket with a bound on connections, whose refusals to start say what to do. */
+import { createServer, type Server, type Socket } from "node:net";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { type RpcError, rpcError } from "./errors.ts";
+import { limits } from "./limits.ts";
+
+export interface ListenOptions {
+  /** Address to bind; default 127.0.0.1. */
+  readonly host?: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** More are closed as they come. */
+  readonly connectionsMax?: number;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  connections(): number;
+  /** The socket of a peer as `address:port`; undefined when it is gone. */
+  socketOf(peer: string): Socket | undefined;
+  /** Takes no new connections. */
+  stopListening(): void;
+  /** Ends every connection at once. */
+  destroyAll(): void;
+}
+
+/**
+ * @throws RpcError `config_invalid` when the address cannot be bound: taken, not allowed, or not of this machine.
+ */
+export async function listen(
+  domain: string,
+  options: ListenOptions,
+  onConnection: (socket: Socket) => void,
+): Promise<Listener> {
+  const { host = "127.0.0.1", port, connectionsMax = limits.RPC_CONNECTIONS_MAX } = options;
+  const sockets = new Map<string, Socket>();
+  const server = createServer({ noDelay: true }, (socket) => {
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    sockets.set(peer, socket);
+    socket.once("close", () => sockets.delete(peer));
+    // Without a listener a reset would end the process; the protocol above sees the close.
+    socket.on("error", () => undefined);
+    onConnection(socket);
+  });
+  server.maxConnections = connectionsMax;
+  await bind(server, domain, host, port);
+  const address = server.address();
+  return {
+    host,
+    port: typeof address === "object" && address !== null ? address.port : port,
+    connections: () => sockets.size,
+    socketOf: (peer) => sockets.get(peer),
+    stopListening: () => {
+      server.close();
+    },
+    destroyAll: () => {
+      for (const socket of sockets.values()) socket.destroy();
+    },
+  };
+}
+
+function bind(server: Server, domain: string, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (failure: NodeJS.ErrnoException) => reject(bindError(failure, domain, host, port)));
+    server.listen({ host, port }, () => {
+      server.removeAllListeners("error");
+      server.on("error", () => undefined);
+      resolve();
+    });
+  });
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  EADDRINUSE: "Another process listens there: stop it, or set another port (0 picks a free one).",
+  EACCES: "This user may not bind that port: set one above 1023.",
+  EADDRNOTAVAIL: "This machine has no such address: set the host to one it has, or 0.0.0.0.",
+  ENOTFOUND: "The host name has no address: set the host to an IP address of this machine.",
+};
+
+function bindError(failure: NodeJS.ErrnoException, domain: string, host: string, port: number): RpcError {
+  const problem = failure.code ?? "unknown";
+  const remedy = remedies[problem];
+  return rpcError(ErrorReason.CONFIG_INVALID, {
+    domain,
+    metadata: { key: "port", host, port: String(port), problem },
+    ...(remedy === undefined ? {} : { remedy }),
+    cause: failure,
+  });
+}
