@@ -9,17 +9,20 @@ export interface Coverage {
   faults: Record<string, number>;
   rows: Record<Row, number>;
   bargeIns: { active: number; playing: number };
+  /** How many of T9 were reached by hand (`directed.ts`), not by the full stack. */
+  directedT9: number;
 }
 
 export function newCoverage(): Coverage {
   const zero = <T extends string>(names: readonly T[]): Record<T, number> =>
     Object.fromEntries(names.map((name) => [name, 0])) as Record<T, number>;
-  return { faults: zero(FAULT_KINDS), rows: zero(ROWS), bargeIns: { active: 0, playing: 0 } };
+  return { faults: zero(FAULT_KINDS), rows: zero(ROWS), bargeIns: { active: 0, playing: 0 }, directedT9: 0 };
 }
 
 export function addCoverage(sum: Coverage, one: Coverage): void {
   for (const [name, count] of Object.entries(one.faults)) sum.faults[name] = (sum.faults[name] ?? 0) + count;
   for (const row of ROWS) sum.rows[row] += one.rows[row];
+  sum.directedT9 += one.directedT9;
   sum.bargeIns.active += one.bargeIns.active;
   sum.bargeIns.playing += one.bargeIns.playing;
 }
@@ -30,7 +33,10 @@ export function coverageListener(coverage: Coverage): (event: TraceEvent) => voi
     if (event.kind === "fault") coverage.faults[event.name] = (coverage.faults[event.name] ?? 0) + 1;
     if (event.kind !== "signal") return;
     const row = rowOf(event.event);
-    if (row !== null) coverage.rows[row] += 1;
+    // What is done by hand counts for the one row it is there for.
+    const byHand = event.life.startsWith("directed");
+    if (byHand && row === "T9") coverage.directedT9 += 1;
+    if (row !== null && (!byHand || row === "T9")) coverage.rows[row] += 1;
     if (event.event.signal === "abort" && event.event.fields.cause === "barge_in") coverage.bargeIns.active += 1;
     if (row === "T13" && event.event.reason === "barge_in") coverage.bargeIns.playing += 1;
   };

@@ -6,6 +6,9 @@ export class EvidenceChecker extends BaseChecker {
   readonly name = "evidence";
   readonly #opened = new Set<string>();
   readonly #manifests = new Map<string, string>();
+  /** Terminals told without evidence: right only where its loss was declared. */
+  readonly #early = new Map<string, string>();
+  readonly #declaredLost = new Set<string>();
 
   see(event: TraceEvent): void {
     if (event.kind === "signal" && event.event.signal === "turn_open")
@@ -13,26 +16,43 @@ export class EvidenceChecker extends BaseChecker {
     if (event.kind === "egress" && event.message.kind === "control") {
       const { signal, turn } = event.message;
       const told = signal === "commit" || signal === "abort";
-      if (told && !this.#manifests.has(`${event.life}#${turn}`))
-        this.fail(`${event.life}#${turn}: ${signal} was told before its evidence was appended`);
+      const key = `${event.life}#${turn}`;
+      if (told && !this.#manifests.has(key)) this.#early.set(key, signal);
     }
     if (event.kind !== "record" || !event.appended) return;
-    const { record } = event;
-    if (record.kind === "evidence") this.#manifest(`${event.life}#${record.turn}`, record.hash, record.manifest);
+    const record: { kind: string } = event.record;
+    if (record.kind === "evidence_lost") return this.#lost(event.life, record);
+    this.#appended(event.life, event.record);
+  }
+
+  #lost(life: string, record: object): void {
+    const { lost } = record as { lost: { kind: string; turn: number }[] };
+    for (const { turn } of lost) this.#declaredLost.add(`${life}#${turn}`);
+  }
+
+  #appended(life: string, record: Extract<TraceEvent, { kind: "record" }>["record"]): void {
+    if (record.kind === "evidence") this.#manifest(`${life}#${record.turn}`, record.hash, record.manifest);
     else if (record.kind === "delivery_addendum") {
       const { linkedTo } = linkOf(record.addendum);
-      const manifest = this.#manifests.get(`${event.life}#${record.turn}`);
-      if (manifest === undefined || linkedTo !== manifest)
-        this.fail(`${event.life}#${record.turn}: the addendum is not linked to its manifest`);
+      const manifest = this.#manifests.get(`${life}#${record.turn}`);
+      const declared = manifest === undefined && this.#declaredLost.has(`${life}#${record.turn}`);
+      if (!declared && linkedTo !== manifest)
+        this.fail(`${life}#${record.turn}: the addendum is not linked to its manifest`);
     }
   }
 
   override end(run: RunEnd): void {
     const crashed = new Set(run.lives.filter((life) => life.crashed || life.lostAtEnd).map((life) => life.id));
+    const lostAtEnd = new Set(run.lives.filter((life) => life.lostAtEnd).map((life) => life.id));
     for (const key of this.#opened) {
       // What a killed process had not appended is declared lost by its successor.
+      if (this.#declaredLost.has(key)) continue;
       if (!this.#manifests.has(key) && !crashed.has(key.slice(0, key.lastIndexOf("#"))))
         this.fail(`${key}: no evidence`);
+    }
+    for (const [key, signal] of this.#early) {
+      const excused = this.#declaredLost.has(key) || lostAtEnd.has(key.slice(0, key.lastIndexOf("#")));
+      if (!excused) this.fail(`${key}: ${signal} was told before its evidence was appended`);
     }
     let torn = 0;
     for (const { proc, problems } of run.spools) {
