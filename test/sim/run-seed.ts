@@ -193,7 +193,7 @@ class Run {
 function exportFacts(runtime: World["runtimes"][number], world: World): { halted: string; unacked: number } {
   let halted = "";
   let unacked = 0;
-  for (const stream of Object.values(runtime.exporter.streams)) {
+  for (const stream of Object.values(runtime.exporting.state.streams)) {
     halted ||= stream.halted ?? "";
     // A predecessor's tail is refused by its epoch: declared loss, not export.
     const current = runtime === world.holder() && stream.id.epoch === runtime.holder?.state.epoch;

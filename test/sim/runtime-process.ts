@@ -1,20 +1,11 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
-import { sha256Utf8Hex } from "@rspp/base/sha256";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
-import type { TimerHandle } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
-import {
-  createExporter,
-  exporterAppend,
-  exporterNextDeadline,
-  exporterOpen,
-  exporterStep,
-} from "@rspp/protocol/export-client";
-import type { ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
+import { Exporting } from "./exporting.ts";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
@@ -38,7 +29,7 @@ export class RuntimeProcess {
   link!: LinkPair;
   runtime!: Runtime;
   spool!: Spool;
-  exporter!: ExporterState;
+  exporting!: Exporting;
   holder: Holder | null = null;
   life: Life | null = null;
   session: RuntimeSession | null = null;
@@ -49,7 +40,6 @@ export class RuntimeProcess {
   #resend: Payload[] = [];
   /** Sent before the adapter has acknowledged the floor. */
   #early: TransportEgress[] = [];
-  #exportTimer: TimerHandle | null = null;
   #extras = 0;
   #terms = 0;
   /** The fault "store full" is under way. */
@@ -65,15 +55,13 @@ export class RuntimeProcess {
     const { proc } = this;
     const world = this.#world;
     this.spool = this.#tapped(createSpool({ store: this.store, clock: proc.clock }));
-    this.exporter = createExporter();
+    this.exporting = new Exporting(world, this);
     this.holder = null;
     this.life = null;
     this.session = null;
     this.#binding = null;
     this.#resend = [];
     this.#early = [];
-    this.#beforeExport = [];
-    this.#seqs = new Map();
     const providers = remoteGateway(
       world.clock,
       world.rng.fork(`${proc.name}/gateway/${proc.life}`),
@@ -91,8 +79,6 @@ export class RuntimeProcess {
       tenantKey: () => new Uint8Array(32),
       kernel: observedKernel(world.trace, (config) => this.#lifeOf(config)),
     });
-    this.#export({ kind: "connected", connection: proc.life });
-    this.#pollSynced();
   }
 
   /** The process dies here; what the disk had not synced is kept, torn or lost. */
@@ -101,7 +87,6 @@ export class RuntimeProcess {
     for (const life of this.#extraLives) life.crashed();
     this.#extraLives = [];
     this.proc.kill();
-    this.#exportTimer = null;
     this.store.crash((_, unsynced) => keep(unsynced));
     this.link.runtimeDied();
   }
@@ -289,9 +274,7 @@ export class RuntimeProcess {
     this.life = life;
     if (this.life !== null) this.life.session = opened.value;
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
-    exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead }, null, this.proc.clock.nowNs());
-    for (const r of this.#beforeExport.splice(0))
-      if (r.epoch === epoch) this.#exportRecord(r.epoch, r.kind, r.text, r.seq);
+    this.exporting.open(epoch, predecessorHead);
     world.adapter.dialHolder();
   }
 
@@ -413,12 +396,7 @@ export class RuntimeProcess {
     if (binding.unacked.length > unackedMax) binding.unacked.shift();
   }
 
-  // --- export ---
-
   readonly #streams = new WeakMap<object, Life>();
-  #beforeExport: { epoch: number; kind: string; text: string; seq: number }[] = [];
-  /** Spool sequence of each exported record, by stream epoch. */
-  #seqs = new Map<number, number[]>();
 
   #tapped(spool: Spool): Spool {
     const append = spool.append.bind(spool);
@@ -429,80 +407,10 @@ export class RuntimeProcess {
       const life = this.#streams.get(stream);
       if (typeof payload === "string") {
         life?.recorded(kind, payload, result.ok);
-        if (result.ok && stream.sessionId === SESSION) this.#exportRecord(stream.epoch, kind, payload, result.seq);
+        if (result.ok && stream.sessionId === SESSION) this.exporting.record(stream.epoch, kind, payload, result.seq);
       }
       return result;
     };
     return spool;
-  }
-
-  #exportRecord(epoch: number, kind: string, text: string, seq: number): void {
-    if (this.exporter.streams[`${epoch}/${SESSION}`] === undefined && !this.#rotateExport(epoch)) {
-      if (this.#beforeExport.length < unackedMax) this.#beforeExport.push({ epoch, kind, text, seq });
-      return;
-    }
-    const seqs = this.#seqs.get(epoch) ?? [];
-    this.#seqs.set(epoch, seqs);
-    seqs.push(seq);
-    const out: ExporterOutput[] = [];
-    const digest = sha256Utf8Hex(`${kind} ${text.length} ${text.slice(0, 64)}`);
-    exporterAppend(
-      this.exporter,
-      { session: SESSION, epoch, digest, bytes: text.length },
-      this.proc.clock.nowNs(),
-      out,
-    );
-  }
-
-  /** A rotation gives the records a new stream; the one before it ends with what it has. */
-  #rotateExport(epoch: number): boolean {
-    const before = Object.values(this.exporter.streams).findLast((stream) => !stream.closed);
-    if (before === undefined || before.id.epoch >= epoch) return false;
-    const now = this.proc.clock.nowNs();
-    exporterOpen(this.exporter, { session: SESSION, epoch, predecessorHead: before.head }, null, now);
-    this.#export({ kind: "close", session: SESSION, epoch: before.id.epoch });
-    return true;
-  }
-
-  #pollSynced(): void {
-    this.proc.after(50, () => {
-      for (const stream of Object.values(this.exporter.streams)) {
-        const { session, epoch } = stream.id;
-        const { synced } = this.spool.marks({ sessionId: session, epoch });
-        const throughIndex = (this.#seqs.get(epoch) ?? []).findLastIndex((seq) => seq <= synced);
-        if (stream.synced <= throughIndex) this.#export({ kind: "synced", session, epoch, throughIndex });
-      }
-      this.#pollSynced();
-    });
-  }
-
-  #export(input: ExporterInput): void {
-    for (const output of exporterStep(this.exporter, input, this.proc.clock.nowNs())) {
-      if (output.kind === "send") this.#sendBatch(output);
-      else if (output.kind === "reconnect")
-        this.proc.after(20, () => this.#export({ kind: "connected", connection: output.connection + 1 }));
-    }
-    const next = exporterNextDeadline(this.exporter);
-    this.#exportTimer?.clear();
-    this.#exportTimer = next === null ? null : this.proc.clock.timerAt(next, () => this.#export({ kind: "tick" }));
-  }
-
-  #sendBatch(output: Extract<ExporterOutput, { kind: "send" }>): void {
-    const world = this.#world;
-    const { batch } = output;
-    // The holder's epoch of now: after a rotation a stream goes on under its own name.
-    const epoch = this.holder?.state.epoch ?? batch.stream.epoch;
-    const signed = this.holder?.state.signed ?? null;
-    world.toReplay(
-      this.proc,
-      epoch,
-      signed,
-      batch,
-      (answer) => {
-        if (answer.kind === "ack") this.#export({ kind: "ack", ack: answer.ack });
-        else if (answer.kind === "refuse") this.#export({ kind: "refused", refused: answer.refused });
-      },
-      (floor) => this.stale("replay", floor),
-    );
   }
 }
