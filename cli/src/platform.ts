@@ -12,6 +12,7 @@ import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { createVadHost, type VadHost } from "@rspp/runtime/vad/vad";
+import { startWatchdog, type Watchdog } from "@rspp/runtime/watchdog";
 import { InputError } from "./errors.ts";
 import { type LocalLease, openLocalLease } from "./local-lease.ts";
 
@@ -32,6 +33,8 @@ export interface Platform {
   store: SpoolStore;
   runtime: Runtime;
   lease: LocalLease;
+  /** Ends the process when its event loop hangs (`kernel.md` §1). Null in `fast`, where no loop keeps real time. */
+  watchdog: Watchdog | null;
   /** Waits until `until` holds; false when `maxMs` of the clock's time have passed first. */
   run(until: () => boolean, maxMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -58,6 +61,7 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
     spool,
     ...(options.logger ? { logger: options.logger } : {}),
   });
+  const watchdog = options.fast ? null : startWatchdog();
   return {
     clock,
     gateway,
@@ -66,10 +70,12 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
     store,
     runtime,
     lease,
+    watchdog,
     run: (until, maxMs) => (virtual === null ? waitFor(clock, until, maxMs) : fastUntil(virtual, until, maxMs)),
     close: async () => {
       await whileTurning(virtual, runtime.close());
       await whileTurning(virtual, spool.close());
+      await watchdog?.stop();
     },
   };
 }

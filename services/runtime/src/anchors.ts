@@ -6,13 +6,10 @@ interface TurnAnchors {
   lastVoicedNs: number;
   openEmittedNs: number;
   firstOutputSeen: boolean;
-  cancelAcceptedNs: number;
-  fenceGeneration: number;
   playbackSeen: boolean;
 }
 
 const turnsMax = 16;
-const cancelSignals: ReadonlySet<string> = new Set(["barge_in", "stop", "cancel"]);
 
 /** Hears each latency as it is known; `node` only where it is one node's. */
 export type OnLatency = (name: MetricName, ns: number, turn: number, node: string) => void;
@@ -26,7 +23,6 @@ export class Anchors {
   private lastVoicedNs = 0;
   private proposedNs = 0;
   private voicedAtProposal = 0;
-  private cancelSignalNs = 0;
 
   constructor(metrics: Metrics, onLatency: OnLatency) {
     this.metrics = metrics;
@@ -38,29 +34,25 @@ export class Anchors {
     if (stampNs > this.lastVoicedNs) this.lastVoicedNs = stampNs;
   }
 
-  /** Call when the signal has been handed out. */
+  /** Call when the signal has been handed out. Its stamp is that of the input behind it. */
   signal(event: SignalEvent, nowNs: number): void {
     if (event.signal === "turn_open_proposed") {
       this.proposedNs = event.monoNs;
       this.voicedAtProposal = event.fields.origin === "endpoint" ? this.lastVoicedNs : 0;
     } else if (event.signal === "turn_open") this.opened(event.turn, nowNs);
-    else if (cancelSignals.has(event.signal)) this.cancelSignalNs = event.monoNs;
+    else if (event.signal === "playback_started") this.playbackStarted(event.turn, event.monoNs);
   }
 
-  /** @param stampNs stamp of the first input of the batch, for a cut that no cancel signal announced. */
-  fence(turn: number, generation: number, stampNs: number): void {
-    const anchors = this.find(turn);
-    if (anchors === undefined || anchors.cancelAcceptedNs > 0) return;
-    anchors.cancelAcceptedNs = this.cancelSignalNs > 0 ? this.cancelSignalNs : stampNs;
-    anchors.fenceGeneration = generation;
-    this.cancelSignalNs = 0;
+  /**
+   * The kernel has taken the first acknowledgement of a cancelled turn's fence: right epoch, right generation.
+   * @param ns from the stamp of the input that cancelled it to that of the acknowledgement.
+   */
+  cancelFence(turn: number, ns: number): void {
+    this.latency("cancel_fence_ms", ns, turn);
   }
 
-  fenceAck(turn: number, generation: number, stampNs: number): void {
-    const anchors = this.find(turn);
-    if (anchors === undefined || anchors.fenceGeneration !== generation) return;
-    anchors.fenceGeneration = -1;
-    this.latency("cancel_fence_ms", stampNs - anchors.cancelAcceptedNs, turn);
+  preempted(turn: number, ns: number): void {
+    this.latency("control_preempt_delay_ms", ns, turn);
   }
 
   media(turn: number, nowNs: number): void {
@@ -70,7 +62,7 @@ export class Anchors {
     this.latency("first_output_ms", nowNs - anchors.openEmittedNs, turn);
   }
 
-  playbackStarted(turn: number, stampNs: number): void {
+  private playbackStarted(turn: number, stampNs: number): void {
     const anchors = this.find(turn);
     if (anchors === undefined || anchors.playbackSeen) return;
     anchors.playbackSeen = true;
@@ -89,6 +81,11 @@ export class Anchors {
     this.onLatency("node_cancel_ms", stampNs - cancel.atNs, cancel.turn, cancel.node);
   }
 
+  /** Nothing will be heard of it. */
+  providerForgotten(invocation: number): void {
+    this.cancels.delete(invocation);
+  }
+
   planBuilt(turn: number, ns: number): void {
     this.latency("resolved_turn_plan_build_ms", ns, turn);
   }
@@ -99,8 +96,6 @@ export class Anchors {
       lastVoicedNs: this.voicedAtProposal,
       openEmittedNs: nowNs,
       firstOutputSeen: false,
-      cancelAcceptedNs: 0,
-      fenceGeneration: -1,
       playbackSeen: false,
     };
     this.turns.push(anchors);

@@ -1,4 +1,4 @@
-import type { MonoNs } from "@rspp/base/brand";
+import { asMonoNs, type MonoNs, msToNs } from "@rspp/base/brand";
 import { unreachable } from "@rspp/base/invariant";
 import type { Effect } from "@rspp/kernel/effect";
 import type { InputBody } from "@rspp/kernel/input";
@@ -24,12 +24,24 @@ export interface EffectHost extends SinkHost {
   readonly providers: ProviderPort;
   readonly vad: VadPort | null;
   readonly logger: Logger;
+  /** How long a provider may take over a cancel, milliseconds. */
+  readonly cancelGraceMs: number;
   submit(body: InputBody): void;
-  /** Stamp of the batch's first input, or of the poll. */
-  batchStampNs(): number;
+  cancelIgnored(): void;
   status(phase: string, reconnecting: boolean, degraded: boolean, reason: string): void;
   levelChanged(level: string): void;
   signalLine(effect: Extract<Effect, { type: "signal" }>): void;
+}
+
+/** A detector of one node and the one event it judges: made once, so that a frame costs no closure. */
+interface VadNode {
+  readonly session: VadSession;
+  /** 0: nothing in flight. */
+  command: number;
+  mediaUs: number;
+  durationUs: number;
+  stampNs: number;
+  readonly onResult: (result: VadResult) => void;
 }
 
 type EffectOf<T extends Effect["type"]> = Extract<Effect, { type: T }>;
@@ -43,7 +55,9 @@ export class EffectRunner {
   private readonly invocations = new Map<number, ProviderSink>();
   private readonly nodeOf = new Map<number, { node: string; turn: number }>();
   private readonly timers = new Map<string, TimerHandle>();
-  private readonly vads = new Map<string, VadSession>();
+  /** Cancelled invocations whose provider has not answered yet. */
+  private readonly graces = new Map<number, TimerHandle>();
+  private readonly vads = new Map<string, VadNode>();
   private format: AudioFormat = defaultFormat;
   private vadPending = 0;
   private vadHold: (() => void) | null = null;
@@ -64,6 +78,7 @@ export class EffectRunner {
   }
 
   outcomeSeen(invocation: number): void {
+    this.clearGrace(invocation);
     this.invocations.delete(invocation);
     this.nodeOf.delete(invocation);
     this.host.anchors.providerOutcome(invocation, this.host.clock.nowNs());
@@ -84,12 +99,14 @@ export class EffectRunner {
     this.closed = true;
     for (const timer of this.timers.values()) timer.clear();
     this.timers.clear();
+    for (const grace of this.graces.values()) grace.clear();
+    this.graces.clear();
     for (const sink of this.invocations.values()) {
       sink.abandon();
       this.guard(() => sink.handle?.cancel(reason));
     }
     this.invocations.clear();
-    for (const vad of this.vads.values()) this.guard(() => vad.close());
+    for (const vad of this.vads.values()) this.guard(() => vad.session.close());
     this.vads.clear();
     this.vadHold?.();
     this.vadHold = null;
@@ -125,7 +142,7 @@ export class EffectRunner {
       case "node_event":
         return this.nodeEvent(effect);
       case "node_reset":
-        return this.guard(() => this.vads.get(effect.node)?.reset());
+        return this.resetNode(effect.node);
       case "timer_set":
         return this.setTimer(effect.id, effect.atNs);
       case "timer_clear":
@@ -134,6 +151,7 @@ export class EffectRunner {
         if (effect.record.kind === "recording_level") host.levelChanged(effect.record.to);
         return host.evidence.write(effect.record);
       case "telemetry":
+        if (effect.name === "cancel_fence_ns") return host.anchors.cancelFence(effect.turn, effect.value);
         return this.metric(effect.name, effect.value, effect.turn, effect.node);
       case "status":
         return host.status(effect.phase, effect.reconnecting, effect.degraded, effect.reason);
@@ -179,7 +197,6 @@ export class EffectRunner {
 
   private fence(effect: EffectOf<"egress_fence">): void {
     const { epoch, turn, generation, all, reason } = effect;
-    this.host.anchors.fence(turn, generation, this.host.batchStampNs());
     this.send({ kind: "fence", epoch, turn, generation, all, reason });
   }
 
@@ -260,6 +277,39 @@ export class EffectRunner {
     const { node, turn } = this.nodeOf.get(effect.invocation) ?? { node: "", turn: 0 };
     this.host.anchors.providerCancel(effect.invocation, node, turn, this.host.clock.nowNs());
     this.guard(() => sink.handle?.cancel(effect.reason));
+    this.armGrace(effect.invocation);
+  }
+
+  /** Most providers have answered by now. One that has not within its grace is forgotten, as the kernel forgets it. */
+  private armGrace(invocation: number): void {
+    if (!this.invocations.has(invocation) || this.graces.has(invocation)) return;
+    const { clock, cancelGraceMs } = this.host;
+    const grace = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(cancelGraceMs)), () => this.forgetProvider(invocation));
+    this.graces.set(invocation, grace);
+  }
+
+  private forgetProvider(invocation: number): void {
+    const sink = this.invocations.get(invocation);
+    this.clearGrace(invocation);
+    if (sink === undefined) return;
+    sink.forget();
+    this.invocations.delete(invocation);
+    this.nodeOf.delete(invocation);
+    this.host.anchors.providerForgotten(invocation);
+    this.host.logger.warn({ session_id: this.host.sessionId, invocation }, "provider ignored its cancel");
+    this.host.cancelIgnored();
+  }
+
+  private clearGrace(invocation: number): void {
+    this.graces.get(invocation)?.clear();
+    this.graces.delete(invocation);
+  }
+
+  /** What the node heard so far is forgotten, and of its invocations those that were cancelled and have not answered. */
+  private resetNode(node: string): void {
+    this.guard(() => this.vads.get(node)?.session.reset());
+    for (const [invocation, of] of [...this.nodeOf])
+      if (of.node === node && this.graces.has(invocation)) this.forgetProvider(invocation);
   }
 
   /** The port promises not to throw; where it does all the same, the invocation ends and the session goes on. */
@@ -277,18 +327,29 @@ export class EffectRunner {
     const fits = format.codec === "pcm_s16le" && format.rateHz === VAD_RATE_HZ && format.channels === 1;
     if (!fits || bytes.length !== VAD_FRAME_BYTES)
       return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
+    // One event in flight per node (kernel.md §1).
+    if ((this.vads.get(node)?.command ?? 0) !== 0) return this.nodeFailed(command, "vad_busy");
     this.holdForVad();
+    let vad: VadNode | null = null;
     try {
-      this.vadOf(node).push(bytes, (result) => this.vadResult(command, mediaUs, durationUs, stampNs, result));
+      vad = this.vadOf(node);
+      vad.command = command;
+      vad.mediaUs = mediaUs;
+      vad.durationUs = durationUs;
+      vad.stampNs = stampNs;
+      vad.session.push(bytes, vad.onResult);
     } catch (error) {
+      if (vad !== null) vad.command = 0;
       this.vadAnswered();
       this.host.logger.error({ session_id: this.host.sessionId, node_id: node, err: error }, "vad threw");
       this.nodeFailed(command, "vad_threw");
     }
   }
 
-  private vadResult(command: number, mediaUs: number, durationUs: number, stampNs: number, result: VadResult): void {
-    if (this.closed) return;
+  private vadResult(vad: VadNode, result: VadResult): void {
+    if (this.closed || vad.command === 0) return;
+    const { command, mediaUs, durationUs, stampNs } = vad;
+    vad.command = 0;
     this.vadAnswered();
     const { speech, probability } = result;
     if (speech) this.host.anchors.voiced(stampNs);
@@ -310,11 +371,19 @@ export class EffectRunner {
     this.vadHold = null;
   }
 
-  private vadOf(node: string): VadSession {
+  private vadOf(node: string): VadNode {
     const known = this.vads.get(node);
     if (known !== undefined) return known;
     if (this.host.vad === null) throw new Error("no voice activity detector");
-    const made = this.host.vad.openSession();
+    const session = this.host.vad.openSession();
+    const made: VadNode = {
+      session,
+      command: 0,
+      mediaUs: 0,
+      durationUs: 0,
+      stampNs: 0,
+      onResult: (result) => this.vadResult(made, result),
+    };
     this.vads.set(node, made);
     return made;
   }

@@ -1,22 +1,22 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { TimelineRecord } from "@rspp/kernel/effect";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import { limits } from "./limits.ts";
 import type { AppendResult, Spool, StreamId } from "./spool/spool.ts";
-
-const retryMs = 50;
-const triesMax = 20;
-const heldMax = 16;
 
 interface Held {
   record: TimelineRecord;
-  tries: number;
-  /** What may be told once the record is appended. */
+  /** Given up from this instant on. */
+  untilNs: number;
+  /** What may be told once the record is appended or given up. */
   told: (() => void)[];
 }
 
 export interface EvidenceHost {
-  /** First failure, and again with `exhausted` when it is given up. */
+  /** First failure, and again with `exhausted` when the turn can no longer be accounted for (T9). */
   appendFailed(turn: number, exhausted: boolean, detail: string): void;
+  /** The record was given up: declared loss. Called before anything is told that waited for it. */
+  lost(record: TimelineRecord, detail: string): void;
   /** Bytes still set aside, when they could not be filled up again or are whole again. */
   quota(bytes: number): void;
 }
@@ -32,9 +32,13 @@ export class EvidenceWriter {
   private readonly host: EvidenceHost;
   private readonly quotaBytes: number;
   private readonly held: Held[] = [];
+  private readonly unmarked: { kind: string; turn: number; hash: string }[] = [];
   private retry: TimerHandle | null = null;
   private short = false;
+  private closed = false;
   failures = 0;
+  /** Records given up. */
+  lost = 0;
 
   constructor(spool: Spool, stream: StreamId, clock: Clock, quotaBytes: number, host: EvidenceHost) {
     this.spool = spool;
@@ -45,19 +49,15 @@ export class EvidenceWriter {
   }
 
   write(record: TimelineRecord): void {
-    if (isEvidence(record) && this.held.length > 0 && this.held.length < heldMax) {
-      // Behind what still waits: an addendum must not be appended before the manifest it is chained to.
-      this.held.push({ record, tries: 0, told: [] });
-      return;
-    }
+    // Behind what still waits: an addendum must not be appended before the manifest it is chained to.
+    if (isEvidence(record) && this.held.length > 0) return this.hold(record);
     const result = this.append(record);
     if (result.ok) return;
     this.failures += 1;
-    const turn = turnOf(record);
-    this.host.appendFailed(turn, isEvidence(record) && result.exhausted, result.detail);
-    if (!isEvidence(record) || this.held.length >= heldMax) return;
-    this.held.push({ record, tries: 1, told: [] });
-    this.arm();
+    // A plan's turn is Active: where nothing is set aside any longer it ends now (T9). A terminal has its tries first.
+    const exhausted = record.kind === "plan" && result.exhausted;
+    this.host.appendFailed(turnOf(record), exhausted, result.detail);
+    if (isEvidence(record)) this.hold(record);
   }
 
   /** True when `tell` was put off until the turn's evidence is appended. */
@@ -69,16 +69,50 @@ export class EvidenceWriter {
   }
 
   close(): void {
+    this.closed = true;
     this.retry?.clear();
     this.retry = null;
-    for (const one of this.held) this.append(one.record);
-    this.held.length = 0;
+    for (let one = this.held.shift(); one !== undefined; one = this.held.shift())
+      this.settle(one, this.append(one.record));
+  }
+
+  private hold(record: TimelineRecord): void {
+    const untilNs = this.clock.nowNs() + msToNs(limits.EVIDENCE_GIVE_UP_MS);
+    const one: Held = { record, untilNs, told: [] };
+    if (this.held.length >= limits.EVIDENCE_HELD_ITEMS_MAX) return this.giveUp(one, "too many records wait");
+    this.held.push(one);
+    this.arm();
+  }
+
+  /** Nothing that was held back is dropped: after the last try it is told all the same, behind the declaration of loss. */
+  private settle(one: Held, result: AppendResult): void {
+    if (!result.ok) return this.giveUp(one, result.detail);
+    for (const tell of one.told) tell();
+  }
+
+  private giveUp(one: Held, detail: string): void {
+    const { record } = one;
+    this.lost += 1;
+    const hash = "hash" in record ? record.hash : "";
+    if (this.unmarked.length < limits.EVIDENCE_LOST_ITEMS_MAX)
+      this.unmarked.push({ kind: record.kind, turn: turnOf(record), hash });
+    this.host.lost(record, detail);
+    for (const tell of one.told) tell();
+    this.host.appendFailed(turnOf(record), true, detail);
+  }
+
+  /** As soon as the spool takes something again, it says what is missing (`kernel.md` §11: declared loss). */
+  private markLost(): void {
+    const lost = this.unmarked.splice(0);
+    const content = JSON.stringify({ kind: "evidence_lost", lost, records: this.lost });
+    if (!this.spool.append(this.stream, "evidence_lost", content).ok) this.unmarked.unshift(...lost);
   }
 
   private append(record: TimelineRecord): AppendResult {
     const evidence = isEvidence(record);
     const result = this.spool.append(this.stream, record.kind, JSON.stringify(record), evidence);
     if (result.ok && evidence) this.refill();
+    if (result.ok && this.unmarked.length > 0) this.markLost();
     return result;
   }
 
@@ -94,7 +128,8 @@ export class EvidenceWriter {
   }
 
   private arm(): void {
-    this.retry ??= this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(retryMs)), () => {
+    if (this.closed) return;
+    this.retry ??= this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(limits.EVIDENCE_RETRY_MS)), () => {
       this.retry = null;
       this.again();
     });
@@ -103,18 +138,17 @@ export class EvidenceWriter {
   private again(): void {
     for (let one = this.held[0]; one !== undefined; one = this.held[0]) {
       const result = this.append(one.record);
-      one.tries += 1;
-      if (!result.ok && one.tries < triesMax) break;
+      if (!result.ok && this.clock.nowNs() < one.untilNs) break;
       this.held.shift();
-      if (result.ok) for (const tell of one.told) tell();
-      else this.host.appendFailed(turnOf(one.record), true, result.detail);
+      this.settle(one, result);
     }
     if (this.held.length > 0) this.arm();
   }
 }
 
 function isEvidence(record: TimelineRecord): boolean {
-  return record.kind === "evidence" || record.kind === "delivery_addendum" || record.kind === "refusal";
+  const { kind } = record;
+  return kind === "evidence" || kind === "delivery_addendum" || kind === "refusal" || kind === "plan";
 }
 
 function turnOf(record: TimelineRecord): number {

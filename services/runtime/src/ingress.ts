@@ -1,6 +1,7 @@
 import { INGRESS_SIGNALS } from "@rspp/kernel/control-signals";
 import type { InputBody } from "@rspp/kernel/input";
 import type { TransportIngress } from "@rspp/ports/transport";
+import { VAD_FRAME_BYTES, VAD_RATE_HZ } from "@rspp/ports/vad";
 import { limits } from "./limits.ts";
 
 /** Why a message of the adapter was not taken in. The session goes on. */
@@ -43,6 +44,17 @@ export function checkIngress(message: unknown): IngressRefusal | null {
     default:
       return oneOf("kind", ["audio", "control", "delivery", "fence_ack"]);
   }
+}
+
+/** Of a checked audio message, where the graph has a detector: it takes 20 ms of 16 kHz mono PCM and nothing else. */
+export function checkVadFrame(message: Extract<TransportIngress, { kind: "audio" }>): IngressRefusal | null {
+  const { format, bytes } = message;
+  const remedy = "transcode in the adapter: the pipeline's voice detector takes 20 ms of 16 kHz mono pcm_s16le";
+  if (format.codec !== "pcm_s16le") return refuse("format.codec", `is ${format.codec}`, remedy);
+  if (format.rateHz !== VAD_RATE_HZ) return refuse("format.rateHz", `is ${format.rateHz}`, remedy);
+  if (format.channels !== 1) return refuse("format.channels", `is ${format.channels}`, remedy);
+  if (bytes.length !== VAD_FRAME_BYTES) return refuse("bytes", `are ${bytes.length} long`, remedy);
+  return null;
 }
 
 /** A checked message without payload as the kernel takes it; what was left out gets its neutral value. */

@@ -8,6 +8,7 @@ import type { SessionConfig } from "@rspp/kernel/session-config";
 import { createSession, type SessionState } from "@rspp/kernel/state";
 import { step } from "@rspp/kernel/step";
 import { evaluateText } from "@rspp/kernel/text-functions";
+import { timebaseErrorMs } from "@rspp/kernel/timebase";
 
 export interface KernelStep {
   effects: readonly Effect[];
@@ -21,6 +22,8 @@ export interface KernelPort {
   createSession(config: SessionConfig): unknown;
   step(state: unknown, batch: Batch, fns: PureFunctions): KernelStep;
   digest(digest: Digest, effects: readonly Effect[]): void;
+  /** Of the last caller frame, milliseconds; negative before the first (NF-018). */
+  mappingErrorMs(state: unknown): number;
   evaluateText(question: TextQuestion, join: (spans: readonly TextSpan[]) => string): FactAnswer;
 }
 
@@ -28,5 +31,9 @@ export const kernel: KernelPort = {
   createSession,
   step: (state, batch, fns) => step(state as SessionState, batch, { fns }),
   digest: digestEffects,
+  mappingErrorMs(state) {
+    const { timebase } = state as SessionState;
+    return timebase.mapped ? timebaseErrorMs(timebase) : -1;
+  },
   evaluateText,
 };

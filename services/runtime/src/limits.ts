@@ -6,12 +6,16 @@ export const limits = {
   SESSIONS_MAX: 1_000,
   /** How long a session that was told to end may take before it is closed by force. */
   SESSION_END_FORCE_MS: 1_000,
+  /** How long a session may stay without its adapter's `connected`. */
+  SESSION_CONNECT_MS: 30_000,
 
   // --- input queue of one session ---
   /** Audio frames waiting for a step; past it the oldest is dropped and counted (5 s of 20 ms frames). */
   INPUT_MEDIA_ITEMS_MAX: 256,
   /** All inputs waiting; control is never dropped, so past it the session is ended. */
   INPUT_ITEMS_MAX: 16_384,
+  /** What overtakes the others (kernel.md §6); past it they queue behind, still bounded by the number above. */
+  INPUT_URGENT_ITEMS_MAX: 1_024,
 
   // --- payloads of one session ---
   PAYLOAD_BYTES_MAX: 33_554_432,
@@ -63,6 +67,15 @@ export const limits = {
   SPOOL_PRESSURE_EVERY_MS: 250,
   SPOOL_STREAMS_MAX: 65_536,
 
+  // --- evidence that could not be appended ---
+  EVIDENCE_RETRY_MS: 50,
+  /** Tried for so long; then it is declared lost (kernel.md §11). */
+  EVIDENCE_GIVE_UP_MS: 1_000,
+  /** Records that wait; one more is declared lost. */
+  EVIDENCE_HELD_ITEMS_MAX: 64,
+  /** Lost records that wait for their marker; the count goes on past it. */
+  EVIDENCE_LOST_ITEMS_MAX: 64,
+
   // --- observers ---
   OBSERVER_QUEUE_ITEMS_MAX: 1_024,
   OBSERVERS_PER_SESSION_MAX: 16,
@@ -80,6 +93,7 @@ export function assertLimits(l: RuntimeLimits): void {
     invariant(Number.isSafeInteger(value) && value > 0, "every bound is a positive safe integer", { name, value });
   }
   invariant(l.INPUT_MEDIA_ITEMS_MAX < l.INPUT_ITEMS_MAX, "media alone cannot end a session");
+  invariant(l.INPUT_URGENT_ITEMS_MAX < l.INPUT_ITEMS_MAX, "what overtakes is the lesser part");
   invariant(l.INGRESS_AUDIO_BYTES_MAX * 2 <= l.PAYLOAD_BYTES_MAX, "the largest frame fits the payload store");
   invariant(l.SPOOL_SYNC_MS <= 50, "kernel.md §11: group fsync within 50 ms");
   invariant(l.SPOOL_RECORD_BYTES_MAX < l.SPOOL_SEGMENT_BYTES_MAX, "the largest record fits a segment");
@@ -87,6 +101,7 @@ export function assertLimits(l: RuntimeLimits): void {
   const groupBytes = 3 * l.SPOOL_GROUP_BYTES_MAX + l.SPOOL_LINE_BYTES_MAX;
   invariant(groupBytes < l.SPOOL_RECORD_BYTES_MAX, "a group with one line past its bound fits a record");
   invariant(l.SCHEDULER_QUANTUM <= l.SCHEDULER_TURN_UNITS_MAX, "a quantum fits one turn of the loop");
+  invariant(l.EVIDENCE_RETRY_MS * 4 <= l.EVIDENCE_GIVE_UP_MS, "evidence has several tries before it is lost");
   invariant(l.WATCHDOG_BEAT_MS * 4 <= l.WATCHDOG_LIMIT_MS, "several beats fit the watchdog's limit");
 }
 

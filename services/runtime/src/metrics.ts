@@ -15,7 +15,19 @@ export const METRICS = [
   "resolved_turn_plan_build_ms",
   /** provider_cancel handed over -> the invocation's outcome read. */
   "node_cancel_ms",
+  /** Arrival of an overtaking control message -> the step that took it in is done. */
+  "control_preempt_delay_ms",
+  /** |mapping error| between media and monotonic time, once per batch of caller audio (NF-018). */
+  "media_runtime_mapping_error_ms",
 ] as const;
+/** What is counted besides; each is a loss or a breach of contract that somebody should see. */
+export const COUNTS = [
+  /** Evidence records given up: declared loss (`kernel.md` §11). */
+  "evidence_lost",
+  /** Providers that neither stopped nor answered within the grace after a cancel. */
+  "provider_cancel_ignored",
+] as const;
+export type CountName = (typeof COUNTS)[number];
 export type MetricName = (typeof METRICS)[number];
 
 export interface MetricSummary {
@@ -33,6 +45,15 @@ const nodesMax = 64;
 /** Histograms of one runtime; three significant figures, 1 ns to 1 h (F-040). */
 export class Metrics {
   private readonly all = new Map<string, RecordableHistogram>();
+  private readonly counted = new Map<CountName, number>();
+
+  count(name: CountName): void {
+    this.counted.set(name, this.counts(name) + 1);
+  }
+
+  counts(name: CountName): number {
+    return this.counted.get(name) ?? 0;
+  }
 
   record(name: MetricName, ns: number): void {
     this.histogram(name).record(inRange(ns));

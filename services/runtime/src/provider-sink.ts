@@ -48,6 +48,11 @@ export class ProviderSink implements InvocationSink {
     this.gone = true;
   }
 
+  /** It has ignored its cancel: whatever still comes is refused and counted. */
+  forget(): void {
+    this.done = true;
+  }
+
   chunk(chunk: InvocationChunk): void {
     if (this.gone) return;
     if (this.done || !isGoodChunk(chunk)) return this.host.chunkRefused();

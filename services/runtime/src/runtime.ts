@@ -29,6 +29,8 @@ export interface RuntimeOptions {
   logger?: Logger;
   /** Runs something in a later turn of the event loop. Default setImmediate. */
   defer?: (run: () => void) => void;
+  /** How long a session may stay without its adapter's `connected`, milliseconds. Default SESSION_CONNECT_MS. */
+  connectMs?: number;
   /** Default SESSIONS_MAX. */
   maxSessions?: number;
   /** Key of a tenant's payload hashes at L1 and L2. Default: one made at random for this process. */
@@ -165,6 +167,7 @@ class RuntimeShell implements Runtime {
       metrics: this.metrics,
       logger: this.logger,
       defer: this.defer,
+      connectMs: this.options.connectMs ?? limits.SESSION_CONNECT_MS,
       tenantKey: this.tenantKey,
       ready: () => task.ready(),
       ended: (end) => {
@@ -304,8 +307,7 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
       return stored;
     },
     operator(command, { turn = 0, reason = "operator" } = {}) {
-      if (command === "end") host.end(reason);
-      else host.submit({ type: "operator", command, turn, reason });
+      host.operator(command, turn, reason);
     },
     update: (input) => host.submit(input),
     journal: () => host.journalEntries(),

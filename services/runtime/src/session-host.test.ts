@@ -20,9 +20,12 @@ function scripted(answer: (body: InputBody, batch: Batch) => Effect[], providers
   const fake: KernelPort = {
     ...kernel,
     createSession: () => ({}),
+    mappingErrorMs: () => -1,
     step(_state, batch) {
       batches.push(batch);
       const effects = batch.inputs.flatMap((input) => answer(input.body, batch));
+      const connected = batch.inputs.some((i) => i.body.type === "control" && i.body.signal === "connected");
+      if (connected) effects.push(status("active", "connected"));
       const ending = batch.inputs.find((i) => i.body.type === "operator" && i.body.command === "end");
       if (ending?.body.type === "operator") effects.push(status("ended", ending.body.reason));
       return { effects, facts: [], runnable: false };

@@ -1,9 +1,8 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
-import { type Ring, ringAt, ringCreate, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
-import type { Effect } from "@rspp/kernel/effect";
+import type { Effect, TimelineRecord } from "@rspp/kernel/effect";
 import type { Batch, Input, InputBody } from "@rspp/kernel/input";
 import { BATCH_INPUTS_MAX } from "@rspp/kernel/limits";
-import type { FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
+import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
@@ -13,7 +12,8 @@ import type { VadPort } from "@rspp/ports/vad";
 import { Anchors } from "./anchors.ts";
 import { EffectRunner } from "./effect-runner.ts";
 import { EvidenceWriter } from "./evidence-writer.ts";
-import { checkIngress, type IngressRefusal, inputOf } from "./ingress.ts";
+import { checkIngress, checkVadFrame, type IngressRefusal, inputOf } from "./ingress.ts";
+import { InputQueue } from "./input-queue.ts";
 import type { KernelStep } from "./kernel-port.ts";
 import { createKeyedHash } from "./keyed-hash.ts";
 import { limits } from "./limits.ts";
@@ -44,7 +44,11 @@ export class SessionHost {
   private readonly state: unknown;
   private readonly runner: EffectRunner;
   private readonly fns: PureFunctions;
-  private readonly queue: Ring<Input> = ringCreate(limits.INPUT_ITEMS_MAX);
+  readonly cancelGraceMs: number;
+  private readonly queue = new InputQueue();
+  /** What the step under way has been answered so far. */
+  private readonly asked: Fact[] = [];
+  private readonly detects: boolean;
   private readonly journal: SessionJournal;
   private readonly refused = new Map<string, number>();
   private phase = "connecting";
@@ -58,12 +62,17 @@ export class SessionHost {
   private chunksRefusedCount = 0;
   private lastRefusal: IngressRefusal | null = null;
   private newestUs = 0;
-  private stampNs = 0;
+  private polledAudio = false;
+  private polledUrgent = 0;
+  private stepping = false;
   private runnable = false;
   private failing = "";
   private over = false;
   private pressed = false;
   private force: TimerHandle | null = null;
+  private connect: TimerHandle | null = null;
+  /** Set where a step that is under way is to be the last one. */
+  private discard = "";
 
   constructor(config: SessionConfig, transport: TransportEnd, keepJournal: boolean, ports: SessionHostPorts) {
     this.config = config;
@@ -74,6 +83,8 @@ export class SessionHost {
     this.providers = ports.providers;
     this.vad = ports.vad;
     this.logger = ports.logger;
+    this.cancelGraceMs = config.budgets.cancelGraceMs;
+    this.detects = config.graph.nodes.some((node) => node.kind === "vad");
     this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
     this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config.recording.ceiling, keepJournal);
     this.observers = new Observers(ports.defer);
@@ -82,6 +93,7 @@ export class SessionHost {
     const quota = config.recording.evidenceQuotaBytes;
     this.evidence = new EvidenceWriter(ports.spool, this.stream, ports.clock, quota, {
       appendFailed: (turn, exhausted, detail) => this.appendFailed(turn, exhausted, detail),
+      lost: (record, detail) => this.evidenceLost(record, detail),
       quota: (evidenceQuotaBytes) =>
         this.submit({ type: "capacity", admit: true, outcome: "defer", reason: "", evidenceQuotaBytes }),
     });
@@ -93,49 +105,41 @@ export class SessionHost {
 
   /** From the adapter. Never throws; what is wrong with a message is refused and counted. */
   receive(message: TransportIngress): IngressRefusal | null {
-    const refusal = checkIngress(message);
+    let refusal = checkIngress(message);
+    if (refusal === null && this.detects && message.kind === "audio") refusal = checkVadFrame(message);
     if (refusal !== null) {
       this.refuseIngress(refusal);
       return refusal;
     }
     if (message.kind === "audio") this.receiveAudio(message);
-    else {
-      const nowNs = this.clock.nowNs();
-      if (message.kind === "fence_ack") this.anchors.fenceAck(message.turn, message.generation, nowNs);
-      else if (message.kind === "delivery" && message.state === "started") {
-        this.anchors.playbackStarted(message.turn, nowNs);
-      }
-      this.submit(inputOf(message));
-    }
+    else this.submit(inputOf(message));
     return null;
   }
 
   /** Stamps an input and queues it. Control is never dropped: past the bound the session is ended. */
   submit(body: InputBody): void {
-    if (this.over || (this.failing !== "" && this.queue.size >= limits.INPUT_ITEMS_MAX - 1)) {
+    if (this.over || (this.failing !== "" && this.queue.full())) {
       this.ignored += 1;
       return;
     }
     if (body.type === "audio") this.makeRoom();
     this.push(body);
-    // One place is left for the command that ends the session.
-    if (this.queue.size >= limits.INPUT_ITEMS_MAX - 1) this.fail("input_queue_overflow");
+    if (this.queue.full()) this.fail("input_queue_overflow");
   }
 
   more(): boolean {
-    return !this.over && (this.queue.size > 0 || this.runnable);
+    return !this.over && (this.queue.size() > 0 || this.runnable);
   }
 
   /** One scheduling point. @returns inputs and effects handled. */
   run(): number {
     const batch = this.poll();
+    this.stepping = true;
     let result: KernelStep;
     try {
       result = this.ports.kernel.step(this.state, batch, this.fns);
     } catch (error) {
-      // A broken invariant ends this session and no other.
-      this.logger.error({ session_id: this.sessionId, batch: batch.index, err: error }, "kernel invariant broken");
-      this.finish("kernel_fault", true);
+      this.broken(batch, error);
       return batch.inputs.length + 1;
     }
     this.runnable = result.runnable;
@@ -146,7 +150,10 @@ export class SessionHost {
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
     if (this.config.debugEvents && this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
+    this.measureStep(batch);
+    this.stepping = false;
     if (this.phase === "ended") this.finish(this.reason, this.failing !== "");
+    else if (this.discard !== "") this.end(this.discard);
     return batch.inputs.length + result.effects.length;
   }
 
@@ -169,11 +176,21 @@ export class SessionHost {
   /** Asks the kernel to end the session, and ends it by force when it has not within a second. */
   end(reason: string, deadlineMs: number = limits.SESSION_END_FORCE_MS): void {
     if (this.over) return;
-    // The kernel's machine has no way from CONNECTING to ENDED: nothing is open that it could close.
-    if (this.phase === "connecting" && this.batches === 0) return this.finish(reason, this.failing !== "");
+    // The kernel's machine has no way from CONNECTING to ENDED (F-138): nothing is open that it could close.
+    if (this.phase === "connecting") {
+      if (this.stepping) this.discard = reason;
+      else this.finish(reason, this.failing !== "");
+      return;
+    }
     this.push({ type: "operator", command: "end", turn: 0, reason });
     const at = asMonoNs(this.clock.nowNs() + msToNs(deadlineMs));
     this.force ??= this.clock.timerAt(at, () => this.finish(reason, true));
+  }
+
+  operator(command: "cancel_turn" | "cancel_session" | "drain" | "end", turn: number, reason: string): void {
+    const nothingOpen = command === "drain" && this.phase === "connecting";
+    if (command === "end" || nothingOpen) this.end(reason);
+    else this.submit({ type: "operator", command, turn, reason });
   }
 
   pressure(measures: SpoolMeasures): void {
@@ -196,13 +213,14 @@ export class SessionHost {
       inputs: this.seq,
       steps: this.batches,
       effects: this.effects,
-      queued: this.queue.size,
+      queued: this.queue.size(),
       mediaDropped: this.mediaDropped,
       inputsIgnored: this.ignored,
       ingressRefused: Object.fromEntries(this.refused),
       lastRefusal: this.lastRefusal,
       chunksRefused: this.chunksRefusedCount,
       evidenceFailures: this.evidence.failures,
+      evidenceLost: this.evidence.lost,
       journalEntries: this.journal.size(),
       journalDropped: this.journal.dropped,
       payloads: this.payloads.stats(),
@@ -222,15 +240,17 @@ export class SessionHost {
     const stats = this.stats();
     const why = this.failing === "" ? reason : this.failing;
     this.force?.clear();
+    this.connect?.clear();
     this.runner.close(why);
-    this.runner.send({ kind: "close", epoch: this.stream.epoch, reason: why });
+    // Before the close: what still waits for its evidence is told now, or never.
     this.evidence.close();
+    this.runner.send({ kind: "close", epoch: this.stream.epoch, reason: why });
     const { spool } = this.ports;
-    spool.append(this.stream, "session_end", JSON.stringify({ reason: why, forced, steps: this.batches }));
+    spool.append(this.stream, "session_end", this.endRecord(why, forced));
     spool.closeStream(this.stream);
     spool.release(this.sessionId);
     this.payloads.clear();
-    while (ringShift(this.queue) !== undefined);
+    this.queue.clear();
     this.logger.info({ session_id: this.sessionId, reason: why, forced, steps: this.batches }, "session ended");
     this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats });
   }
@@ -245,13 +265,14 @@ export class SessionHost {
     this.runner.outcomeSeen(invocation);
   }
 
-  batchStampNs(): number {
-    return this.stampNs;
+  cancelIgnored(): void {
+    this.ports.metrics.count("provider_cancel_ignored");
   }
 
   status(phase: string, reconnecting: boolean, degraded: boolean, reason: string): void {
     this.phase = phase;
     this.reason = reason;
+    this.connect?.clear();
     this.logger.info({ session_id: this.sessionId, phase, reconnecting, degraded, reason }, "session status");
     if (!this.observers.wants("debug")) return;
     const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason };
@@ -267,8 +288,8 @@ export class SessionHost {
   }
 
   private push(body: InputBody): void {
-    const pushed = ringPush(this.queue, { seq: 0, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), body });
-    if (!pushed) this.ignored += 1;
+    const input: Input = { seq: 0, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), body };
+    if (!this.queue.push(input)) this.ignored += 1;
     this.ports.ready();
   }
 
@@ -281,6 +302,8 @@ export class SessionHost {
     const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
     const result = this.ports.spool.append(this.stream, "session", content);
     if (!result.ok) this.logger.warn({ session_id: sessionId, code: result.code }, "session record not appended");
+    const connectBy = asMonoNs(this.clock.nowNs() + msToNs(this.ports.connectMs));
+    this.connect = this.clock.timerAt(connectBy, () => this.end("connect_timeout"));
     this.logger.info(
       { session_id: sessionId, tenant_id: tenantId, pipeline, level: recording.ceiling },
       "session opened",
@@ -328,25 +351,24 @@ export class SessionHost {
   private makeRoom(): void {
     this.media += 1;
     if (this.media <= limits.INPUT_MEDIA_ITEMS_MAX) return;
-    for (let i = 0; i < this.queue.size; i++) {
-      const { body } = ringAt(this.queue, i) as Input;
-      if (body.type !== "audio") continue;
-      ringRemoveAt(this.queue, i);
-      this.payloads.free(body.payload.ref);
-      this.media -= 1;
-      this.mediaDropped += 1;
-      return;
-    }
+    const dropped = this.queue.dropAudio();
+    if (dropped === null) return;
+    this.payloads.free(dropped.payload.ref);
+    this.media -= 1;
+    this.mediaDropped += 1;
   }
 
   private poll(): Batch {
-    const count = Math.min(this.queue.size, BATCH_INPUTS_MAX);
     const inputs: Input[] = [];
-    for (let i = 0; i < count; i++) {
-      const input = ringShift(this.queue) as Input;
+    this.polledAudio = false;
+    this.polledUrgent = Math.min(this.queue.urgentSize(), BATCH_INPUTS_MAX);
+    while (inputs.length < BATCH_INPUTS_MAX) {
+      const input = this.queue.shift();
+      if (input === undefined) break;
       this.seq += 1;
       input.seq = this.seq;
       if (input.body.type === "audio") {
+        this.polledAudio = true;
         this.media -= 1;
         this.newestUs = Math.max(this.newestUs, input.body.mediaUs + input.body.durationUs);
       }
@@ -354,9 +376,7 @@ export class SessionHost {
       inputs.push(input);
     }
     this.batches += 1;
-    const batch = { index: this.batches, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), inputs };
-    this.stampNs = inputs[0]?.monoNs ?? batch.monoNs;
-    return batch;
+    return { index: this.batches, monoNs: this.clock.nowNs(), wallMs: this.clock.wallMs(), inputs };
   }
 
   /** Records are chained per (session, epoch): from this step on they belong to the new one (kernel.md §7, §11). */
@@ -367,6 +387,12 @@ export class SessionHost {
   }
 
   private answer(question: TextQuestion): FactAnswer {
+    const answer = this.answerOf(question);
+    this.asked.push({ fn: question.fn, answer });
+    return answer;
+  }
+
+  private answerOf(question: TextQuestion): FactAnswer {
     if (question.fn !== "cut") return this.ports.kernel.evaluateText(question, (spans) => this.payloads.join(spans));
     const text = this.payloads.join(question.spans).slice(question.from, question.to);
     const handle = this.payloads.putTextAt(question.ref, text, TAG_SESSION);
@@ -379,6 +405,30 @@ export class SessionHost {
       if (effect.type !== "record" || effect.record.kind !== "plan") continue;
       this.anchors.planBuilt(effect.record.turn, this.clock.nowNs() - batch.monoNs);
     }
+  }
+
+  private measureStep(batch: Batch): void {
+    if (this.asked.length > 0) this.asked.length = 0;
+    if (this.polledAudio) {
+      const ms = this.ports.kernel.mappingErrorMs(this.state);
+      if (ms >= 0) this.ports.metrics.record("media_runtime_mapping_error_ms", msToNs(ms));
+    }
+    for (let i = 0; i < this.polledUrgent; i++) {
+      const input = batch.inputs[i];
+      if (input?.body.type === "control") this.anchors.preempted(input.body.turn, this.clock.nowNs() - input.monoNs);
+    }
+  }
+
+  /** A broken invariant ends this session and no other; the batch that broke it is kept, so that it can be repeated. */
+  private broken(batch: Batch, error: unknown): void {
+    this.stepping = false;
+    this.logger.error({ session_id: this.sessionId, batch: batch.index, err: error }, "kernel invariant broken");
+    this.journal.broken(batch, this.asked, error instanceof Error ? error.message : String(error));
+    this.finish("kernel_fault", true);
+  }
+
+  private endRecord(reason: string, forced: boolean): string {
+    return JSON.stringify({ reason, forced, steps: this.batches, evidenceLost: this.evidence.lost });
   }
 
   private debugStep(batch: Batch, effects: number): void {
@@ -394,6 +444,25 @@ export class SessionHost {
   private appendFailed(turn: number, exhausted: boolean, detail: string): void {
     this.logger.error({ session_id: this.sessionId, turn, exhausted, detail }, "timeline append failed");
     this.submit({ type: "append_failed", turn, exhausted });
+  }
+
+  /** Never silent: an error event and a count now, a marker in the spool as soon as it takes one. */
+  private evidenceLost(record: TimelineRecord, detail: string): void {
+    const turn = "turn" in record ? record.turn : 0;
+    this.logger.error({ session_id: this.sessionId, turn, kind: record.kind, detail }, "evidence given up");
+    this.ports.metrics.count("evidence_lost");
+    if (this.observers.wants("metrics")) {
+      const atNs = this.clock.nowNs();
+      this.observers.emit({ kind: "metrics", atNs, name: "evidence_lost", value: this.evidence.lost, turn, node: "" });
+    }
+    if (!this.observers.wants("error")) return;
+    const what = `${record.kind} of turn ${turn} is not recorded: ${detail}`;
+    this.observers.emit({
+      kind: "error",
+      atNs: this.clock.nowNs(),
+      code: "recording_evidence_unavailable",
+      detail: what,
+    });
   }
 
   private refuseIngress(refusal: IngressRefusal): void {

@@ -2,6 +2,7 @@ import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
 import { type Ring, ringAt, ringCreate, ringPush, ringShift } from "@rspp/base/ring";
 import type { SignalEvent } from "@rspp/kernel/effect";
 import type { Batch } from "@rspp/kernel/input";
+import type { Fact } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { KernelPort, KernelStep } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
@@ -40,12 +41,15 @@ export class SessionJournal {
     if (!recorded && !this.keep) return;
     const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
     if (recorded) this.spool.line(this.stream, "journal", encodeEntry(entry));
-    if (!this.keep) return;
-    if (this.entries.size >= this.entries.capacity) {
-      ringShift(this.entries);
-      this.dropped += 1;
-    }
-    ringPush(this.entries, entry);
+    if (this.keep) this.remember(entry);
+  }
+
+  /** The batch that broke the kernel, with what it had been answered: enough to break it again (`kernel.md` §1). */
+  broken(batch: Batch, facts: readonly Fact[], fault: string): void {
+    if (!this.wanted) return;
+    const entry: JournalEntry = { batch, facts: [...facts], digest: "", fault };
+    if (this.level !== "L0") this.spool.line(this.stream, "journal", encodeEntry(entry));
+    if (this.keep) this.remember(entry);
   }
 
   signal(event: SignalEvent): void {
@@ -57,6 +61,14 @@ export class SessionJournal {
     const text = typeof content === "string";
     const line = text ? { ref, text: content } : { ref, base64: Buffer.from(content).toString("base64") };
     this.spool.line(this.stream, "payload", JSON.stringify(line));
+  }
+
+  private remember(entry: JournalEntry): void {
+    if (this.entries.size >= this.entries.capacity) {
+      ringShift(this.entries);
+      this.dropped += 1;
+    }
+    ringPush(this.entries, entry);
   }
 
   size(): number {

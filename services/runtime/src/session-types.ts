@@ -17,6 +17,8 @@ export interface SessionHostPorts {
   metrics: Metrics;
   logger: Logger;
   defer: (run: () => void) => void;
+  /** How long the adapter may take to say `connected`, milliseconds. */
+  connectMs: number;
   /** Tells the scheduler that there is work. */
   ready: () => void;
   /** Key of the tenant's payload hashes; asked at L1 and L2 only. */
@@ -40,6 +42,8 @@ export interface SessionStats {
   /** Provider chunks refused: malformed, or after the outcome. */
   chunksRefused: number;
   evidenceFailures: number;
+  /** Evidence records given up: declared loss. */
+  evidenceLost: number;
   journalEntries: number;
   /** Entries lost because the journal in memory was full: it then proves nothing about its start. */
   journalDropped: number;

@@ -24,6 +24,7 @@ export const RECORD_KINDS = [
   "group",
   "mark",
   "session_end",
+  "evidence_lost",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
 

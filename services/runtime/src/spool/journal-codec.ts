@@ -13,7 +13,7 @@ const codeDone = 2;
 const codeTimer = 3;
 
 export function encodeEntry(entry: JournalEntry): string {
-  if (entry.facts.length > 0) return JSON.stringify(entry);
+  if (entry.facts.length > 0 || entry.fault !== undefined) return JSON.stringify(entry);
   const { index, monoNs, wallMs, inputs } = entry.batch;
   let line = `[${index},${monoNs},${wallMs},"${entry.digest}",[`;
   for (let i = 0; i < inputs.length; i++) {

@@ -144,7 +144,10 @@ function takeGroup(text: string, run: SessionRun): string | null {
     else if (tag === "journal") {
       const entry = decodeEntry(content);
       if (entry === null) fault = "a line of the journal is no journal entry";
-      else run.entries.push(entry);
+      else {
+        run.entries.push(entry);
+        if (entry.digest === "") fault = `the kernel broke at step ${entry.batch.index}: ${entry.fault ?? "unknown"}`;
+      }
     } else if (tag === "signal") run.signals.push(content);
     else if (tag === "payload") takePayload(content, run);
     else fault = "a line of a group has an unknown tag";
