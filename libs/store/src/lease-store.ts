@@ -1,0 +1,91 @@
+import type { SessionKey } from "./state-store.ts";
+
+/** A lease as it is kept; instants by the database's clock, which all replicas share. */
+export interface LeaseRow {
+  readonly session: SessionKey;
+  readonly epoch: number;
+  /** Null: revoked, a floor nobody stands on. */
+  readonly holder: string | null;
+  readonly receivers: readonly string[];
+  readonly termMs: number;
+  readonly lastSequence: number | null;
+  readonly signature: string;
+  readonly expiresWallMs: number;
+  readonly oldRunsOutWallMs: number;
+  readonly revoked: boolean;
+  readonly issuedWallMs: number;
+  /** Of the request that issued it, so that a repeat is recognised. */
+  readonly requestKey: string;
+}
+
+export interface LeaseStoreState {
+  readonly incarnation: number;
+  readonly lastEpoch: number;
+  /** After a restore: until when leases that the backup does not know may live. */
+  readonly lostRunOutWallMs: number;
+  readonly sessionCount: number;
+}
+
+/** What a decision is taken on: one session and the store, nobody else changing either meanwhile. */
+export interface LeaseView {
+  readonly store: LeaseStoreState;
+  readonly lease: LeaseRow | undefined;
+  readonly nowWallMs: number;
+}
+
+/** What the decision changed. `lease` null ends the session. */
+export interface LeaseDecision<T> {
+  readonly answer: T;
+  readonly store?: LeaseStoreState;
+  readonly lease?: LeaseRow | null;
+}
+
+/** `renew` may only lengthen the term and leaves the store alone; renewals of different sessions do not wait for each other. */
+export type LeaseMode = "issue" | "renew";
+
+export interface LeaseChangeRow {
+  /** Position in the order of commits; rises by one per change, ends included, renewals not. */
+  readonly seq: number;
+  readonly lease: LeaseRow;
+  readonly ended: boolean;
+}
+
+export interface LeaseFilter {
+  readonly holder?: string;
+  readonly receiver?: string;
+  readonly tenantId?: string;
+}
+
+export interface ReceiverFloorRow {
+  readonly session: SessionKey;
+  readonly receiverId: string;
+  readonly floorEpoch: number;
+  readonly acknowledgedWallMs: number;
+}
+
+/** Leases of all sessions, linearizable over replicas (kernel.md §7). Every call may reject with a StoreError. */
+export interface LeaseStore {
+  /** `decide` is pure and may be called again; what it returns is stored in the transaction it looked in. */
+  update<T>(session: SessionKey, mode: LeaseMode, decide: (view: LeaseView) => LeaseDecision<T>): Promise<T>;
+  get(session: SessionKey): Promise<{ readonly lease: LeaseRow; readonly ended: boolean } | undefined>;
+  /** Live leases that name `receiver`, and how far the issue had come: one consistent picture. */
+  ofReceiver(receiver: string): Promise<{ readonly store: LeaseStoreState; readonly leases: readonly LeaseRow[] }>;
+  /** Where a watch that begins now stands. */
+  head(): Promise<number>;
+  /** Live leases in order of their last change, for the beginning of a watch. */
+  live(filter: LeaseFilter, after: number, upTo: number, limit: number): Promise<readonly LeaseChangeRow[]>;
+  /** Sessions changed after `after`, each once, with its newest state, oldest first. */
+  changes(filter: LeaseFilter, after: number, limit: number): Promise<readonly LeaseChangeRow[]>;
+  /** Called when there may be changes; now and then for nothing. */
+  onChange(wake: () => void): { close(): void };
+  /** A floor never goes down, save to 0 when the receiver restarted. @returns floors not of a known session. */
+  acknowledgeFloors(floors: readonly Omit<ReceiverFloorRow, "acknowledgedWallMs">[]): Promise<void>;
+  floors(session: SessionKey): Promise<readonly ReceiverFloorRow[]>;
+  /** A restored store under a higher incarnation (`atLeast` or one more than it had). @returns the new one. */
+  reopen(termMs: number, atLeast?: number): Promise<number>;
+  /** Holds every new grant to a whole term's wait: the shared clock cannot be trusted about the old leases. */
+  distrustClock(termMs: number): Promise<void>;
+  incarnation(): Promise<number>;
+  /** Forgets ended sessions; their epochs stay used. @returns how many. */
+  purgeEnded(beforeWallMs: number, limit: number): Promise<number>;
+}

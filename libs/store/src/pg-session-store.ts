@@ -1,0 +1,187 @@
+import { and, asc, desc, eq, inArray, lt, sql } from "drizzle-orm";
+import type { Database, Tx } from "./database.ts";
+import { checkLimit, pagePosition, pageToken } from "./page.ts";
+import { instances as i, sessions as t } from "./schema.ts";
+import type {
+  RouteAsk,
+  RouteOutcome,
+  SessionRow,
+  SessionStateName,
+  SessionStore,
+  StatusReport,
+} from "./session-store.ts";
+import type { SessionKey } from "./state-store.ts";
+import { StoreError } from "./store-error.ts";
+
+const stateNumbers: Readonly<Record<SessionStateName, number>> = { connecting: 1, active: 2, draining: 3, ended: 4 };
+const stateNames: readonly SessionStateName[] = ["connecting", "active", "draining", "ended"];
+const ended = stateNumbers.ended;
+const endpointsMax = 16;
+
+const ofSession = ({ tenantId, sessionId }: SessionKey) => and(eq(t.tenantId, tenantId), eq(t.sessionId, sessionId));
+
+function rowOf(row: typeof t.$inferSelect): SessionRow {
+  const {
+    tenantId,
+    sessionId,
+    pipelineName,
+    pipelineVersion,
+    pipelineDigest,
+    requestKey: _k,
+    requestDigest: _d,
+    ...rest
+  } = row;
+  return {
+    ...rest,
+    session: { tenantId, sessionId },
+    pipeline: { name: pipelineName, version: pipelineVersion, digest: Buffer.from(pipelineDigest).toString("hex") },
+    state: stateNames[row.state - 1] ?? "ended",
+  };
+}
+
+export function pgSessionStore(db: Database): SessionStore {
+  return {
+    route: (ask) => db.transaction((tx) => route(tx, ask)),
+    report: (status) => db.transaction((tx) => report(tx, status)),
+    get: (session) =>
+      db.transaction(async (tx) => {
+        const [row] = await tx.select().from(t).where(ofSession(session));
+        return row && rowOf(row);
+      }),
+    list: (ask) => list(db, ask),
+    reportInstance: (instance) => {
+      if (Object.keys(instance.endpoints).length > endpointsMax) {
+        throw new StoreError("invalid", `An instance has at most ${endpointsMax} endpoints`, "Name fewer");
+      }
+      const values = { ...instance, endpoints: { ...instance.endpoints } };
+      return db.transaction(async (tx) => {
+        await tx
+          .insert(i)
+          .values(values)
+          .onConflictDoUpdate({
+            target: i.instanceId,
+            set: values,
+            setWhere: sql`${i.reportedWallMs} <= excluded.reported_wall_ms`,
+          });
+      });
+    },
+    instances: (limit) => {
+      if (limit < 1 || limit > 4_096)
+        throw new StoreError("invalid", "A view holds 1 to 4096 instances", "Ask for fewer");
+      return db.transaction((tx) => tx.select().from(i).orderBy(asc(i.instanceId)).limit(limit));
+    },
+    forgetInstances: (before) =>
+      db.transaction(async (tx) => (await tx.delete(i).where(lt(i.reportedWallMs, before)).returning()).length),
+  };
+}
+
+async function route(tx: Tx, ask: RouteAsk): Promise<RouteOutcome> {
+  const { tenantId, sessionId } = ask.session;
+  await tx.execute(
+    sql`SELECT pg_advisory_xact_lock(hashtextextended(${JSON.stringify([tenantId, ask.requestKey])}, 92))`,
+  );
+  const [before] = await tx
+    .select()
+    .from(t)
+    .where(and(eq(t.tenantId, tenantId), eq(t.requestKey, ask.requestKey)));
+  if (before !== undefined) {
+    return before.requestDigest === ask.requestDigest
+      ? { kind: "repeated", row: rowOf(before) }
+      : { kind: "key_reused" };
+  }
+  const chosen = await choose(tx, ask);
+  if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
+  const [row] = await tx
+    .insert(t)
+    .values({
+      tenantId,
+      sessionId,
+      requestKey: ask.requestKey,
+      requestDigest: ask.requestDigest,
+      pipelineName: ask.pipeline.name,
+      pipelineVersion: ask.pipeline.version,
+      pipelineDigest: Buffer.from(ask.pipeline.digest, "hex"),
+      transport: ask.transport,
+      instanceId: chosen.instanceId,
+      endpointUrl: chosen.url,
+      region: chosen.region,
+      tokenId: ask.tokenId,
+      routedWallMs: ask.nowWallMs,
+      routeExpiresWallMs: ask.routeExpiresWallMs,
+      state: stateNumbers.connecting,
+    })
+    .onConflictDoNothing({ target: [t.tenantId, t.sessionId] })
+    .returning();
+  return row === undefined ? { kind: "session_exists" } : { kind: "routed", row: rowOf(row) };
+}
+
+type Candidate = {
+  readonly instanceId: string;
+  readonly url: string;
+  readonly region: string;
+  readonly full: boolean;
+};
+
+/**
+ * The wanted region first, then the least loaded. Load is what the instance last told and, besides, the routes to it that
+ * have not been taken up and have not run out. Routers take turns on the view, or two would fill the same last place.
+ */
+async function choose(tx: Tx, ask: RouteAsk): Promise<Candidate | { readonly reason: "none_ready" | "all_full" }> {
+  await tx.execute(sql`SELECT pg_advisory_xact_lock(92, 92)`);
+  const { rows } = await tx.execute<Candidate>(sql`
+    SELECT c.instance_id AS "instanceId", c.url, c.region, c.load >= c.capacity_sessions AS full FROM (
+      SELECT ${i.instanceId}, ${i.region}, ${i.capacitySessions}, ${i.endpoints} ->> ${ask.transport} AS url,
+        ${i.sessions} + (SELECT count(*) FROM ${t} WHERE ${t.instanceId} = ${i.instanceId}
+          AND ${t.state} = ${stateNumbers.connecting} AND ${t.asOfWallMs} = 0
+          AND ${t.routeExpiresWallMs} > ${ask.nowWallMs}) AS load
+      FROM ${i}
+      WHERE ${i.ready} AND NOT ${i.draining} AND ${i.reportedWallMs} >= ${ask.nowWallMs - ask.instanceFreshMs}
+        AND ${i.capacitySessions} > 0 AND ${i.endpoints} ? ${ask.transport}
+    ) c
+    ORDER BY c.load >= c.capacity_sessions, c.region <> ${ask.region}, c.load::float8 / c.capacity_sessions, c.instance_id
+    LIMIT 1`);
+  const best = rows[0];
+  if (best === undefined) return { reason: "none_ready" };
+  return best.full ? { reason: "all_full" } : best;
+}
+
+async function report(tx: Tx, status: StatusReport): Promise<boolean> {
+  const { session, state, ...rest } = status;
+  const changed = await tx
+    .update(t)
+    .set({ ...rest, state: stateNumbers[state] })
+    .where(
+      and(
+        ofSession(session),
+        sql`${t.state} <> ${ended}`,
+        // What a holder of before says late never hides what its successor said.
+        sql`(${t.authorityEpoch}, ${t.asOfWallMs}) <= (${status.authorityEpoch}::bigint, ${status.asOfWallMs}::bigint)`,
+      ),
+    )
+    .returning({ state: t.state });
+  return changed.length > 0;
+}
+
+async function list(db: Database, ask: Parameters<SessionStore["list"]>[0]) {
+  checkLimit(ask.limit);
+  const position = ask.after ? pagePosition(ask.after, ["number", "string"]) : undefined;
+  const states = (ask.states ?? []).map((name) => stateNumbers[name]);
+  const rows = await db.transaction((tx) =>
+    tx
+      .select()
+      .from(t)
+      .where(
+        and(
+          eq(t.tenantId, ask.tenantId),
+          states.length > 0 ? inArray(t.state, states) : undefined,
+          position && sql`(${t.routedWallMs}, ${t.sessionId}) < (${position[0]}::bigint, ${position[1]})`,
+        ),
+      )
+      .orderBy(desc(t.routedWallMs), desc(t.sessionId))
+      .limit(ask.limit + 1),
+  );
+  const sessions = rows.slice(0, ask.limit).map(rowOf);
+  const last = sessions.at(-1);
+  const more = rows.length > ask.limit && last !== undefined;
+  return { sessions, next: more ? pageToken([last.routedWallMs, last.session.sessionId]) : null };
+}

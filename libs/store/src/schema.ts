@@ -1,0 +1,239 @@
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  bigserial,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/pg-core";
+
+// The one schema, of every service that keeps something. Instants are wall milliseconds (column names say so), epochs
+// are safe integers. What must never change is guarded by triggers in the migrations, not by good will.
+
+const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => "bytea" });
+const whole = (name: string) => bigint(name, { mode: "number" });
+
+export const rspp = pgSchema("rspp");
+
+/** Published pipelines, profiles, policies and modules: immutable but for `deprecated` (F-015, F-092). */
+export const publishedVersions = rspp.table(
+  "published_versions",
+  {
+    tenantId: text("tenant_id").notNull(),
+    kind: text("kind").notNull(),
+    name: text("name").notNull(),
+    version: integer("version").notNull(),
+    /** SHA-256 of `content`. */
+    digest: bytes("digest").notNull(),
+    author: text("author").notNull(),
+    publishedWallMs: whole("published_wall_ms").notNull(),
+    note: text("note").notNull(),
+    deprecated: boolean("deprecated").notNull().default(false),
+    /** Normalised bytes. */
+    content: bytes("content").notNull(),
+    /** As the author wrote it, comments included. */
+    source: bytes("source").notNull(),
+    sourceFormat: text("source_format").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.kind, t.name, t.version] }),
+    check("published_versions_version", sql`${t.version} >= 1`),
+    check("published_versions_digest", sql`octet_length(${t.digest}) = 32`),
+  ],
+);
+
+/** Runtimes, adapters and gateways as they last told (F-159). */
+export const instances = rspp.table("instances", {
+  instanceId: text("instance_id").primaryKey(),
+  role: text("role").notNull(),
+  address: text("address").notNull(),
+  region: text("region").notNull(),
+  build: text("build").notNull(),
+  capacitySessions: integer("capacity_sessions").notNull(),
+  sessions: integer("sessions").notNull(),
+  draining: boolean("draining").notNull(),
+  ready: boolean("ready").notNull(),
+  /** Transport to address, where clients connect. */
+  endpoints: jsonb("endpoints").$type<Record<string, string>>().notNull(),
+  reportedWallMs: whole("reported_wall_ms").notNull(),
+});
+
+/** A session from its route on: who may open it, where it runs, what its runtime last told. */
+export const sessions = rspp.table(
+  "sessions",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    requestKey: text("request_key").notNull(),
+    requestDigest: text("request_digest").notNull(),
+    pipelineName: text("pipeline_name").notNull(),
+    pipelineVersion: integer("pipeline_version").notNull(),
+    pipelineDigest: bytes("pipeline_digest").notNull(),
+    transport: text("transport").notNull(),
+    instanceId: text("instance_id").notNull(),
+    endpointUrl: text("endpoint_url").notNull(),
+    region: text("region").notNull(),
+    tokenId: text("token_id").notNull(),
+    routedWallMs: whole("routed_wall_ms").notNull(),
+    routeExpiresWallMs: whole("route_expires_wall_ms").notNull(),
+    /** 1 connecting, 2 active, 3 draining, 4 ended (kernel.md §2). */
+    state: smallint("state").notNull(),
+    reconnecting: boolean("reconnecting").notNull().default(false),
+    degraded: boolean("degraded").notNull().default(false),
+    authorityEpoch: whole("authority_epoch").notNull().default(0),
+    startedWallMs: whole("started_wall_ms").notNull().default(0),
+    turns: integer("turns").notNull().default(0),
+    openTurnNumber: integer("open_turn_number").notNull().default(0),
+    recordingLevel: smallint("recording_level").notNull().default(0),
+    /** 0 until its runtime told for the first time. */
+    asOfWallMs: whole("as_of_wall_ms").notNull().default(0),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId] }),
+    uniqueIndex("sessions_request_key").on(t.tenantId, t.requestKey),
+    index("sessions_newest").on(t.tenantId, t.routedWallMs, t.sessionId),
+    index("sessions_instance").on(t.instanceId, t.state),
+  ],
+);
+
+/** One row: the lease store itself, the order of its grants and its incarnation (kernel.md §7). */
+export const leaseStore = rspp.table("lease_store", {
+  id: smallint("id").primaryKey(),
+  incarnation: integer("incarnation").notNull(),
+  lastEpoch: whole("last_epoch").notNull(),
+  lostRunOutWallMs: whole("lost_run_out_wall_ms").notNull(),
+  sessionCount: integer("session_count").notNull(),
+  /** Counts changes of leases in commit order, for watchers. */
+  changeSeq: whole("change_seq").notNull(),
+  /** Which database this was: a restored or copied one differs, and comes up under a higher incarnation. */
+  origin: text("origin").notNull(),
+});
+
+export const leases = rspp.table(
+  "leases",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    epoch: whole("epoch").notNull(),
+    /** Null after a revocation: a floor nobody stands on. */
+    holder: text("holder"),
+    receivers: text("receivers").array().notNull(),
+    termMs: integer("term_ms").notNull(),
+    lastSequence: whole("last_sequence"),
+    signature: text("signature").notNull(),
+    expiresWallMs: whole("expires_wall_ms").notNull(),
+    oldRunsOutWallMs: whole("old_runs_out_wall_ms").notNull(),
+    revoked: boolean("revoked").notNull(),
+    /** 0 while the session lives; ended rows stay a while for watchers, and their epochs for ever in the counter. */
+    endedWallMs: whole("ended_wall_ms").notNull().default(0),
+    issuedWallMs: whole("issued_wall_ms").notNull(),
+    changeSeq: whole("change_seq").notNull(),
+    requestKey: text("request_key").notNull().default(""),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId] }),
+    uniqueIndex("leases_change_seq").on(t.changeSeq),
+    index("leases_holder").on(t.holder),
+    index("leases_receivers").using("gin", t.receivers),
+  ],
+);
+
+/** What each receiver said it enforces. */
+export const leaseFloors = rspp.table(
+  "lease_floors",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    receiverId: text("receiver_id").notNull(),
+    floorEpoch: whole("floor_epoch").notNull(),
+    acknowledgedWallMs: whole("acknowledged_wall_ms").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId, t.receiverId] })],
+);
+
+export const sessionStates = rspp.table(
+  "session_states",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    epoch: whole("epoch").notNull(),
+    version: whole("version").notNull(),
+    writtenWallMs: whole("written_wall_ms").notNull(),
+    requestKey: text("request_key").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId] })],
+);
+
+export const sessionStateEntries = rspp.table(
+  "session_state_entries",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    key: text("key").notNull(),
+    value: bytes("value").notNull(),
+    schema: text("schema").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId, t.key] })],
+);
+
+/** Append-only. */
+export const audit = rspp.table(
+  "audit",
+  {
+    id: bigserial("id", { mode: "number" }).primaryKey(),
+    tenantId: text("tenant_id").notNull(),
+    atWallMs: whole("at_wall_ms").notNull(),
+    actor: text("actor").notNull(),
+    action: text("action").notNull(),
+    subject: text("subject").notNull(),
+    detail: jsonb("detail").$type<Record<string, unknown>>().notNull(),
+  },
+  (t) => [index("audit_tenant").on(t.tenantId, t.id)],
+);
+
+/** Where the segments of a timeline lie in the object store. */
+export const timelineSegments = rspp.table(
+  "timeline_segments",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    epoch: whole("epoch").notNull(),
+    firstSequence: whole("first_sequence").notNull(),
+    lastSequence: whole("last_sequence").notNull(),
+    objectKey: text("object_key").notNull(),
+    bytes: whole("bytes").notNull(),
+    sha256: bytes("sha256").notNull(),
+    /** Chain digest of the last record (kernel.md §11). */
+    headDigest: bytes("head_digest").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId, t.epoch, t.firstSequence] })],
+);
+
+export const timelines = rspp.table(
+  "timelines",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    pipelineName: text("pipeline_name").notNull(),
+    pipelineVersion: integer("pipeline_version").notNull(),
+    startedWallMs: whole("started_wall_ms").notNull(),
+    lastWallMs: whole("last_wall_ms").notNull(),
+    records: whole("records").notNull(),
+    bytes: whole("bytes").notNull(),
+    turns: integer("turns").notNull(),
+    recordingLevel: smallint("recording_level").notNull(),
+    complete: boolean("complete").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId] }),
+    index("timelines_newest").on(t.tenantId, t.startedWallMs, t.sessionId),
+  ],
+);
