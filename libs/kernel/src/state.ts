@@ -198,7 +198,6 @@ export interface TurnState {
   generation: number;
   planId: string;
   planHash: string;
-  /** Set aside for its plan, evidence and addendum; given back at settlement. */
   reservedBytes: number;
   /** runtime_sequence of turn_open. */
   openSeq: number;
@@ -321,7 +320,6 @@ export interface Counters {
   mutedFrames: number;
   ignoredInputs: number;
   telemetryDropped: number;
-  /** Failures of the session's own host nodes and its turns'. */
   nodeErrors: number;
 }
 
