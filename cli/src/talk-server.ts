@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createResampler } from "@rspp/audio/resample";
 import { parseWav, WavError, wavTo16kMono, writeWav } from "@rspp/audio/wav";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import type { Recording } from "@rspp/transport-loopback/adapter";
 import { createAccount } from "./account.ts";
 import { type Call, startCall } from "./call.ts";
 import { InputError } from "./errors.ts";
@@ -28,7 +29,11 @@ export interface TalkDoor {
 
 const WAV_BYTES_MAX = 32 << 20;
 const CALL_MS_MAX = 600_000;
+/** Silence after the last word in which an answer may still begin, milliseconds. */
 const QUIET_MS = 3_000;
+/** How far raw audio may come ahead of being spoken, and from when on it was a file and no microphone, milliseconds. */
+const AHEAD_MS = 10_000;
+const FILE_AHEAD_MS = 1_000;
 
 /** @throws InputError when the port is taken: before anything else is begun, since people wait for the demonstration. */
 export async function openTalkDoor(port: number): Promise<TalkDoor> {
@@ -117,22 +122,35 @@ async function talkWav(options: TalkOptions, request: IncomingMessage, response:
     if (!(error instanceof WavError)) throw error;
     return refuse(response, 400, error.message);
   }
-  const { platform } = options;
-  const call = open(options);
-  const settled = (): boolean => [...call.turns.values()].every((turn) => turn.settled);
+  const { agent, agentRateHz } = await withCall(open(options), (call) => answerTo(options, call, samples));
+  response.writeHead(200, { "content-type": "audio/wav" }).end(writeWav(agent, { rateHz: agentRateHz, channels: 1 }));
+}
+
+async function answerTo({ platform, pipeline }: TalkOptions, call: Call, samples: Int16Array): Promise<Recording> {
   await platform.run(
-    () => call.ended || (call.turns.size > 0 && settled()) || options.pipeline.greeting === undefined,
+    () => call.ended || (call.turns.size > 0 && settled(call)) || pipeline.greeting === undefined,
     CALL_MS_MAX,
   );
   const turnsBefore = call.turns.size;
   let spoken = false;
   call.adapter.speak(samples, { onSpoken: () => (spoken = true) });
   await platform.run(() => call.ended || spoken, CALL_MS_MAX);
-  await platform.run(() => call.ended || (call.turns.size > turnsBefore && settled()), QUIET_MS + samples.length / 16);
-  await platform.run(() => call.ended || settled(), CALL_MS_MAX);
-  const { agent, agentRateHz } = call.adapter.recording();
-  call.adapter.end("caller_hung_up");
-  response.writeHead(200, { "content-type": "audio/wav" }).end(writeWav(agent, { rateHz: agentRateHz, channels: 1 }));
+  await platform.run(() => call.ended || (call.turns.size > turnsBefore && settled(call)), QUIET_MS);
+  await platform.run(() => call.ended || settled(call), CALL_MS_MAX);
+  return call.adapter.recording();
+}
+
+function settled(call: Call): boolean {
+  return [...call.turns.values()].every((turn) => turn.settled);
+}
+
+/** However the work ends, a caller who breaks off included, the call is over with it. */
+async function withCall<T>(call: Call, work: (call: Call) => Promise<T>): Promise<T> {
+  try {
+    return await work(call);
+  } finally {
+    call.adapter.end("caller_hung_up");
+  }
 }
 
 /** Raw audio both ways, as long as the caller sends. */
@@ -149,27 +167,50 @@ async function talkRaw(
     if (response.writableLength < 1 << 20)
       response.write(Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength));
   });
+  await withCall(call, () => hear(options.platform, call, request, rateHz));
+  response.end();
+}
+
+/** A microphone sends as it speaks; a file comes faster and is made to wait, and its answer is waited for. */
+async function hear(platform: Platform, call: Call, request: IncomingMessage, rateHz: number): Promise<void> {
+  const { clock } = platform;
   const resampler = rateHz === 16_000 ? null : await createResampler({ inRateHz: rateHz, outRateHz: 16_000 });
   let odd: Uint8Array = new Uint8Array(0);
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    const bytes: Uint8Array = odd.length === 0 ? chunk : Buffer.concat([odd, chunk]);
-    const even = bytes.length & ~1;
-    odd = bytes.subarray(even);
-    const samples = new Int16Array(new Uint8Array(bytes.subarray(0, even)).buffer);
-    const spoken = resampler === null ? samples : resampler.process(samples);
-    if (!call.ended && spoken.length > 0) call.adapter.speak(spoken);
+  let endNs = 0;
+  const aheadMs = (): number => (endNs - clock.nowNs()) / 1e6;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      const bytes: Uint8Array = odd.length === 0 ? chunk : Buffer.concat([odd, chunk]);
+      const even = bytes.length & ~1;
+      odd = bytes.subarray(even);
+      const samples = new Int16Array(new Uint8Array(bytes.subarray(0, even)).buffer);
+      const spoken = resampler === null ? samples : resampler.process(samples);
+      if (call.ended) return;
+      if (spoken.length > 0) endNs = call.adapter.speak(spoken).endNs;
+      if (aheadMs() > AHEAD_MS) await platform.run(() => call.ended || aheadMs() < AHEAD_MS, CALL_MS_MAX);
+    }
+  } catch (error) {
+    // The caller has broken off: no fault of ours.
+    if (!request.destroyed) throw error;
+    return;
+  } finally {
+    resampler?.close();
   }
-  resampler?.close();
-  if (!call.ended) call.adapter.end("caller_hung_up");
-  response.end();
+  if (aheadMs() < FILE_AHEAD_MS) return;
+  await platform.run(() => call.ended || aheadMs() <= 0, CALL_MS_MAX);
+  const turnsBefore = call.turns.size;
+  await platform.run(() => call.ended || (call.turns.size > turnsBefore && settled(call)), QUIET_MS);
+  await platform.run(() => call.ended || settled(call), CALL_MS_MAX);
 }
 
 function open(options: TalkOptions, onSamples?: (samples: Int16Array) => void): Call {
   const account = createAccount(options.print, options.platform.clock.nowNs());
-  return startCall(options.platform, options.pipeline, {
+  const call = startCall(options.platform, options.pipeline, {
     onEvent: account.event,
     ...(onSamples === undefined ? {} : { loopback: { onPlayed: (chunk) => onSamples(chunk.samples) } }),
   });
+  void call.session.ended.then(({ reason }) => options.print(`call over: ${reason}`));
+  return call;
 }
 
 async function readBody(request: IncomingMessage): Promise<Uint8Array | null> {

@@ -161,6 +161,19 @@ function talkRaw(url: string, samples: Int16Array): Promise<Int16Array> {
   });
 }
 
+/** Begins to speak and breaks off, without a word, as soon as the call stands. */
+function breakOff(url: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const call = request(url, { method: "PUT", headers: { "transfer-encoding": "chunked" } }, (answer) => {
+      answer.on("error", () => {});
+      call.destroy();
+      resolve(answer.statusCode);
+    });
+    call.on("error", () => {});
+    call.write(new Uint8Array(1_280));
+  });
+}
+
 /** Silence before, so that the greeting is heard out, and after, so that the answer is. */
 function inSilence(speech: Int16Array, beforeMs: number, afterMs: number): Int16Array {
   const samples = new Int16Array(speech.length + (beforeMs + afterMs) * 16);
@@ -188,17 +201,26 @@ describe("npm start without --once", () => {
     expect(text(bad[2]?.body ?? new Uint8Array())).toMatch(/POST a WAV/);
 
     const { samples } = await readWavSource(questionPath("hours"));
-    const [wav, raw] = await Promise.all([
+    const inOne = Buffer.from(inSilence(samples, 2_400, 0).buffer);
+    const [wav, file, raw] = await Promise.all([
       post(url, writeWav(samples, { rateHz: 16_000, channels: 1 })),
+      post(`${url}?rate=16000`, inOne, "PUT"),
       talkRaw(`${url}?rate=16000`, inSilence(samples, 2_400, 3_000)),
     ]);
     expect(wav.status).toBe(200);
-    // Two calls at once; greeting and answer were streamed to the second while they played.
+    // Three calls at once; greeting and answer were streamed to the raw ones while they played, whether a file or a microphone.
     expect(raw.length / 16_000).toBeGreaterThan(2.4);
     if (pocketsphinx !== undefined) {
       expect(await recognise(await lastSpeech(wav.body))).toBe("we open at nine");
       expect(await recognise(raw.subarray(1.7 * 16_000))).toBe("we open at nine");
+      expect(await recognise(bytesToS16(file.body).subarray(1.7 * 16_000))).toBe("we open at nine");
     }
+
+    // A caller who breaks off in the middle ends his call; one who is still there at the end is let go.
+    const calls = up.text().split("call over").length;
+    expect(await breakOff(`${url}?rate=16000`)).toBe(200);
+    await up.said(new RegExp(`(call over[^]*){${calls}}`));
+    expect(up.text()).not.toContain("call failed");
 
     up.child.kill("SIGTERM");
     const end = await up.finished;
