@@ -11,6 +11,7 @@ const hexChars = 16;
 export function createKeyedHash(key: Uint8Array): (content: Uint8Array | string) => string {
   const short = key.length > blockBytes ? createHash("sha256").update(key).digest() : key;
   let inner = Buffer.alloc(blockBytes + 2_048);
+  let view = inner.subarray(0, 0);
   const outer = Buffer.alloc(blockBytes + 32);
   for (let i = 0; i < blockBytes; i++) {
     inner[i] = (short[i] ?? 0) ^ 0x36;
@@ -26,7 +27,10 @@ export function createKeyedHash(key: Uint8Array): (content: Uint8Array | string)
     let bytes = content.length;
     if (typeof content === "string") bytes = inner.write(content, blockBytes, "utf8");
     else inner.set(content, blockBytes);
-    hash("sha256", inner.subarray(0, blockBytes + bytes), "buffer").copy(outer, blockBytes);
+    // Frames are of one length: the view of the last one serves again.
+    if (view.length !== blockBytes + bytes || view.buffer !== inner.buffer)
+      view = inner.subarray(0, blockBytes + bytes);
+    outer.write(hash("sha256", view, "binary"), blockBytes, 32, "latin1");
     return hash("sha256", outer, "hex").slice(0, hexChars);
   };
 }

@@ -97,8 +97,8 @@ export function assertLimits(l: RuntimeLimits): void {
   invariant(l.INGRESS_AUDIO_BYTES_MAX * 2 <= l.PAYLOAD_BYTES_MAX, "the largest frame fits the payload store");
   invariant(l.SPOOL_SYNC_MS <= 50, "kernel.md §11: group fsync within 50 ms");
   invariant(l.SPOOL_RECORD_BYTES_MAX < l.SPOOL_SEGMENT_BYTES_MAX, "the largest record fits a segment");
-  // Groups are counted in UTF-16 units, three bytes each at worst; a group that was given back may be a line long.
-  const groupBytes = 3 * l.SPOOL_GROUP_BYTES_MAX + l.SPOOL_LINE_BYTES_MAX;
+  // A group that could not be written may have grown to a line's bound, and one more line may have come on top.
+  const groupBytes = l.SPOOL_GROUP_BYTES_MAX + l.SPOOL_LINE_BYTES_MAX;
   invariant(groupBytes < l.SPOOL_RECORD_BYTES_MAX, "a group with one line past its bound fits a record");
   invariant(l.SCHEDULER_QUANTUM <= l.SCHEDULER_TURN_UNITS_MAX, "a quantum fits one turn of the loop");
   invariant(l.EVIDENCE_RETRY_MS * 4 <= l.EVIDENCE_GIVE_UP_MS, "evidence has several tries before it is lost");

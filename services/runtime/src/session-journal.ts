@@ -39,9 +39,9 @@ export class SessionJournal {
     this.kernel.digest(this.digest, result.effects);
     const recorded = this.level !== "L0";
     if (!recorded && !this.keep) return;
-    const entry: JournalEntry = { batch, facts: result.facts, digest: digestHex(this.digest) };
-    if (recorded) this.spool.line(this.stream, "journal", encodeEntry(entry));
-    if (this.keep) this.remember(entry);
+    const digest = digestHex(this.digest);
+    if (recorded) this.spool.journal(this.stream, batch, result.facts, digest);
+    if (this.keep) this.remember({ batch, facts: result.facts, digest });
   }
 
   /** The batch that broke the kernel, with what it had been answered: enough to break it again (`kernel.md` §1). */

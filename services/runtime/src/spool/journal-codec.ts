@@ -1,6 +1,8 @@
 import type { MonoNs, WallMs } from "@rspp/base/brand";
-import type { Input, InputBody } from "@rspp/kernel/input";
+import type { Batch, Input, InputBody } from "@rspp/kernel/input";
+import type { Fact } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
+import { LineBuffer } from "./line-buffer.ts";
 
 /**
  * Journal entries as lines of JSON. A frame makes two entries every 20 ms, so entries that hold nothing but the inputs of
@@ -11,41 +13,99 @@ const codeAudio = 0;
 const codeActivity = 1;
 const codeDone = 2;
 const codeTimer = 3;
+const open = 0x5b;
+const close = 0x5d;
+const comma = 0x2c;
+
+const scratch = new LineBuffer();
 
 export function encodeEntry(entry: JournalEntry): string {
-  if (entry.facts.length > 0 || entry.fault !== undefined) return JSON.stringify(entry);
-  const { index, monoNs, wallMs, inputs } = entry.batch;
-  let line = `[${index},${monoNs},${wallMs},"${entry.digest}",[`;
-  for (let i = 0; i < inputs.length; i++) {
-    const input = inputs[i] as Input;
-    const fields = encodeBody(input.body);
-    if (fields === null) return JSON.stringify(entry);
-    const [code, rest] = fields;
-    line += `${i === 0 ? "" : ","}[${code},${input.seq},${monoNs - input.monoNs},${wallMs - input.wallMs},${rest}]`;
-  }
-  return `${line}]]`;
+  if (entry.fault !== undefined) return JSON.stringify(entry);
+  scratch.clear();
+  writeEntry(scratch, entry.batch, entry.facts, entry.digest);
+  return scratch.view().toString("utf8");
 }
 
-function encodeBody(body: InputBody): [number, string] | null {
+/** The same into a buffer, for an entry without fault. */
+export function writeEntry(to: LineBuffer, batch: Batch, facts: readonly Fact[], digest: string): void {
+  const { index, monoNs, wallMs, inputs } = batch;
+  if (facts.length > 0 || !inputs.every(isSteady)) return to.utf8(JSON.stringify({ batch, facts, digest }));
+  to.byte(open);
+  to.number(index);
+  field(to, monoNs);
+  field(to, wallMs);
+  to.ascii(',"');
+  to.ascii(digest);
+  to.ascii('",[');
+  for (let i = 0; i < inputs.length; i++) {
+    if (i > 0) to.byte(comma);
+    const input = inputs[i] as Input;
+    to.byte(open);
+    to.number(codeOf(input.body));
+    field(to, input.seq);
+    field(to, monoNs - input.monoNs);
+    field(to, wallMs - input.wallMs);
+    writeBody(to, input.body);
+    to.byte(close);
+  }
+  to.ascii("]]");
+}
+
+function field(to: LineBuffer, n: number): void {
+  to.byte(comma);
+  to.number(n);
+}
+
+function stringField(to: LineBuffer, text: string): void {
+  to.byte(comma);
+  to.string(text);
+}
+
+/** Whether an input has its short form. */
+function isSteady({ body }: Input): boolean {
+  if (body.type === "node_emitted") return body.body.type === "activity" && Number.isFinite(body.body.probability);
+  return body.type === "audio" || body.type === "node_done" || body.type === "timer";
+}
+
+function codeOf(body: InputBody): number {
+  if (body.type === "audio") return codeAudio;
+  if (body.type === "node_emitted") return codeActivity;
+  return body.type === "node_done" ? codeDone : codeTimer;
+}
+
+function writeBody(to: LineBuffer, body: InputBody): void {
   switch (body.type) {
     case "audio": {
       const { format, payload } = body;
-      const where = `${body.epoch},${body.sequence},${body.mediaUs},${body.durationUs}`;
-      const what = `${JSON.stringify(format.codec)},${format.rateHz},${format.channels},${payload.ref},"${payload.hash}",${payload.bytes}`;
-      return [codeAudio, `${where},${what},${JSON.stringify(body.key)}`];
+      field(to, body.epoch);
+      field(to, body.sequence);
+      field(to, body.mediaUs);
+      field(to, body.durationUs);
+      stringField(to, format.codec);
+      field(to, format.rateHz);
+      field(to, format.channels);
+      field(to, payload.ref);
+      stringField(to, payload.hash);
+      field(to, payload.bytes);
+      return stringField(to, body.key);
     }
     case "node_emitted": {
-      const { command, index, port, body: event } = body;
-      if (event.type !== "activity" || !Number.isFinite(event.probability)) return null;
-      const what = `${event.speech ? 1 : 0},${event.probability},${event.mediaUs},${event.durationUs}`;
-      return [codeActivity, `${command},${index},${JSON.stringify(port)},${what}`];
+      const event = body.body;
+      if (event.type !== "activity") return;
+      field(to, body.command);
+      field(to, body.index);
+      stringField(to, body.port);
+      field(to, event.speech ? 1 : 0);
+      field(to, event.probability);
+      field(to, event.mediaUs);
+      return field(to, event.durationUs);
     }
     case "node_done":
-      return [codeDone, `${body.command}`];
+      return field(to, body.command);
     case "timer":
-      return [codeTimer, JSON.stringify(body.id)];
+      return stringField(to, body.id);
     default:
-      return null;
+      return;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Clock } from "@rspp/ports/clock";
 import { limits } from "../limits.ts";
 import { encodeFrame, GENESIS, type RecordKind } from "./frame.ts";
+import { LineBuffer } from "./line-buffer.ts";
 import { createChainCheck, type SpoolProblem, scanStore, streamKey } from "./scan.ts";
 import type { SpoolStore, StoreFailure } from "./store.ts";
 
@@ -23,8 +24,7 @@ export interface Stream extends StreamId {
   seq: number;
   link: Uint8Array;
   /** Lines of the next group record. */
-  lines: string[];
-  lineBytes: number;
+  readonly lines: LineBuffer;
   synced: number;
   exported: number;
   open: boolean;
@@ -258,14 +258,14 @@ export class SegmentLog {
 }
 
 function newStream(sessionId: string, epoch: number): Stream {
-  const nothing = { seq: 0, link: GENESIS, lines: [], lineBytes: 0, synced: 0, exported: 0 };
+  const nothing = { seq: 0, link: GENESIS, lines: new LineBuffer(), synced: 0, exported: 0 };
   return { ...nothing, sessionId, epoch, open: true };
 }
 
 /** The longest-known stream of which nothing more is expected; its chain would start anew. */
 function forgetOneStream(streams: Map<string, Stream>): void {
   for (const [key, stream] of streams) {
-    if (stream.open || stream.lines.length > 0 || stream.sessionId === "") continue;
+    if (stream.open || stream.lines.count > 0 || stream.sessionId === "") continue;
     streams.delete(key);
     return;
   }

@@ -1,7 +1,10 @@
 import { asMonoNs, type MonoNs, msToNs, NS_PER_MS } from "@rspp/base/brand";
+import type { Batch } from "@rspp/kernel/input";
+import type { Fact } from "@rspp/kernel/pure-functions";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import { limits } from "../limits.ts";
 import { frameBytes, type RecordKind } from "./frame.ts";
+import { writeEntry } from "./journal-codec.ts";
 import { type ReadSession, readSession, type SpoolVerdict, verifySpool } from "./reader.ts";
 import { type Prepared, SegmentLog, type SpoolRecovery, type Stream, type StreamId } from "./segment-log.ts";
 import type { SpoolStore } from "./store.ts";
@@ -46,6 +49,8 @@ export interface Spool {
   append(stream: StreamId, kind: RecordKind, payload: string | Uint8Array, evidence?: boolean): AppendResult;
   /** Adds a line of JSON to the stream's next group record, written within 50 ms. */
   line(stream: StreamId, tag: LineTag, json: string): void;
+  /** As {@link Spool.line}, a step of the journal. */
+  journal(stream: StreamId, batch: Batch, facts: readonly Fact[], digest: string): void;
   /** Writes the stream's waiting lines now. */
   flush(stream: StreamId): AppendResult | null;
   /** Writes what waits and syncs; settles when synced. */
@@ -101,6 +106,7 @@ class SpoolShell implements Spool {
   private readonly reservations = new Map<string, number>();
   private readonly listeners = new Set<(measures: SpoolMeasures) => void>();
   private readonly dirty = new Set<Stream>();
+  private readonly streams = new WeakMap<StreamId, Stream>();
   private reservedBytes = 0;
   private pendingBytes = 0;
   private linesLost = 0;
@@ -134,16 +140,43 @@ class SpoolShell implements Spool {
       this.linesLost += 1;
       return;
     }
-    const stream = this.log.stream(id);
-    const text = `${tag} ${json}`;
-    // Counted in UTF-16 units: a bound, not an account.
-    stream.lines.push(text);
-    stream.lineBytes += text.length + 1;
-    this.pendingBytes += text.length + 1;
+    const stream = this.streamOf(id);
+    stream.lines.begin(tag);
+    stream.lines.utf8(json);
+    this.lineEnded(stream);
+  }
+
+  journal(id: StreamId, batch: Batch, facts: readonly Fact[], digest: string): void {
+    if (this.closed || this.stale(id)) return;
+    const stream = this.streamOf(id);
+    stream.lines.begin("journal");
+    writeEntry(stream.lines, batch, facts, digest);
+    this.lineEnded(stream);
+  }
+
+  private lineEnded(stream: Stream): void {
+    const { lines } = stream;
+    const bytes = lines.end();
+    if (bytes > limits.SPOOL_LINE_BYTES_MAX) {
+      lines.rollback();
+      lines.count -= 1;
+      this.linesLost += 1;
+      return;
+    }
+    this.pendingBytes += bytes;
     this.dirty.add(stream);
     this.armSync();
-    if (stream.lineBytes >= limits.SPOOL_GROUP_BYTES_MAX) this.flushStream(stream);
+    if (lines.size >= limits.SPOOL_GROUP_BYTES_MAX) this.flushStream(stream);
     else if (this.pendingBytes >= limits.SPOOL_PENDING_BYTES_MAX) this.flushAll();
+  }
+
+  /** The stream is asked for at every line; its key is a string that has to be made. An open one is never forgotten. */
+  private streamOf(id: StreamId): Stream {
+    const known = this.streams.get(id);
+    if (known?.open && known.epoch === id.epoch) return known;
+    const stream = this.log.stream(id);
+    this.streams.set(id, stream);
+    return stream;
   }
 
   flush(id: StreamId): AppendResult | null {
@@ -303,57 +336,50 @@ class SpoolShell implements Spool {
   }
 
   private flushStream(stream: Stream): AppendResult | null {
-    if (stream.lines.length === 0) return null;
-    const lines = this.takeLines(stream);
-    const result = this.appendNow(stream, "group", groupOf(lines), false);
-    if (!result.ok) this.giveBack(stream, lines);
+    if (stream.lines.count === 0) return null;
+    const result = this.appendNow(stream, "group", stream.lines.view(), false);
+    if (result.ok) this.forgetLines(stream);
+    else this.keepLines(stream);
     return result;
   }
 
   /** Few writes for the groups of all streams. */
   private flushAll(): void {
-    let taken: [Stream, string[]][] = [];
+    let taken: Stream[] = [];
     let frames: Prepared[] = [];
     let bytes = 0;
     const put = (): void => {
       const written = frames.length === 0 || (this.fits(bytes) && this.log.write(frames, bytes) === null);
-      if (!written) for (const [stream, lines] of taken) this.giveBack(stream, lines);
+      for (const stream of taken)
+        if (written) this.forgetLines(stream);
+        else this.keepLines(stream);
       taken = [];
       frames = [];
       bytes = 0;
     };
     for (const stream of [...this.dirty]) {
-      const lines = this.takeLines(stream);
-      const prepared = this.log.prepare(stream, "group", groupOf(lines));
+      const prepared = this.log.prepare(stream, "group", stream.lines.view());
       if (bytes + prepared.frame.length > limits.SPOOL_RECORD_BYTES_MAX) put();
-      taken.push([stream, lines]);
+      taken.push(stream);
       frames.push(prepared);
       bytes += prepared.frame.length;
     }
     put();
   }
 
-  private takeLines(stream: Stream): string[] {
-    const { lines } = stream;
-    this.pendingBytes -= stream.lineBytes;
-    stream.lines = [];
-    stream.lineBytes = 0;
+  private forgetLines(stream: Stream): void {
+    this.pendingBytes -= stream.lines.size;
+    stream.lines.clear();
     this.dirty.delete(stream);
-    return lines;
   }
 
   /** Lines that could not be written wait for the next try; past the bound they are lost, and counted. */
-  private giveBack(stream: Stream, lines: string[]): void {
-    let bytes = 0;
-    for (const line of lines) bytes += line.length + 1;
-    if (this.pendingBytes + bytes > limits.SPOOL_PENDING_BYTES_MAX || bytes > limits.SPOOL_LINE_BYTES_MAX) {
-      this.linesLost += lines.length;
-      return;
+  private keepLines(stream: Stream): void {
+    const { lines } = stream;
+    if (this.pendingBytes > limits.SPOOL_PENDING_BYTES_MAX || lines.size > limits.SPOOL_LINE_BYTES_MAX) {
+      this.linesLost += lines.count;
+      return this.forgetLines(stream);
     }
-    stream.lines = lines.concat(stream.lines);
-    stream.lineBytes += bytes;
-    this.pendingBytes += bytes;
-    this.dirty.add(stream);
     this.armSync();
   }
 
@@ -383,10 +409,6 @@ class SpoolShell implements Spool {
 
 function refused(code: AppendErrorCode, detail: string, exhausted: boolean): AppendResult {
   return { ok: false, code, detail, exhausted };
-}
-
-function groupOf(lines: readonly string[]): Uint8Array {
-  return Buffer.from(lines.join("\n"), "utf8");
 }
 
 function markOf(stream: Stream): Uint8Array {
