@@ -103,7 +103,8 @@ function problemOf(
     return rule.node || isTest || room.kind === "cli" ? undefined : `${room.name} imports no ${specifier}: it is pure`;
   }
   const name = packageOf(specifier);
-  if (isTest && testPackages.has(name)) return undefined;
+  // A suite shared by several tests stands in its room's `testing` folder.
+  if ((isTest || path.includes("/src/testing/")) && testPackages.has(name)) return undefined;
   if (name === `@rspp/${room.name}`) return `${specifier} is this room itself: import it relatively`;
   if (!name.startsWith("@rspp/") && room.kind !== "cli" && rule.packages === "none")
     return `${room.name} imports no package, found ${specifier}`;

@@ -1,7 +1,7 @@
 import { rms } from "@rspp/audio/pcm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeConformance } from "../conformance.ts";
 import { ManualClock, systemClock } from "../testing/clocks.ts";
+import { describeConformance } from "../testing/conformance.ts";
 import { recorder, request } from "../testing/recorder.ts";
 import { createFlite } from "./flite.ts";
 import { alignWords, parsePhones, phoneGroups, tokensOf } from "./word-timing.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { describeConformance } from "../conformance.ts";
 import { ManualClock } from "../testing/clocks.ts";
+import { describeConformance } from "../testing/conformance.ts";
 import { recorder, request } from "../testing/recorder.ts";
 import { answerTo } from "./answers.ts";
 import { numberToWords, wordsToNumber } from "./numbers.ts";

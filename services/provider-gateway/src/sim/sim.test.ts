@@ -1,8 +1,8 @@
 import type { Invocation, InvocationOpen, OutcomeKind, SettingValue } from "@rspp/ports/provider";
 import { describe, expect, test } from "vitest";
-import { describeConformance } from "../conformance.ts";
 import { createProviderGateway } from "../gateway.ts";
 import { ManualClock } from "../testing/clocks.ts";
+import { describeConformance } from "../testing/conformance.ts";
 import { type Recorder, recorder, request } from "../testing/recorder.ts";
 import { createSimLlm } from "./llm.ts";
 import { createSimStt } from "./stt.ts";
