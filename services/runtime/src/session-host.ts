@@ -272,7 +272,7 @@ export class SessionHost {
   status(phase: string, reconnecting: boolean, degraded: boolean, reason: string): void {
     this.phase = phase;
     this.reason = reason;
-    this.connect?.clear();
+    if (phase !== "connecting") this.connect?.clear();
     this.logger.info({ session_id: this.sessionId, phase, reconnecting, degraded, reason }, "session status");
     if (!this.observers.wants("debug")) return;
     const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason };
