@@ -100,7 +100,7 @@ function stopper(server: Server, injector: ConnectionInjector, listener: Listene
   let stopped: Promise<boolean> | undefined;
   return (graceMs = limits.RPC_STOP_GRACE_MS) => {
     stopped ??= new Promise((resolve) => {
-      listener.stopListening();
+      void listener.stopListening();
       const forced = setTimeout(() => {
         server.forceShutdown();
         listener.destroyAll();

@@ -19,8 +19,8 @@ export interface Listener {
   connections(): number;
   /** The socket of a peer as `address:port`; undefined when it is gone. */
   socketOf(peer: string): Socket | undefined;
-  /** Takes no new connections. */
-  stopListening(): void;
+  /** Takes no new connections; resolves when the last one is gone. */
+  stopListening(): Promise<void>;
   /** Ends every connection at once. */
   destroyAll(): void;
 }
@@ -51,9 +51,7 @@ export async function listen(
     port: typeof address === "object" && address !== null ? address.port : port,
     connections: () => sockets.size,
     socketOf: (peer) => sockets.get(peer),
-    stopListening: () => {
-      server.close();
-    },
+    stopListening: () => new Promise((resolve) => server.close(() => resolve())),
     destroyAll: () => {
       for (const socket of sockets.values()) socket.destroy();
     },

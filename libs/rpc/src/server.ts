@@ -1,0 +1,332 @@
+/** API servers: gRPC, gRPC-Web and Connect on one port, over HTTP/1.1 and HTTP/2, plain or TLS (architecture.md, Contracts). */
+import {
+  createServer as createHttp1Server,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from "node:http";
+import {
+  createServer as createHttp2Server,
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type Http2Session,
+  type ServerHttp2Session,
+} from "node:http2";
+import type { Socket } from "node:net";
+import { Code, ConnectError, createConnectRouter, type Interceptor } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { withCode, withErrorDetails } from "./error-body.ts";
+import { rpcError, toConnectError } from "./errors.ts";
+import { Health, healthRoute } from "./health.ts";
+import { callInterceptor, deadlineInterceptor, shutdownInterceptor, validationInterceptor } from "./interceptors.ts";
+import { limits } from "./limits.ts";
+import { type Listener, type ListenOptions, listen } from "./listener.ts";
+import { type Log, silentLog } from "./log.ts";
+import { Reflection, reflectionRoutes } from "./reflection.ts";
+import type { RpcRoute } from "./route.ts";
+import { type ServerTls, serverTlsOptions } from "./tls.ts";
+import { noTracer, type RpcTracer } from "./tracing.ts";
+
+type NodeRequest = IncomingMessage | Http2ServerRequest;
+type NodeResponse = ServerResponse | Http2ServerResponse;
+
+export interface RpcServerOptions extends ListenOptions {
+  /** Service name in errors, e.g. `registry`. */
+  readonly domain: string;
+  readonly routes: readonly RpcRoute[];
+  readonly tls?: ServerTls;
+  readonly log?: Log;
+  readonly tracer?: RpcTracer;
+  /** Ready at once unless one is given and says otherwise. */
+  readonly health?: Health;
+  /** Between deadline and validation, e.g. of tokens. */
+  readonly interceptors?: readonly Interceptor[];
+  readonly messageBytesMax?: number;
+  readonly streamsPerConnectionMax?: number;
+  readonly deadlineDefaultMs?: number;
+  readonly deadlineMaxMs?: number;
+  /** Plain HTTP paths beside the RPCs, e.g. `/metrics`; true when it answered. */
+  readonly http?: (request: NodeRequest, response: NodeResponse) => boolean;
+}
+
+export interface RpcServer {
+  readonly host: string;
+  readonly port: number;
+  readonly health: Health;
+  readonly connections: () => number;
+  /**
+   * Says not ready, takes no new calls, tells streams to end, waits for what runs, then ends it. True when nothing had to
+   * be ended.
+   */
+  stop(graceMs?: number): Promise<boolean>;
+}
+
+/**
+ * Serves `routes` with health and reflection until stopped.
+ * @throws RpcError `config_invalid` when the address cannot be bound.
+ */
+export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
+  const shutdown = new AbortController();
+  const services = options.routes.map(({ service }) => service);
+  const health = options.health ?? new Health(services.map(({ typeName }) => typeName));
+  if (options.health === undefined) health.setReady(true);
+  const all = [...options.routes, healthRoute(health), ...reflectionRoutes(new Reflection(services))];
+  const running = new Running();
+  const handle = requestHandler(options, all, health, running, shutdown.signal);
+  const acceptor =
+    options.tls === undefined ? plainAcceptor(options, handle) : tlsAcceptor(options, options.tls, handle);
+  const listener = await listen(options.domain, options, acceptor.accept);
+  let stopped: Promise<boolean> | undefined;
+  return {
+    host: listener.host,
+    port: listener.port,
+    health,
+    connections: listener.connections,
+    stop: (graceMs = limits.RPC_STOP_GRACE_MS) => {
+      stopped ??= stopServer({ listener, acceptor, running, health, shutdown }, graceMs);
+      return stopped;
+    },
+  };
+}
+
+/** Requests being answered. */
+class Running {
+  #count = 0;
+  #idle: (() => void)[] = [];
+
+  enter(response: NodeResponse): void {
+    this.#count++;
+    response.once("close", () => {
+      this.#count--;
+      if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    });
+  }
+
+  idle(): Promise<void> {
+    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}
+
+interface Stopping {
+  listener: Listener;
+  acceptor: Acceptor;
+  running: Running;
+  health: Health;
+  shutdown: AbortController;
+}
+
+async function stopServer(parts: Stopping, graceMs: number): Promise<boolean> {
+  const { listener, acceptor, running, health, shutdown } = parts;
+  health.setReady(false, ["stopping"]);
+  const gone = listener.stopListening();
+  acceptor.drain();
+  shutdown.abort(new ConnectError("the server stops", Code.Unavailable));
+  const ended = await within(running.idle(), graceMs);
+  // The last answers have a moment to leave their sockets; idle connections kept alive have nothing to say.
+  await new Promise((resolve) => setImmediate(resolve));
+  acceptor.drain();
+  if (ended) await within(gone, flushMs);
+  acceptor.destroy();
+  listener.destroyAll();
+  return ended;
+}
+
+const flushMs = 250;
+
+/** False when `ms` went by first. */
+async function within(done: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const result = await Promise.race([done.then(() => true), late]);
+  clearTimeout(timer);
+  return result;
+}
+
+function requestHandler(
+  options: RpcServerOptions,
+  routes: readonly RpcRoute[],
+  health: Health,
+  running: Running,
+  shutdownSignal: AbortSignal,
+): (request: NodeRequest, response: NodeResponse) => void {
+  const { domain, log = silentLog, messageBytesMax = limits.RPC_MESSAGE_BYTES_MAX } = options;
+  const handlers = handlersOf(options, routes, shutdownSignal);
+  return (request, response) => {
+    running.enter(response);
+    const path = request.url?.split("?", 2)[0] ?? "";
+    const handler = handlers.get(path);
+    if (handler === undefined) {
+      if (!answerProbe(path, health, response) && options.http?.(request, response) !== true) {
+        answerUnknown(domain, request, response);
+      }
+      return;
+    }
+    answerRpc(withErrorDetails(handler, { domain, messageBytesMax }), request, response).catch(() => {
+      // The connection is gone; the call's own interceptor has told why.
+      log.debug({ rpc: path }, "rpc answer not delivered");
+    });
+  };
+}
+
+function handlersOf(
+  options: RpcServerOptions,
+  routes: readonly RpcRoute[],
+  shutdownSignal: AbortSignal,
+): Map<string, UniversalHandler> {
+  const { domain, log = silentLog, tracer = noTracer, interceptors = [] } = options;
+  const maxMs = options.deadlineMaxMs ?? limits.RPC_DEADLINE_MAX_MS;
+  const defaultMs = Math.min(maxMs, options.deadlineDefaultMs ?? limits.RPC_DEADLINE_DEFAULT_MS);
+  const messageBytesMax = options.messageBytesMax ?? limits.RPC_MESSAGE_BYTES_MAX;
+  const router = createConnectRouter({
+    // Not set, answers of 1 KiB and more would be compressed: CPU for nothing inside a cluster.
+    acceptCompression: [],
+    readMaxBytes: messageBytesMax,
+    writeMaxBytes: messageBytesMax,
+    interceptors: [
+      callInterceptor({ domain, log, tracer }),
+      shutdownInterceptor(shutdownSignal),
+      deadlineInterceptor({ domain, defaultMs, maxMs }),
+      ...interceptors,
+      validationInterceptor(domain),
+    ],
+  });
+  for (const { register } of routes) register(router);
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+async function answerRpc(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
+  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, undefined));
+  await universalResponseToNodeResponse(answer, response);
+}
+
+/** Both responses take the same arguments; their types do not overlap. */
+function reply(response: NodeResponse, status: number, headers: Record<string, string>, body = ""): void {
+  const plain = response as ServerResponse;
+  plain.writeHead(status, headers);
+  plain.end(body);
+}
+
+/** F-108: alive as long as it answers, ready as long as its dependencies are there. */
+function answerProbe(path: string, health: Health, response: NodeResponse): boolean {
+  if (path !== "/livez" && path !== "/readyz") return false;
+  const well = path === "/livez" || health.ready;
+  const body = well ? { status: "ok" } : { status: "not ready", missing: health.why };
+  reply(response, well ? 200 : 503, { "content-type": "application/json" }, JSON.stringify(body));
+  return true;
+}
+
+function answerUnknown(domain: string, request: NodeRequest, response: NodeResponse): void {
+  const type = request.headers["content-type"] ?? "";
+  if (!type.startsWith("application/grpc")) {
+    const text = "No such path. RPCs are POSTed to /<service>/<method>; reflection lists the services.\n";
+    return reply(response, 404, { "content-type": "text/plain" }, text);
+  }
+  const known = rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { what: "rpc" } });
+  const error = withCode(toConnectError(known), Code.Unimplemented);
+  const trailer = setTrailerStatus(new Headers({ "content-type": type }), error);
+  reply(response, 200, Object.fromEntries(trailer));
+}
+
+// --- connections ---
+
+interface Acceptor {
+  accept(socket: Socket): void;
+  /** Lets calls that run finish, takes no more. */
+  drain(): void;
+  destroy(): void;
+}
+
+/** The HTTP/2 sessions of a server, each with its bound of streams and an end when it idles. */
+class Sessions {
+  readonly #all = new Set<Http2Session>();
+
+  add(session: ServerHttp2Session): void {
+    this.#all.add(session);
+    session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, () => session.close());
+    session.on("error", () => undefined);
+    session.once("close", () => this.#all.delete(session));
+  }
+
+  close(): void {
+    for (const session of this.#all) session.close();
+  }
+
+  destroy(): void {
+    for (const session of this.#all) session.destroy();
+  }
+}
+
+function http2Options(options: RpcServerOptions) {
+  return {
+    settings: {
+      maxConcurrentStreams: options.streamsPerConnectionMax ?? limits.RPC_STREAMS_PER_CONNECTION_MAX,
+      maxHeaderListSize: limits.RPC_HEADER_BYTES_MAX,
+    },
+    maxHeaderListPairs: 128,
+  };
+}
+
+const firstBytesOfHttp2 = "PRI";
+
+/** HTTP/1.1 and HTTP/2 with prior knowledge on one plain port, told apart by their first bytes. */
+function plainAcceptor(options: RpcServerOptions, handle: (q: NodeRequest, s: NodeResponse) => void): Acceptor {
+  const sessions = new Sessions();
+  const http2 = createHttp2Server(http2Options(options), handle);
+  const http1 = createHttp1Server(
+    { maxHeaderSize: limits.RPC_HEADER_BYTES_MAX, requestTimeout: limits.RPC_DEADLINE_MAX_MS },
+    handle as RequestListener,
+  );
+  http1.keepAliveTimeout = limits.RPC_IDLE_CONNECTION_MS;
+  http2.on("session", (session) => sessions.add(session));
+  http2.on("sessionError", () => undefined);
+  return {
+    accept: (socket) => {
+      const silent = setTimeout(() => socket.destroy(), limits.RPC_FIRST_BYTES_MS);
+      socket.once("close", () => clearTimeout(silent));
+      const look = (): void => {
+        const chunk: Buffer | null = socket.read();
+        if (chunk === null) return void socket.once("readable", look);
+        socket.unshift(chunk);
+        const start = chunk.toString("latin1", 0, firstBytesOfHttp2.length);
+        if (chunk.length < firstBytesOfHttp2.length && firstBytesOfHttp2.startsWith(start)) {
+          return void socket.once("readable", look);
+        }
+        clearTimeout(silent);
+        (start === firstBytesOfHttp2 ? http2 : http1).emit("connection", socket);
+      };
+      socket.once("readable", look);
+    },
+    drain: () => {
+      sessions.close();
+      http1.closeIdleConnections();
+    },
+    destroy: () => {
+      sessions.destroy();
+      http1.closeAllConnections();
+    },
+  };
+}
+
+function tlsAcceptor(
+  options: RpcServerOptions,
+  tls: ServerTls,
+  handle: (q: NodeRequest, s: NodeResponse) => void,
+): Acceptor {
+  const sessions = new Sessions();
+  const server = createSecureServer({ ...http2Options(options), ...serverTlsOptions(tls), allowHTTP1: true }, handle);
+  server.on("session", (session) => sessions.add(session));
+  server.on("sessionError", () => undefined);
+  server.on("tlsClientError", (_failure, socket) => socket.destroy());
+  server.on("secureConnection", (socket) => socket.on("error", () => undefined));
+  return {
+    accept: (socket) => void server.emit("connection", socket),
+    drain: () => sessions.close(),
+    destroy: () => sessions.destroy(),
+  };
+}
