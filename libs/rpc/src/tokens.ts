@@ -1,0 +1,175 @@
+/** Session tokens (F-088, F-119): EdDSA, minutes long, bound to tenant, session and pipeline version. */
+import { create } from "@bufbuild/protobuf";
+import { err, ok, type Result } from "@rspp/base/result";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { type SessionTokenClaims, SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import type { TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { validate } from "@rspp/wire/validate";
+import { createLocalJWKSet, errors, type JWK, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { type RpcError, rpcError } from "./errors.ts";
+import { limits } from "./limits.ts";
+
+const algorithm = "EdDSA";
+const tokenType = "rspp-session+jwt";
+
+/** The private key of a signer, as `node:crypto` or WebCrypto hold it, and the id its public half is published under. */
+export interface SigningKey {
+  readonly keyId: string;
+  readonly privateKey: Parameters<SignJWT["sign"]>[0];
+}
+
+/** Signs the claims; their own instants decide how long the token lives. */
+export function signSessionToken(claims: SessionTokenClaims, key: SigningKey): Promise<string> {
+  const { tenantId, sessionId, pipelineVersion, instanceId, transport, tokenId, variables } = claims;
+  return new SignJWT({
+    tnt: tenantId,
+    sid: sessionId,
+    ver: pipelineVersion,
+    ins: instanceId,
+    trn: transport,
+    vars: variables,
+  })
+    .setProtectedHeader({ alg: algorithm, typ: tokenType, kid: key.keyId })
+    .setJti(tokenId)
+    .setIssuedAt(Number(claims.issuedWallMs) / 1000)
+    .setExpirationTime(Number(claims.expiresWallMs) / 1000)
+    .sign(key.privateKey);
+}
+
+/** The published form of an Ed25519 key, 32 bytes, as a JWK. */
+export function tokenKeyToJwk(key: Pick<TokenKey, "keyId" | "publicKey">): JWK {
+  const x = Buffer.from(key.publicKey).toString("base64url");
+  return { kty: "OKP", crv: "Ed25519", alg: algorithm, use: "sig", kid: key.keyId, x };
+}
+
+/** The keys a verifier trusts. Fetched again when a token names one it does not know, at most every so often. */
+export class TokenKeys {
+  readonly #fetch: (() => Promise<readonly JWK[]>) | undefined;
+  #keys: ReturnType<typeof createLocalJWKSet>;
+  #ids: ReadonlySet<string>;
+  #fetchedAtMs = Number.NEGATIVE_INFINITY;
+  #fetching: Promise<void> | null = null;
+
+  constructor(keys: readonly JWK[], fetch?: () => Promise<readonly JWK[]>) {
+    this.#fetch = fetch;
+    this.#keys = createLocalJWKSet({ keys: [...keys] });
+    this.#ids = idsOf(keys);
+  }
+
+  set(keys: readonly JWK[]): void {
+    this.#keys = createLocalJWKSet({ keys: [...keys] });
+    this.#ids = idsOf(keys);
+  }
+
+  get resolve(): ReturnType<typeof createLocalJWKSet> {
+    return this.#keys;
+  }
+
+  has(keyId: string): boolean {
+    return this.#ids.has(keyId);
+  }
+
+  /** A failed fetch keeps the keys there are: a registry that is away refuses no one (kernel.md §7). */
+  async refresh(nowMs: number): Promise<void> {
+    if (this.#fetch === undefined || nowMs - this.#fetchedAtMs < limits.TOKEN_KEYS_REFRESH_MS)
+      return this.#fetching ?? undefined;
+    this.#fetchedAtMs = nowMs;
+    this.#fetching = this.#fetch()
+      .then((keys) => this.set(keys))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#fetching = null;
+      });
+    await this.#fetching;
+  }
+}
+
+function idsOf(keys: readonly JWK[]): ReadonlySet<string> {
+  return new Set(keys.flatMap(({ kid }) => (kid === undefined ? [] : [kid])));
+}
+
+/** What the bearer wants to do; what is not set is not compared. */
+export interface TokenBinding {
+  readonly tenantId?: string;
+  readonly sessionId?: string;
+  readonly pipelineVersion?: string;
+  readonly instanceId?: string;
+  readonly transport?: string;
+}
+
+/**
+ * Reads a token. `token_expired` past its time; else `token_invalid` with the problem: form, key_unknown, signature, claims,
+ * not_yet_valid, or the binding that is another. Nothing of the token is told.
+ */
+export async function verifySessionToken(
+  token: string,
+  keys: TokenKeys,
+  binding: TokenBinding,
+  nowMs: number,
+  domain: string,
+): Promise<Result<SessionTokenClaims, RpcError>> {
+  const invalid = (problem: string): { readonly ok: false; readonly error: RpcError } =>
+    err(rpcError(ErrorReason.TOKEN_INVALID, { domain, metadata: { problem } }));
+  if (token.length > limits.TOKEN_CHARS_MAX) return invalid("form");
+  const keyId = keyIdOf(token);
+  if (keyId === null) return invalid("form");
+  if (!keys.has(keyId)) await keys.refresh(nowMs);
+  if (!keys.has(keyId)) return invalid("key_unknown");
+  try {
+    const { payload } = await jwtVerify(token, keys.resolve, {
+      algorithms: [algorithm],
+      typ: tokenType,
+      currentDate: new Date(nowMs),
+      clockTolerance: limits.TOKEN_CLOCK_SKEW_MS / 1000,
+      requiredClaims: ["tnt", "sid", "ver", "exp", "iat", "jti"],
+    });
+    const claims = claimsOf(payload);
+    if (!validate(SessionTokenClaimsSchema, claims).ok) return invalid("claims");
+    if (Number(claims.issuedWallMs) > nowMs + limits.TOKEN_CLOCK_SKEW_MS) return invalid("not_yet_valid");
+    const other = otherBinding(claims, binding);
+    return other === null ? ok(claims) : invalid(`other_${other}`);
+  } catch (failure) {
+    if (failure instanceof errors.JWTExpired) return err(rpcError(ErrorReason.TOKEN_EXPIRED, { domain }));
+    if (failure instanceof errors.JWSSignatureVerificationFailed) return invalid("signature");
+    return invalid(failure instanceof errors.JWTClaimValidationFailed ? "claims" : "form");
+  }
+}
+
+/** The id in the protected header, unverified: it only chooses the key. */
+function keyIdOf(token: string): string | null {
+  try {
+    const header: unknown = JSON.parse(Buffer.from(token.split(".", 1)[0] ?? "", "base64url").toString("utf8"));
+    if (typeof header !== "object" || header === null || !("kid" in header)) return null;
+    return typeof header.kid === "string" && header.kid !== "" ? header.kid : null;
+  } catch {
+    return null;
+  }
+}
+
+function claimsOf(payload: JWTPayload): SessionTokenClaims {
+  const text = (value: unknown): string => (typeof value === "string" ? value : "");
+  const ms = (seconds: number | undefined): bigint => BigInt(Math.max(0, Math.round((seconds ?? 0) * 1000)));
+  const variables = typeof payload.vars === "object" && payload.vars !== null ? Object.entries(payload.vars) : [];
+  return create(SessionTokenClaimsSchema, {
+    tenantId: text(payload.tnt),
+    sessionId: text(payload.sid),
+    pipelineVersion: text(payload.ver),
+    instanceId: text(payload.ins),
+    transport: text(payload.trn),
+    tokenId: text(payload.jti),
+    issuedWallMs: ms(payload.iat),
+    expiresWallMs: ms(payload.exp),
+    variables: Object.fromEntries(variables.map(([name, value]) => [name, text(value)])),
+  });
+}
+
+/** The first binding that differs, by name. A token for any instance or transport fits all. */
+function otherBinding(claims: SessionTokenClaims, wanted: TokenBinding): string | null {
+  const { tenantId, sessionId, pipelineVersion, instanceId, transport } = wanted;
+  if (tenantId !== undefined && tenantId !== claims.tenantId) return "tenant";
+  if (sessionId !== undefined && sessionId !== claims.sessionId) return "session";
+  if (pipelineVersion !== undefined && pipelineVersion !== claims.pipelineVersion) return "pipeline_version";
+  if (instanceId !== undefined && claims.instanceId !== "" && instanceId !== claims.instanceId) return "instance";
+  if (transport !== undefined && claims.transport !== "" && transport !== claims.transport) return "transport";
+  return null;
+}
