@@ -76,9 +76,14 @@ export interface LeaseStore {
   live(filter: LeaseFilter, after: number, upTo: number, limit: number): Promise<readonly LeaseChangeRow[]>;
   /** Sessions changed after `after`, each once, with its newest state, oldest first. */
   changes(filter: LeaseFilter, after: number, limit: number): Promise<readonly LeaseChangeRow[]>;
+  /** Live leases that ran out before `beforeWallMs`, longest ago first. */
+  expired(beforeWallMs: number, limit: number): Promise<readonly LeaseRow[]>;
   /** Called when there may be changes; now and then for nothing. */
   onChange(wake: () => void): { close(): void };
-  /** A floor never goes down, save to 0 when the receiver restarted. @returns floors not of a known session. */
+  /**
+   * A floor never goes down, save to 0 when the receiver restarted. Floors of sessions that are not alive, of receivers
+   * that the lease does not name, or above its epoch are passed over.
+   */
   acknowledgeFloors(floors: readonly Omit<ReceiverFloorRow, "acknowledgedWallMs">[]): Promise<void>;
   floors(session: SessionKey): Promise<readonly ReceiverFloorRow[]>;
   /** A restored store under a higher incarnation (`atLeast` or one more than it had). @returns the new one. */

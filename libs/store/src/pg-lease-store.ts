@@ -60,6 +60,7 @@ export async function openPgLeaseStore(db: Database, termMs: number): Promise<Le
     live: (filter, after, upTo, limit) =>
       list(db, [...conditionsOf(filter), eq(l.endedWallMs, 0), gt(l.changeSeq, after), lte(l.changeSeq, upTo)], limit),
     changes: (filter, after, limit) => list(db, [...conditionsOf(filter), gt(l.changeSeq, after)], limit),
+    expired: (before, limit) => expired(db, before, limit),
     onChange: (wake) => db.listen(channel, wake),
     acknowledgeFloors: (floors) => db.transaction((tx) => acknowledge(tx, floors)),
     floors: (session) => db.transaction((tx) => floorsOf(tx, session)),
@@ -227,6 +228,19 @@ function list(db: Database, conditions: SQL[], limit: number): Promise<LeaseChan
       .orderBy(asc(l.changeSeq))
       .limit(limit);
     return rows.map((row) => ({ seq: row.changeSeq, lease: leaseOf(row), ended: row.endedWallMs > 0 }));
+  });
+}
+
+function expired(db: Database, beforeWallMs: number, limit: number): Promise<LeaseRow[]> {
+  checkLimit(limit);
+  return db.transaction(async (tx) => {
+    const rows = await tx
+      .select()
+      .from(l)
+      .where(and(eq(l.endedWallMs, 0), lt(l.expiresWallMs, beforeWallMs)))
+      .orderBy(asc(l.expiresWallMs))
+      .limit(limit);
+    return rows.map(leaseOf);
   });
 }
 

@@ -3,7 +3,7 @@ import { and, desc, eq, lt, type SQL, sql } from "drizzle-orm";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit, pagePosition, pageToken } from "./page.ts";
 import type { ArtifactKind, NewVersion, PipelineStore, PublishOutcome, VersionInfo } from "./pipeline-store.ts";
-import { publishedVersions as t } from "./schema.ts";
+import { audit, publishedVersions as t } from "./schema.ts";
 import { StoreError } from "./store-error.ts";
 
 const contentBytesMax = 1_048_576;
@@ -49,16 +49,25 @@ export function pgPipelineStore(db: Database): PipelineStore {
       checkLimit(ask.limit);
       return ask.name === undefined ? listNames(db, ask) : listVersions(db, ask, ask.name);
     },
-    setDeprecated: (of, deprecated) =>
+    setDeprecated: (of, deprecated, { actor, atWallMs }) =>
       db.transaction(async (tx) => {
-        const changed = await tx
+        const [changed] = await tx
           .update(t)
           .set({ deprecated })
           .where(and(...identity(of), eq(t.version, of.version)))
-          .returning({ version: t.version });
-        return changed.length > 0;
+          .returning(infoColumns);
+        if (changed === undefined) return false;
+        await note(tx, infoOf(changed), deprecated ? "deprecate" : "undeprecate", actor, atWallMs);
+        return true;
       }),
   };
+}
+
+/** In the transaction of the change itself. */
+async function note(tx: Tx, version: VersionInfo, what: string, actor: string, atWallMs: number): Promise<void> {
+  const { tenantId, kind, name, digest } = version;
+  const subject = `${kind}/${name}@${version.version}`;
+  await tx.insert(audit).values({ tenantId, atWallMs, actor, action: what, subject, detail: { digest } });
 }
 
 function identity(of: { readonly tenantId: string; readonly kind: string; readonly name: string }): SQL[] {
@@ -88,6 +97,7 @@ async function publish(tx: Tx, wanted: NewVersion): Promise<PublishOutcome> {
     .values({ ...wanted, version, digest })
     .returning(infoColumns);
   if (row === undefined) throw new StoreError("internal", "A version was not stored", "This is a bug: report it");
+  await note(tx, infoOf(row), "publish", wanted.author, wanted.publishedWallMs);
   return { kind: "published", version: infoOf(row) };
 }
 

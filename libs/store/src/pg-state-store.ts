@@ -89,16 +89,13 @@ interface LeaseFloor {
 /** The lease is held still meanwhile: no grant to another holder can commit between this check and the write. */
 async function leaseOf(tx: Tx, { tenantId, sessionId }: SessionKey): Promise<LeaseFloor | undefined> {
   const [row] = await tx
-    .select({
-      epoch: leases.epoch,
-      revoked: leases.revoked,
-      ended: sql<boolean>`${leases.endedWallMs} > 0`,
-      incarnation: sql<number>`(SELECT ${leaseStore.incarnation} FROM ${leaseStore})`,
-    })
+    .select({ epoch: leases.epoch, revoked: leases.revoked, endedWallMs: leases.endedWallMs })
     .from(leases)
     .where(and(eq(leases.tenantId, tenantId), eq(leases.sessionId, sessionId)))
-    .for("share", { of: leases });
-  return row;
+    .for("share");
+  if (row === undefined) return undefined;
+  const [store] = await tx.select({ incarnation: leaseStore.incarnation }).from(leaseStore);
+  return { epoch: row.epoch, revoked: row.revoked, ended: row.endedWallMs > 0, incarnation: store?.incarnation ?? 0 };
 }
 
 function refusalOf(epoch: number, written: number, lease: LeaseFloor | undefined): StateRefusal | undefined {

@@ -48,7 +48,7 @@ export interface VersionPage {
   readonly next: string | null;
 }
 
-/** Immutable versions (F-015, F-092). Every call may reject with a StoreError. */
+/** Immutable versions (F-015, F-092); each change stands in the audit or did not happen. Every call may reject with a StoreError. */
 export interface PipelineStore {
   publish(version: NewVersion): Promise<PublishOutcome>;
   /** `version` 0: the newest. */
@@ -65,5 +65,6 @@ export interface PipelineStore {
   setDeprecated(
     version: Pick<VersionInfo, "tenantId" | "kind" | "name" | "version">,
     deprecated: boolean,
+    by: { readonly actor: string; readonly atWallMs: number },
   ): Promise<boolean>;
 }

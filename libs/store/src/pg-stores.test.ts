@@ -1,0 +1,266 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Database, openDatabase } from "./database.ts";
+import type { LeaseRow, LeaseStore } from "./lease-store.ts";
+import { pgAuditStore } from "./pg-audit-store.ts";
+import { nextIncarnation, openPgLeaseStore } from "./pg-lease-store.ts";
+import { pgPipelineStore } from "./pg-pipeline-store.ts";
+import { pgStateStore } from "./pg-state-store.ts";
+import { pgTimelineIndex } from "./pg-timeline-index.ts";
+import type { NewVersion } from "./pipeline-store.ts";
+import type { SessionKey, StateStore, StateWrite } from "./state-store.ts";
+import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
+import type { TimelineInfo, TimelineSegment } from "./timeline-index.ts";
+
+let at: TestDatabase;
+let other: Database;
+let leases: LeaseStore;
+let states: [StateStore, StateStore];
+
+beforeAll(async () => {
+  at = await testDatabase();
+  other = await openDatabase({ url: at.db.url });
+  leases = await openPgLeaseStore(at.db, 60_000);
+  states = [pgStateStore(at.db, () => 1), pgStateStore(other, () => 2)];
+});
+afterAll(async () => {
+  await other.close();
+  await at.close();
+});
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+let count = 0;
+
+/** Gives `session` the next epoch, as a grant would; holder null: a revocation. */
+function grant(session: SessionKey, holder: string | null): Promise<number> {
+  return leases.update(session, "issue", ({ store, nowWallMs }) => {
+    const epoch = store.lastEpoch + 1;
+    const lease: LeaseRow = {
+      session,
+      epoch,
+      holder,
+      receivers: ["r"],
+      termMs: 60_000,
+      lastSequence: null,
+      signature: "s",
+      expiresWallMs: nowWallMs + 60_000,
+      oldRunsOutWallMs: nowWallMs,
+      revoked: holder === null,
+      issuedWallMs: nowWallMs,
+      requestKey: "",
+    };
+    return { answer: epoch, lease, store: { ...store, lastEpoch: epoch } };
+  });
+}
+
+const write = (session: SessionKey, epoch: number, expectedVersion: number, part: Partial<StateWrite> = {}) => ({
+  session,
+  epoch,
+  expectedVersion,
+  put: [],
+  remove: [],
+  requestKey: `k${count++}`,
+  ...part,
+});
+const entry = (key: string, value: string) => ({ key, value: bytes(value), schema: "x/1" });
+
+describe("session state", () => {
+  test("is written under the lease's epoch and the version read, and read back", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    const epoch = await grant(session, "a");
+    expect(await states[0].get(session)).toMatchObject({ epoch: 0, version: 0, entries: [] });
+    const first = write(session, epoch, 0, { put: [entry("a", "1"), entry("b", "2")] });
+    expect(await states[0].compareAndSet(first)).toEqual({ kind: "written", version: 1, repeated: false });
+    expect(await states[1].compareAndSet(first)).toEqual({ kind: "written", version: 1, repeated: true });
+    expect(await states[1].compareAndSet(write(session, epoch, 0))).toEqual({ kind: "version_conflict", version: 1 });
+    const second = write(session, epoch, 1, { put: [entry("a", "3")], remove: ["b"] });
+    expect(await states[1].compareAndSet(second)).toEqual({ kind: "written", version: 2, repeated: false });
+    const found = await states[0].get(session);
+    expect(found).toMatchObject({ epoch, version: 2, writtenWallMs: 2 });
+    expect(found.entries.map(({ key, value }) => [key, new TextDecoder().decode(value)])).toEqual([["a", "3"]]);
+    expect((await states[0].get(session, ["b"])).entries).toEqual([]);
+    expect(await states[0].get({ ...session, tenantId: "other" })).toMatchObject({ version: 0 });
+  });
+
+  test("of writers at once over two connections exactly one wins each version", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    const epoch = await grant(session, "a");
+    for (let version = 0; version < 5; version++) {
+      const racing = [0, 1, 0, 1, 0, 1].map((i, n) =>
+        states[i === 0 ? 0 : 1].compareAndSet(write(session, epoch, version, { put: [entry("k", `${n}`)] })),
+      );
+      const kinds = (await Promise.all(racing)).map(({ kind }) => kind);
+      expect(kinds.filter((kind) => kind === "written")).toHaveLength(1);
+      expect(kinds.filter((kind) => kind === "version_conflict")).toHaveLength(5);
+    }
+  });
+
+  test("F-095 a lower epoch is refused from the moment a higher one was granted, an ungranted one always", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    expect(await states[0].compareAndSet(write(session, 7, 0))).toEqual({ kind: "unproved_epoch", floor: 0 });
+    const old = await grant(session, "a");
+    await states[0].compareAndSet(write(session, old, 0));
+    const now = await grant(session, "b");
+    const refusal = { kind: "stale_epoch", floor: now };
+    expect(await states[1].compareAndSet(write(session, old, 1))).toEqual(refusal);
+    expect(await states[1].delete(session, old)).toEqual(refusal);
+    expect(await states[0].compareAndSet(write(session, now + 1, 1))).toMatchObject({ kind: "unproved_epoch" });
+    expect(await states[0].compareAndSet(write(session, now, 1))).toMatchObject({ kind: "written", version: 2 });
+    const revoked = await grant(session, null);
+    expect(await states[0].compareAndSet(write(session, now, 2))).toMatchObject({ kind: "stale_epoch" });
+    expect(await states[0].compareAndSet(write(session, revoked, 2))).toMatchObject({ kind: "stale_epoch" });
+  });
+
+  test("a takeover while the old holder writes: never is something written by the old one after it", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    const old = await grant(session, "a");
+    let version = 0;
+    const writing = (async () => {
+      for (;;) {
+        const outcome = await states[1].compareAndSet(write(session, old, version));
+        if (outcome.kind !== "written") return outcome.kind;
+        version = outcome.version;
+      }
+    })();
+    const now = await grant(session, "b");
+    const seen = await states[0].get(session);
+    expect(await writing).toBe("stale_epoch");
+    expect((await states[0].get(session)).version).toBe(seen.version);
+    expect(await states[0].compareAndSet(write(session, now, seen.version))).toMatchObject({ kind: "written" });
+  });
+
+  test("bounds are named, and nothing is half written", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    const epoch = await grant(session, "a");
+    const many = Array.from({ length: 256 }, (_, i) => entry(`k${i}`, ""));
+    await states[0].compareAndSet(write(session, epoch, 0, { put: many }));
+    const bad: Partial<StateWrite>[] = [
+      { put: [entry("one-more", "")] },
+      { put: [...many, entry("x", "")] },
+      { put: [entry("", "")] },
+      { put: [entry("a", "")], remove: ["a"] },
+      { put: [{ key: "a", value: new Uint8Array(1_048_577), schema: "" }] },
+    ];
+    for (const part of bad) {
+      await expect(async () => states[0].compareAndSet(write(session, epoch, 1, part))).rejects.toMatchObject({
+        code: "invalid",
+      });
+    }
+    expect(await states[0].get(session)).toMatchObject({ version: 1, entries: { length: 256 } });
+  });
+});
+
+describe("the lease store", () => {
+  test("a database that is not the one that wrote it comes up under a higher incarnation", async () => {
+    const before = await leases.incarnation();
+    await openPgLeaseStore(other, 60_000);
+    expect(await leases.incarnation()).toBe(before);
+    await at.db.transaction((tx) => tx.execute(sql`UPDATE rspp.lease_store SET origin = 'elsewhere'`));
+    await openPgLeaseStore(other, 60_000);
+    expect(await leases.incarnation()).toBeGreaterThan(before);
+  });
+
+  test("incarnations rise with every restore and with time, so that a backup restored twice repeats none", () => {
+    const now = Date.UTC(2027, 0, 1);
+    expect(nextIncarnation(5, now)).toBeGreaterThan(100_000);
+    expect(nextIncarnation(5, now + 600_000)).toBe(nextIncarnation(5, now) + 1);
+    expect(nextIncarnation(2_000_000, now)).toBe(2_000_001);
+    expect(nextIncarnation(0, 0)).toBe(1);
+  });
+
+  test("the counter of epochs cannot be set back, not even by hand", async () => {
+    const back = at.db.transaction((tx) => tx.execute(sql`UPDATE rspp.lease_store SET last_epoch = last_epoch - 1`));
+    await expect(back).rejects.toMatchObject({ code: "conflict" });
+  });
+});
+
+const version = (part: Partial<NewVersion>): NewVersion => ({
+  tenantId: "t",
+  kind: "pipeline",
+  name: "p",
+  version: null,
+  author: "ada",
+  publishedWallMs: count++,
+  note: "",
+  content: bytes("x"),
+  source: bytes("# x"),
+  sourceFormat: "yaml",
+  ...part,
+});
+
+describe("published versions", () => {
+  test("F-015 cannot be changed, deleted or truncated by hand; nor can the audit", async () => {
+    await pgPipelineStore(at.db).publish(version({}));
+    for (const statement of [
+      "UPDATE rspp.published_versions SET content = 'y'",
+      "UPDATE rspp.published_versions SET deprecated = true, author = 'eve'",
+      "DELETE FROM rspp.published_versions",
+      "TRUNCATE rspp.published_versions",
+      "UPDATE rspp.audit SET actor = 'eve'",
+      "DELETE FROM rspp.audit",
+      "TRUNCATE rspp.audit",
+    ]) {
+      const attempt = at.db.transaction((tx) => tx.execute(sql.raw(statement)));
+      await expect(attempt, statement).rejects.toMatchObject({ code: "conflict" });
+    }
+  });
+
+  test("two publishers at once of one version with other bytes: one stands, the other is told both hashes", async () => {
+    const stores = [pgPipelineStore(at.db), pgPipelineStore(other)];
+    const outcomes = await Promise.all(
+      stores.map((store, i) => store.publish(version({ name: "raced", version: 1, content: bytes(`${i}`) }))),
+    );
+    expect(outcomes.map(({ kind }) => kind).sort()).toEqual(["immutable", "published"]);
+  });
+});
+
+test("audit entries are listed newest first, of one tenant", async () => {
+  const store = pgAuditStore(at.db);
+  const of = (tenantId: string, subject: string) =>
+    store.append({ tenantId, atWallMs: 1, actor: "a", action: "b", subject, detail: {} });
+  for (const subject of ["1", "2", "3"]) await of("audited", subject);
+  await of("audited-too", "4");
+  const [newest, ...rest] = await store.list({ tenantId: "audited", limit: 2 });
+  expect([newest?.subject, rest[0]?.subject]).toEqual(["3", "2"]);
+  const before = rest[0]?.id ?? 0;
+  expect((await store.list({ tenantId: "audited", limit: 9, before })).map(({ subject }) => subject)).toEqual(["1"]);
+  await expect(store.list({ tenantId: "audited", limit: 0 })).rejects.toMatchObject({ code: "invalid" });
+});
+
+test("a timeline's segments follow each other without a gap; the same one again changes nothing", async () => {
+  const index = pgTimelineIndex(at.db);
+  const session = { tenantId: "t", sessionId: "timeline" };
+  const segment = (firstSequence: number, lastSequence: number, epoch = 1): TimelineSegment => ({
+    session,
+    epoch,
+    firstSequence,
+    lastSequence,
+    objectKey: `t/timeline/${epoch}/${firstSequence}`,
+    bytes: 10,
+    sha256: "ab".repeat(32),
+    headDigest: "cd".repeat(32),
+  });
+  const info = (records: number): TimelineInfo => ({
+    session,
+    pipelineName: "p",
+    pipelineVersion: 1,
+    startedWallMs: 5,
+    lastWallMs: 6,
+    records,
+    bytes: 10,
+    turns: 1,
+    recordingLevel: 0,
+    complete: false,
+  });
+  expect(await index.add(segment(1, 10), info(10))).toBe("added");
+  expect(await index.add(segment(1, 10), info(99))).toBe("unchanged");
+  expect(await index.add(segment(12, 20), info(99))).toBe("does_not_follow");
+  expect(await index.add(segment(11, 20), info(20))).toBe("added");
+  expect(await index.add(segment(1, 3, 2), info(23))).toBe("added");
+  const [first, ...more] = await index.segments(session, 10);
+  expect(first).toEqual(segment(1, 10));
+  expect(await index.segments(session, 10, first)).toEqual(more);
+  expect(await index.info(session)).toEqual(info(23));
+  expect(await index.list({ tenantId: "t", limit: 1 })).toEqual({ timelines: [info(23)], next: null });
+  expect((await index.list({ tenantId: "t", sinceWallMs: 6, limit: 1 })).timelines).toEqual([]);
+});
