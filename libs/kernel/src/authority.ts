@@ -4,6 +4,8 @@ import type { MonoNs } from "@rspp/base/brand";
 export interface Authority {
   /** The epoch this holder was granted; never falls. */
   epoch: number;
+  /** The highest epoch heard of: above `epoch` once the lease was granted elsewhere. */
+  knownEpoch: number;
   /** Incarnation of the lease store; a restored store cannot repeat an epoch under the same one. */
   incarnation: string;
   deadlineNs: MonoNs;
@@ -30,7 +32,7 @@ const changedOnly: AuthorityChange = { changed: true, lost: false };
 const changedAndLost: AuthorityChange = { changed: true, lost: true };
 
 export function authorityCreate(epoch: number, incarnation: string, deadlineNs: MonoNs): Authority {
-  return { epoch, incarnation, deadlineNs, held: "held" };
+  return { epoch, knownEpoch: epoch, incarnation, deadlineNs, held: "held" };
 }
 
 /**
@@ -55,6 +57,7 @@ export function authorityApply(a: Authority, update: AuthorityUpdate): Authority
       if (!wasHeld && update.deadlineNs === undefined) return unchanged;
       const rotatedFrom = a.epoch;
       a.epoch = update.epoch;
+      a.knownEpoch = update.epoch;
       if (update.deadlineNs !== undefined) a.deadlineNs = update.deadlineNs;
       a.held = "held";
       return { changed: true, lost: false, rotatedFrom };
@@ -67,6 +70,7 @@ export function authorityApply(a: Authority, update: AuthorityUpdate): Authority
     case "granted_elsewhere": {
       if (a.held === "superseded" || update.epoch <= a.epoch) return unchanged;
       a.held = "superseded";
+      a.knownEpoch = update.epoch;
       return wasHeld ? changedAndLost : changedOnly;
     }
   }

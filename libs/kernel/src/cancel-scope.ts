@@ -20,7 +20,8 @@ export interface CancelRequest {
 export function cancelAsked(cx: StepContext, request: CancelRequest, reason: string): void {
   if (request.scope === "node" || request.scope === "provider_invocation") return cancelBranch(cx, request, reason);
   if (request.turn === 0) {
-    for (const turn of cx.s.turns) cause(cx, "cancel", turn.number, reason);
+    const scope = request.scope === "session" ? "session" : "turn";
+    for (const turn of cx.s.turns) cause(cx, "cancel", turn.number, reason, { scope });
     return;
   }
   if (findTurn(cx.s, request.turn) === undefined) cx.s.counters.lateDropped += 1;

@@ -53,6 +53,9 @@ export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
   for (const kind of ["output", "first_output", "first_output_warning", "hold"])
     clearTimer(cx, `${kind}:${turn.number}`);
   for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);
+  turn.run.nodes.forEach((node, n) => {
+    if (node?.watched === true) clearTimer(cx, `node:${turn.number}:${n}`);
+  });
 }
 
 /** At commit nothing may still work for the turn; what it has put out plays on. */

@@ -1,8 +1,8 @@
 /** The conversation: what the caller said and what of the replies was heard, as handles (`kernel.md` §6; F-039). */
 import type { MessagesBody, TextSpan } from "./event.ts";
-import { CONVERSATION_PARTS_MAX } from "./limits.ts";
+import { CONVERSATION_PARTS_MAX, PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
 import { sliceSpans, spansLength } from "./rope.ts";
-import type { ConversationPart, InvocationState, TurnState } from "./state.ts";
+import type { ConversationPart, InvocationState, SegmentPlay, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
 import { turnClosed } from "./turn-lifecycle.ts";
 
@@ -19,7 +19,7 @@ export function messagesFor(
   const parts = conversation.map(({ role, turn, spans }) => ({ role, turn, spans }));
   for (const turn of turns) {
     if (!turnClosed(turn.phase)) continue;
-    const spans = sliceSpans(replySpans(turn), 0, heardUpTo(cx, turn, turn.delivery.playedUs).chars);
+    const { spans } = heardUpTo(cx, turn, turn.delivery.playedUs);
     if (spans.length === 0) continue;
     // A payload of its own: those of that turn go when it settles, and another candidate may be asked later.
     const copy = cutText(cx, spans);
@@ -42,6 +42,16 @@ export function cutText(cx: StepContext, spans: readonly TextSpan[]): TextSpan {
   return { ref, from: 0, to: chars };
 }
 
+/** The same of pieces that were said one after another: a space parts what would run together. */
+export function joinText(cx: StepContext, spans: readonly TextSpan[]): TextSpan {
+  if (spans.length < 2) return cutText(cx, spans);
+  const ref = cx.s.nextDerivedRef;
+  cx.s.nextDerivedRef -= 1;
+  const question = { fn: "cut", spans, from: 0, to: spansLength(spans) + spans.length, ref, spaced: true } as const;
+  const { chars } = ask(cx, question) as { chars: number };
+  return { ref, from: 0, to: chars };
+}
+
 /** A reply settles after the next words of the caller may already stand there: it belongs before them. */
 function placeOf(parts: readonly { turn: number }[], turn: number): number {
   let at = parts.length;
@@ -58,6 +68,12 @@ export function appendPart(cx: StepContext, part: ConversationPart): void {
     if (gone !== undefined) releaseSpoken(cx, gone.spans);
   }
   s.stateVersion += 1;
+  if (s.authority.held === "held") writeConversation(cx);
+  else s.stateWriteOwed = true;
+}
+
+export function writeConversation(cx: StepContext): void {
+  const s = cx.s;
   cx.effects.push({
     type: "state_write",
     key: "conversation",
@@ -83,47 +99,82 @@ function speaksOf(inv: InvocationState | undefined, ref: number): boolean {
 }
 
 export interface Heard {
+  spans: TextSpan[];
   chars: number;
   by: "word_timings" | "proportional" | "none";
 }
 
 /**
  * How much of the reply was heard when `playedUs` of its audio was played: whole clauses, then the words of the running
- * clause whose last sample was played. Without word timings a proportional estimate, cut at a word end and marked so.
+ * clause whose last sample was played. Without word timings, or where audio of the clause was shed on the way, a
+ * proportional estimate, cut at a word end and marked so. A clause whose audio was all shed was not heard; one
+ * that the voice passed over without a sound of its own is told with the next.
  */
 export function heardUpTo(cx: StepContext, turn: TurnState, playedUs: number): Heard {
-  const { segments } = turn;
-  // What an adapter played to its end was all that was sent, whatever its rounding.
-  const played = turn.delivery.phase === "completed" ? Math.max(playedUs, turn.output.sentUs) : playedUs;
-  const running = segments.findLastIndex((segment) => segment.startUs >= 0 && segment.startUs < played);
-  const last = segments[running];
-  if (last === undefined) return { chars: 0, by: "none" };
-  let chars = 0;
-  for (const segment of segments.slice(0, running)) chars += segment.chars;
-  const into = played - last.startUs;
-  const whole = last.complete || turn.output.endSent || segments.slice(running + 1).some((s) => s.startUs >= 0);
-  if (whole && into >= last.durationUs) return { chars: chars + last.chars, by: "word_timings" };
-  if (last.words !== null) {
-    let end = 0;
-    for (const word of last.words) if (word.endUs <= into) end = Math.max(end, word.to);
-    return { chars: chars + Math.min(end, last.chars), by: "word_timings" };
-  }
-  const share = last.durationUs === 0 ? 0 : Math.min(1, into / last.durationUs);
-  const at = Math.floor(last.chars * share);
-  chars += ask(cx, { fn: "word_end_before", spans: last.spans, at }) as number;
-  return { chars, by: "proportional" };
+  const played = playedToEnd(turn, playedUs);
+  const heard: Heard = { spans: [], chars: 0, by: "none" };
+  turn.segments.forEach((segment, at) => {
+    const later = turn.segments.slice(at + 1).filter((next) => next.startUs >= 0);
+    const silent = segment.startUs < 0 && segment.shedUs === 0 && later.some((next) => next.startUs < played);
+    if (!silent && (segment.startUs < 0 || segment.startUs >= played)) return;
+    const intoUs = silent ? 0 : Math.min(played - segment.startUs, segment.durationUs);
+    const part = heardOf(cx, turn, segment, intoUs, later.length > 0);
+    if (heard.by !== "proportional") heard.by = part.by;
+    heard.chars += part.chars;
+    heard.spans.push(...sliceSpans(segment.spans, 0, part.chars));
+  });
+  return heard;
 }
 
-export function replySpans(turn: TurnState): TextSpan[] {
-  return turn.segments.flatMap((segment) => [...segment.spans]);
+/** An adapter may round what it played to the end by a frame; what it did not play beyond that was not heard. */
+function playedToEnd(turn: TurnState, playedUs: number): number {
+  const { sentUs } = turn.output;
+  const rounding = turn.delivery.phase === "completed" && sentUs - playedUs <= PLAYED_ROUNDING_US_MAX;
+  return rounding ? sentUs : playedUs;
+}
+
+/** `intoUs` of the clause was played. `followed`: audio of a later clause was sent, so that this one has come to its end. */
+function heardOf(
+  cx: StepContext,
+  turn: TurnState,
+  segment: SegmentPlay,
+  intoUs: number,
+  followed: boolean,
+): { chars: number; by: "word_timings" | "proportional" } {
+  const whole = segment.complete || turn.output.endSent || followed;
+  if (segment.shedUs === 0) {
+    if (whole && intoUs >= segment.durationUs) return { chars: segment.chars, by: "word_timings" };
+    if (segment.words !== null) {
+      let end = 0;
+      for (const word of segment.words) if (word.endUs <= intoUs) end = Math.max(end, word.to);
+      return { chars: Math.min(end, segment.chars), by: "word_timings" };
+    }
+  }
+  const sentUs = segment.durationUs + segment.shedUs;
+  // How long a clause still under way will be is not known: rather too few words than words nobody heard.
+  const lengthUs = whole ? sentUs : Math.max(sentUs, segment.chars * usPerChar(turn));
+  const share = lengthUs === 0 ? 0 : Math.min(1, intoUs / lengthUs);
+  const at = Math.floor(segment.chars * share);
+  return { chars: ask(cx, { fn: "word_end_before", spans: segment.spans, at }) as number, by: "proportional" };
+}
+
+/** The voice's pace, by its clauses that are complete. */
+function usPerChar(turn: TurnState): number {
+  let us = 0;
+  let chars = 0;
+  for (const segment of turn.segments) {
+    if (!segment.complete) continue;
+    us += segment.durationUs + segment.shedUs;
+    chars += segment.chars;
+  }
+  return chars === 0 ? SPEECH_CHAR_US : us / chars;
 }
 
 /** Puts the heard part of a settled reply into the conversation, as a payload of its own. */
 export function rememberReply(cx: StepContext, turn: TurnState, heard: Heard): void {
   turn.heardChars = heard.chars;
   turn.heardEstimated = heard.by === "proportional";
-  if (heard.chars === 0) return;
-  const spans = sliceSpans(replySpans(turn), 0, heard.chars);
+  const { spans, chars } = heard;
   if (spans.length === 0) return;
-  appendPart(cx, { role: "assistant", turn: turn.number, spans: [cutText(cx, spans)], chars: spansLength(spans) });
+  appendPart(cx, { role: "assistant", turn: turn.number, spans: [cutText(cx, spans)], chars });
 }

@@ -26,6 +26,8 @@ export interface EdgeState {
   noticeFrom: number;
   noticeTo: number;
   noticeReason: string;
+  /** Synthesised audio that was shed since the last notice, by clause: it is never heard. */
+  shed: { segment: number; durationUs: number }[];
 }
 
 /**
@@ -55,6 +57,7 @@ export function edgeCreate(spec: BufferSpec): EdgeState {
     noticeFrom: 0,
     noticeTo: 0,
     noticeReason: "",
+    shed: [],
   };
 }
 
@@ -160,6 +163,13 @@ function note(edge: EdgeState, event: KernelEvent, reason: string): void {
   edge.noticeFrom = edge.noticeFrom === 0 ? event.seq : Math.min(edge.noticeFrom, event.seq);
   edge.noticeTo = Math.max(edge.noticeTo, event.seq);
   edge.noticeReason = reason;
+  if (event.body.type === "audio" && event.body.segment >= 0) noteShed(edge, event.body.segment, event.body.durationUs);
+}
+
+function noteShed(edge: EdgeState, segment: number, durationUs: number): void {
+  const last = edge.shed.at(-1);
+  if (last?.segment === segment) last.durationUs += durationUs;
+  else edge.shed.push({ segment, durationUs });
 }
 
 function wait(edge: EdgeState, spec: BufferSpec, event: KernelEvent, nowNs: MonoNs): OfferResult {

@@ -46,7 +46,7 @@ function digestAudio(d: Digest, payload: PayloadHandle | null, format: AudioForm
 }
 
 /** Any plain value, by structure; keys sorted, since a restored state may hold them in another order. */
-function digestValue(d: Digest, value: unknown): void {
+export function digestValue(d: Digest, value: unknown): void {
   if (typeof value === "number") digestNumber(d, value);
   else if (typeof value === "string") digestString(d, value);
   else if (typeof value === "boolean") digestNumber(d, value ? 1 : 0);

@@ -47,6 +47,7 @@ export type Effect =
       type: "egress_text";
       epoch: number;
       turn: number;
+      generation: number;
       role: "user" | "assistant";
       spans: readonly TextSpan[];
       final: boolean;

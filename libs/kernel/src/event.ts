@@ -112,7 +112,7 @@ export type BodyType = EventBody["type"];
 export interface KernelEvent {
   /** runtime_sequence: rises by one per event of the session. */
   seq: number;
-  lane: Lane;
+  lane: typeof LANE_DATA | typeof LANE_TELEMETRY;
   /** Turn number; 0 for session scope. */
   turn: number;
   generation: number;
@@ -124,6 +124,6 @@ export interface KernelEvent {
   body: EventBody;
 }
 
-export function laneOf(type: BodyType): Lane {
+export function laneOf(type: BodyType): typeof LANE_DATA | typeof LANE_TELEMETRY {
   return type === "metrics" || type === "debug" ? LANE_TELEMETRY : LANE_DATA;
 }

@@ -79,8 +79,8 @@ export interface EvidenceManifest {
   mergeRuleVersion: string | null;
   /** Ordering markers: first and last runtime sequence of the turn per lane. At least one. */
   orderingMarkers: { lane: string; first: number; last: number }[];
-  /** References of inputs that a re-simulation cannot recompute; may be empty, never null. */
-  nondeterministicInputs: { kind: string; ref: string; sequence: number }[] | null;
+  /** First and last input_sequence of what a re-simulation cannot recompute; may be empty, never null. */
+  nondeterministicInputs: { kind: string; ref: string; sequence: number; last: number }[] | null;
   opened: EvidenceInstant | null;
   terminal: EvidenceTerminal | null;
   closed: EvidenceInstant | null;
@@ -120,6 +120,7 @@ export interface DeliveryEvidence {
   /** When a cancel was accepted after commit (T13); null otherwise. */
   cancelAcceptedNs: MonoNs | null;
   cancelReason: string | null;
+  cancelScope?: "turn" | "session" | null;
   /** Outputs refused after the cancel, since open. */
   rejectedOutputs: number;
   /** Reports that came after acceptance of the cancel, marked `late_after_cancel`. */

@@ -2,11 +2,12 @@
 
 import { ringShift } from "@rspp/base/ring";
 import { messagesFor } from "./conversation.ts";
-import type { AudioBody, KernelEvent, TextBody } from "./event.ts";
+import type { KernelEvent, TextBody } from "./event.ts";
 import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
 import { onRecogniserAudio } from "./hearing.ts";
+import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
-import { lanePush, type ReadyItem } from "./lanes.ts";
+import type { ReadyItem } from "./lanes.ts";
 import { onActivity } from "./prelude.ts";
 import { sliceSpans } from "./rope.ts";
 import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./state.ts";
@@ -100,49 +101,6 @@ function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, eve
   }
 }
 
-function command(
-  cx: StepContext,
-  run: GraphRun,
-  index: number,
-  node: NodeRun,
-  event: KernelEvent,
-  body: AudioBody,
-): void {
-  const id = cx.s.nextCommand;
-  cx.s.nextCommand += 1;
-  node.command = id;
-  cx.s.commands[id] = {
-    node: index,
-    turn: run.turn,
-    mediaUs: body.mediaUs,
-    durationUs: body.durationUs,
-    ingressNs: event.monoNs,
-    next: 0,
-  };
-  cx.effects.push({
-    type: "node_event",
-    command: id,
-    node: cx.s.config.graph.nodes[index]?.id ?? "",
-    payload: body.payload,
-    format: body.format,
-    mediaUs: body.mediaUs,
-    durationUs: body.durationUs,
-  });
-}
-
-/** A host node is free again: its next event, the lowest sequence over its edges, becomes ready. */
-export function hostReady(cx: StepContext, run: GraphRun, index: number): void {
-  let first: { edge: number; event: KernelEvent } | null = null;
-  for (const e of cx.s.topology.into[index] ?? []) {
-    const edge = run.edges[e];
-    const event = edge === null || edge === undefined ? null : edge.queue.items[edge.queue.head];
-    if (edge === null || edge === undefined || edge.queue.size === 0 || event === null || event === undefined) continue;
-    if (first === null || event.seq < first.event.seq) first = { edge: e, event };
-  }
-  if (first !== null)
-    lanePush(cx.s.lanes, first.event.lane, { due: 0, seq: first.event.seq, turn: run.turn, edge: first.edge });
-}
-
 function segment(cx: StepContext, run: GraphRun, index: number, node: NodeRun, body: TextBody, causeSeq: number): void {
   const state = node.segmenter;
   if (state === null) return;
@@ -212,6 +170,7 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
     chars: body.chars,
     startUs: -1,
     durationUs: 0,
+    shedUs: 0,
     complete: false,
     words: null,
   });
@@ -220,6 +179,7 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
     type: "egress_text",
     epoch: cx.s.authority.epoch,
     turn: turn.number,
+    generation: turn.generation,
     role: "assistant",
     spans: body.spans,
     final: true,

@@ -11,7 +11,7 @@ import {
 } from "./edge-buffer.ts";
 import { type EventBody, type KernelEvent, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
 import { lanePush } from "./lanes.ts";
-import { findTurn, type GraphRun, type NodeRun, runOf } from "./state.ts";
+import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
 
 /** Emits on an output port: every edge of the port gets the same event once, in the order of the spec (F-004). */
@@ -23,15 +23,22 @@ export function emit(
   body: EventBody,
   causeSeq: number,
 ): KernelEvent {
-  const generation = run.turn === 0 ? 0 : (findTurn(cx.s, run.turn)?.generation ?? 0);
-  const event = makeEvent(cx, run.turn, generation, body, causeSeq);
+  const turn = run.turn === 0 ? undefined : findTurn(cx.s, run.turn);
+  const event = makeEvent(cx, run.turn, turn?.generation ?? 0, body, causeSeq);
   if (event.lane === LANE_TELEMETRY) {
     offerTelemetry(cx, run.turn, node, event);
     return event;
   }
+  if (turn !== undefined) noteOrder(turn, event);
   const edges = cx.s.topology.out[node]?.[port];
   if (edges !== undefined) for (const e of edges) offer(cx, run, e, event);
   return event;
+}
+
+/** Ordering marker of the turn's Data lane (F-150). */
+export function noteOrder(turn: TurnState, event: KernelEvent): void {
+  if (turn.dataFirst === 0) turn.dataFirst = event.seq;
+  turn.dataLast = event.seq;
 }
 
 /** Ready items of this edge number stand for a telemetry sample, not for an event on an edge. */
@@ -93,6 +100,12 @@ function block(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void
   signal(cx, "flow_xoff", "flow_control", run.turn, "edge_full", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 
+/** Audio of a reply that never reaches the transport: its words do not count as heard (`kernel.md` §6). */
+export function noteUnheard(turn: TurnState | undefined, segment: number, durationUs: number): void {
+  const play = turn?.segments[segment];
+  if (play !== undefined) play.shedUs += durationUs;
+}
+
 /** A replay can tell a declared drop from a loss: every drop leaves its sequence range. */
 export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
   const definition = cx.s.config.graph.edges[e];
@@ -107,6 +120,8 @@ export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: Edg
   edge.noticeFrom = 0;
   edge.noticeTo = 0;
   edge.noticeReason = "";
+  for (const { segment, durationUs } of edge.shed) noteUnheard(findTurn(cx.s, run.turn), segment, durationUs);
+  edge.shed = [];
   signal(cx, "drop_notice", "edge", run.turn, reason, fields, false);
 }
 

@@ -8,7 +8,7 @@ export function epochFits(cx: StepContext, epoch: number, what: string): boolean
   const verdict = checkEpoch(cx.s.authority, epoch);
   if (verdict === "ok") return true;
   cx.s.counters.staleRefused += 1;
-  const fields = { scope: "scheduling_point", epochOld: epoch, epochNew: cx.s.authority.epoch };
+  const fields = { scope: "scheduling_point", epochOld: epoch, epochNew: cx.s.authority.knownEpoch };
   signal(cx, "stale_epoch_reject", "guard", 0, `${verdict}_epoch_${what}`, fields, false);
   return false;
 }

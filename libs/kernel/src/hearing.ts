@@ -6,17 +6,21 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
-import { cutText } from "./conversation.ts";
+import { joinText } from "./conversation.ts";
+import { recoverNode } from "./degraded.ts";
 import type { KernelEvent, TextSpan } from "./event.ts";
 import { emit, take } from "./flow.ts";
+import type { Settings } from "./graph.ts";
 import type { ChunkText, OutcomeKind, Usage } from "./input.ts";
 import {
   cancelInvocation,
   candidateOf,
   finishInvocation,
   forget,
+  hearingOf,
   nodeOf,
   noteChunk,
+  noteOutcome,
   openInvocation,
 } from "./invocations.ts";
 import { spansLength } from "./rope.ts";
@@ -26,18 +30,24 @@ import { ask, clearTimer, type StepContext, signal } from "./step-context.ts";
 
 /** Below the shell's retention of caller audio (2 s), with slack. */
 const HELD_FRAMES_MS = 1_500;
+const NO_SETTINGS: Settings = Object.freeze({});
 
 export function openRecogniser(cx: StepContext, hearing: Hearing): void {
   const node = cx.s.topology.recognisers[0];
   if (node === undefined) return;
   const inv = openInvocation(cx, node, 0, false);
   hearing.invocation = inv.id;
-  pushHeld(cx, inv);
+  pushHeld(cx, inv, hearing);
 }
 
-function pushHeld(cx: StepContext, inv: InvocationState): void {
+/** What is held of this utterance; what was said before it has been heard already. */
+function pushHeld(cx: StepContext, inv: InvocationState, hearing: Hearing): void {
   const ring = cx.s.prelude.preroll;
-  for (let i = 0; i < ring.size; i++) pushFrame(cx, inv, ringAt(ring, i));
+  for (let i = 0; i < ring.size; i++) {
+    const event = ringAt(ring, i);
+    if (event?.body.type !== "audio" || event.body.mediaUs + event.body.durationUs <= hearing.fromUs) continue;
+    pushFrame(cx, inv, event);
+  }
 }
 
 function pushFrame(cx: StepContext, inv: InvocationState, event: KernelEvent | undefined): void {
@@ -50,8 +60,9 @@ function pushFrame(cx: StepContext, inv: InvocationState, event: KernelEvent | u
 export function onRecogniserAudio(cx: StepContext, event: KernelEvent): void {
   const p = cx.s.prelude;
   if (event.body.type !== "audio") return;
-  const node = cx.s.topology.endpointing;
-  const prerollMs = numberSetting(cx.s.config.graph.nodes[node]?.settings ?? {}, "preroll_ms", 300);
+  const settings = cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? NO_SETTINGS;
+  // Push to talk may end an utterance that no voice activity has begun: all of it is held, as far as the shell keeps it.
+  const prerollMs = settings.mode === "push_to_talk" ? HELD_FRAMES_MS : numberSetting(settings, "preroll_ms", 300);
   // During an utterance the ring goes on to hold what was pushed, so that another recogniser can be given the same.
   const keepUs = (p.hearing === null ? prerollMs : HELD_FRAMES_MS) * US_PER_MS;
   const frames = Math.min(p.preroll.capacity, Math.max(1, Math.floor(keepUs / Math.max(1, event.body.durationUs))));
@@ -59,12 +70,6 @@ export function onRecogniserAudio(cx: StepContext, event: KernelEvent): void {
   ringPush(p.preroll, event);
   const inv = p.hearing === null ? undefined : cx.s.invocations[p.hearing.invocation];
   if (inv !== undefined && inv.status === "open" && !inv.finished) pushFrame(cx, inv, event);
-}
-
-function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
-  const p = cx.s.prelude;
-  if (p.hearing?.invocation === invocation) return p.hearing;
-  return p.closing.find((h) => h.invocation === invocation);
 }
 
 /** Within a segment revisions rise up to its final; a new segment starts over; what is final stays. */
@@ -127,7 +132,17 @@ function tellWords(cx: StepContext, hearing: Hearing, chunk: ChunkText, spans: r
   if (held !== "held") return;
   const { final, revision } = chunk;
   const segment = hearing.utterance;
-  cx.effects.push({ type: "egress_text", epoch, turn: 0, role: "user", spans, final, segment, revision });
+  cx.effects.push({
+    type: "egress_text",
+    epoch,
+    turn: 0,
+    generation: 0,
+    role: "user",
+    spans,
+    final,
+    segment,
+    revision,
+  });
 }
 
 export function onRecogniserOutcome(
@@ -135,13 +150,15 @@ export function onRecogniserOutcome(
   inv: InvocationState,
   outcome: OutcomeKind,
   detail: string,
-  _usage: Usage | null,
+  usage: Usage | null,
 ): void {
   const hearing = hearingOf(cx, inv.id);
   const provider = candidateOf(cx, inv)?.provider ?? "none";
   const early = outcome !== "success" && outcome !== "empty";
+  noteOutcome(cx, inv, outcome === "success" && inv.chunks === 0 ? "empty" : outcome, detail, usage);
   inv.status = "done";
   forget(cx, inv);
+  if (!early && cx.s.degradedBy.length > 0) recoverNode(cx, nodeOf(cx, inv).id);
   if (early) signal(cx, "provider_error", "invocation", 0, `${outcome}: ${detail}`, { provider, invocation: inv.name });
   if (hearing === undefined) return;
   if (early && hearing.revision === -1 && retryRecogniser(cx, inv, hearing)) return;
@@ -161,7 +178,7 @@ function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hear
     provider: next.provider,
     invocation: inv.name,
   });
-  pushHeld(cx, inv);
+  pushHeld(cx, inv, hearing);
   if (p.closing.includes(hearing)) finishInvocation(cx, inv);
   return true;
 }
@@ -220,7 +237,7 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
     releaseText(cx, heard);
     return;
   }
-  const spans = [cutText(cx, heard)];
+  const spans = [joinText(cx, heard)];
   const chars = spansLength(spans);
   releaseText(cx, heard);
   signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", utterance: hearing.utterance });
@@ -238,6 +255,7 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
     firstVoicedNs: hearing.firstVoicedNs as MonoNs,
     lastVoicedNs: hearing.lastVoicedNs as MonoNs,
     speculation: p.speculation?.invocation ?? 0,
+    invocations: hearing.invocations,
   });
 }
 

@@ -1,11 +1,14 @@
 /** Timers and operator commands. */
 
 import { cancelAsked } from "./cancel-scope.ts";
+import { degradeNode } from "./degraded.ts";
 import { onEdgeTimer } from "./flow.ts";
 import { onFinalWait } from "./hearing.ts";
+import { onNodeTimer } from "./host-nodes.ts";
 import { positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
-import { forget, onAttemptTimeout, onIdleTimer } from "./invocations.ts";
+import { forget, nodeOf, onAttemptTimeout, onIdleTimer } from "./invocations.ts";
+import { proposeLate } from "./late-text.ts";
 import { onHoldDeadline, onUtteranceStall } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
@@ -83,6 +86,8 @@ export function onTimer(cx: StepContext, id: string): void {
       const turn = findTurn(s, number);
       return turn === undefined ? undefined : onSettleTimer(cx, turn);
     }
+    case "node":
+      return onNodeTimer(cx, number, Number(second));
     case "edge":
       return onEdgeTimer(cx, number, Number(second));
     case "positioned":
@@ -101,17 +106,14 @@ function budget(cx: StepContext, turn: number, name: "budget_warning" | "budget_
   signal(cx, name, "budget", turn, "turn_first_output", { budgetLeft: left });
 }
 
-/** A provider that has not acknowledged its cancel in time: the session is degraded, the work is forgotten. */
+/** A provider that has not acknowledged its cancel in time is stopped: the session is degraded, the work is forgotten. */
 function onGrace(cx: StepContext, invocation: number): void {
   const inv = cx.s.invocations[invocation];
   if (inv === undefined || inv.status !== "cancelled") return;
   forget(cx, inv);
-  cx.s.degraded = true;
-  cx.effects.push({
-    type: "status",
-    phase: cx.s.lifecycle.phase,
-    reconnecting: false,
-    degraded: true,
-    reason: "cancel_ignored",
-  });
+  proposeLate(cx, inv);
+  const { id: node } = nodeOf(cx, inv);
+  const fields = { scope: "node", node, invocation: inv.name };
+  signal(cx, "node_stopped", "node_host", 0, "cancel_ignored", fields, false);
+  degradeNode(cx, node, "cancel_ignored");
 }

@@ -3,19 +3,19 @@
  * break the kernel; what does not fit is refused and counted.
  */
 import type { MonoNs } from "@rspp/base/brand";
-import { authorityApply } from "./authority.ts";
+import { noteDegraded } from "./degraded.ts";
 import { settled } from "./delivery.ts";
 import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
-import { hostReady } from "./executor.ts";
 import { emit } from "./flow.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
+import { hostReady, nodeAnswered } from "./host-nodes.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
-import { onIngressControl, positionedReady, status } from "./ingress-control.ts";
-import type { IngressAudio, Input } from "./input.ts";
+import { onIngressControl, positionedReady } from "./ingress-control.ts";
+import type { ChunkAudio, ChunkText, IngressAudio, Input } from "./input.ts";
 import { candidateOf, forget, nodeOf, onChunk, onOutcome } from "./invocations.ts";
+import { keepLate, proposeLate } from "./late-text.ts";
 import { NODE_ERRORS_UNTOLD_MAX, SPECULATION_CHUNKS_MAX } from "./limits.ts";
-import { abandonUtterances } from "./prelude.ts";
 import { setEvidenceQuota } from "./recording.ts";
 import { onRecordingPressure } from "./recording-step.ts";
 import { onDelivery, onFenceAck } from "./settlement.ts";
@@ -23,21 +23,7 @@ import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 import { timebaseObserve } from "./timebase.ts";
-import { causeForAll, EVIDENCE_REASON } from "./turn-arbiter.ts";
-
-export function ingestAuthority(cx: StepContext, input: Input): void {
-  const body = input.body;
-  if (body.type !== "authority") return;
-  const s = cx.s;
-  const before = s.authority.epoch;
-  const change = authorityApply(s.authority, { kind: body.kind, epoch: body.epoch, deadlineNs: body.deadlineNs });
-  if (change.rotatedFrom !== undefined) {
-    signal(cx, "lease_rotated", "lease", 0, "", { epochOld: before, epochNew: body.epoch, lastSequence: s.seq });
-  }
-  if (change.lost) causeForAll(cx, "authority_lost", body.kind, input.monoNs);
-  if (change.changed && (s.authority.held === "revoked" || s.authority.held === "superseded"))
-    abandonUtterances(cx, "authority_loss");
-}
+import { EVIDENCE_REASON } from "./turn-arbiter.ts";
 
 export function ingest(cx: StepContext, input: Input): void {
   const body = input.body;
@@ -53,7 +39,7 @@ export function ingest(cx: StepContext, input: Input): void {
     case "node_emitted":
       return onNodeEmitted(cx, body.command, body.index, body);
     case "node_done":
-      return onNodeDone(cx, body.command);
+      return onNodeAnswered(cx, body.command);
     case "node_failed":
       return onNodeFailed(cx, body.command, body.reason);
     case "node_stopped":
@@ -89,10 +75,15 @@ export function ingest(cx: StepContext, input: Input): void {
   }
 }
 
+/** While a turn lives a draining session goes on listening: its caller may interrupt (`kernel.md` §2). */
+function hears(s: StepContext["s"]): boolean {
+  return s.lifecycle.phase === "active" || (s.lifecycle.phase === "draining" && s.ending === "" && s.turns.length > 0);
+}
+
 function onAudio(cx: StepContext, body: IngressAudio): void {
   const s = cx.s;
   if (!epochFits(cx, body.epoch, "audio")) return;
-  if (s.lifecycle.phase !== "active" || s.topology.ingress === -1) {
+  if (!hears(s) || s.topology.ingress === -1) {
     s.counters.ignoredInputs += 1;
     return;
   }
@@ -108,6 +99,8 @@ function onAudio(cx: StepContext, body: IngressAudio): void {
   if (mapped === "rebased")
     cx.effects.push({ type: "telemetry", name: "timebase_rebased", value: s.timebase.rebases, turn: 0, node: "" });
   if (s.prelude.muted) s.counters.mutedFrames += 1;
+  // A lease that ran out may be renewed; until then nobody here listens (§7).
+  else if (s.authority.held !== "held") s.counters.ignoredInputs += 1;
   else {
     const audio: AudioBody = {
       type: "audio",
@@ -144,10 +137,7 @@ function declareHole(cx: StepContext, fromSequence: number, toSequence: number):
  */
 function onEvidenceLost(cx: StepContext, number: number): void {
   const s = cx.s;
-  if (!s.degraded) {
-    s.degraded = true;
-    status(cx, EVIDENCE_REASON);
-  }
+  noteDegraded(cx, "recording", EVIDENCE_REASON);
   const turn = findTurn(s, number);
   if (turn === undefined) return;
   if (turn.phase !== "closed_commit") return cause(cx, "failure", number, EVIDENCE_REASON);
@@ -169,6 +159,7 @@ function onNodeEmitted(
     return;
   }
   known.next += 1;
+  if (cx.s.authority.held !== "held") return;
   const at = cx.atNs;
   cx.atNs = known.ingressNs;
   emit(cx, run, known.node, input.port, input.body, cx.inputSeq);
@@ -184,6 +175,12 @@ function onNodeDone(cx: StepContext, command: number): void {
   if (run === undefined || node === null || node === undefined) return;
   node.command = 0;
   hostReady(cx, run, known.node);
+}
+
+function onNodeAnswered(cx: StepContext, command: number): void {
+  const known = cx.s.commands[command];
+  if (known !== undefined) nodeAnswered(cx, known);
+  onNodeDone(cx, command);
 }
 
 /** What comes from outside may lack its reason; the closed set of signals demands one. */
@@ -205,13 +202,15 @@ function onNodeFailed(cx: StepContext, command: number, reason: string): void {
 }
 
 /** Chunks of what was cut off or is unknown are late: counted as evidence, never emitted (`late_after_cancel`). */
-function late(cx: StepContext, inv: InvocationState | undefined, ref: number): void {
+function late(cx: StepContext, inv: InvocationState | undefined, chunk: ChunkText | ChunkAudio): void {
   const turn = inv === undefined ? undefined : findTurn(cx.s, inv.turn);
   if (turn !== undefined) turn.lateAfterCancel += 1;
   cx.s.counters.lateDropped += 1;
-  cx.effects.push({ type: "release", refs: [ref] });
-  // T11 by policy: dropped, and told where it asks for that. `remap` has nothing to remap a provider's chunk to.
-  if (inv === undefined || turn === undefined || cx.s.config.policy.lateEvents !== "diagnose") return;
+  // T11 by policy: dropped, kept for a new proposal, or told; never does it reopen the turn.
+  const { lateEvents } = cx.s.config.policy;
+  if (inv !== undefined && lateEvents === "remap") keepLate(cx, inv, chunk);
+  cx.effects.push({ type: "release", refs: [chunk.payload.ref] });
+  if (inv === undefined || turn === undefined || lateEvents !== "diagnose") return;
   cx.effects.push({ type: "telemetry", name: "late_event", value: 1, turn: turn.number, node: nodeOf(cx, inv).id });
 }
 
@@ -222,21 +221,32 @@ function onProviderChunk(
   chunk: Extract<Input["body"], { type: "provider_chunk" }>["chunk"],
 ): void {
   const inv = cx.s.invocations[id];
-  if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk.payload.ref);
+  if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk);
   // A voice that sends text, or a language model that sends audio, is as good as silent.
-  if ((chunk.type === "audio") !== (inv.modality === "tts")) return late(cx, inv, chunk.payload.ref);
+  if ((chunk.type === "audio") !== (inv.modality === "tts")) return late(cx, inv, chunk);
+  noteInput(cx, inv);
   if (chunk.type === "text" && inv.modality === "stt") return onTranscript(cx, inv, chunk);
   if (inv.buffered !== null && inv.buffered.length >= SPECULATION_CHUNKS_MAX) {
     cancelSpeculation(cx, "speculation_overrun");
-    return late(cx, inv, chunk.payload.ref);
+    return late(cx, inv, chunk);
   }
   onChunk(cx, inv, chunk);
+}
+
+/** F-150: where in the session's inputs this invocation's answer stands. */
+function noteInput(cx: StepContext, inv: InvocationState): void {
+  if (inv.firstInput === 0) inv.firstInput = cx.inputSeq;
+  inv.lastInput = cx.inputSeq;
 }
 
 function onProviderOutcome(cx: StepContext, body: Extract<Input["body"], { type: "provider_outcome" }>): void {
   const inv = cx.s.invocations[body.invocation];
   if (inv === undefined) return;
-  if (inv.status !== "open") return forget(cx, inv);
+  if (inv.status !== "open") {
+    forget(cx, inv);
+    return proposeLate(cx, inv);
+  }
+  noteInput(cx, inv);
   if (inv.modality === "stt") onRecogniserOutcome(cx, inv, body.outcome, body.detail, body.usage);
   else
     onOutcome(
@@ -267,5 +277,6 @@ function onProposal(cx: StepContext, input: Input): void {
     firstVoicedNs: 0 as MonoNs,
     lastVoicedNs: 0 as MonoNs,
     speculation: 0,
+    invocations: [],
   });
 }

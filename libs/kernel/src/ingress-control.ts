@@ -9,8 +9,9 @@ import { onEndOfUtterance, onMuted } from "./prelude.ts";
 import { endSession, moveSession } from "./session-end.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
+import { TRANSPORT_GONE } from "./settlement.ts";
 import { findTurn } from "./state.ts";
-import { clearTimer, type StepContext, setTimer, setTimerIn, signal } from "./step-context.ts";
+import { cause, clearTimer, type StepContext, setTimer, setTimerIn, signal, status } from "./step-context.ts";
 
 export function onIngressControl(cx: StepContext, input: Input): void {
   const body = input.body;
@@ -75,7 +76,8 @@ function act(cx: StepContext, input: Input, body: IngressControl, forced: boolea
   // Only a cancel may still name a closed turn (T13).
   const number = turn !== undefined && (isCancel || turn.phase === "active") ? turn.number : 0;
   const { scope: asked, ...rest } = body.fields ?? {};
-  const fields: Record<string, string | number> = { ...rest };
+  const fields: Record<string, string | number> =
+    cx.s.recording.level === "L0" ? withoutValues(body.signal, rest) : rest;
   if (body.lastMediaSequence >= 0) fields.lastMediaSequence = body.lastMediaSequence;
   if (forced) fields[body.signal === "dtmf" || body.signal === "transport_signal" ? "transport.forced" : "forced"] = 1;
   if (isCancel) fields.scope = asked ?? (body.turn === 0 ? "session" : "turn");
@@ -86,7 +88,15 @@ function act(cx: StepContext, input: Input, body: IngressControl, forced: boolea
   signal(cx, body.signal, "adapter", number, reason, fields, false);
   if (!isCancel) return carryOut(cx, body);
   const target = String((scope === "node" ? fields.node : fields.invocation) ?? "");
-  cancelAsked(cx, { scope, turn: body.turn, target }, reason);
+  cancelAsked(cx, { scope, turn: scope === "session" ? 0 : body.turn, target }, reason);
+}
+
+/** What a caller keyed in is payload, of which L0 keeps nothing (`kernel.md` §11): the fields stay, their values do not. */
+function withoutValues(name: string, fields: Record<string, string | number>): Record<string, string | number> {
+  if (name !== "dtmf" && name !== "transport_signal") return fields;
+  return Object.fromEntries(
+    Object.keys(fields).map((field) => [field, field.includes(".") ? "*" : (fields[field] ?? "")]),
+  );
 }
 
 function refuseSignal(cx: StepContext, input: Input, detail: string): void {
@@ -108,7 +118,15 @@ function carryOut(cx: StepContext, body: IngressControl): void {
     case "ended":
       return endSession(cx, "ended_by_caller", "transport_disconnect_or_stall");
     case "end_of_utterance":
-      if (!onEndOfUtterance(cx)) s.counters.ignoredInputs += 1;
+      if (onEndOfUtterance(cx)) return;
+      s.counters.ignoredInputs += 1;
+      cx.effects.push({ type: "telemetry", name: "end_of_utterance_ignored", value: 1, turn: 0, node: "" });
+      return;
+    case "stall":
+      // F6: an Active turn cannot go on over a transport that takes nothing; what has committed may still be played.
+      for (const turn of s.turns)
+        if (turn.phase === "active" && (body.turn === 0 || body.turn === turn.number))
+          cause(cx, "disconnect", turn.number, TRANSPORT_GONE);
       return;
     case "mute":
       s.prelude.muted = true;
@@ -133,16 +151,5 @@ function onConnected(cx: StepContext): void {
   if (!moveSession(cx, "connected")) return;
   ensureSessionPlan(cx);
   status(cx, "connected");
-  cx.snapshotDue = true;
-}
-
-export function status(cx: StepContext, reason: string): void {
-  const { lifecycle, degraded } = cx.s;
-  cx.effects.push({
-    type: "status",
-    phase: lifecycle.phase,
-    reconnecting: sessionReconnecting(lifecycle),
-    degraded,
-    reason,
-  });
+  cx.s.snapshotOwed = true;
 }

@@ -5,12 +5,13 @@
  */
 
 import { NS_PER_MS } from "@rspp/base/brand";
+import { recoverNode } from "./degraded.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
 import type { ChunkAudio, ChunkText, OutcomeKind, Usage } from "./input.ts";
 import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
-import { findTurn, type InvocationState, runOf } from "./state.ts";
+import { findTurn, type Hearing, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 
 export function nodeOf(cx: StepContext, inv: InvocationState): NodeDefinition {
@@ -42,6 +43,9 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
     payloadTurn: turn,
     chunks: 0,
     finished: false,
+    firstInput: 0,
+    lastInput: 0,
+    late: [],
     clauses: [],
     messages: null,
     segmentsDone: 0,
@@ -112,7 +116,7 @@ export function onIdleTimer(cx: StepContext, inv: InvocationState): void {
 
 /** Cut off for its silence. It may ignore that, too: its acknowledgement is awaited like that of any cancel (F-037). */
 function giveUp(cx: StepContext, inv: InvocationState, detail: string): void {
-  const silent: InvocationState = { ...inv, status: "cancelled", clauses: [], messages: null };
+  const silent: InvocationState = { ...inv, status: "cancelled", clauses: [], messages: null, late: [] };
   cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
   onOutcome(cx, inv, "timeout", detail, null);
   if (cx.s.invocations[silent.id] !== undefined) return;
@@ -208,11 +212,14 @@ export function onOutcome(
     return;
   }
   const empty = outcome === "success" && inv.chunks === 0 && (inv.messages !== null || inv.clauses.length > 0);
-  const kind: OutcomeKind = empty ? "empty" : outcome;
+  // A voice that ends before all its text was given has left words unsaid: it is gone, whatever it says (F3).
+  const cutShort = outcome === "success" && inv.modality === "tts" && !inv.finished;
+  const kind: OutcomeKind = empty ? "empty" : cutShort ? "disconnect" : outcome;
   noteOutcome(cx, inv, kind, detail, usage);
   if (kind === "success") {
     inv.status = "done";
     forget(cx, inv);
+    if (cx.s.degradedBy.length > 0) recoverNode(cx, nodeOf(cx, inv).id);
     const run = runOf(cx.s, inv.turn);
     const node = run?.nodes[inv.node];
     if (run === undefined || node === null || node === undefined) return;
@@ -255,6 +262,8 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   inv.attempt += 1;
   inv.chunks = 0;
   inv.firstChunkNs = 0;
+  inv.firstInput = 0;
+  inv.lastInput = 0;
   inv.lastNs = cx.nowNs;
   inv.payloadTurn = inv.turn;
   inv.openedNs = cx.nowNs;
@@ -272,6 +281,13 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   return true;
 }
 
+/** The utterance that an invocation recognises. */
+export function hearingOf(cx: StepContext, invocation: number): Hearing | undefined {
+  const p = cx.s.prelude;
+  if (p.hearing?.invocation === invocation) return p.hearing;
+  return p.closing.find((h) => h.invocation === invocation);
+}
+
 export function noteOutcome(
   cx: StepContext,
   inv: InvocationState,
@@ -279,7 +295,9 @@ export function noteOutcome(
   detail: string,
   usage: Usage | null,
 ): void {
-  findTurn(cx.s, inv.turn)?.invocations.push({
+  // A recogniser works before its turn: its utterance takes the outcome along.
+  const list = inv.modality === "stt" ? hearingOf(cx, inv.id)?.invocations : findTurn(cx.s, inv.turn)?.invocations;
+  list?.push({
     name: inv.name,
     node: nodeOf(cx, inv).id,
     modality: inv.modality,
@@ -291,6 +309,8 @@ export function noteOutcome(
     openedNs: inv.openedNs,
     firstChunkNs: inv.firstChunkNs,
     endedNs: cx.nowNs,
+    firstInput: inv.firstInput,
+    lastInput: inv.lastInput,
     usage,
   });
 }

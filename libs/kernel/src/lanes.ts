@@ -1,8 +1,8 @@
 /**
- * Ready queues of the three lanes (`kernel.md` §4). Inside a lane the order is (due, sequence); the sequence is a
+ * Ready queues of Data and Telemetry (`kernel.md` §4). Inside a lane the order is (due, sequence); the sequence is a
  * counter, never a clock. A binary heap as plain data.
  */
-import type { Lane } from "./event.ts";
+import { LANE_DATA, type LANE_TELEMETRY } from "./event.ts";
 
 export interface ReadyItem {
   /** 0 for at once, else the monotonic instant in nanoseconds before which it must not run. */
@@ -13,21 +13,29 @@ export interface ReadyItem {
   edge: number;
 }
 
+/** The lanes that wait for dispatch. Control does not: it acts when it is taken in, before any dispatch of its step. */
+export type WaitingLane = typeof LANE_DATA | typeof LANE_TELEMETRY;
+
+/** One heap per waiting lane. */
 export interface Lanes {
-  /** One heap per lane, indexed by lane number. */
-  heaps: [ReadyItem[], ReadyItem[], ReadyItem[]];
+  data: ReadyItem[];
+  telemetry: ReadyItem[];
 }
 
 export function lanesCreate(): Lanes {
-  return { heaps: [[], [], []] };
+  return { data: [], telemetry: [] };
+}
+
+function heapOf(lanes: Lanes, lane: WaitingLane): ReadyItem[] {
+  return lane === LANE_DATA ? lanes.data : lanes.telemetry;
 }
 
 function before(a: ReadyItem, b: ReadyItem): boolean {
   return a.due !== b.due ? a.due < b.due : a.seq < b.seq;
 }
 
-export function lanePush(lanes: Lanes, lane: Lane, item: ReadyItem): void {
-  const heap = lanes.heaps[lane];
+export function lanePush(lanes: Lanes, lane: WaitingLane, item: ReadyItem): void {
+  const heap = heapOf(lanes, lane);
   let at = heap.length;
   heap.push(item);
   while (at > 0) {
@@ -41,8 +49,8 @@ export function lanePush(lanes: Lanes, lane: Lane, item: ReadyItem): void {
 }
 
 /** Takes the first item due at `nowNs`; undefined when there is none. */
-export function lanePop(lanes: Lanes, lane: Lane, nowNs: number): ReadyItem | undefined {
-  const heap = lanes.heaps[lane];
+export function lanePop(lanes: Lanes, lane: WaitingLane, nowNs: number): ReadyItem | undefined {
+  const heap = heapOf(lanes, lane);
   const first = heap[0];
   if (first === undefined || first.due > nowNs) return undefined;
   const last = heap.pop() as ReadyItem;
@@ -68,20 +76,17 @@ function sink(heap: ReadyItem[], item: ReadyItem): void {
 
 /** Whether any lane holds something due now. */
 export function lanesReady(lanes: Lanes, nowNs: number): boolean {
-  for (const heap of lanes.heaps) {
-    const first = heap[0];
-    if (first !== undefined && first.due <= nowNs) return true;
-  }
-  return false;
+  return isDue(lanes.data[0], nowNs) || isDue(lanes.telemetry[0], nowNs);
 }
 
-/** Forgets what a closed turn still had waiting. */
+function isDue(first: ReadyItem | undefined, nowNs: number): boolean {
+  return first !== undefined && first.due <= nowNs;
+}
+
+/** Forgets the data that a closed turn (0: the session itself) still had waiting; telemetry belongs to no turn. */
 export function lanesForgetTurn(lanes: Lanes, turn: number): void {
-  for (let lane = 0; lane < 3; lane++) {
-    const heap = lanes.heaps[lane as Lane];
-    if (!heap.some((item) => item.turn === turn)) continue;
-    const kept = heap.filter((item) => item.turn !== turn);
-    heap.length = 0;
-    for (const item of kept) lanePush(lanes, lane as Lane, item);
-  }
+  const heap = lanes.data;
+  if (!heap.some((item) => item.turn === turn)) return;
+  lanes.data = [];
+  for (const item of heap) if (item.turn !== turn) lanePush(lanes, LANE_DATA, item);
 }

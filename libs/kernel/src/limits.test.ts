@@ -13,8 +13,6 @@ test("the numbers that kernel.md names are those", () => {
   expect(limits).toMatchObject({
     POSITIONED_WAIT_MS: 40,
     CANCEL_GRACE_MS: 75,
-    LEASE_TERM_MS: 60_000,
-    LEASE_RENEW_MS: 5_000,
     RECORDING_L1_FILL: 0.8,
     RECORDING_L0_FILL: 0.9,
     RECORDING_SUSTAIN_MS: 500,

@@ -13,14 +13,14 @@ export const QUANTUM_DISPATCHES = 64;
 export const TELEMETRY_SHARE = 4;
 /** Telemetry samples of nodes that wait for their share; more are dropped and counted. */
 export const TELEMETRY_QUEUED_MAX = 128;
-/** Inputs the journal keeps per step beyond the batch itself: facts asked of pure functions. */
-export const FACTS_PER_STEP_MAX = 512;
 
 // Turns (kernel.md §2).
 /** Turns not yet closed and settled; the next proposal is queued, dropped or refused by policy. */
 export const OPEN_TURNS_MAX = 8;
 export const QUEUED_PROPOSALS_MAX = 4;
 export const INVOCATIONS_PER_TURN_MAX = 16;
+/** Chunks of a closed turn's language model that are kept for a new proposal. */
+export const LATE_TEXT_CHUNKS_MAX = 64;
 /** Chunks a speculation may hold before it is given up. */
 export const SPECULATION_CHUNKS_MAX = 512;
 /** A provider stream that has begun and then stays silent this long while more is due is taken for dead (F3). */
@@ -31,6 +31,10 @@ export const UTTERANCE_STALL_MS = 1_500;
 export const OUTPUT_HOLD_MS_MAX = 1_500;
 /** Parts of the conversation kept in the session; the oldest leave first. */
 export const CONVERSATION_PARTS_MAX = 256;
+/** What an adapter may round off what it played to the end. */
+export const PLAYED_ROUNDING_US_MAX = 20_000;
+/** Time one character is taken to need in speech while the voice's own pace is not known: rather slow, so that less counts as heard. */
+export const SPEECH_CHAR_US = 60_000;
 /** A committed turn whose delivery reports stay away this long is settled as lost. */
 export const DELIVERY_SETTLE_MS = 5_000;
 /** Default of a session's reconnect deadline (session-config). */
@@ -49,19 +53,12 @@ export const NODE_ERRORS_UNTOLD_MAX = 50;
 export const POSITIONED_WAIT_MS = 40;
 /** Positioned control messages waiting at once; the oldest acts, marked, when another comes. */
 export const POSITIONED_WAITING_MAX = 16;
-/** Events that arrived ahead of their turn_open. */
-export const HELD_EARLY_DATA_MAX = 64;
 
 // Identity (F-158).
 /** Idempotency keys remembered per session; the oldest is forgotten. */
 export const DEDUPE_KEYS_MAX = 1_024;
 /** Sources (adapter lanes) with a high-water mark; the oldest is forgotten. */
 export const DEDUPE_SOURCES_MAX = 64;
-
-// Authority (kernel.md §7).
-/** Long, because safety rests on the receivers and not on the term. */
-export const LEASE_TERM_MS = 60_000;
-export const LEASE_RENEW_MS = 5_000;
 
 // Time (kernel.md §10).
 /** Media and monotonic time may part by this much before the mapping is rebased. */
@@ -92,7 +89,7 @@ export const EVIDENCE_INVOCATION_FIELDS_MAX = 10;
 export const EVIDENCE_ORDERING_MARKERS_MAX = 16;
 export const EVIDENCE_ORDERING_FIELDS_MAX = 3;
 export const EVIDENCE_NONDETERMINISTIC_MAX = 64;
-export const EVIDENCE_NONDETERMINISTIC_FIELDS_MAX = 3;
+export const EVIDENCE_NONDETERMINISTIC_FIELDS_MAX = 4;
 /** Scalar fields of a delivery addendum. */
 export const EVIDENCE_ADDENDUM_FIELDS_MAX = 24;
 /** Scalar fields of the append_failed record that T9 leaves. */
@@ -117,8 +114,6 @@ export const EVIDENCE_TURN_BYTES_MAX =
   EVIDENCE_MANIFEST_BYTES_MAX + EVIDENCE_ADDENDUM_BYTES_MAX + EVIDENCE_T9_BYTES_MAX;
 /** Default quota of one session: every turn that may be unsettled at once, twice over. */
 export const EVIDENCE_QUOTA_BYTES = 2 * OPEN_TURNS_MAX * EVIDENCE_TURN_BYTES_MAX;
-/** New sessions are refused below this much of the quota, so that live ones keep theirs. */
-export const EVIDENCE_NEAR_FULL_BYTES = 2 * EVIDENCE_TURN_BYTES_MAX;
 
 invariant(QUANTUM_DISPATCHES <= BATCH_INPUTS_MAX, "a step dispatches no more than a batch can hold");
 invariant(TELEMETRY_SHARE < QUANTUM_DISPATCHES, "telemetry has only a share of the quantum (kernel.md §4)");
@@ -126,13 +121,10 @@ invariant(
   FENCE_ENTRIES_MAX >= OPEN_TURNS_MAX + QUEUED_PROPOSALS_MAX,
   "every open turn and proposal has its fence entry",
 );
-invariant(HELD_EARLY_DATA_MAX <= BATCH_INPUTS_MAX, "held early data fits one batch when its turn opens");
-invariant(POSITIONED_WAITING_MAX <= HELD_EARLY_DATA_MAX, "waiting control is fewer than held data");
+invariant(POSITIONED_WAITING_MAX <= BATCH_INPUTS_MAX, "waiting control fits one batch");
 invariant(POSITIONED_WAIT_MS < CANCEL_GRACE_MS, "a positioned message has acted before a cancelled node is stopped");
 invariant(CANCEL_GRACE_MS < DELIVERY_SETTLE_MS, "a cancelled node is stopped before its delivery is given up");
 invariant(DELIVERY_SETTLE_MS < DRAIN_MS, "draining outlasts the settlement of the last turn");
-invariant(LEASE_TERM_MS >= 60_000, "lease terms are long (kernel.md §7)");
-invariant(LEASE_RENEW_MS * 4 <= LEASE_TERM_MS, "several renewals may fail before a lease runs out");
 invariant(POSITIONED_WAIT_MS < MAX_SKEW_MS, "waiting for media does not look like skew");
 invariant(MAX_SKEW_MS < TIMEBASE_WINDOW_MS, "the delay window is long against the skew it bounds");
 invariant(RECORDING_L1_FILL < RECORDING_L0_FILL, "pressure lowers L2 before L1");
@@ -140,5 +132,4 @@ invariant(RECORDING_L1_LAG_MS < RECORDING_L0_LAG_MS, "lag lowers L2 before L1");
 invariant(RECORDING_SUSTAIN_MS < RECORDING_CALM_MS, "levels fall faster than they rise");
 invariant(EVIDENCE_STRING_BYTES_MAX >= 64, "a hash in hex is never cut");
 invariant(EVIDENCE_QUOTA_BYTES >= OPEN_TURNS_MAX * EVIDENCE_TURN_BYTES_MAX, "every open turn can have its reservation");
-invariant(EVIDENCE_NEAR_FULL_BYTES < EVIDENCE_QUOTA_BYTES, "an empty spool is not near full");
 invariant(DEDUPE_KEYS_MAX >= BATCH_INPUTS_MAX, "a batch cannot push its own keys out of the window");

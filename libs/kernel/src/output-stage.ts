@@ -4,9 +4,9 @@
  */
 import { type MonoNs, NS_PER_MS, NS_PER_US } from "@rspp/base/brand";
 import { ringPeek } from "@rspp/base/ring";
-import type { AudioBody, KernelEvent } from "./event.ts";
+import type { AudioBody, EventBody, KernelEvent } from "./event.ts";
 import { fenceAllows } from "./fence.ts";
-import { take } from "./flow.ts";
+import { noteUnheard, take } from "./flow.ts";
 import type { GraphRun, TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimer } from "./step-context.ts";
 
@@ -52,16 +52,20 @@ function releaseSession(cx: StepContext, run: GraphRun, e: number, held: boolean
 
 function releaseTurn(cx: StepContext, turn: TurnState, e: number, held: boolean): void {
   if (turn.phase !== "active" && turn.phase !== "closed_commit") return;
-  if (turn.cancelReason !== "" || turn.output.heldSinceNs >= 0 || cx.s.lifecycle.phase === "ended") return;
+  if (turn.output.heldSinceNs >= 0 || cx.s.lifecycle.phase === "ended") return;
   const edge = turn.run.edges[e];
   if (edge === null || edge === undefined) return;
   for (let next = ringPeek(edge.queue); next !== undefined; next = ringPeek(edge.queue)) {
+    if (!held || !fenceAllows(cx.s.fence, turn.number, next.generation)) {
+      take(cx, turn.run, e);
+      reject(cx, turn, next.body);
+      continue;
+    }
     if (next.body.type === "end") {
       // The end mark follows the commit, never precedes it.
       if (turn.phase !== "closed_commit") return;
       take(cx, turn.run, e);
-      if (held) sendEnd(cx, turn);
-      else reject(cx, turn);
+      sendEnd(cx, turn);
       continue;
     }
     if (next.body.type !== "audio") {
@@ -70,16 +74,13 @@ function releaseTurn(cx: StepContext, turn: TurnState, e: number, held: boolean)
     }
     if (!mayRunAhead(cx, turn, next.body.durationUs)) return;
     take(cx, turn.run, e);
-    if (!held || !fenceAllows(cx.s.fence, turn.number, next.generation)) {
-      reject(cx, turn);
-      continue;
-    }
     send(cx, turn, next, next.body);
   }
 }
 
-/** Refused at runtime egress (`kernel.md` §7): counted evidence. */
-function reject(cx: StepContext, turn: TurnState): void {
+/** Refused at runtime egress, by the fence or for want of the lease (`kernel.md` §6, §7): counted evidence, never heard. */
+function reject(cx: StepContext, turn: TurnState, body: EventBody): void {
+  if (body.type === "audio") noteUnheard(turn, body.segment, body.durationUs);
   turn.rejectedOutputs += 1;
   cx.s.counters.rejectedOutputs += 1;
 }

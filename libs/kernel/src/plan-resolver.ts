@@ -5,9 +5,12 @@
 import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
-import type { GraphDefinition } from "./graph.ts";
+import { type GraphDefinition, NODE_KINDS } from "./graph.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
+
+/** How inputs of one batch are put in order: as they arrived. */
+export const MERGE_RULE = { id: "arrival", version: "1" } as const;
 
 export const PLAN_SCHEMA = "resolved_turn_plan/v1";
 
@@ -47,7 +50,13 @@ export interface ResolvedTurnPlan {
     maxQueueMs: number;
     maxBlockMs: number;
     source: string;
+    /** What a crossing of a watermark does: nothing in this release. */
+    watermarkActions: readonly string[];
   }[];
+  /** Groups that are dropped together; none in this release. */
+  syncPolicies: readonly string[];
+  /** Per host and provider node: events in flight at once, and its soft budget. */
+  nodeLimits: readonly { node: string; maxInFlight: number; softMs: number }[];
   commitPoints: readonly { node: string; commitPoint: string }[];
   sideEffects: readonly string[];
   policy: SessionConfig["policy"];
@@ -63,7 +72,9 @@ export interface ResolvedTurnPlan {
   admissionOutcome: string;
   epoch: number;
   snapshots: SnapshotRefs;
+  /** Empty at L0, which keeps no values of a session; `variablesHash` tells whether they were the same. */
   variables: SessionConfig["variables"];
+  variablesHash: string;
   provenance: SessionConfig["provenance"];
 }
 
@@ -104,7 +115,12 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       maxQueueMs: edge.buffer.maxQueueMs,
       maxBlockMs: edge.buffer.maxBlockMs,
       source: edge.buffer.source,
+      watermarkActions: [],
     })),
+    syncPolicies: [],
+    nodeLimits: config.graph.nodes
+      .filter((node) => NODE_KINDS[node.kind].execution !== "pure")
+      .map((node) => ({ node: node.id, maxInFlight: 1, softMs: config.budgets.nodeSoftMs })),
     commitPoints: config.graph.nodes
       .filter((node) => node.kind === "output" && node.scope === "turn")
       .map((node) => ({ node: node.id, commitPoint: "played" })),
@@ -118,8 +134,8 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     },
     determinism: {
       seed: config.seed,
-      mergeRuleId: "arrival",
-      mergeRuleVersion: "1",
+      mergeRuleId: MERGE_RULE.id,
+      mergeRuleVersion: MERGE_RULE.version,
       evaluator: TEXT_FUNCTIONS_VERSION,
       behaviours: config.behaviours,
     },
@@ -127,7 +143,8 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     admissionOutcome: inputs.admissionOutcome,
     epoch: inputs.epoch,
     snapshots: inputs.snapshots,
-    variables: config.variables,
+    variables: inputs.recordingLevel === "L0" ? {} : config.variables,
+    variablesHash: sha256Utf8Hex(canonicalJson(config.variables)),
     provenance: config.provenance,
   };
   const canonical = canonicalJson(plan);

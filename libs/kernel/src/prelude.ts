@@ -2,7 +2,8 @@
  * What runs outside turns (`kernel.md` §2): endpointing over voice activity, the utterance machine, output hold and
  * barge-in. Recognition stands in `hearing.ts`.
  */
-import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
+import { type MonoNs, NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
+import { ringAt } from "@rspp/base/ring";
 import { settled } from "./delivery.ts";
 import type { ActivityBody, KernelEvent } from "./event.ts";
 import type { Settings } from "./graph.ts";
@@ -19,8 +20,12 @@ import { type DiscardReason, utteranceTransition } from "./utterance.ts";
 /** Utterances that may await their final at once; the oldest is settled with what it has. */
 const CLOSING_MAX = 2;
 
-/** Settings of the endpointing node with their defaults; milliseconds but for `onset_frames`. */
+/**
+ * Settings of the endpointing node with their defaults; milliseconds but for `onset_frames`. `push_to_talk`: an explicit end of
+ * utterance stands even where no voice was found (F-042).
+ */
 export function endpointing(settings: Settings): {
+  mode: "vad" | "push_to_talk";
   onsetFrames: number;
   minSpeechMs: number;
   candidateSilenceMs: number;
@@ -30,6 +35,7 @@ export function endpointing(settings: Settings): {
   prerollMs: number;
 } {
   return {
+    mode: settings.mode === "push_to_talk" ? "push_to_talk" : "vad",
     onsetFrames: numberSetting(settings, "onset_frames", ONSET_FRAMES),
     minSpeechMs: numberSetting(settings, "min_speech_ms", 120),
     candidateSilenceMs: numberSetting(settings, "candidate_silence_ms", 200),
@@ -46,6 +52,8 @@ const NO_SETTINGS: Settings = Object.freeze({});
 /** Voice activity of one frame. */
 export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBody): void {
   const p = cx.s.prelude;
+  // Results of frames before a cut come late; what was said in them has been heard already (F-042).
+  if (body.mediaUs + body.durationUs <= p.cutUs) return;
   const settings = cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? NO_SETTINGS;
   const phase = p.utterance.phase;
   p.lastActivityNs = cx.nowNs;
@@ -55,21 +63,22 @@ export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBo
     return;
   }
   const cfg = endpointing(settings);
+  const endUs = body.mediaUs + body.durationUs;
   p.utteranceUs += body.durationUs;
   if (body.speech) {
     p.silenceUs = 0;
     p.lastVoicedNs = event.monoNs;
     p.speechUs += body.durationUs;
     if (p.speculation !== null) cancelSpeculation(cx, "speech_resumed");
-    if (phase === "candidate" && p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx);
+    if (phase === "candidate" && p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx, event.monoNs);
   } else {
     p.silenceUs += body.durationUs;
     if (phase === "candidate" && p.silenceUs >= cfg.candidateSilenceMs * US_PER_MS) discard(cx, "too_short");
-    else if (phase === "confirmed" && p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endpoint(cx);
+    else if (phase === "confirmed" && p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endpoint(cx, endUs);
     else if (phase === "confirmed" && cfg.speculateMs > 0 && p.silenceUs >= cfg.speculateMs * US_PER_MS)
       maybeSpeculate(cx);
   }
-  if (p.utterance.phase === "confirmed" && p.utteranceUs >= cfg.maxUtteranceMs * US_PER_MS) endpoint(cx);
+  if (p.utterance.phase === "confirmed" && p.utteranceUs >= cfg.maxUtteranceMs * US_PER_MS) endpoint(cx, endUs);
 }
 
 function onQuiet(cx: StepContext, event: KernelEvent, body: ActivityBody, onsetFrames: number): void {
@@ -81,10 +90,10 @@ function onQuiet(cx: StepContext, event: KernelEvent, body: ActivityBody, onsetF
   if (p.onsetFrames === 0) p.firstVoicedNs = event.monoNs;
   p.onsetFrames += 1;
   p.lastVoicedNs = event.monoNs;
-  if (p.onsetFrames >= onsetFrames) startUtterance(cx, body.durationUs * p.onsetFrames);
+  if (p.onsetFrames >= onsetFrames) startUtterance(cx, body.durationUs * p.onsetFrames, event.monoNs);
 }
 
-function startUtterance(cx: StepContext, speechUs: number): void {
+function startUtterance(cx: StepContext, speechUs: number, atNs: MonoNs): void {
   const p = cx.s.prelude;
   ensureSessionPlan(cx);
   utteranceTransition(p.utterance, "speech_started");
@@ -106,15 +115,18 @@ function startUtterance(cx: StepContext, speechUs: number): void {
     firstVoicedNs: p.firstVoicedNs,
     lastVoicedNs: 0,
     endpointNs: 0,
+    fromUs: p.cutUs,
+    invocations: [],
   };
   openRecogniser(cx, p.hearing);
   setTimerIn(cx, "utterance", stallMs(cx));
   if (cx.s.config.policy.holdOnCandidate && cx.s.config.policy.bargeIn) hold(cx);
   const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
-  if (p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx);
+  if (p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx, atNs);
 }
 
-function confirm(cx: StepContext): void {
+/** `atNs`: stamp of the frame that decided it, whose bytes were read then: anchor `cancel_accepted` (`kernel.md` §10). */
+function confirm(cx: StepContext, atNs: MonoNs): void {
   const p = cx.s.prelude;
   utteranceTransition(p.utterance, "confirmed");
   if (!cx.s.config.policy.bargeIn) return;
@@ -122,7 +134,7 @@ function confirm(cx: StepContext): void {
     const inFlight = turn.phase === "active" || (turn.phase === "closed_commit" && !settled(turn.delivery));
     if (!inFlight || turn.cancelReason !== "") continue;
     signal(cx, "barge_in", "prelude", turn.number, "barge_in", { scope: "turn" });
-    cause(cx, "cancel", turn.number, "barge_in");
+    cause(cx, "cancel", turn.number, "barge_in", { atNs });
   }
   p.heldTurn = 0;
 }
@@ -181,11 +193,15 @@ function resetUtterance(cx: StepContext): void {
   p.utteranceUs = 0;
 }
 
-/** The caller has stopped speaking: the recogniser finalises at once, the turn is proposed when the final is there. */
-export function endpoint(cx: StepContext): void {
+/**
+ * The caller has stopped speaking: the recogniser finalises at once, the turn is proposed when the final is there. `cutUs`:
+ * media time up to which the caller has been heard; nothing before it belongs to another utterance.
+ */
+function endpoint(cx: StepContext, cutUs: number): void {
   const p = cx.s.prelude;
   const hearing = p.hearing;
-  if (p.utterance.phase === "candidate") confirm(cx);
+  p.cutUs = Math.max(p.cutUs, cutUs);
+  if (p.utterance.phase === "candidate") confirm(cx, cx.atNs);
   utteranceTransition(p.utterance, "endpoint");
   resume(cx, "endpoint");
   if (hearing === null) return resetUtterance(cx);
@@ -203,11 +219,27 @@ export function endpoint(cx: StepContext): void {
 
 /** Push to talk (F-042): an explicit end of utterance needs no voice activity to agree. */
 export function onEndOfUtterance(cx: StepContext): boolean {
-  const phase = cx.s.prelude.utterance.phase;
-  if (phase !== "candidate" && phase !== "confirmed") return false;
   drainRecognisers(cx);
-  endpoint(cx);
+  if (cx.s.prelude.utterance.phase === "none" && !openUnheard(cx)) return false;
+  endpoint(cx, cx.s.timebase.lastEndUs);
   return true;
+}
+
+/** Push to talk: the talk is over before any voice was found in it; what came in since the last utterance is recognised. */
+function openUnheard(cx: StepContext): boolean {
+  const p = cx.s.prelude;
+  const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? NO_SETTINGS);
+  if (cfg.mode !== "push_to_talk" || cx.s.authority.held !== "held") return false;
+  let heard = false;
+  for (let i = 0; i < p.preroll.size; i++) {
+    const frame = ringAt(p.preroll, i);
+    if (frame?.body.type !== "audio" || frame.body.mediaUs + frame.body.durationUs <= p.cutUs) continue;
+    if (!heard) p.firstVoicedNs = frame.monoNs;
+    p.lastVoicedNs = frame.monoNs;
+    heard = true;
+  }
+  if (heard) startUtterance(cx, 0, cx.atNs);
+  return heard;
 }
 
 /** Mute ends what is being said: no audio will come that could end it. */
@@ -215,6 +247,7 @@ export function onMuted(cx: StepContext): void {
   const p = cx.s.prelude;
   p.onsetFrames = 0;
   endUtterance(cx);
+  p.cutUs = Math.max(p.cutUs, cx.s.timebase.lastEndUs);
 }
 
 function endUtterance(cx: StepContext): void {
@@ -222,7 +255,7 @@ function endUtterance(cx: StepContext): void {
   if (phase === "candidate") return discard(cx, "too_short");
   if (phase !== "confirmed") return;
   drainRecognisers(cx);
-  endpoint(cx);
+  endpoint(cx, cx.s.timebase.lastEndUs);
 }
 
 function stallMs(cx: StepContext): number {

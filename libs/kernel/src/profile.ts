@@ -5,6 +5,7 @@
 import type { Result } from "@rspp/base/result";
 import { err, ok } from "@rspp/base/result";
 import type { BufferSpec, NodeKind, PortType, Settings } from "./graph.ts";
+import { CANCEL_GRACE_MS, RECONNECT_MS } from "./limits.ts";
 import type { Budgets, RecordingConfig, SessionPolicy } from "./session-config.ts";
 
 /** What an edge of one port type gets when its spec says nothing. */
@@ -83,7 +84,7 @@ function coalesce(maxItems: number, maxQueueMs: number, maxBytes: number): Buffe
 const simpleV1: ExecutionProfile = {
   name: SIMPLE,
   source: SOURCE,
-  budgets: { turnFirstOutputMs: 2000, nodeSoftMs: 800, providerAttemptMs: 1000, cancelGraceMs: 75 },
+  budgets: { turnFirstOutputMs: 2000, nodeSoftMs: 800, providerAttemptMs: 1000, cancelGraceMs: CANCEL_GRACE_MS },
   flowControl: "signal",
   lanes: { control: "never_dropped", data: "by_edge", telemetry: "sampled" },
   recording: { policyId: "recording/L0", ceiling: "L0" },
@@ -95,7 +96,7 @@ const simpleV1: ExecutionProfile = {
     lateEvents: "drop",
     speculation: false,
     finalWaitMs: 1500,
-    reconnectMs: 10_000,
+    reconnectMs: RECONNECT_MS,
     historyPartsMax: 64,
   },
   outputLeadMs: 200,

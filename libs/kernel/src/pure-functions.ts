@@ -7,8 +7,8 @@ import type { TextSpan } from "./event.ts";
 export type TextQuestion =
   /** Offsets (exclusive ends) of speakable clauses in the joined text. */
   | { fn: "clause_ends"; spans: readonly TextSpan[]; minChars: number; maxChars: number; final: boolean }
-  /** A new payload `ref` holding characters [from, to) of the joined text. */
-  | { fn: "cut"; spans: readonly TextSpan[]; from: number; to: number; ref: number }
+  /** A new payload `ref` holding characters [from, to) of the joined text. `spaced`: a space parts spans that would run together. */
+  | { fn: "cut"; spans: readonly TextSpan[]; from: number; to: number; ref: number; spaced?: true }
   /** Equal apart from case, punctuation and white space. */
   | { fn: "same_text"; a: readonly TextSpan[]; b: readonly TextSpan[] }
   | { fn: "is_blank"; spans: readonly TextSpan[] }

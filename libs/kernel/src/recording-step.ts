@@ -13,6 +13,8 @@ export function refreshRecording(cx: StepContext): void {
 
 function mark(cx: StepContext, marker: RecordingMarker | null): void {
   if (marker === null) return;
+  // A replay of what is recorded from here on starts at this state (`kernel.md` §11).
+  if (marker.to > marker.from) cx.s.snapshotOwed = true;
   signal(
     cx,
     "recording_level_changed",

@@ -4,7 +4,6 @@
  */
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import {
-  EVIDENCE_NEAR_FULL_BYTES,
   EVIDENCE_QUOTA_BYTES,
   RECORDING_CALM_MS,
   RECORDING_L0_FILL,
@@ -106,19 +105,9 @@ export function releaseEvidence(r: RecordingState, reservedBytes: number, usedBy
   r.takenBytes = Math.max(0, r.takenBytes - Math.max(0, reservedBytes - usedBytes));
 }
 
-/** Exported (acknowledged) evidence frees its bytes. */
-export function refillEvidence(r: RecordingState, exportedBytes: number): void {
-  r.takenBytes = Math.max(0, r.takenBytes - exportedBytes);
-}
-
 /** The shell has set aside another amount; what is taken stays taken, even above a smaller quota. */
 export function setEvidenceQuota(r: RecordingState, quotaBytes: number): void {
   r.quotaBytes = quotaBytes;
-}
-
-/** Whether new sessions are to be refused, so that live ones keep their reservations. */
-export function evidenceNearFull(r: RecordingState): boolean {
-  return r.quotaBytes - r.takenBytes < EVIDENCE_NEAR_FULL_BYTES;
 }
 
 function rank(level: RecordingLevel): number {

@@ -7,6 +7,13 @@ import type { Effect } from "./effect.ts";
 import { digestEffects } from "./effect-digest.ts";
 import type { Batch } from "./input.ts";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "./pure-functions.ts";
+import {
+  classifyByProof,
+  classifyBySummary,
+  type DivergenceClass,
+  type RecordedProof,
+  type StepSummary,
+} from "./replay-classes.ts";
 import type { SessionConfig } from "./session-config.ts";
 import { createSession, type SessionState } from "./state.ts";
 import { step } from "./step.ts";
@@ -16,6 +23,8 @@ export interface JournalEntry {
   facts: readonly Fact[];
   /** Rolling digest of all effects from the session's start up to and with this step's; `digestHex`. */
   digest: string;
+  /** What the step did, class by class, for a recording that is to say how a replay differs. */
+  summary?: StepSummary;
   /** The kernel broke at this batch: the last entry, with the message, without effects and with an empty digest. */
   fault?: string;
 }
@@ -26,8 +35,6 @@ export interface ReplayFault {
   recorded: string;
   found: string;
 }
-
-export type DivergenceClass = "PLAN" | "OUTCOME" | "ORDERING" | "AUTHORITY" | "PAYLOAD";
 
 export interface Divergence {
   batch: number;
@@ -42,6 +49,11 @@ export interface ReplayResult {
   divergences: Divergence[];
   /** Null where the recorded kernel did not break. */
   fault: ReplayFault | null;
+  /**
+   * What the class of a differing step was told from: its recorded summary, the proof that the caller gave, or the digest
+   * alone, which tells no classes apart: all is ORDERING.
+   */
+  classifiedBy: "summary" | "proof" | "digest";
   state: SessionState;
 }
 
@@ -52,6 +64,8 @@ export interface ReplayOptions {
   from?: { state: SessionState; digest: Digest };
   onStep?: (batch: Batch, effects: readonly Effect[]) => void;
   divergencesMax?: number;
+  /** What else of the recording is at hand, for steps without a summary. */
+  proof?: RecordedProof;
 }
 
 /** @throws RangeError when the journal needs behaviours this build does not know. */
@@ -71,6 +85,7 @@ export function replayJournal(
   const divergences: Divergence[] = [];
   let steps = 0;
   let fault: ReplayFault | null = null;
+  let classifiedBy: ReplayResult["classifiedBy"] = "digest";
   for (const entry of entries) {
     const facts = factServer(entry, options.fns, divergences);
     if (entry.digest === "") {
@@ -85,13 +100,25 @@ export function replayJournal(
     const found = digestHex(digest);
     steps += 1;
     if (found !== entry.digest) {
-      divergences.push({ batch: entry.batch.index, class: "ORDERING", expected: entry.digest, found });
+      const told = classify(entry, result.effects, options.proof);
+      classifiedBy = told.by;
+      divergences.push({ batch: entry.batch.index, class: told.class, expected: entry.digest, found });
       // The digest rolls: after the first difference every later one differs too.
       break;
     }
     if (divergences.length >= max) break;
   }
-  return { identical: divergences.length === 0, steps, divergences, fault, state };
+  return { identical: divergences.length === 0, steps, divergences, fault, classifiedBy, state };
+}
+
+function classify(
+  entry: JournalEntry,
+  effects: readonly Effect[],
+  proof: RecordedProof | undefined,
+): { class: DivergenceClass; by: ReplayResult["classifiedBy"] } {
+  if (entry.summary !== undefined) return { class: classifyBySummary(entry.summary, effects), by: "summary" };
+  if (proof === undefined) return { class: "ORDERING", by: "digest" };
+  return { class: classifyByProof(proof, entry.batch, effects), by: "proof" };
 }
 
 /** Steps the batch that broke the recorded kernel; nothing can follow it. */

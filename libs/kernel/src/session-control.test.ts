@@ -158,7 +158,11 @@ describe("F-034 F-035 cancels from the transport", () => {
     expect(clauses?.join(" ")).toBe("Once upon a time there was a fox. It lived in a wood.");
     h.feed(h.audioChunk(tts, clauses?.length === 1 ? 0 : 1, 20, { segmentEnd: true }), h.outcome(tts));
     expect(h.signals("commit")).toEqual(["commit#1"]);
-    expect(sealed(h, 1).manifest.invocations).toMatchObject([{ outcome: "cancelled" }, { outcome: "success" }]);
+    expect(sealed(h, 1).manifest.invocations).toMatchObject([
+      { modality: "stt" },
+      { outcome: "cancelled" },
+      { outcome: "success" },
+    ]);
   });
 
   test("scope provider_invocation ends that one only", () => {

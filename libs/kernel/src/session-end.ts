@@ -5,7 +5,7 @@ import { DRAIN_MS } from "./limits.ts";
 import { type SessionTrigger, sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
 import { settleAsLost } from "./settlement.ts";
 import { cancelSpeculation } from "./speculation.ts";
-import { clearTimer, nextSeq, type StepContext, setTimerIn } from "./step-context.ts";
+import { cause, clearTimer, type StepContext, setTimerIn, status } from "./step-context.ts";
 
 /** Closes whatever is open and ends the session at the end of this step. */
 export function endSession(cx: StepContext, reason: string, turnReason: string): void {
@@ -16,8 +16,7 @@ export function endSession(cx: StepContext, reason: string, turnReason: string):
     !moveSession(cx, sessionReconnecting(s.lifecycle) ? "reconnect_timeout" : "drain")
   )
     return;
-  for (const turn of s.turns)
-    cx.causes.push({ kind: "disconnect", seq: nextSeq(cx), turn: turn.number, reason: turnReason, atNs: cx.atNs });
+  for (const turn of s.turns) cause(cx, "disconnect", turn.number, turnReason);
   if (s.ending === "") s.ending = reason;
 }
 
@@ -32,10 +31,9 @@ export function moveSession(cx: StepContext, trigger: SessionTrigger): boolean {
 
 /** No new turns; what runs may finish, up to a deadline. */
 export function drainSession(cx: StepContext, reason: string): void {
-  const s = cx.s;
   if (!moveSession(cx, "drain")) return;
   setTimerIn(cx, "drain", DRAIN_MS);
-  cx.effects.push({ type: "status", phase: s.lifecycle.phase, reconnecting: false, degraded: s.degraded, reason });
+  status(cx, reason);
 }
 
 /** At the end of a step: ENDED when nothing is left, or when the end was asked for and every turn has its terminal. */
@@ -54,11 +52,5 @@ export function finishEnding(cx: StepContext): void {
   for (const id of Object.keys(s.timers).sort()) clearTimer(cx, id);
   s.positioned = [];
   sessionTransition(s.lifecycle, "end", cx.nowNs);
-  cx.effects.push({
-    type: "status",
-    phase: s.lifecycle.phase,
-    reconnecting: false,
-    degraded: s.degraded,
-    reason: s.ending === "" ? "drained" : s.ending,
-  });
+  status(cx, s.ending === "" ? "drained" : s.ending);
 }

@@ -12,8 +12,10 @@ import { releaseEvidence } from "./recording.ts";
 import { refreshRecording } from "./recording-step.ts";
 import { snapshotState } from "./snapshot.ts";
 import { findTurn, type TurnState } from "./state.ts";
-import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { turnClosed } from "./turn-lifecycle.ts";
+
+export const TRANSPORT_GONE = "transport_disconnect_or_stall";
 
 const SIGNALS = {
   accepted: "output_accepted",
@@ -55,6 +57,8 @@ export function onDelivery(cx: StepContext, report: DeliveryReport): void {
   // T13 was told when it was decided; the adapter's own word for it is no second one.
   const told = name === "playback_cancelled" && turn.terminal === "commit" && turn.cancelReason !== "";
   if (name !== "" && !told) signal(cx, name, "adapter", turn.number, "", { mediaUs: playedUs }, false);
+  // F6: what the adapter has given up is heard no more; a turn that is still under way cannot go on.
+  if (turn.phase === "active" && settled(turn.delivery)) cause(cx, "disconnect", turn.number, TRANSPORT_GONE);
   if (turn.phase === "closed_commit" && turn.cancelReason === "" && !settled(turn.delivery)) armSettle(cx, turn);
   trySettle(cx, turn);
 }
@@ -127,6 +131,7 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
     cancelFenceAppliedNs: turn.anchors.cancelAppliedNs === 0 ? null : (turn.anchors.cancelAppliedNs as typeof cx.nowNs),
     cancelAcceptedNs: turn.anchors.cancelAcceptedNs === 0 ? null : (turn.anchors.cancelAcceptedNs as typeof cx.nowNs),
     cancelReason: turn.cancelReason === "" ? null : turn.cancelReason,
+    cancelScope: turn.cancelReason === "" ? null : turn.cancelScope,
     rejectedOutputs: turn.rejectedOutputs,
     lateAfterCancel: turn.lateAfterCancel,
     settledNs: cx.nowNs,
@@ -146,13 +151,18 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
   s.turns = s.turns.filter((t) => t !== turn);
   s.turnsSinceSnapshot += 1;
   refreshRecording(cx);
-  if (s.config.snapshotEveryTurns > 0 && s.turnsSinceSnapshot >= s.config.snapshotEveryTurns && s.turns.length === 0)
-    cx.snapshotDue = true;
+  if (s.config.snapshotEveryTurns > 0 && s.turnsSinceSnapshot >= s.config.snapshotEveryTurns) s.snapshotOwed = true;
 }
 
-/** Last in its step: a replay goes on with the next batch. */
+/**
+ * Last in its step, with no turn open: a replay goes on with the next batch. Never at L0, since a state holds what L0 does
+ * not keep; a rise of the level asks for one again.
+ */
 export function emitSnapshot(cx: StepContext): void {
+  if (!cx.s.snapshotOwed || cx.s.turns.length > 0 || cx.s.lifecycle.phase === "ended") return;
+  cx.s.snapshotOwed = false;
   cx.s.turnsSinceSnapshot = 0;
+  if (cx.s.recording.level === "L0") return;
   cx.effects.push({
     type: "record",
     record: { kind: "state_snapshot", turns: cx.s.lastTurn, state: snapshotState(cx.s) },

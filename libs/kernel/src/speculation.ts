@@ -2,7 +2,7 @@
  * Work begun before its turn (`kernel.md` §2): a language-model invocation on a stable partial, session-scoped, without
  * egress, adopted by id at turn_open or cancelled.
  */
-import { cutText, messagesFor } from "./conversation.ts";
+import { joinText, messagesFor } from "./conversation.ts";
 import { cancelInvocation, forget, openInvocation, pushMessages } from "./invocations.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
@@ -15,7 +15,7 @@ export function maybeSpeculate(cx: StepContext): void {
   if (spans.length === 0 || ask(cx, { fn: "is_blank", spans }) === true) return;
   const inv = openInvocation(cx, topology.llm, 0, true);
   // Its own copy: the partial's payload goes when the recogniser revises it.
-  const copy = cutText(cx, spans);
+  const copy = joinText(cx, spans);
   const { messages, owned } = messagesFor(cx, [copy]);
   prelude.speculation = {
     invocation: inv.id,

@@ -8,7 +8,7 @@ import { createStream, type RandomStream } from "@rspp/base/random";
 import { type Ring, ringCreate } from "@rspp/base/ring";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
-import { type Delivery, deliveryCreate } from "./delivery.ts";
+import type { Delivery } from "./delivery.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
 import type { AudioFormat, KernelEvent, MessagesBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
@@ -30,6 +30,8 @@ export interface NodeRun {
   kind: NodeKind;
   /** Host nodes: command in flight, 0 for none. */
   command: number;
+  /** Host nodes: whether the timer of their budget runs. */
+  watched: boolean;
   /** Provider nodes: invocation in flight, 0 for none. */
   invocation: number;
   /** `end` marks still expected on the inputs before this node ends. */
@@ -71,6 +73,11 @@ export interface InvocationState {
   payloadTurn: number;
   chunks: number;
   finished: boolean;
+  /** Sequences of the inputs that its first and latest word came with; 0 for none. */
+  firstInput: number;
+  lastInput: number;
+  /** Text that came after its turn had closed, where the policy makes a new proposal of it. */
+  late: TextSpan[];
   /** What was pushed, kept so that another candidate can be given the same. */
   clauses: { segment: number; spans: readonly TextSpan[] }[];
   messages: MessagesBody["messages"] | null;
@@ -94,6 +101,8 @@ export interface InvocationEvidence {
   openedNs: number;
   firstChunkNs: number;
   endedNs: number;
+  firstInput: number;
+  lastInput: number;
   usage: Usage | null;
 }
 
@@ -114,6 +123,10 @@ export interface Hearing {
   firstVoicedNs: number;
   lastVoicedNs: number;
   endpointNs: number;
+  /** Media time before which frames belong to an earlier utterance. */
+  fromUs: number;
+  /** How its recognisers ended; part of its turn's evidence. */
+  invocations: InvocationEvidence[];
 }
 
 export interface Speculation {
@@ -131,6 +144,8 @@ export interface Prelude {
   silenceUs: number;
   onsetFrames: number;
   utteranceUs: number;
+  /** Media time up to which the caller has been heard: later results about earlier frames mean nothing (F-042). */
+  cutUs: number;
   /** Poll that brought the last voice activity. */
   lastActivityNs: number;
   firstVoicedNs: number;
@@ -166,6 +181,8 @@ export interface Proposal {
   firstVoicedNs: number;
   lastVoicedNs: number;
   speculation: number;
+  /** How the recognisers of the utterance ended. */
+  invocations: readonly InvocationEvidence[];
 }
 
 export interface SegmentPlay {
@@ -174,6 +191,8 @@ export interface SegmentPlay {
   /** Media time within the turn's output; -1 until its first frame was sent. */
   startUs: number;
   durationUs: number;
+  /** Of its audio that was shed on the way out. */
+  shedUs: number;
   complete: boolean;
   words: readonly WordMark[] | null;
 }
@@ -201,6 +220,11 @@ export interface TurnState {
   reservedBytes: number;
   /** runtime_sequence of turn_open. */
   openSeq: number;
+  /** First and last runtime_sequence of its Data; 0 for none. */
+  dataFirst: number;
+  dataLast: number;
+  /** Input that its proposal came with. */
+  causeInput: number;
   openWallMs: WallMs;
   run: GraphRun;
   /** Whether nodes before the output may still work. */
@@ -227,6 +251,9 @@ export interface TurnState {
   terminal: "" | "commit" | "abort";
   terminalReason: string;
   cancelReason: string;
+  cancelScope: "turn" | "session";
+  /** Input that decided the cancel; 0 for none. */
+  cancelInput: number;
   rejectedOutputs: number;
   lateAfterCancel: number;
   invocations: InvocationEvidence[];
@@ -259,6 +286,9 @@ export interface HostCommand {
   durationUs: number;
   /** Stamp of the frame it was asked about. */
   ingressNs: MonoNs;
+  /** Poll at which it was asked; whether the warning of its budget was given. */
+  askedNs: MonoNs;
+  warned: boolean;
   /** Index of the next emission. */
   next: number;
 }
@@ -269,6 +299,8 @@ export interface SessionState {
   graphHash: string;
   lifecycle: SessionLifecycle;
   degraded: boolean;
+  /** Node ids, and what else failed and has not worked again since. */
+  degradedBy: string[];
   /** Last runtime_sequence given. */
   seq: number;
   inputSeq: number;
@@ -294,6 +326,8 @@ export interface SessionState {
   capacity: { admit: boolean; outcome: "defer" | "reject"; reason: string };
   conversation: ConversationPart[];
   stateVersion: number;
+  /** The conversation changed while no lease was held, and is written when it is again. */
+  stateWriteOwed: boolean;
   invocations: Record<string, InvocationState>;
   nextInvocation: number;
   commands: Record<string, HostCommand>;
@@ -309,6 +343,8 @@ export interface SessionState {
   /** Session-scoped output. */
   sessionOutput: { sequence: number; offsetUs: number; lastInMediaUs: number };
   turnsSinceSnapshot: number;
+  /** A state snapshot is to be emitted at the end of the next step that leaves no turn open. */
+  snapshotOwed: boolean;
   counters: Counters;
 }
 
@@ -335,6 +371,7 @@ export function runCreate(graph: GraphDefinition, topology: Topology, turn: numb
       : {
           kind: node.kind,
           command: 0,
+          watched: false,
           invocation: 0,
           endsAwaited: Math.max(1, topology.into[i]?.length ?? 0),
           ended: false,
@@ -356,6 +393,7 @@ export function createSession(config: SessionConfig): SessionState {
     graphHash: sha256Utf8Hex(canonicalJson(config.graph)),
     lifecycle: sessionCreate(),
     degraded: false,
+    degradedBy: [],
     seq: 0,
     inputSeq: 0,
     batchIndex: 0,
@@ -378,6 +416,7 @@ export function createSession(config: SessionConfig): SessionState {
     capacity: { admit: true, outcome: "defer", reason: "" },
     conversation: [],
     stateVersion: 0,
+    stateWriteOwed: false,
     invocations: {},
     nextInvocation: 1,
     commands: {},
@@ -390,6 +429,7 @@ export function createSession(config: SessionConfig): SessionState {
     lastAudioSequence: 0,
     sessionOutput: { sequence: 0, offsetUs: 0, lastInMediaUs: 0 },
     turnsSinceSnapshot: 0,
+    snapshotOwed: false,
     counters: {
       duplicates: 0,
       staleRefused: 0,
@@ -410,6 +450,7 @@ function preludeCreate(): Prelude {
     silenceUs: 0,
     onsetFrames: 0,
     utteranceUs: 0,
+    cutUs: 0,
     lastActivityNs: 0,
     firstVoicedNs: 0,
     lastVoicedNs: 0,
@@ -423,60 +464,6 @@ function preludeCreate(): Prelude {
     planHash: "",
     planStale: true,
     planEpoch: 0,
-  };
-}
-
-export function turnCreate(
-  number: number,
-  id: string,
-  proposal: Proposal,
-  run: GraphRun,
-  s: SessionState,
-  at: { nowNs: MonoNs; wallMs: WallMs },
-): TurnState {
-  return {
-    number,
-    id,
-    phase: "opening",
-    origin: proposal.origin,
-    utterance: proposal.utterance,
-    generation: 1,
-    planId: "",
-    planHash: "",
-    reservedBytes: 0,
-    openSeq: 0,
-    openWallMs: at.wallMs,
-    run,
-    generating: true,
-    delivery: deliveryCreate(),
-    output: { startNs: -1, sentUs: 0, sequence: 0, heldSinceNs: -1, endSent: false, timerSet: false },
-    segments: [],
-    lastDataSequence: 0,
-    ownRefs: (proposal.say?.spans ?? []).map((span) => span.ref),
-    anchors: {
-      proposedNs: proposal.proposedNs,
-      openNs: at.nowNs,
-      firstOutputNs: 0,
-      cancelAcceptedNs: 0,
-      cancelAppliedNs: 0,
-      terminalNs: 0,
-      playbackStartedNs: 0,
-      firstVoicedNs: proposal.firstVoicedNs,
-      lastVoicedNs: proposal.lastVoicedNs,
-    },
-    epochAtOpen: s.authority.epoch,
-    epochAtTerminal: 0,
-    terminal: "",
-    terminalReason: "",
-    cancelReason: "",
-    rejectedOutputs: 0,
-    lateAfterCancel: 0,
-    invocations: [],
-    openInvocations: [],
-    evidenceHash: "",
-    snapshots: s.snapshots,
-    heardChars: -1,
-    heardEstimated: false,
   };
 }
 

@@ -4,9 +4,10 @@ import { type MonoNs, NS_PER_MS, type WallMs } from "@rspp/base/brand";
 import { invariant } from "@rspp/base/invariant";
 import { checkSignal } from "./control-signals.ts";
 import type { Effect } from "./effect.ts";
-import type { EventBody, KernelEvent, Lane } from "./event.ts";
+import type { EventBody, KernelEvent } from "./event.ts";
 import { laneOf } from "./event.ts";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "./pure-functions.ts";
+import { sessionReconnecting } from "./session-lifecycle.ts";
 import type { Proposal, SessionState } from "./state.ts";
 import type { CauseKind } from "./turn-lifecycle.ts";
 
@@ -17,6 +18,9 @@ export interface TerminalCause {
   reason: string;
   /** Stamp of the deciding input: anchor `cancel_accepted`. */
   atNs: MonoNs;
+  /** Sequence of the deciding input. */
+  inputSeq: number;
+  scope: "turn" | "session";
 }
 
 export interface StepContext {
@@ -32,8 +36,6 @@ export interface StepContext {
   /** Stamp and sequence of the input being taken in; of the poll during dispatch. */
   atNs: MonoNs;
   inputSeq: number;
-  /** A state snapshot is to be emitted at the end of the step, when the state is one that a replay can start from. */
-  snapshotDue: boolean;
 }
 
 export function nextSeq(cx: StepContext): number {
@@ -73,6 +75,7 @@ export function signal(
   });
 }
 
+const NO_MORE = Object.freeze({});
 const NO_FIELDS: Readonly<Record<string, string | number>> = Object.freeze({});
 
 export function makeEvent(
@@ -84,7 +87,7 @@ export function makeEvent(
 ): KernelEvent {
   return {
     seq: nextSeq(cx),
-    lane: laneOf(body.type) as Lane,
+    lane: laneOf(body.type),
     turn,
     generation,
     utterance: cx.s.prelude.utterance.number,
@@ -92,6 +95,13 @@ export function makeEvent(
     cause,
     body,
   };
+}
+
+/** Where the session stands. */
+export function status(cx: StepContext, reason: string): void {
+  const { lifecycle, degraded } = cx.s;
+  const reconnecting = sessionReconnecting(lifecycle);
+  cx.effects.push({ type: "status", phase: lifecycle.phase, reconnecting, degraded, reason });
 }
 
 export function ask(cx: StepContext, question: TextQuestion): FactAnswer {
@@ -116,6 +126,14 @@ export function clearTimer(cx: StepContext, id: string): void {
   cx.effects.push({ type: "timer_clear", id });
 }
 
-export function cause(cx: StepContext, kind: CauseKind, turn: number, reason: string): void {
-  cx.causes.push({ kind, seq: nextSeq(cx), turn, reason, atNs: cx.atNs });
+/** `more.atNs`: the deciding stamp, where it is not that of the input being taken in. */
+export function cause(
+  cx: StepContext,
+  kind: CauseKind,
+  turn: number,
+  reason: string,
+  more: { atNs?: MonoNs; scope?: "turn" | "session" } = NO_MORE,
+): void {
+  const { atNs = cx.atNs, scope = "turn" } = more;
+  cx.causes.push({ kind, seq: nextSeq(cx), turn, reason, atNs, inputSeq: cx.inputSeq, scope });
 }

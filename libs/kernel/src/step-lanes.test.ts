@@ -1,9 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Effect } from "./effect.ts";
-import { LANE_CONTROL, LANE_DATA, LANE_TELEMETRY, type Lane } from "./event.ts";
+import { LANE_DATA, LANE_TELEMETRY } from "./event.ts";
 import type { InputBody } from "./input.ts";
-import { lanePop, lanePush, lanesCreate, lanesForgetTurn, lanesReady, type ReadyItem } from "./lanes.ts";
+import {
+  lanePop,
+  lanePush,
+  lanesCreate,
+  lanesForgetTurn,
+  lanesReady,
+  type ReadyItem,
+  type WaitingLane,
+} from "./lanes.ts";
 import { QUANTUM_DISPATCHES, TELEMETRY_QUEUED_MAX, TELEMETRY_SHARE } from "./limits.ts";
 import { replayJournal } from "./replay.ts";
 import { assistantGraph, KernelHarness, node, POLICY, testConfig } from "./testing/harness.ts";
@@ -11,13 +19,13 @@ import { assistantGraph, KernelHarness, node, POLICY, testConfig } from "./testi
 const laneOp = fc.oneof(
   fc.record({
     do: fc.constant("push" as const),
-    lane: fc.constantFrom<Lane>(LANE_CONTROL, LANE_DATA, LANE_TELEMETRY),
+    lane: fc.constantFrom<WaitingLane>(LANE_DATA, LANE_TELEMETRY),
     due: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 20 })),
     turn: fc.integer({ min: 0, max: 3 }),
   }),
   fc.record({
     do: fc.constant("pop" as const),
-    lane: fc.constantFrom<Lane>(LANE_CONTROL, LANE_DATA, LANE_TELEMETRY),
+    lane: fc.constantFrom<WaitingLane>(LANE_DATA, LANE_TELEMETRY),
     now: fc.integer({ min: 0, max: 20 }),
   }),
   fc.record({ do: fc.constant("forget" as const), turn: fc.integer({ min: 0, max: 3 }) }),
@@ -42,11 +50,11 @@ test("F-142 lanes against a sorted array: (due, sequence) inside a lane", () => 
           expect(lanePop(lanes, op.lane, op.now)).toBe(expected);
         } else {
           lanesForgetTurn(lanes, op.turn);
-          for (let lane = 0; lane < 3; lane++) model[lane] = (model[lane] ?? []).filter((i) => i.turn !== op.turn);
+          model[LANE_DATA] = (model[LANE_DATA] ?? []).filter((i) => i.turn !== op.turn);
         }
         expect(lanesReady(lanes, 10)).toBe(model.some((items) => (items[0]?.due ?? 99) <= 10));
       }
-      for (const heap of [0, 1, 2] as const) expect(lanes.heaps[heap].length).toBe(model[heap]?.length);
+      expect([lanes.data.length, lanes.telemetry.length]).toEqual(model.slice(1).map((items) => items.length));
     }),
   );
 });
@@ -164,6 +172,18 @@ describe("F-142 all three lanes saturated", () => {
     for (const effects of all) expect(count(effects, "telemetry")).toBeLessThanOrEqual(TELEMETRY_SHARE);
     expect(all.flat().filter((e) => e.type === "telemetry" && e.name === "level")).toHaveLength(flood);
     expect(h.signals("drop_notice")).toEqual([]);
+  });
+
+  test("no telemetry is told while data waits", () => {
+    const { h, command } = busyVad();
+    const before = h.journal.length;
+    h.feed(...metrics(command, 0, 100), ...Array.from({ length: 60 }, () => h.frame()));
+    const all = steps(h, before);
+    const levels = (effects: readonly Effect[]) => effects.filter((e) => e.type === "telemetry" && e.name === "level");
+    const full = all.filter((effects) => count(effects, "egress_media") === QUANTUM_DISPATCHES);
+    expect(full).toHaveLength(7);
+    expect(full.flatMap(levels)).toEqual([]);
+    expect(all.flatMap(levels)).toHaveLength(100);
   });
 
   test("telemetry beyond its bound is dropped and counted", () => {

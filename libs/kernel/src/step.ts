@@ -4,21 +4,21 @@
  * simulator and tests.
  */
 import { invariant } from "@rspp/base/invariant";
-import { authorityExpire } from "./authority.ts";
 import type { Effect } from "./effect.ts";
-import { LANE_CONTROL, LANE_DATA, LANE_TELEMETRY } from "./event.ts";
+import { LANE_DATA, LANE_TELEMETRY } from "./event.ts";
 import { dispatch } from "./executor.ts";
-import { ingest, ingestAuthority } from "./ingest.ts";
+import { ingest } from "./ingest.ts";
 import type { Batch } from "./input.ts";
 import { lanePop, lanesReady } from "./lanes.ts";
 import { BATCH_INPUTS_MAX, QUANTUM_DISPATCHES, TELEMETRY_SHARE } from "./limits.ts";
 import { releaseOutputs } from "./output-stage.ts";
 import type { Fact, PureFunctions } from "./pure-functions.ts";
+import { expireAuthority, ingestAuthority } from "./session-authority.ts";
 import { finishEnding } from "./session-end.ts";
 import { emitSnapshot } from "./settlement.ts";
 import type { SessionState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
-import { arbitrate, causeForAll, refuseQueued, resolveCauses, resolveUrgentCauses } from "./turn-arbiter.ts";
+import { arbitrate, refuseQueued, resolveCauses, resolveUrgentCauses } from "./turn-arbiter.ts";
 
 export interface KernelEnv {
   fns: PureFunctions;
@@ -51,12 +51,13 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     wallMs: batch.wallMs,
     atNs: batch.monoNs,
     inputSeq: s.inputSeq,
-    snapshotDue: false,
   };
   if (s.lifecycle.phase === "ended") return afterEnd(cx, batch);
   // Machines can be suspended: the lease is looked at before any effect (§7).
   for (const input of batch.inputs) if (input.body.type === "authority") ingestAuthority(cx, input);
-  if (authorityExpire(s.authority, batch.monoNs)) causeForAll(cx, "authority_lost", "lease_expired", batch.monoNs);
+  cx.inputSeq = s.inputSeq;
+  cx.atNs = batch.monoNs;
+  expireAuthority(cx, batch.monoNs);
   for (const input of batch.inputs) {
     invariant(input.seq === s.inputSeq + 1, "inputs rise by one", { expected: s.inputSeq + 1, found: input.seq });
     s.inputSeq = input.seq;
@@ -74,17 +75,17 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   resolveCauses(cx);
   if (s.lifecycle.phase === "draining") refuseQueued(cx, "session_draining");
   finishEnding(cx);
-  if (cx.snapshotDue) emitSnapshot(cx);
+  emitSnapshot(cx);
   return { effects: cx.effects, facts: cx.facts, runnable: lanesReady(s.lanes, batch.monoNs) };
 }
 
-/** Control to the end, then Data, then a bounded share of Telemetry. */
+/** Data, then a bounded share of Telemetry. Control acted when it was taken in, before all of it (`kernel.md` §4). */
 function dispatchQuantum(cx: StepContext): void {
   const { lanes } = cx.s;
   const nowNs = cx.nowNs;
   let telemetry = 0;
   for (let n = 0; n < QUANTUM_DISPATCHES; n++) {
-    let item = lanePop(lanes, LANE_CONTROL, nowNs) ?? lanePop(lanes, LANE_DATA, nowNs);
+    let item = lanePop(lanes, LANE_DATA, nowNs);
     if (item === undefined && telemetry < TELEMETRY_SHARE) {
       item = lanePop(lanes, LANE_TELEMETRY, nowNs);
       telemetry += 1;

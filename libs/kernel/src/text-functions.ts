@@ -24,6 +24,21 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
   }
 }
 
+/** The text of a `cut`, for the owner of the payloads. */
+export function cutOf(
+  question: Extract<TextQuestion, { fn: "cut" }>,
+  join: (spans: readonly TextSpan[]) => string,
+): string {
+  const text =
+    question.spaced === true ? question.spans.map((span) => join([span])).reduce(spaced, "") : join(question.spans);
+  return text.slice(question.from, question.to);
+}
+
+function spaced(before: string, next: string): string {
+  const apart = before === "" || next === "" || /\s$/.test(before) || /^\s/.test(next);
+  return apart ? before + next : `${before} ${next}`;
+}
+
 /** Lower case, letters, digits and apostrophes only, single spaces. */
 export function normaliseText(text: string): string {
   return text

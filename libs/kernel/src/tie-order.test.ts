@@ -18,6 +18,9 @@ const CAUSES: [string, (h: KernelHarness) => InputBody, string][] = [
 function due(): KernelHarness {
   const h = speaking();
   h.feed(h.control("disconnected"));
+  // All text was given to the voice, so that its success is the turn's completion.
+  const voice = h.state.invocations[h.open("tts")];
+  if (voice !== undefined) voice.finished = true;
   h.state.timers["first_output:1"] = h.nowNs as MonoNs;
   h.state.timers.reconnect = h.nowNs as MonoNs;
   return h;

@@ -4,7 +4,7 @@
  * delays; it is the least over one to two windows, so that drift between the two clocks is followed. Nothing is allocated
  * per call. Nanoseconds, microseconds and milliseconds as named.
  */
-import { type MediaUs, type MonoNs, NS_PER_MS, NS_PER_US } from "@rspp/base/brand";
+import { NS_PER_MS, NS_PER_US } from "@rspp/base/brand";
 import { MAX_SKEW_MS, MEDIA_EVENT_US_MAX, MEDIA_OVERLAP_TOLERANCE_US, TIMEBASE_WINDOW_MS } from "./limits.ts";
 
 /** Upper bounds of the error histogram's buckets, milliseconds, each inclusive; a last bucket holds what is above. */
@@ -105,18 +105,6 @@ export function timebaseErrorQuantileMs(tb: Timebase, q: number): number {
     if (seen >= rank) return TIMEBASE_ERROR_BUCKETS_MS[i] ?? Number.POSITIVE_INFINITY;
   }
   return Number.POSITIVE_INFINITY;
-}
-
-/** The monotonic instant that belongs to a media time; null before the first observation or ahead of the clock's origin. */
-export function mediaToMonoNs(tb: Timebase, mediaUs: number): MonoNs | null {
-  if (!tb.mapped) return null;
-  const ns = Math.round(tb.offsetNs + mediaUs * NS_PER_US);
-  return ns < 0 ? null : (ns as MonoNs);
-}
-
-/** The media time that belongs to a monotonic instant; null before the first observation. */
-export function monoToMediaUs(tb: Timebase, nowNs: number): MediaUs | null {
-  return tb.mapped ? (Math.round((nowNs - tb.offsetNs) / NS_PER_US) as MediaUs) : null;
 }
 
 function sane(tb: Timebase, mediaUs: number, durationUs: number, nowNs: number): boolean {

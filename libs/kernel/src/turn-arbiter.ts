@@ -17,9 +17,10 @@ import { resolveTurnPlan } from "./plan-resolver.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
-import { findTurn, type Proposal, runCreate, type TurnState, turnCreate } from "./state.ts";
+import { findTurn, type Proposal, runCreate, type TurnState } from "./state.ts";
 import { cause, nextSeq, type StepContext, setTimerIn, signal, type TerminalCause } from "./step-context.ts";
 import { TIMEBASE_ERROR_BUCKETS_MS, timebaseErrorQuantileMs } from "./timebase.ts";
+import { turnCreate } from "./turn-create.ts";
 import { refusalRecord, sealTurn } from "./turn-evidence.ts";
 import { orderCauses, TERMINAL_RANK, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
 import { startTurnGraph } from "./turn-start.ts";
@@ -66,7 +67,9 @@ function propose(cx: StepContext, proposal: Proposal): void {
 
 function preempt(cx: StepContext, turn: TurnState): void {
   signal(cx, "cancel", "cancellation", turn.number, "preempted", { scope: "turn" });
-  applyCause(cx, { kind: "cancel", seq: nextSeq(cx), turn: turn.number, reason: "preempted", atNs: cx.atNs });
+  const { atNs, inputSeq } = cx;
+  const reason = "preempted";
+  applyCause(cx, { kind: "cancel", seq: nextSeq(cx), turn: turn.number, reason, atNs, inputSeq, scope: "turn" });
 }
 
 interface Refusal {
@@ -170,7 +173,7 @@ function refuse(cx: StepContext, proposal: Proposal, name: string, reason: strin
     signal(cx, name, "guard", 0, reason, {
       scope: "pre_turn",
       epochOld: s.authority.epoch,
-      epochNew: s.authority.epoch,
+      epochNew: s.authority.knownEpoch,
     });
   else if (name === "deauthorized_drain") signal(cx, name, "guard", 0, reason, { scope: "pre_turn" });
   else signal(cx, name, "local_admission", 0, reason, { proposal: proposal.id });
@@ -222,6 +225,10 @@ export function applyCause(cx: StepContext, found: TerminalCause): void {
   if (!move.ok) {
     cx.s.counters.ignoredInputs += 1;
     return;
+  }
+  if (trigger === "cancel_accepted") {
+    turn.cancelScope = found.scope;
+    turn.cancelInput = found.inputSeq;
   }
   // A cut for want of evidence is nobody's cancel: it has no latency that anybody waits for.
   if (found.kind === "cancel" && !noEvidence) turn.anchors.cancelAcceptedNs = found.atNs;
@@ -295,7 +302,7 @@ function queuedAudio(turn: TurnState): number {
 
 /** Every turn of the session, e.g. on authority loss or the session's end. */
 export function causeForAll(cx: StepContext, kind: TerminalCause["kind"], reason: string, atNs: MonoNs): void {
-  for (const turn of cx.s.turns) cx.causes.push({ kind, seq: nextSeq(cx), turn: turn.number, reason, atNs });
+  for (const turn of cx.s.turns) cause(cx, kind, turn.number, reason, { atNs });
 }
 
 /** Refuses what still waits, e.g. when the session ends. */

@@ -4,7 +4,9 @@ import type { MonoNs } from "@rspp/base/brand";
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import type { TimelineRecord } from "./effect.ts";
+import { LANE_CONTROL, LANE_DATA, LANE_NAMES } from "./event.ts";
 import { type EvidenceInstant, type EvidenceManifest, evidenceCreate, sealEvidence } from "./evidence.ts";
+import { MERGE_RULE } from "./plan-resolver.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
 
@@ -28,14 +30,12 @@ export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, 
   m.admissionOutcome = "admit";
   m.snapshots = turn.snapshots;
   m.seed = s.config.seed;
-  m.mergeRuleId = "arrival";
-  m.mergeRuleVersion = "1";
-  m.orderingMarkers = [{ lane: "data", first: turn.openSeq, last: closeSeq }];
-  m.nondeterministicInputs = turn.invocations.map((inv) => ({
-    kind: inv.modality,
-    ref: inv.name,
-    sequence: inv.chunks,
-  }));
+  m.mergeRuleId = MERGE_RULE.id;
+  m.mergeRuleVersion = MERGE_RULE.version;
+  m.orderingMarkers = [{ lane: LANE_NAMES[LANE_CONTROL], first: turn.openSeq, last: closeSeq }];
+  if (turn.dataFirst !== 0)
+    m.orderingMarkers.push({ lane: LANE_NAMES[LANE_DATA], first: turn.dataFirst, last: turn.dataLast });
+  m.nondeterministicInputs = nondeterministicInputs(turn);
   m.opened = { sequence: turn.openSeq, monoNs: turn.anchors.openNs, wallMs: turn.openWallMs };
   const commit = turn.terminal === "commit";
   m.terminal = {
@@ -47,7 +47,7 @@ export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, 
   m.closed = instant(cx, closeSeq);
   if (turn.cancelReason !== "" && turn.anchors.cancelAcceptedNs !== 0) {
     m.cancel = {
-      scope: "turn",
+      scope: turn.cancelScope,
       reason: turn.cancelReason,
       acceptedNs: turn.anchors.cancelAcceptedNs as MonoNs,
       fencedNs: cx.nowNs,
@@ -71,6 +71,19 @@ export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, 
   const sealed = sealEvidence(m);
   turn.evidenceHash = sealed.hash;
   return { kind: "evidence", turn: turn.number, hash: sealed.hash, manifest: sealed };
+}
+
+/** What a re-simulation cannot recompute, by the sequences of the inputs that brought it. */
+function nondeterministicInputs(turn: TurnState): NonNullable<EvidenceManifest["nondeterministicInputs"]> {
+  const { causeInput, cancelInput } = turn;
+  const inputs = [{ kind: "proposal", ref: turn.origin as string, sequence: causeInput, last: causeInput }];
+  for (const inv of turn.invocations) {
+    if (inv.firstInput === 0) continue;
+    inputs.push({ kind: inv.modality, ref: inv.name, sequence: inv.firstInput, last: inv.lastInput });
+  }
+  if (cancelInput !== 0)
+    inputs.push({ kind: "cancel", ref: turn.cancelReason, sequence: cancelInput, last: cancelInput });
+  return inputs;
 }
 
 /** Refused proposals leave evidence all the same (`kernel.md` §2). */

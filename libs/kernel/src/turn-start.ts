@@ -3,7 +3,7 @@
 import { appendPart } from "./conversation.ts";
 import type { KernelEvent, TextSpan } from "./event.ts";
 import { LANE_DATA } from "./event.ts";
-import { emit, offer } from "./flow.ts";
+import { emit, noteOrder, offer } from "./flow.ts";
 import { adoptSpeculation } from "./invocations.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import { cause, nextSeq, type StepContext } from "./step-context.ts";
@@ -30,11 +30,16 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
     return;
   }
   for (const e of topology.entryEdges) {
-    offer(cx, turn.run, e, entryEvent(cx, turn, proposal));
-    offer(cx, turn.run, e, { ...entryEvent(cx, turn, proposal), body: { type: "end" } });
+    enter(cx, turn, e, entryEvent(cx, turn, proposal));
+    enter(cx, turn, e, { ...entryEvent(cx, turn, proposal), body: { type: "end" } });
   }
   remember(cx, turn, proposal);
   if (topology.entryEdges.length === 0) cause(cx, "failure", turn.number, "no_entry_edge");
+}
+
+function enter(cx: StepContext, turn: TurnState, e: number, event: KernelEvent): void {
+  noteOrder(turn, event);
+  offer(cx, turn.run, e, event);
 }
 
 /** The caller's words enter the conversation when their turn opens; where the agent speaks first there are none. */

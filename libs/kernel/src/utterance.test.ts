@@ -23,7 +23,7 @@ describe("utterance machine", () => {
       const next = legal[`${phase} ${trigger}`];
       test(`${trigger} in ${phase} is ${next === undefined ? "refused and changes nothing" : `a move to ${next}`}`, () => {
         const u: Utterance = { number: 4, phase, discardReason: null };
-        const move = utteranceTransition(u, trigger, trigger === "discard" ? "own_echo" : undefined);
+        const move = utteranceTransition(u, trigger, trigger === "discard" ? "empty" : undefined);
         if (next === undefined) {
           expect(move).toEqual({ ok: false, refusal: `utterance: ${trigger} is illegal in ${phase}` });
           expect(u).toEqual({ number: 4, phase, discardReason: null });
@@ -31,7 +31,7 @@ describe("utterance machine", () => {
         }
         const number = trigger === "speech_started" ? 5 : 4;
         expect(move).toEqual({ ok: true, from: phase, to: next, number });
-        expect(u).toEqual({ number, phase: next, discardReason: trigger === "discard" ? "own_echo" : null });
+        expect(u).toEqual({ number, phase: next, discardReason: trigger === "discard" ? "empty" : null });
       });
     }
   }

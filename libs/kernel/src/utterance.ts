@@ -3,7 +3,7 @@
 export const UTTERANCE_PHASES = ["none", "candidate", "confirmed", "ended", "discarded"] as const;
 export type UtterancePhase = (typeof UTTERANCE_PHASES)[number];
 
-export const DISCARD_REASONS = ["too_short", "back_channel", "own_echo", "empty"] as const;
+export const DISCARD_REASONS = ["too_short", "empty"] as const;
 export type DiscardReason = (typeof DISCARD_REASONS)[number];
 
 export const UTTERANCE_TRIGGERS = ["speech_started", "confirmed", "endpoint", "discard", "reset"] as const;
@@ -52,7 +52,7 @@ function target(phase: UtterancePhase, trigger: UtteranceTrigger): UtterancePhas
     case "endpoint":
       return phase === "confirmed" ? "ended" : null;
     case "discard":
-      // A confirmed one too: back-channel words and own echo are known only from the transcript.
+      // A confirmed one too: without authority it is let go.
       return phase === "candidate" || phase === "confirmed" ? "discarded" : null;
     case "reset":
       return phase === "ended" || phase === "discarded" ? "none" : null;

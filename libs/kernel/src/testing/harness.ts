@@ -15,7 +15,7 @@ import type { JournalEntry } from "../replay.ts";
 import type { SessionConfig, SessionPolicy } from "../session-config.ts";
 import { createSession, type SessionState } from "../state.ts";
 import { type StepResult, step } from "../step.ts";
-import { evaluateText } from "../text-functions.ts";
+import { cutOf, evaluateText } from "../text-functions.ts";
 
 const MS = 1_000_000;
 
@@ -154,7 +154,7 @@ export class KernelHarness {
   readonly fns = {
     answer: (question: TextQuestion): FactAnswer => {
       if (question.fn !== "cut") return evaluateText(question, (spans) => this.text(spans));
-      const text = this.text(question.spans).slice(question.from, question.to);
+      const text = cutOf(question, (spans) => this.text(spans));
       this.texts.set(question.ref, text);
       return { chars: text.length, bytes: text.length, hash: "" };
     },

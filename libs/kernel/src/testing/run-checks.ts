@@ -106,11 +106,7 @@ function checkBounded(world: World): void {
   expect("commands", Object.keys(s.commands).length, 1);
   expect("positioned", s.positioned.length, 0);
   expect("evidence bytes taken", s.recording.takenBytes, 0);
-  expect(
-    "lanes",
-    s.lanes.heaps.reduce((sum, heap) => sum + heap.length, 0),
-    0,
-  );
+  expect("lanes", s.lanes.data.length + s.lanes.telemetry.length, 0);
   expect("fence entries", s.fence.entries.length, 0);
   const reachable = world.reachable();
   const lost = [...world.live.keys()].filter((ref) => ended || !reachable.has(ref));

@@ -1,5 +1,6 @@
 /** A seeded random workload over a `World`: legal and illegal inputs of every kind. For tests. */
 import type { MonoNs } from "@rspp/base/brand";
+import { evidenceBytesMax } from "../evidence.ts";
 import type { InputBody } from "../input.ts";
 import { assistantGraph, PCM, POLICY, testConfig } from "./harness.ts";
 import { randomOf, World, type WorldInvocation } from "./world.ts";
@@ -41,8 +42,14 @@ export function randomWorld(seed: number): { world: World; r: Random } {
       holdOnCandidate: r.chance(0.6),
       speculation: r.chance(0.6),
       historyPartsMax: r.chance(0.2) ? 3 : 32,
+      lateEvents: (["drop", "remap", "diagnose"] as const)[r.int(3)] ?? "drop",
     },
     snapshotEveryTurns: r.int(3),
+    recording: {
+      policyId: "recording@1",
+      ceiling: (["L0", "L1", "L2"] as const)[r.int(3)] ?? "L0",
+      evidenceQuotaBytes: 16 * evidenceBytesMax,
+    },
   });
   return { world: new World(config), r };
 }

@@ -41,6 +41,18 @@ export function randomOf(seed: number): { next(): number; int(max: number): numb
   return { next, int: (max) => Math.floor(next() * max), chance: (p) => next() < p };
 }
 
+const NEEDS_AUTHORITY: readonly string[] = [
+  "egress_media",
+  "egress_text",
+  "node_event",
+  "provider_open",
+  "provider_push_audio",
+  "provider_push_text",
+  "provider_push_messages",
+  "provider_finish",
+  "state_write",
+];
+
 export class World extends KernelHarness {
   readonly invocations = new Map<number, WorldInvocation>();
   readonly turns = new Map<number, WorldTurn>();
@@ -86,7 +98,14 @@ export class World extends KernelHarness {
     }
     const effects = super.feed(...bodies);
     for (const effect of effects) this.watch(effect);
+    if (this.state.authority.held !== "held") this.watchPowerless(effects);
     return effects;
+  }
+
+  /** Authority is looked at before anything else in a step: lost at its end, it was lost before any effect (§7). */
+  private watchPowerless(effects: readonly Effect[]): void {
+    const found = effects.find((effect) => NEEDS_AUTHORITY.includes(effect.type));
+    if (found !== undefined) this.problems.push(`${found.type} without authority`);
   }
 
   private free(ref: number): void {

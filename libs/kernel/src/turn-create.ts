@@ -1,0 +1,63 @@
+/** A turn as it opens. */
+import type { MonoNs, WallMs } from "@rspp/base/brand";
+import { deliveryCreate } from "./delivery.ts";
+import type { GraphRun, Proposal, SessionState, TurnState } from "./state.ts";
+
+export function turnCreate(
+  number: number,
+  id: string,
+  proposal: Proposal,
+  run: GraphRun,
+  s: SessionState,
+  at: { nowNs: MonoNs; wallMs: WallMs },
+): TurnState {
+  return {
+    number,
+    id,
+    phase: "opening",
+    origin: proposal.origin,
+    utterance: proposal.utterance,
+    generation: 1,
+    planId: "",
+    planHash: "",
+    reservedBytes: 0,
+    openSeq: 0,
+    dataFirst: 0,
+    dataLast: 0,
+    causeInput: proposal.cause,
+    openWallMs: at.wallMs,
+    run,
+    generating: true,
+    delivery: deliveryCreate(),
+    output: { startNs: -1, sentUs: 0, sequence: 0, heldSinceNs: -1, endSent: false, timerSet: false },
+    segments: [],
+    lastDataSequence: 0,
+    ownRefs: (proposal.say?.spans ?? []).map((span) => span.ref),
+    anchors: {
+      proposedNs: proposal.proposedNs,
+      openNs: at.nowNs,
+      firstOutputNs: 0,
+      cancelAcceptedNs: 0,
+      cancelAppliedNs: 0,
+      terminalNs: 0,
+      playbackStartedNs: 0,
+      firstVoicedNs: proposal.firstVoicedNs,
+      lastVoicedNs: proposal.lastVoicedNs,
+    },
+    epochAtOpen: s.authority.epoch,
+    epochAtTerminal: 0,
+    terminal: "",
+    terminalReason: "",
+    cancelReason: "",
+    cancelScope: "turn",
+    cancelInput: 0,
+    rejectedOutputs: 0,
+    lateAfterCancel: 0,
+    invocations: [...proposal.invocations],
+    openInvocations: [],
+    evidenceHash: "",
+    snapshots: s.snapshots,
+    heardChars: -1,
+    heardEstimated: false,
+  };
+}
