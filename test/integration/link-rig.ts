@@ -240,13 +240,13 @@ export function appHandlers(app: App) {
 
 let events = 0;
 
-/** 20 ms of audio. `mark` stands in its first samples, so that order and identity can be checked. */
+/** 20 ms of audio; from the adapter unless it is of a turn. `mark` stands in its first samples, so that order and identity can be checked. */
 export function audio(session: string, mark: number, place: { turn?: number; generation?: number } = {}): Envelope {
   const bytes = new Uint8Array(640);
   new DataView(bytes.buffer).setUint32(0, mark);
   const turn = place.turn ?? 0;
   const made = toEnvelope(constantsOf(session), {
-    eventId: `r-${++events}`,
+    eventId: `${turn === 0 ? "a" : "r"}-${++events}`,
     turn,
     generation: place.generation ?? 0,
     wallMs: Date.now(),

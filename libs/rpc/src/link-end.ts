@@ -101,7 +101,7 @@ export class LinkEnd {
     this.#turns = new LinkTurns(
       this.#clock,
       () => this.#turn(),
-      () => linkNextDeadline(this.#state),
+      () => this.#held.nextDeadline(linkNextDeadline(this.#state)),
     );
     this.#silence = new LinkSilence(
       this.#clock,

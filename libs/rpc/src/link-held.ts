@@ -1,5 +1,5 @@
 /** Messages whose bind has not come yet: the two connections of a pair race (architecture.md, decision 7). */
-import { type MonoNs, msToNs } from "@rspp/base/brand";
+import { type MonoNs, monoPlusNs, msToNs } from "@rspp/base/brand";
 import { limits as protocolLimits } from "@rspp/protocol/limits";
 import type { LinkNotice } from "./link-api.ts";
 import type { Raw } from "./link-frames.ts";
@@ -52,8 +52,12 @@ export class HeldMessages {
     }
   }
 
-  get size(): number {
-    return this.#held.length;
+  /** `deadline`, or when the oldest has waited too long, whichever comes first; null when neither does. */
+  nextDeadline(deadline: MonoNs | null): MonoNs | null {
+    const first = this.#held[0];
+    if (first === undefined) return deadline;
+    const atNs = monoPlusNs(first.atNs, msToNs(protocolLimits.LINK_UNKNOWN_REF_WAIT_MS));
+    return deadline === null || atNs < deadline ? atNs : deadline;
   }
 
   clear(): void {
