@@ -10,13 +10,15 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { validate } from "@rspp/wire/validate";
 import type { BidiMethod, Duplex, DuplexHandlers } from "./duplex.ts";
-import { type RpcError, rpcError, toRpcError } from "./errors.ts";
+import { errorRule, fromWireError, type RpcError, rpcError, toRpcError } from "./errors.ts";
 import { type Decoded, isMalformed, serviceDefinition } from "./grpc-codec.ts";
 import { toGrpcStatus } from "./grpc-status.ts";
 import { limits } from "./limits.ts";
 import { type Listener, type ListenOptions, listen } from "./listener.ts";
 import { type ServerTls, serverCredentials } from "./tls.ts";
+import { noTracer, type RpcTracer } from "./tracing.ts";
 
 /** What a handler knows of a call besides its messages. */
 export interface CallInfo {
@@ -41,6 +43,7 @@ export type GrpcMethod = (context: ServerContext) => UntypedServiceImplementatio
 
 export interface ServerContext {
   readonly domain: string;
+  readonly tracer: RpcTracer;
   listener(): Listener | undefined;
   /** Told of every failure before it is answered; for the log. */
   onError(method: string, error: RpcError): void;
@@ -53,6 +56,7 @@ export interface GrpcServerOptions extends ListenOptions {
   readonly tls?: ServerTls;
   readonly messageBytesMax?: number;
   readonly streamsPerConnectionMax?: number;
+  readonly tracer?: RpcTracer;
   readonly onError?: (method: string, error: RpcError) => void;
 }
 
@@ -81,7 +85,8 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   let listener: Listener | undefined;
   const onError = options.onError ?? ((): void => undefined);
-  const context: ServerContext = { domain: options.domain, listener: () => listener, onError };
+  const { domain, tracer = noTracer } = options;
+  const context: ServerContext = { domain, tracer, listener: () => listener, onError };
   for (const { service, methods } of options.services) {
     const bound = Object.entries(methods).map(([name, method]) => [name, method(context)] as const);
     server.addService(serviceDefinition(service), Object.fromEntries(bound));
@@ -117,10 +122,16 @@ function stopper(server: Server, injector: ConnectionInjector, listener: Listene
   };
 }
 
+export interface BidiOptions {
+  /** protovalidate on every message, as on the Connect stack; off where each part of a message is checked by itself. */
+  readonly validate?: boolean;
+}
+
 /** A bidirectional method. `accept` sees a call and gives what takes its messages, or throws an RpcError to refuse it. */
 export function bidiMethod<I extends DescMessage, O extends DescMessage>(
   method: BidiMethod<I, O>,
   accept: (duplex: Duplex<MessageShape<O>>, info: CallInfo) => DuplexHandlers<MessageShape<I>>,
+  options: BidiOptions = {},
 ): GrpcMethod {
   return (context) =>
     (call: ServerDuplexStream<Decoded<MessageShape<I>>, MessageShape<O>>): void => {
@@ -132,8 +143,33 @@ export function bidiMethod<I extends DescMessage, O extends DescMessage>(
         duplex.fail(toRpcError(failure, context.domain));
         return;
       }
-      listenTo(context, call, duplex, handlers);
+      const span = context.tracer.start({
+        side: "server",
+        service: method.parent.typeName,
+        method: method.name,
+        headers: headersOf(call),
+      });
+      const { onMessage, onEnd, onClosed } = handlers;
+      const checks = options.validate !== false;
+      listenTo(context, call, duplex, {
+        onMessage: (message) => {
+          const valid = checks ? validate(method.input, message) : null;
+          if (valid !== null && !valid.ok) throw fromWireError(valid.error, context.domain);
+          onMessage(message);
+        },
+        onEnd: () => onEnd?.(),
+        onClosed: (error) => {
+          span.end(error === null ? null : errorRule(error.reason).name);
+          onClosed?.(error);
+        },
+      });
     };
+}
+
+/** Text headers alone, for traces. */
+function headersOf<In, Out>(call: ServerDuplexStream<In, Out>): Headers {
+  const text = Object.entries(call.metadata.getMap()).filter(([, value]) => typeof value === "string");
+  return new Headers(text as [string, string][]);
 }
 
 interface OwnedDuplex<Out> extends Duplex<Out> {

@@ -60,7 +60,7 @@ class Call {
     this.#name = `${request.service.typeName}/${request.method.name}`;
     const { typeName: service } = request.service;
     this.span = options.tracer.start({ side: "server", service, method: request.method.name, headers: request.header });
-    if (!request.stream) {
+    if (!request.stream && options.log.isLevelEnabled("debug")) {
       const fields = { rpc: this.#name, request: describeMessage(request.method.input, request.message) };
       options.log.debug(fields, "rpc received");
     }

@@ -43,6 +43,8 @@ export interface LinkClient {
 interface Dial {
   readonly incarnation: number;
   readonly channels: readonly GrpcChannel[];
+  /** Ends a call that does not end by itself, e.g. for a peer that reads nothing. */
+  readonly aborts: (() => void)[];
   readonly deadline: NodeJS.Timeout;
   over: boolean;
 }
@@ -120,6 +122,7 @@ class Dialer implements LinkClient {
     const dial: Dial = {
       incarnation: this.#incarnation,
       channels,
+      aborts: [],
       deadline: setTimeout(() => {
         this.#ended(dial, rpcError(ErrorReason.DEADLINE_EXCEEDED, { domain, metadata: { waits_for: "hello" } }));
       }, limits.LINK_HELLO_DEADLINE_MS),
@@ -155,6 +158,9 @@ class Dialer implements LinkClient {
       },
       { headers: headers?.() ?? {} },
     );
+    dial.aborts.push(() =>
+      duplex.fail(rpcError(ErrorReason.DEPENDENCY_UNAVAILABLE, { domain, metadata: { pair: "closed" } })),
+    );
     const hello = makeHello({ linkId, incarnation: dial.incarnation, peerId, build });
     duplex.write(create(ControlRequestSchema, { hello }));
     const sessionsMax = this.#options.config?.sessionsMax;
@@ -185,6 +191,9 @@ class Dialer implements LinkClient {
         onClosed: (error) => this.#lost(dial, "media", joined, error),
       },
       { headers: headers?.() ?? {} },
+    );
+    dial.aborts.push(() =>
+      duplex.fail(rpcError(ErrorReason.DEPENDENCY_UNAVAILABLE, { domain, metadata: { pair: "closed" } })),
     );
     duplex.write(
       create(MediaRequestSchema, { hello: makeHello({ linkId, incarnation: dial.incarnation, peerId, build }) }),
@@ -218,6 +227,7 @@ class Dialer implements LinkClient {
     if (this.end.stats.incarnation === dial.incarnation) this.end.close();
     // An orderly end has a moment to reach the peer before the connection goes.
     const closing = setTimeout(() => {
+      for (const abort of dial.aborts) abort();
       for (const channel of dial.channels) channel.close();
     }, 250);
     closing.unref();

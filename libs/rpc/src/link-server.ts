@@ -46,6 +46,9 @@ export interface LinkServer {
   close(): void;
 }
 
+/** Frames are checked one by one where they are read, so that one illegal frame costs its own session alone. */
+const perFrame = { validate: false };
+
 interface Known {
   readonly peer: LinkPeer;
   readonly end: LinkEnd;
@@ -71,8 +74,16 @@ export function createLinkServer(options: LinkServerOptions): LinkServer {
     service: {
       service: LinkService,
       methods: {
-        control: bidiMethod(LinkService.method.control, (duplex, info) => acceptControl(options, find, duplex, info)),
-        media: bidiMethod(LinkService.method.media, (duplex, info) => acceptMedia(options, find, duplex, info)),
+        control: bidiMethod(
+          LinkService.method.control,
+          (duplex, info) => acceptControl(options, find, duplex, info),
+          perFrame,
+        ),
+        media: bidiMethod(
+          LinkService.method.media,
+          (duplex, info) => acceptMedia(options, find, duplex, info),
+          perFrame,
+        ),
       },
     },
     links: () => [...known.values()].map(({ end }) => end),

@@ -11,6 +11,8 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /** What this room needs of a logger; pino's fits. */
 export interface Log {
+  /** Whether a line of that level is printed; asked before costly fields are made. */
+  isLevelEnabled(level: string): boolean;
   debug(fields: LogFields, message: string): void;
   info(fields: LogFields, message: string): void;
   warn(fields: LogFields, message: string): void;
@@ -42,6 +44,7 @@ export function createLog(options: LogOptions): Logger {
 
 /** A logger that says nothing. */
 export const silentLog: Log = {
+  isLevelEnabled: () => false,
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,

@@ -236,7 +236,7 @@ describe.each(["connect", "grpc-js"] as const)("buf curl at a server of %s", (st
 test("F-117 a refused call's log line says what was refused and holds no text of the failure", async () => {
   const lines: { fields: LogFields; message: string }[] = [];
   const take = (fields: LogFields, message: string): void => void lines.push({ fields, message });
-  const server = await start({ log: { debug: take, info: take, warn: take, error: take } });
+  const server = await start({ log: { isLevelEnabled: () => true, debug: take, info: take, warn: take, error: take } });
   const client = createClient(RegistryService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${server.port}` }));
   await failureOf(client.getPipeline({ ...request, name: "broken" }));
   await failureOf(client.getPipeline({ ...request, name: "missing" }));

@@ -319,7 +319,15 @@ function tlsAcceptor(
   handle: (q: NodeRequest, s: NodeResponse) => void,
 ): Acceptor {
   const sessions = new Sessions();
-  const server = createSecureServer({ ...http2Options(options), ...serverTlsOptions(tls), allowHTTP1: true }, handle);
+  const server = createSecureServer(
+    {
+      ...http2Options(options),
+      ...serverTlsOptions(tls),
+      allowHTTP1: true,
+      handshakeTimeout: limits.RPC_FIRST_BYTES_MS,
+    },
+    handle,
+  );
   server.on("session", (session) => sessions.add(session));
   server.on("sessionError", () => undefined);
   server.on("tlsClientError", (_failure, socket) => socket.destroy());
