@@ -6,7 +6,10 @@ interface Report {
   testResults: { name: string; assertionResults: { title: string; status: string }[] }[];
 }
 
-const features = JSON.parse(readFileSync(new URL("./features.json", import.meta.url), "utf8")) as Record<string, string[]>;
+const features = JSON.parse(readFileSync(new URL("./features.json", import.meta.url), "utf8")) as Record<
+  string,
+  string[]
+>;
 const reportFile = new URL("../.cache/vitest.json", import.meta.url);
 const status = new Map<string, string>();
 if (existsSync(reportFile)) {
@@ -24,6 +27,8 @@ for (const id of ids) {
   const results = tests.map((test) => status.get(test) ?? "not run");
   const word = results.every((r) => r === "passed") ? "proven" : results.includes("failed") ? "FAILED" : "not run";
   if (word === "proven") proven += 1;
-  console.log(`${id.padEnd(7)} ${word.padEnd(8)} ${tests[0] ?? ""}${tests.length > 1 ? ` (+${tests.length - 1})` : ""}`);
+  console.log(
+    `${id.padEnd(7)} ${word.padEnd(8)} ${tests[0] ?? ""}${tests.length > 1 ? ` (+${tests.length - 1})` : ""}`,
+  );
 }
 console.log(`\n${ids.length} features mapped, ${proven} proven by the last run`);

@@ -5,5 +5,6 @@ import { p4 } from "./p4-voice-to-voice.ts";
 import { p5a } from "./p5a-cancel.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
+import { wire } from "./wire.ts";
 
-export const BENCHES: readonly Bench[] = [p1, p4, p6Kernel, p6, p5a];
+export const BENCHES: readonly Bench[] = [p1, wire, p4, p6Kernel, p6, p5a];
