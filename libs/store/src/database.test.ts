@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import { getTableColumns, sql } from "drizzle-orm";
 import { getTableConfig, PgTable } from "drizzle-orm/pg-core";
 import pg from "pg";
@@ -10,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openDatabase } from "./database.ts";
 import { migrate, pendingAfter, readMigrations } from "./migrate.ts";
 import * as schema from "./schema.ts";
+import { StoreError } from "./store-error.ts";
 import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
 
 let at: TestDatabase;
@@ -152,4 +154,18 @@ test("an address that nobody answers at is unavailable, with a remedy", async ()
     code: "unavailable",
     message: expect.not.stringContaining("planted"),
   });
+});
+
+test("NF-011 neither values nor addresses stand in an error or what caused it", async () => {
+  const failing = [
+    at.db.transaction((tx) => tx.execute(sql`SELECT ${"planted-1"}::bigint`)),
+    at.db.transaction((tx) => tx.execute(sql`INSERT INTO rspp.leases (tenant_id) VALUES (${"planted-2"})`)),
+    openDatabase({ url: "postgresql://user:planted-3@%%%/x" }),
+    openDatabase({ url: "postgresql://user:planted-4@127.0.0.1:1/x" }),
+  ];
+  for (const result of await Promise.allSettled(failing)) {
+    if (result.status === "fulfilled") throw new Error("nothing failed");
+    expect(result.reason).toBeInstanceOf(StoreError);
+    expect(inspect(result.reason, { depth: 9, showHidden: true })).not.toContain("planted");
+  }
 });

@@ -4,7 +4,7 @@ import pg from "pg";
 import { migrate, readMigrations } from "./migrate.ts";
 import { busy, isBrokenConnection, isRetriable, late, storeErrorOf } from "./pg-errors.ts";
 import { type PgServer, type ServerOptions, startServer } from "./pg-server.ts";
-import { superviseServer } from "./pg-supervise.ts";
+import { type ServerEvent, type Supervised, superviseServer } from "./pg-supervise.ts";
 import { messageOf, osCode, StoreError } from "./store-error.ts";
 
 /** What a transaction's body is given: typed queries on one connection. */
@@ -36,8 +36,8 @@ export interface DatabaseOptions {
   readonly connectionsMax?: number;
   /** Transactions that may wait for a connection, default 1000; more are refused at once. */
   readonly waitingMax?: number;
-  /** Told when the embedded server died and is back or given up. */
-  readonly onServer?: (event: { readonly kind: "died" | "back" | "given_up"; readonly error: StoreError }) => void;
+  /** Told when the embedded server died, stays down, or is back. */
+  readonly onServer?: (event: ServerEvent) => void;
 }
 
 const connectTimeoutMs = 5_000;
@@ -86,7 +86,7 @@ async function prepare(url: string): Promise<void> {
   }
 }
 
-function connect(url: string, server: PgServer | undefined, options: DatabaseOptions): Database {
+function connect(url: string, server: Supervised | undefined, options: DatabaseOptions): Database {
   const pool = new pg.Pool({
     connectionString: url,
     max: options.connectionsMax ?? 10,
@@ -107,6 +107,10 @@ function connect(url: string, server: PgServer | undefined, options: DatabaseOpt
       running++;
       try {
         return await attempts(pool, body, performance.now() + timeoutMs);
+      } catch (error) {
+        // While the embedded server is down its own trouble says more than that nobody answers.
+        const unreachable = error instanceof StoreError && error.code === "unavailable";
+        throw (unreachable ? server?.trouble() : undefined) ?? error;
       } finally {
         running--;
       }

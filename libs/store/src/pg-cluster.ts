@@ -31,6 +31,9 @@ const settings: Readonly<Record<string, string>> = {
   log_timezone: "UTC",
   lc_messages: "C",
   jit: "off",
+  // The log is for operators: it names what went wrong, and holds no rows and no statements (NF-011).
+  log_error_verbosity: "terse",
+  log_min_error_statement: "panic",
 };
 
 /** Given at every start, so that an old database takes up new settings. */

@@ -3,9 +3,10 @@ import { messageOf, osCode, StoreError } from "./store-error.ts";
 
 const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN"]);
 
-/** What a driver's error means for callers. The server's message may quote values, so that it stays in `cause`. */
-export function storeErrorOf(error: unknown): StoreError {
-  if (error instanceof StoreError) return error;
+/** What a driver's error means for callers. What the server says may quote values, so that it goes no further (NF-011). */
+export function storeErrorOf(found: unknown): StoreError {
+  if (found instanceof StoreError) return found;
+  const error = withoutValues(found);
   const code = osCode(error);
   if (/^53[12]00$/.test(code)) return diskFull("while writing", error);
   if (code === "53300") return busy(error);
@@ -25,10 +26,26 @@ export function storeErrorOf(error: unknown): StoreError {
   if (/^(22|23)/.test(code)) {
     return new StoreError("invalid", `The database refuses the values (${code})`, "Check the request's fields", error);
   }
+  if (code === "ERR_INVALID_URL") {
+    return new StoreError(
+      "invalid",
+      "The database's address is not one",
+      "Write postgresql://user:password@host/database",
+    );
+  }
   if (/^XX/.test(code)) {
     return new StoreError("corrupt", `The database found damage (${code})`, "Check the disk, restore a backup", error);
   }
   return new StoreError("internal", `The database failed (${code || "no code"})`, "This is a bug: report it", error);
+}
+
+/** A cause fit for a log at debug level: state and place, no message, no detail, no address. */
+function withoutValues(error: unknown): unknown {
+  const code = osCode(error);
+  if (code === "") return error;
+  const routine =
+    typeof error === "object" && error !== null && "routine" in error ? ` in ${String(error.routine)}` : "";
+  return Object.assign(new Error(`${code}${routine}`), { code });
 }
 
 /** Whether the same transaction, begun again, may well succeed. */

@@ -10,6 +10,7 @@ import { afterAll, expect, test } from "vitest";
 import { type Database, openDatabase } from "./database.ts";
 import { eventually, isServerOf, readPostmaster } from "./pg-lock.ts";
 import { startServer } from "./pg-server.ts";
+import type { ServerEvent } from "./pg-supervise.ts";
 
 const home = mkdtempSync(join(tmpdir(), "rspp-pg-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -113,6 +114,40 @@ test("kill -9 of the server in mid-write: it comes back by itself with every ack
   expect(rows.slice(0, acknowledged)).toEqual(Array.from({ length: acknowledged }, (_, i) => i + 1));
   expect(rows.length).toBeLessThanOrEqual(acknowledged + 1);
   await db.close();
+});
+
+test("a server that dies on a full disk is back once there is space, and callers are told why meanwhile", async () => {
+  const dataDir = fresh();
+  let free = 1e12;
+  const events: string[] = [];
+  const back = Promise.withResolvers<void>();
+  const refused = Promise.withResolvers<void>();
+  const freeBytes = async (): Promise<number> => {
+    if (free === 0) refused.resolve();
+    return free;
+  };
+  const onServer = ({ kind }: ServerEvent): void => {
+    events.push(kind);
+    if (kind === "back") back.resolve();
+  };
+  const db = await openDatabase({ dataDir, freeBytes }, { onServer });
+  free = 0;
+  process.kill(db.server?.pid() ?? 0, "SIGKILL");
+  await refused.promise;
+  await new Promise((resolve) => setImmediate(resolve));
+  const write = () => db.transaction((tx) => tx.execute(sql`SELECT 1`));
+  await expect(write()).rejects.toMatchObject({ code: "storage_full" });
+  free = 1e12;
+  await back.promise;
+  await write();
+  expect([events[0], events.at(-1)]).toEqual(["died", "back"]);
+  // Closed while it is down, it stays down.
+  free = 0;
+  process.kill(db.server?.pid() ?? 0, "SIGKILL");
+  await db.close();
+  expect(readPostmaster(clusterOf(dataDir))?.pid ?? 0).not.toSatisfy((pid: number) =>
+    isServerOf(pid, clusterOf(dataDir)),
+  );
 });
 
 test("a lock file that names a stranger, or nobody, is taken away", async () => {
