@@ -115,6 +115,13 @@ export declare type ResumePoint = Message<"rspp.transport.v1.ResumePoint"> & {
    * @generated from field: uint64 sent_audio_sequence = 3;
    */
   sentAudioSequence: bigint;
+
+  /**
+   * Last signal it sent; 0 none.
+   *
+   * @generated from field: uint64 sent_signal_sequence = 4;
+   */
+  sentSignalSequence: bigint;
 };
 
 /**
@@ -224,6 +231,13 @@ export declare type ClientPlayed = Message<"rspp.transport.v1.ClientPlayed"> & {
    * @generated from field: uint32 flushed_frames = 5;
    */
   flushedFrames: number;
+
+  /**
+   * Sequence of the ServerFlush it answers; 0 answers none.
+   *
+   * @generated from field: uint64 flush_sequence = 6;
+   */
+  flushSequence: bigint;
 };
 
 /**
@@ -244,6 +258,13 @@ export declare type ClientPing = Message<"rspp.transport.v1.ClientPing"> & {
    * @generated from field: uint64 nonce = 1;
    */
   nonce: bigint;
+
+  /**
+   * Last frame it got; the server need not keep what is up to here. 0 none.
+   *
+   * @generated from field: uint64 last_server_sequence = 2;
+   */
+  lastServerSequence: bigint;
 };
 
 /**
@@ -352,6 +373,20 @@ export declare type ServerOpened = Message<"rspp.transport.v1.ServerOpened"> & {
    * @generated from field: rspp.event.v1.AudioFormat output_format = 5;
    */
   outputFormat?: AudioFormat | undefined;
+
+  /**
+   * Resend signals after this sequence; 0 from the start.
+   *
+   * @generated from field: uint64 resume_signals_after = 6;
+   */
+  resumeSignalsAfter: bigint;
+
+  /**
+   * True when the session goes on, false when it is new.
+   *
+   * @generated from field: bool resumed = 7;
+   */
+  resumed: boolean;
 };
 
 /**
@@ -460,6 +495,20 @@ export declare type ServerPong = Message<"rspp.transport.v1.ServerPong"> & {
    * @generated from field: uint64 nonce = 1;
    */
   nonce: bigint;
+
+  /**
+   * Last audio frame that was taken; the client need not keep what is up to here.
+   *
+   * @generated from field: uint64 audio_sequence = 2;
+   */
+  audioSequence: bigint;
+
+  /**
+   * Last signal that was taken.
+   *
+   * @generated from field: uint64 signal_sequence = 3;
+   */
+  signalSequence: bigint;
 };
 
 /**
@@ -475,7 +524,8 @@ export declare const ServerPongSchema: GenMessage<ServerPong>;
  */
 export declare type ServerFrame = Message<"rspp.transport.v1.ServerFrame"> & {
   /**
-   * From 1 without gaps; kept over resends.
+   * From 1, rising, kept over resends; a hole is audio that was cut by a flush. 0 on what is never resent: opened, pong,
+   * closed, metrics and debug events.
    *
    * @generated from field: uint64 sequence = 1;
    */

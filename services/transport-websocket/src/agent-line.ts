@@ -1,0 +1,207 @@
+/**
+ * The agent's lane at the adapter: gated by epoch and fence, converted, delivered, cut, reported (kernel.md §6, §7; F-033,
+ * F-039, F-175). The loudspeaker is the client's; what it played is what it says, within what it was sent.
+ */
+import { monoPlusNs, msToNs } from "@rspp/base/brand";
+import { DeliveryState } from "@rspp/gen/rspp/replay/v1/evidence_pb";
+import type { ClientPlayed } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { AudioFormat } from "@rspp/ports/provider";
+import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import { type AgentAudio, createAgentAudio, type Media } from "./audio-out.ts";
+import { createDeliveries, type Delivery, isSettled, takePlayed } from "./deliveries.ts";
+import { limits } from "./limits.ts";
+import type { GateReason, ReceiverGate } from "./receiver-gate.ts";
+import { fieldRefusal, type Refusal } from "./refusal.ts";
+
+type Fence = Extract<TransportEgress, { kind: "fence" }>;
+
+/** A flush on its way to the client, or waiting for its answer. */
+interface Flush {
+  turn: number;
+  generation: number;
+  /** 0 until it was written. */
+  sequence: number;
+  timer: TimerHandle;
+}
+
+export interface AgentLineOptions {
+  clock: Clock;
+  gate: ReceiverGate;
+  format: AudioFormat;
+  deliver(message: TransportIngress): void;
+  /** A frame for the client. */
+  send(media: Media): void;
+  /** Takes queued frames away; @returns how many. */
+  cut(fenced: (turn: number, generation: number) => boolean): number;
+  /** Tells the client to flush; `onSequence` when it is numbered. */
+  flush(fence: Fence, onSequence: (sequence: number) => void): void;
+}
+
+const states: ReadonlyMap<DeliveryState, "accepted" | "playing" | "completed" | "cancelled" | "lost"> = new Map([
+  [DeliveryState.ACCEPTED, "accepted"],
+  [DeliveryState.PLAYING, "playing"],
+  [DeliveryState.COMPLETED, "completed"],
+  [DeliveryState.CANCELLED, "cancelled"],
+  [DeliveryState.LOST, "lost"],
+]);
+
+export class AgentLine {
+  readonly #options: AgentLineOptions;
+  readonly #audio: AgentAudio;
+  readonly #deliveries = createDeliveries();
+  readonly #flushes: Flush[] = [];
+  fences = 0;
+  fencesUnanswered = 0;
+  framesSent = 0;
+
+  constructor(options: AgentLineOptions) {
+    this.#options = options;
+    this.#audio = createAgentAudio(options.format, (media) => this.#converted(media));
+  }
+
+  /** The reason it was refused, or undefined. */
+  media(media: Media): GateReason | undefined {
+    const { gate } = this.#options;
+    const { turn, generation } = media;
+    if (gate.fenced(turn, generation)) return "fenced";
+    if (media.bytes.byteLength > 0 && !this.#audio.takes(media.format)) return "format";
+    const known = this.#deliveries.find(turn, generation);
+    if (known !== undefined && (known.ended || isSettled(known) || media.sequence <= known.lastSequence)) {
+      return known.phase === "lost" ? "closed" : "order";
+    }
+    const delivery = known ?? this.#deliveries.open(turn, generation);
+    if (delivery === undefined) return "overflow";
+    if (known === undefined) this.#report(delivery, "accepted", 0);
+    delivery.lastSequence = media.sequence;
+    delivery.ended = media.end;
+    return this.#audio.push(media) ? undefined : "overflow";
+  }
+
+  /** So much of the turn's audio is on its way: no more than that can have been played. */
+  written(turn: number, generation: number, untilUs: number): void {
+    const delivery = this.#deliveries.find(turn, generation);
+    if (delivery !== undefined) delivery.sentUs = Math.max(delivery.sentUs, untilUs);
+  }
+
+  /** Acts at once: refuses from now on, empties the lanes, has the client flush. The answer acknowledges it. */
+  fence(message: Fence): void {
+    const { gate, clock } = this.#options;
+    gate.raiseFence(message.turn, message.generation, message.all);
+    this.fences += 1;
+    this.#options.cut((turn, generation) => gate.fenced(turn, generation));
+    const oldest = this.#flushes.length >= limits.FLUSHES_MAX ? this.#flushes[0] : undefined;
+    if (oldest !== undefined) this.#unanswered(oldest);
+    const { turn, generation } = message;
+    const at = monoPlusNs(clock.nowNs(), msToNs(limits.FLUSH_ANSWER_MS));
+    const flush: Flush = { turn, generation, sequence: 0, timer: clock.timerAt(at, () => this.#unanswered(flush)) };
+    this.#flushes.push(flush);
+    // A cut may come before the first frame: that turn's delivery settles all the same, once.
+    const seen = this.#deliveries.ofTurn(turn).some((d) => d.generation < generation);
+    if (generation > 0 && !seen) this.#deliveries.open(turn, generation - 1);
+    // Turn 0 is the session's own output: no client holds audio under that number.
+    if (turn === 0) return this.#acknowledge(flush, 0, 0);
+    this.#options.flush(message, (sequence) => {
+      flush.sequence = sequence;
+    });
+  }
+
+  /** What the client says it played; the field that is wrong with it, or null. */
+  played(message: ClientPlayed): Refusal | null {
+    const state = states.get(message.state);
+    if (state === undefined) return fieldRefusal("played.state", "enum", "says nothing", "use PLAYING or COMPLETED");
+    const playedUs = Number(message.playedUs);
+    if (message.flushSequence > 0n) return this.#answer(message, playedUs);
+    const delivery = this.#deliveries.find(message.turnNumber, message.fenceGeneration);
+    if (delivery === undefined) {
+      const remedy = "report the turn_number and fence_generation of an audio event";
+      return fieldRefusal("played.turn_number", "played.known", "nothing of that output was sent", remedy);
+    }
+    // Between a fence and its answer the client may still report: the answer has the last word.
+    if (this.#options.gate.fenced(delivery.turn, delivery.generation)) {
+      delivery.playedUs = Math.max(delivery.playedUs, Math.min(playedUs, delivery.sentUs));
+      return null;
+    }
+    const verdict = takePlayed(delivery, state, playedUs);
+    if (!verdict.ok) return fieldRefusal(verdict.field, "played.sound", verdict.message, verdict.remedy);
+    for (const word of verdict.states) this.#report(delivery, word, word === "started" ? 0 : delivery.playedUs);
+    return null;
+  }
+
+  /** Nobody is there to flush: what waits for an answer is acknowledged with what was last reported. */
+  away(): void {
+    for (const flush of [...this.#flushes]) this.#unanswered(flush);
+  }
+
+  /** The listener is gone for good: every open delivery is lost. */
+  lose(): void {
+    this.away();
+    this.#options.cut(() => true);
+    for (const delivery of this.#deliveries.unsettled()) {
+      delivery.phase = "lost";
+      this.#report(delivery, "lost", delivery.playedUs);
+    }
+  }
+
+  close(): void {
+    for (const flush of this.#flushes) flush.timer.clear();
+    this.#flushes.length = 0;
+    this.#audio.close();
+  }
+
+  #converted(media: Media): void {
+    // What waited for its resampler may have been cut meanwhile.
+    if (this.#options.gate.fenced(media.turn, media.generation)) return this.#options.gate.refuse("fenced");
+    this.framesSent += 1;
+    this.#options.send(media);
+  }
+
+  #answer(message: ClientPlayed, playedUs: number): Refusal | null {
+    const flush = this.#flushes.find((f) => BigInt(f.sequence) === message.flushSequence && f.sequence > 0);
+    if (flush === undefined) return null;
+    const sentUs = this.#cutOutput(flush)?.sentUs ?? 0;
+    this.#acknowledge(flush, Math.min(playedUs, sentUs), message.flushedFrames);
+    if (playedUs <= sentUs) return null;
+    const said = `says ${playedUs} of ${sentUs} microseconds that were sent`;
+    return fieldRefusal("played.played_us", "played.sound", said, "report media time that was really played");
+  }
+
+  #unanswered(flush: Flush): void {
+    if (!this.#flushes.includes(flush)) return;
+    this.fencesUnanswered += 1;
+    this.#acknowledge(flush, this.#cutOutput(flush)?.playedUs ?? 0, 0);
+  }
+
+  /** The output of the fenced turn that was on its way: that of the highest generation below the fence. */
+  #cutOutput(flush: Flush): Delivery | undefined {
+    const cut = this.#deliveries.ofTurn(flush.turn).filter((d) => d.generation < flush.generation);
+    return cut.reduce<Delivery | undefined>(
+      (a, b) => (a === undefined || b.generation > a.generation ? b : a),
+      undefined,
+    );
+  }
+
+  #acknowledge(flush: Flush, playedUs: number, flushed: number): void {
+    flush.timer.clear();
+    this.#flushes.splice(this.#flushes.indexOf(flush), 1);
+    const { turn, generation } = flush;
+    const output = this.#cutOutput(flush);
+    if (output !== undefined) output.playedUs = Math.max(output.playedUs, playedUs);
+    const { gate, deliver } = this.#options;
+    deliver({ kind: "fence_ack", epoch: gate.floor(), turn, generation, playedUs: output?.playedUs ?? 0, flushed });
+    for (const delivery of this.#deliveries.unsettled()) {
+      if (!gate.fenced(delivery.turn, delivery.generation)) continue;
+      delivery.phase = "cancelled";
+      this.#report(delivery, "cancelled", delivery.playedUs);
+    }
+  }
+
+  #report(
+    { turn, generation }: Delivery,
+    state: "accepted" | "started" | "progress" | "completed" | "cancelled" | "lost",
+    playedUs: number,
+  ): void {
+    const epoch = this.#options.gate.floor();
+    this.#options.deliver({ kind: "delivery", epoch, turn, generation, state, playedUs });
+  }
+}

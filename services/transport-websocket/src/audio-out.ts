@@ -1,0 +1,176 @@
+/**
+ * The agent's audio in the form the client asked for (F-090). What already has that form passes as it is; the rest is
+ * decoded, resampled and cut into 20 ms packets, whose media time is counted in samples from the turn's first.
+ */
+import { encodeAlaw, encodeMulaw } from "@rspp/audio/g711";
+import { createOpusEncoder, type OpusRate } from "@rspp/audio/opus";
+import { bytesToS16, downmix, s16ToBytes } from "@rspp/audio/pcm";
+import { createResampler, type Resampler } from "@rspp/audio/resample";
+import type { AudioFormat } from "@rspp/ports/provider";
+import type { TransportEgress } from "@rspp/ports/transport";
+import { sameFormat } from "./formats.ts";
+import { limits } from "./limits.ts";
+
+export type Media = Extract<TransportEgress, { kind: "media" }>;
+
+export interface AgentAudio {
+  /** Emits now, or once the resampler of a new source format is loaded; order is kept. False when the wait is full. */
+  push(media: Media): boolean;
+  /** Whether a source of this format can be converted. */
+  takes(format: AudioFormat): boolean;
+  close(): void;
+}
+
+/** Where a turn's output stands. */
+interface Line {
+  turn: number;
+  generation: number;
+  sequence: number;
+  /** Media time of the first sample, and samples emitted since. */
+  originUs: number;
+  samples: number;
+  held: Int16Array;
+}
+
+const silence = new Uint8Array(0);
+
+export function createAgentAudio(target: AudioFormat, emit: (media: Media) => void): AgentAudio {
+  return new Converter(target, emit);
+}
+
+class Converter implements AgentAudio {
+  readonly #target: AudioFormat;
+  readonly #emit: (media: Media) => void;
+  readonly #encode: (samples: Int16Array) => Uint8Array;
+  readonly #packet: number;
+  readonly #pending: Media[] = [];
+  readonly #resamplers = new Map<number, Resampler>();
+  #loading = false;
+  #closed = false;
+  #line: Line | null = null;
+
+  constructor(target: AudioFormat, emit: (media: Media) => void) {
+    this.#target = target;
+    this.#emit = emit;
+    this.#packet = (target.rateHz * limits.FRAME_MS) / 1_000;
+    this.#encode = encoderOf(target);
+  }
+
+  takes(format: AudioFormat): boolean {
+    return sameFormat(format, this.#target) || (format.codec === "pcm_s16le" && format.channels <= 2);
+  }
+
+  push(media: Media): boolean {
+    if (this.#loading) return this.#wait(media);
+    if (sameFormat(media.format, this.#target) || (media.bytes.byteLength === 0 && this.#line === null)) {
+      // The runtime frees or reuses its bytes as soon as `send` has returned.
+      this.#emit({ ...media, format: this.#target, bytes: media.bytes.slice() });
+      return true;
+    }
+    const { rateHz } = media.format;
+    if (rateHz !== this.#target.rateHz && !this.#resamplers.has(rateHz)) {
+      void this.#load(rateHz);
+      return this.#wait(media);
+    }
+    this.#convert(media);
+    return true;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#pending.length = 0;
+    for (const resampler of this.#resamplers.values()) resampler.close();
+    this.#resamplers.clear();
+  }
+
+  #wait(media: Media): boolean {
+    if (this.#pending.length >= limits.CONVERT_PENDING_MAX) return false;
+    this.#pending.push({ ...media, bytes: media.bytes.slice() });
+    return true;
+  }
+
+  async #load(rateHz: number): Promise<void> {
+    this.#loading = true;
+    const made = await createResampler({ inRateHz: rateHz, outRateHz: this.#target.rateHz });
+    this.#loading = false;
+    if (this.#closed) return made.close();
+    this.#resamplers.set(rateHz, made);
+    for (const media of this.#pending.splice(0)) this.push(media);
+  }
+
+  #convert(media: Media): void {
+    const line = this.#lineOf(media);
+    const resampler =
+      media.format.rateHz === this.#target.rateHz ? undefined : this.#resamplers.get(media.format.rateHz);
+    const source = downmix(bytesToS16(media.bytes), media.format.channels);
+    this.#put(line, media, resampler === undefined ? source : resampler.process(source));
+    if (media.end) this.#finish(line, media, resampler);
+  }
+
+  /** A new turn or generation begins with an empty filter; so does audio after a hole. */
+  #lineOf(media: Media): Line {
+    const known = this.#line;
+    const { turn, generation, offsetUs } = media;
+    if (known !== null && known.turn === turn && known.generation === generation) return known;
+    for (const resampler of this.#resamplers.values()) resampler.flush();
+    const made: Line = { turn, generation, sequence: 0, originUs: offsetUs, samples: 0, held: new Int16Array(0) };
+    this.#line = made;
+    return made;
+  }
+
+  #put(line: Line, media: Media, samples: Int16Array): void {
+    const all = joined(line.held, samples);
+    let at = 0;
+    for (; at + this.#packet <= all.length; at += this.#packet) {
+      this.#send(line, media, all.subarray(at, at + this.#packet), false);
+    }
+    line.held = all.slice(at);
+  }
+
+  /** The tail goes with the end mark; Opus has whole packets only and is padded with silence. */
+  #finish(line: Line, media: Media, resampler: Resampler | undefined): void {
+    if (resampler !== undefined) this.#put(line, media, resampler.flush());
+    const tail = line.held;
+    line.held = new Int16Array(0);
+    if (tail.length > 0 && this.#target.codec === "opus") {
+      const whole = new Int16Array(this.#packet);
+      whole.set(tail);
+      this.#send(line, media, whole, true);
+    } else this.#send(line, media, tail, true);
+    this.#line = null;
+  }
+
+  #send(line: Line, media: Media, samples: Int16Array, end: boolean): void {
+    const { rateHz } = this.#target;
+    line.sequence += 1;
+    const offsetUs = line.originUs + Math.round((line.samples * 1e6) / rateHz);
+    line.samples += samples.length;
+    const durationUs = line.originUs + Math.round((line.samples * 1e6) / rateHz) - offsetUs;
+    const bytes = samples.length === 0 ? silence : this.#encode(samples);
+    const { sequence } = line;
+    this.#emit({ ...media, format: this.#target, sequence, offsetUs, durationUs, bytes, end });
+  }
+}
+
+function encoderOf({ codec, rateHz }: AudioFormat): (samples: Int16Array) => Uint8Array {
+  switch (codec) {
+    case "pcm_s16le":
+      return (samples) => s16ToBytes(samples).slice();
+    case "mulaw":
+      return encodeMulaw;
+    case "alaw":
+      return encodeAlaw;
+    case "opus": {
+      const encoder = createOpusEncoder({ rateHz: rateHz as OpusRate, channels: 1 });
+      return (samples) => encoder.encode(samples);
+    }
+  }
+}
+
+function joined(a: Int16Array, b: Int16Array): Int16Array {
+  if (a.length === 0) return b;
+  const out = new Int16Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}

@@ -1,0 +1,483 @@
+/**
+ * One session of one client, over all its connections. It is the runtime's transport end; it outlives a connection by
+ * `resumeWithinMs`, and replays what was missed from a bounded buffer (libs/protocol reattach; F-091, F-158).
+ */
+import { create } from "@bufbuild/protobuf";
+import { msToNs } from "@rspp/base/brand";
+import { invariant } from "@rspp/base/invariant";
+import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
+import { type ClientFrame, type ServerFrame, ServerOpenedSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { Clock } from "@rspp/ports/clock";
+import type { AudioFormat } from "@rspp/ports/provider";
+import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
+import {
+  createReattachServer,
+  reattachDetached,
+  reattachRequest,
+  reattachTurn,
+  replayAcked,
+  replayFence,
+  replayRecord,
+} from "@rspp/protocol/reattach-server";
+import type { ReattachServerState } from "@rspp/protocol/reattach-types";
+import { reasonToWire } from "@rspp/wire/reason";
+import { AgentLine } from "./agent-line.ts";
+import type { CallerAudio } from "./audio-in.ts";
+import type { Media } from "./audio-out.ts";
+import { CallerLine } from "./caller-line.ts";
+import { createEventWriter, type EventWriter } from "./events.ts";
+import { formatToWire } from "./formats.ts";
+import { limits } from "./limits.ts";
+import { Outbox, type OutItem } from "./outbox.ts";
+import type { OpenedSession, SessionNote, TokenClaims } from "./ports.ts";
+import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
+import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
+
+type Message = ServerFrame["message"];
+
+/** The connection a call speaks through, while it has one. */
+export interface ClientLink {
+  readonly wantDebug: boolean;
+  readonly wantMetrics: boolean;
+  write(sequence: number, message: Message): void;
+  /** Bytes given to the socket that have not left. */
+  buffered(): number;
+  close(code: CloseCode, text: string): void;
+}
+
+export interface CallOptions {
+  clock: Clock;
+  claims: TokenClaims;
+  resumeKey: string;
+  audio: CallerAudio;
+  output: AudioFormat;
+  resumeWithinMs: number;
+  onOver(call: Call, reason: string): void;
+}
+
+export interface CallStats {
+  refused: Readonly<Record<GateReason, number>>;
+  caller: CallerLine["counts"];
+  framesSent: number;
+  mediaDropped: number;
+  fences: number;
+  fencesUnanswered: number;
+  attachments: number;
+  queuedBytes: number;
+  replayBytes: number;
+}
+
+/** A stretch of audio for which there was no room. */
+interface Dropped {
+  turn: number;
+  from: number;
+  to: number;
+}
+
+export class Call implements TransportEnd {
+  readonly options: CallOptions;
+  readonly caller: CallerLine;
+  readonly agent: AgentLine;
+  /** A grant later than the first raises it (kernel.md §7). */
+  readonly gate: ReceiverGate = createReceiverGate(0);
+  readonly #events: EventWriter;
+  readonly #outbox = new Outbox();
+  readonly #replay: ReattachServerState<Message>;
+  readonly #early: TransportEgress[] = [];
+  #opened: OpenedSession | null = null;
+  #session: SessionEnd | null = null;
+  #link: ClientLink | null = null;
+  #unobserve: (() => void) | null = null;
+  #detachedNs = 0;
+  #attachment = 1;
+  #closing: string | null = null;
+  #callerGone = false;
+  #over = false;
+  #dropped: Dropped | null = null;
+  #mediaDropped = 0;
+  #lastWriteNs = 0;
+
+  constructor(options: CallOptions) {
+    this.options = options;
+    const { clock, claims } = options;
+    const deliver = (message: TransportIngress): void => this.#session?.receive(message);
+    const epoch = (): number => this.gate.floor();
+    this.caller = new CallerLine({ clock, audio: options.audio, epoch, deliver, onEnded: () => this.#callerEnded() });
+    this.#replay = createReattachServer<Message>(claims.session, bindingOf(claims));
+    this.#events = createEventWriter(clock, () => ({
+      tenant: claims.tenant,
+      session: claims.session,
+      pipelineVersion: claims.pipelineVersion,
+      epoch: Math.max(1, this.gate.floor()),
+    }));
+    this.agent = new AgentLine({
+      clock,
+      gate: this.gate,
+      format: options.output,
+      deliver,
+      send: (media) => this.#sendMedia(media),
+      cut: (fenced) => this.#outbox.cut(fenced),
+      flush: (fence, onSequence) => this.#sendFlush(fence, onSequence),
+    });
+  }
+
+  /** The session is there; what the runtime has said meanwhile is heard now. */
+  begin(opened: OpenedSession, link: ClientLink): void {
+    this.#opened = opened;
+    this.#session = opened.session;
+    this.gate.raiseEpoch(opened.epoch);
+    this.#attach(link);
+    this.caller.control("connected", "overtaking", "");
+    for (const message of this.#early.splice(0)) this.send(message);
+  }
+
+  send(message: TransportEgress): void {
+    if (this.#opened === null) {
+      if (this.#early.length < limits.EARLY_EGRESS_MAX) this.#early.push(kept(message));
+      else this.gate.refuse("overflow");
+      return;
+    }
+    const refused = this.gate.epochRefusal(message) ?? (this.#over ? "closed" : this.#take(message));
+    if (refused !== undefined) this.gate.refuse(refused);
+    this.pump();
+  }
+
+  /** A valid frame of the client; what is wrong with it, or null. */
+  frame(message: ClientFrame["message"]): Refusal | null {
+    if (this.#over) return null;
+    switch (message.case) {
+      case "audio":
+        return this.#closing === null ? this.caller.audio(message.value) : null;
+      case "signal":
+        return this.caller.signal(message.value);
+      case "played":
+        return this.agent.played(message.value);
+      case "ping": {
+        const { nonce, lastServerSequence } = message.value;
+        replayAcked(this.#replay, { control: 0, telemetry: 0, data: Number(lastServerSequence) });
+        const [audioSequence, signalSequence] = [BigInt(this.caller.audioSeen()), BigInt(this.caller.signalSeen())];
+        const value = { $typeName: "rspp.transport.v1.ServerPong" as const, nonce, audioSequence, signalSequence };
+        this.#link?.write(0, { case: "pong", value });
+        return null;
+      }
+      default:
+        return null;
+    }
+  }
+
+  /** Tells the client what was wrong with a frame of its. */
+  tell(refused: Refusal): void {
+    this.#event(this.#events.error(refused), "control", 512);
+    this.pump();
+  }
+
+  /** The session as its first frame names it. */
+  openedFrame(resumed: boolean): Message {
+    const { claims, resumeKey, resumeWithinMs, output } = this.options;
+    const value = create(ServerOpenedSchema, {
+      session: { tenantId: claims.tenant, sessionId: claims.session },
+      resumeKey,
+      resumeWithinMs,
+      outputFormat: formatToWire(output),
+      resumed,
+      resumeAudioAfter: BigInt(this.caller.audioSeen()),
+      resumeSignalsAfter: BigInt(this.caller.signalSeen()),
+    });
+    return { case: "opened", value };
+  }
+
+  /** A client that comes back. `attempt` numbers are the server's: whoever holds the key and comes later wins. */
+  resume(claims: TokenClaims, lastSequence: number, link: ClientLink): "resumed" | "too_old" | "refused" {
+    const attempt = this.#replay.lastAttempt + 1;
+    const lastReceived = { control: 0, telemetry: 0, data: lastSequence };
+    const { openTurn } = this.#replay;
+    const request = { session: claims.session, tokenRef: bindingOf(claims), attempt, lastReceived, openTurn };
+    const wasAway = this.#link === null;
+    if (claims.session !== this.options.claims.session || request.tokenRef !== this.#replay.tokenRef) return "refused";
+    const answer = reattachRequest(this.#replay, request, this.options.clock.nowNs());
+    if (answer.kind === "refused") return "refused";
+    if (answer.kind === "too_old") {
+      // What it missed is gone: it cannot go on as if nothing had happened.
+      reattachDetached(this.#replay, answer.attachment, this.options.clock.nowNs());
+      return "too_old";
+    }
+    this.#attachment = answer.attachment;
+    this.#link?.close(closeCodes.replaced, "replaced: another connection has taken the session over");
+    this.#outbox.disconnected();
+    this.#spill();
+    const missed = answer.events.map((e) => ({
+      sequence: e.seq,
+      turn: e.turn,
+      generation: e.generation,
+      message: e.payload,
+    }));
+    this.#attach(link);
+    link.write(0, this.openedFrame(true));
+    this.#outbox.pushAgain([...missed, ...this.#recordedSince(answer.resumeAt.data)]);
+    if (wasAway && this.#closing === null) this.caller.control("connected", "overtaking", "");
+    this.pump();
+    return "resumed";
+  }
+
+  /** The connection is gone; the session waits. Only the present connection counts. */
+  detach(link: ClientLink | null, reason: string): boolean {
+    if (this.#over || link === null || link !== this.#link) return false;
+    this.#link = null;
+    this.#unobserve?.();
+    this.#unobserve = null;
+    this.#detachedNs = this.options.clock.nowNs();
+    reattachDetached(this.#replay, this.#attachment, this.options.clock.nowNs());
+    this.#outbox.disconnected();
+    this.#spill();
+    this.agent.away();
+    if (this.#closing === null && !this.#callerGone) this.caller.control("reconnecting", "overtaking", reason);
+    this.pump();
+    return true;
+  }
+
+  /** The caller has hung up. */
+  hangUp(reason: string): void {
+    if (this.#over || this.#closing !== null || this.#callerGone) return;
+    this.#callerEnded();
+    this.caller.control("ended", "positioned", reason);
+  }
+
+  /** Looks at what time has done: away for too long, or a socket that takes nothing. */
+  tick(): void {
+    if (this.#over) return;
+    const nowNs = this.options.clock.nowNs();
+    if (this.#link === null) {
+      const away = nowNs - this.#detachedNs;
+      if (this.#opened !== null && away >= msToNs(this.options.resumeWithinMs)) this.#giveUp();
+      return;
+    }
+    const waits = this.#outbox.size() > 0 || this.#link.buffered() > 0;
+    if (!waits) this.#lastWriteNs = nowNs;
+    else if (nowNs - this.#lastWriteNs > msToNs(limits.WRITE_STALL_MS)) {
+      this.#link.close(
+        closeCodes.stalled,
+        `write_stalled: nothing left for ${limits.WRITE_STALL_MS} ms; read, or resume`,
+      );
+    }
+  }
+
+  /** The socket has taken something: more may go. */
+  progressed(): void {
+    this.#lastWriteNs = this.options.clock.nowNs();
+    this.pump();
+  }
+
+  /** Writes as much as the socket takes ahead of the wire; the rest waits where it can be overtaken. */
+  pump(): void {
+    const link = this.#link;
+    if (link === null) this.#spill();
+    // Who has hung up does not come back; anyone else may, and hear how it ended.
+    if (link === null && !(this.#callerGone && this.#closing !== null)) return;
+    while (link !== null && link === this.#link && link.buffered() < limits.WRITE_AHEAD_BYTES) {
+      const again = this.#outbox.shiftAgain();
+      if (again !== undefined) {
+        link.write(again.sequence, again.message);
+        continue;
+      }
+      const item = this.#outbox.shift();
+      if (item === undefined) break;
+      const sequence = item.lane === "telemetry" ? 0 : this.#record(item);
+      link.write(sequence, item.message);
+    }
+    if (this.#closing !== null && this.#outbox.size() === 0 && !this.#over) this.#finish(this.#closing);
+  }
+
+  attached(): boolean {
+    return this.#link !== null;
+  }
+
+  stats(): CallStats {
+    return {
+      refused: this.gate.counts(),
+      caller: this.caller.counts,
+      framesSent: this.agent.framesSent,
+      mediaDropped: this.#mediaDropped,
+      fences: this.agent.fences,
+      fencesUnanswered: this.agent.fencesUnanswered,
+      attachments: this.#attachment,
+      queuedBytes: this.#outbox.bytes() + (this.#link?.buffered() ?? 0),
+      replayBytes: this.#replay.bytes,
+    };
+  }
+
+  /** The adapter stops: the session is told, the client may not come back. */
+  shutDown(reason: string): void {
+    if (this.#over) return;
+    this.hangUp(reason);
+    this.#finish(reason);
+  }
+
+  #take(message: TransportEgress): GateReason | undefined {
+    switch (message.kind) {
+      case "media":
+        return this.agent.media(message);
+      case "fence":
+        this.#noteDropped();
+        this.agent.fence(message);
+        replayFence(this.#replay, { turn: message.turn, generation: message.generation, olderTurns: message.all });
+        return undefined;
+      case "control": {
+        if (message.signal === "turn_open") reattachTurn(this.#replay, message.turn);
+        if (message.signal === "close") reattachTurn(this.#replay, null);
+        const made = this.#events.control(message);
+        if (!made.ok) return "illegal";
+        this.#event(made.value, "control", 512);
+        return undefined;
+      }
+      case "text": {
+        const made = this.#events.text(message);
+        if (!made.ok) return "illegal";
+        this.#event(made.value, "control", 256 + 3 * message.text.length);
+        return undefined;
+      }
+      case "close":
+        this.#closing ??= message.reason;
+        return undefined;
+    }
+  }
+
+  #attach(link: ClientLink): void {
+    this.#link = link;
+    this.#lastWriteNs = this.options.clock.nowNs();
+    const kinds: SessionNote["kind"][] = ["error"];
+    if (link.wantMetrics) kinds.push("metrics");
+    if (link.wantDebug) kinds.push("debug");
+    this.#unobserve?.();
+    this.#unobserve = this.#opened?.observe?.(kinds, (note) => this.#note(note)) ?? null;
+  }
+
+  #note(note: SessionNote): void {
+    const made = this.#events.note(note);
+    if (!made.ok) return this.gate.refuse("illegal");
+    this.#event(made.value, note.kind === "error" ? "control" : "telemetry", 384);
+    this.pump();
+  }
+
+  #event(event: Envelope, lane: OutItem["lane"], bytes: number): void {
+    const value = { $typeName: "rspp.transport.v1.ServerEvent" as const, event };
+    this.#push({ lane, message: { case: "event", value }, bytes, turn: event.turnNumber, generation: 0 });
+  }
+
+  #sendMedia(media: Media): void {
+    const event = this.#events.media(media);
+    const message: Message = { case: "event", value: { $typeName: "rspp.transport.v1.ServerEvent", event } };
+    const { turn, generation } = media;
+    const untilUs = media.offsetUs + media.durationUs;
+    const onSequence = (): void => this.agent.written(turn, generation, untilUs);
+    const item: OutItem = { lane: "media", message, bytes: media.bytes.byteLength + 256, turn, generation, onSequence };
+    if (this.#outbox.push(item) === "dropped") return this.#drop(media);
+    this.#noteDropped();
+  }
+
+  /** The client is slow: its audio goes, with notice. The end mark stays, else the turn would never settle. */
+  #drop(media: Media): void {
+    this.#mediaDropped += 1;
+    if (this.#dropped !== null && this.#dropped.turn === media.turn) this.#dropped.to = media.sequence;
+    else {
+      this.#noteDropped();
+      this.#dropped = { turn: media.turn, from: media.sequence, to: media.sequence };
+    }
+    if (!media.end) return;
+    this.#noteDropped();
+    const event = this.#events.media({ ...media, bytes: new Uint8Array(0), durationUs: 0 });
+    this.#event(event, "control", 256);
+  }
+
+  #noteDropped(): void {
+    const dropped = this.#dropped;
+    if (dropped === null) return;
+    this.#dropped = null;
+    const fields = { edge: "client", lane: "data", fromSequence: dropped.from, toSequence: dropped.to };
+    const made = this.#events.control({ signal: "drop_notice", turn: dropped.turn, reason: "queue_bytes", fields });
+    invariant(made.ok, "a drop notice is legal", made);
+    this.#event(made.value, "control", 512);
+  }
+
+  #sendFlush(fence: Extract<TransportEgress, { kind: "fence" }>, onSequence: (sequence: number) => void): void {
+    const { turn, generation, all } = fence;
+    const value = {
+      $typeName: "rspp.transport.v1.ServerFlush" as const,
+      turnNumber: Math.max(1, turn),
+      fenceGeneration: generation,
+      allEarlierTurns: all,
+      reason: reasonToWire(fence.reason).reason,
+    };
+    this.#push({ lane: "control", message: { case: "flush", value }, bytes: 64, turn: 0, generation: 0, onSequence });
+    if (this.#link === null) this.agent.away();
+  }
+
+  #push(item: OutItem): void {
+    if (this.#link === null && item.lane === "telemetry") return;
+    const result = this.#outbox.push(item);
+    if (result !== "overflow" || this.#link === null) return;
+    this.#link.close(closeCodes.slow, "slow_client: too much waits unread; read faster, then resume");
+  }
+
+  /** Nobody listens: what would have been written is kept for whoever comes back. */
+  #spill(): void {
+    for (let item = this.#outbox.shift(); item !== undefined; item = this.#outbox.shift()) {
+      if (item.lane !== "telemetry") this.#record(item);
+    }
+  }
+
+  #record(item: OutItem): number {
+    const turn = item.lane === "media" && item.turn > 0 ? item.turn : null;
+    const { generation, bytes, message } = item;
+    const event = { lane: "data" as const, turn, generation, bytes, payload: message };
+    const sequence = replayRecord(this.#replay, event, this.options.clock.nowNs());
+    item.onSequence?.(sequence);
+    return sequence;
+  }
+
+  /** What was recorded while the answer to a resume was made. */
+  #recordedSince(sequence: number): { sequence: number; turn: number | null; generation: number; message: Message }[] {
+    return this.#replay.entries
+      .filter((e) => e.seq > sequence)
+      .map((e) => ({ sequence: e.seq, turn: e.turn, generation: e.generation, message: e.payload }));
+  }
+
+  #callerEnded(): void {
+    this.#callerGone = true;
+    this.agent.lose();
+  }
+
+  #giveUp(): void {
+    this.agent.lose();
+    if (this.#closing === null && !this.#callerGone) {
+      this.caller.control("disconnected", "overtaking", "connection_lost");
+      this.caller.control("ended", "positioned", "connection_lost");
+    }
+    this.#finish("connection_lost");
+  }
+
+  #finish(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.agent.close();
+    this.options.audio.close();
+    this.#unobserve?.();
+    const link = this.#link;
+    this.#link = null;
+    if (link !== null) {
+      const value = { $typeName: "rspp.transport.v1.ServerClosed" as const, reason: reasonToWire(reason).reason };
+      link.write(0, { case: "closed", value });
+      link.close(closeCodes.done, reason);
+    }
+    this.options.onOver(this, reason);
+  }
+}
+
+/** The token's part that a returning client must match; tokens are renewed, this stays. */
+function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
+  return JSON.stringify([tenant, session, pipelineVersion]);
+}
+
+/** Bytes are the runtime's own as soon as `send` has returned. */
+function kept(message: TransportEgress): TransportEgress {
+  return message.kind === "media" ? { ...message, bytes: message.bytes.slice() } : message;
+}

@@ -1,0 +1,228 @@
+/** The caller's lanes into the runtime: numbered, deduplicated over resends, control in its two classes (kernel.md §6). */
+import { create } from "@bufbuild/protobuf";
+import type { Result } from "@rspp/base/result";
+import { type Control, ControlSchema } from "@rspp/gen/rspp/event/v1/control_pb";
+import { SignalEmitter } from "@rspp/gen/rspp/event/v1/control_rule_pb";
+import type { ClientAudio, ClientSignal } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { Clock } from "@rspp/ports/clock";
+import type { TransportIngress } from "@rspp/ports/transport";
+import { controlFromWire, signalClass } from "@rspp/wire/control";
+import { signalNames } from "@rspp/wire/names";
+import type { WireError } from "@rspp/wire/wire-error";
+import type { WireControl } from "@rspp/wire/wire-event";
+import type { CallerAudio } from "./audio-in.ts";
+import { RUNTIME_FORMAT } from "./formats.ts";
+import { limits } from "./limits.ts";
+import { closeCodes, fieldRefusal, type Refusal, refusal, wireRefusal } from "./refusal.ts";
+
+const FRAME_US = limits.FRAME_MS * 1_000;
+/** How far a stated length may be from that of the samples, microseconds. */
+const TOLERANCE_US = 1_000;
+
+/** What a client may say; the rest of the closed set is not its business. */
+const CLIENT_SIGNALS: readonly string[] = [
+  "end_of_utterance",
+  "mute",
+  "unmute",
+  "stop",
+  "cancel",
+  "ended",
+  "dtmf",
+  "transport_signal",
+];
+
+export interface CallerCounts {
+  /** Frames given to the runtime. */
+  frames: number;
+  /** Audio frames of the client that came again, never came, could not be decoded, or came too far ahead. */
+  duplicates: number;
+  missed: number;
+  damaged: number;
+  ahead: number;
+  signals: number;
+  /** Packets decoded and the time it took, nanoseconds (F-090). */
+  transcoded: number;
+  transcodeNs: number;
+}
+
+export interface CallerLineOptions {
+  clock: Clock;
+  audio: CallerAudio;
+  epoch(): number;
+  deliver(message: TransportIngress): void;
+  /** The caller is about to end the call: what is open is lost before the runtime hears of it. */
+  onEnded(): void;
+}
+
+export class CallerLine {
+  readonly counts: CallerCounts = {
+    frames: 0,
+    duplicates: 0,
+    missed: 0,
+    damaged: 0,
+    ahead: 0,
+    signals: 0,
+    transcoded: 0,
+    transcodeNs: 0,
+  };
+  readonly #options: CallerLineOptions;
+  #sequence = 0;
+  #mediaUs = 0;
+  #controls = 0;
+  #startNs = -1;
+  /** Highest sequences of the client that were taken; what it resends below them is known. */
+  #audioSeen = 0;
+  #signalSeen = 0;
+
+  constructor(options: CallerLineOptions) {
+    this.#options = options;
+  }
+
+  audioSeen(): number {
+    return this.#audioSeen;
+  }
+
+  signalSeen(): number {
+    return this.#signalSeen;
+  }
+
+  audio(message: ClientAudio): Refusal | null {
+    const sequence = Number(message.sequence);
+    if (sequence <= this.#audioSeen) {
+      this.counts.duplicates += 1;
+      return null;
+    }
+    const problem = this.#audioProblem(message);
+    if (problem !== null) return problem;
+    this.#stepOver(sequence, message.durationUs);
+    this.#audioSeen = sequence;
+    if (this.#ahead()) {
+      this.counts.ahead += 1;
+      return refusal("rate_limited", closeCodes.badFrame, {
+        remedy: `Send audio as it is spoken: at most ${limits.INPUT_AHEAD_MS} ms ahead of real time.`,
+        metadata: { field: "audio.sequence", sequence: String(sequence) },
+      });
+    }
+    const startNs = this.#options.clock.nowNs();
+    const frames = this.#options.audio.push(message.data);
+    this.counts.transcoded += 1;
+    this.counts.transcodeNs += this.#options.clock.nowNs() - startNs;
+    if (frames !== null) this.#frames(frames);
+    else this.counts.damaged += 1;
+    return null;
+  }
+
+  signal(message: ClientSignal): Refusal | null {
+    const sequence = Number(message.sequence);
+    if (sequence <= this.#signalSeen) {
+      this.counts.duplicates += 1;
+      return null;
+    }
+    const control = clientControl(message.control);
+    if (!control.ok) return control.error;
+    const { signal } = control.value;
+    const overtakes = signalClass(signal) === "overtaking";
+    const { lastMediaSequence, ...fields } = control.value.fields;
+    if (typeof lastMediaSequence === "number" && lastMediaSequence > this.#audioSeen) {
+      const said = `says ${lastMediaSequence}, the last audio frame that came is ${this.#audioSeen}`;
+      const field = "signal.control.last_media_sequence";
+      return fieldRefusal(field, "sequence.known", said, "give the last audio.sequence sent");
+    }
+    this.#signalSeen = sequence;
+    // The socket keeps order: all audio before a signal is here. The tail inside filter and frame belongs before it, too.
+    if (!overtakes && signal !== "dtmf") this.#frames(this.#options.audio.flush());
+    if (signal === "ended") this.#options.onEnded();
+    this.control(signal, overtakes ? "overtaking" : "positioned", control.value.reason, fields);
+    return null;
+  }
+
+  /** A signal of this adapter, or of the client through it. */
+  control(
+    signal: string,
+    controlClass: "overtaking" | "positioned",
+    reason: string,
+    fields: Readonly<Record<string, string | number>> = {},
+  ): void {
+    this.#controls += 1;
+    this.counts.signals += 1;
+    this.#options.deliver({
+      kind: "control",
+      epoch: this.#options.epoch(),
+      sequence: this.#controls,
+      signal,
+      controlClass,
+      ...(controlClass === "positioned" ? { lastMediaSequence: this.#sequence } : {}),
+      ...(reason === "" ? {} : { reason }),
+      ...(Object.keys(fields).length === 0 ? {} : { fields }),
+    });
+  }
+
+  #audioProblem(message: ClientAudio): Refusal | null {
+    const { codec, rateHz, channels } = this.#options.audio.format;
+    const bytes = message.data.byteLength;
+    if (bytes === 0)
+      return fieldRefusal("audio.data", "bytes.min_len", "is empty", "send no frame where there is none");
+    if (codec === "opus") return null;
+    const sampleBytes = (codec === "pcm_s16le" ? 2 : 1) * channels;
+    if (bytes % sampleBytes !== 0) {
+      return fieldRefusal("audio.data", "audio.whole", "ends inside a sample", "send whole samples of all channels");
+    }
+    const realUs = (bytes / sampleBytes / rateHz) * 1e6;
+    if (message.durationUs === 0 || Math.abs(realUs - message.durationUs) <= TOLERANCE_US) return null;
+    const said = `says ${message.durationUs}, the samples last ${Math.round(realUs)}`;
+    return fieldRefusal("audio.duration_us", "audio.duration", said, "give their length, 0, or the right input_format");
+  }
+
+  /** A hole keeps its place in media time, and in the numbers, so that the runtime declares it. */
+  #stepOver(sequence: number, durationUs: number): void {
+    const missed = sequence - this.#audioSeen - 1;
+    if (missed <= 0) return;
+    this.counts.missed += missed;
+    const holeUs = Math.min(missed * (durationUs || FRAME_US), limits.INPUT_HOLE_MS_MAX * 1_000);
+    const frames = Math.max(1, Math.round(holeUs / FRAME_US));
+    this.#sequence += frames;
+    this.#mediaUs += frames * FRAME_US;
+  }
+
+  #ahead(): boolean {
+    const nowNs = this.#options.clock.nowNs();
+    if (this.#startNs < 0) this.#startNs = nowNs;
+    return this.#mediaUs - (nowNs - this.#startNs) / 1_000 > limits.INPUT_AHEAD_MS * 1_000;
+  }
+
+  #frames(frames: readonly Uint8Array[]): void {
+    for (const bytes of frames) {
+      this.#sequence += 1;
+      const mediaUs = this.#mediaUs;
+      this.#mediaUs += FRAME_US;
+      this.counts.frames += 1;
+      this.#options.deliver({
+        kind: "audio",
+        epoch: this.#options.epoch(),
+        sequence: this.#sequence,
+        mediaUs,
+        durationUs: FRAME_US,
+        format: RUNTIME_FORMAT,
+        bytes,
+      });
+    }
+  }
+}
+
+function clientControl(message: Control | undefined): Result<WireControl, Refusal> {
+  const name = signalNames.name(message?.signal ?? 0);
+  if (message === undefined || !CLIENT_SIGNALS.includes(name)) {
+    const said = name === "" ? "is not a control signal" : `${name} is not for a client to say`;
+    const remedy = `use one of ${CLIENT_SIGNALS.join(", ")}`;
+    return { ok: false, error: fieldRefusal("signal.control.signal", "control.signal", said, remedy) };
+  }
+  // A client speaks through its adapter: for most signals the closed set knows no other emitter.
+  const spoken = create(ControlSchema, { ...message, emitter: SignalEmitter.ADAPTER });
+  const control = controlFromWire(spoken, 0, {});
+  return control.ok ? control : { ok: false, error: wireRefusal(prefixed(control.error)) };
+}
+
+/** The field as the client's frame has it. */
+function prefixed(error: WireError): WireError {
+  return { ...error, violations: error.violations.map((v) => ({ ...v, field: `signal.${v.field}` })) };
+}

@@ -1,0 +1,425 @@
+/** The native WebSocket transport (F-030, F-031, F-084, F-086, F-088, F-091): listens, admits, keeps the table of sessions. */
+import { createHash, randomBytes } from "node:crypto";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { err, ok, type Result } from "@rspp/base/result";
+import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import { type WebSocket, WebSocketServer } from "ws";
+import { createCallerAudio } from "./audio-in.ts";
+import { Call, type CallStats, type ClientLink } from "./call.ts";
+import { Connection, type ConnectionCounts } from "./connection.ts";
+import { formatOf, isRefusal } from "./formats.ts";
+import { SUBPROTOCOLS } from "./frame-codec.ts";
+import { limits } from "./limits.ts";
+import type { AuditEntry, OpenedSession, OpenRefusal, SessionOpener, TokenClaims, TokenVerifier } from "./ports.ts";
+import { closeCodes, type Refusal, refusal, refusalName } from "./refusal.ts";
+
+export interface WebSocketTransportOptions {
+  clock: Clock;
+  verifier: TokenVerifier;
+  openSession: SessionOpener;
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** 0: any free port. */
+  port: number;
+  /** Path of the endpoint; default `/v1/session`. */
+  path?: string;
+  /** Offers permessage-deflate to clients that ask for it (F-031); default true. */
+  compression?: boolean;
+  /** Default CONNECTIONS_MAX, SESSIONS_MAX, RESUME_WITHIN_MS: they may be lowered, not raised. */
+  connectionsMax?: number;
+  sessionsMax?: number;
+  resumeWithinMs?: number;
+  /** Browsers that may connect, by Origin; default all: the token admits, no cookie does. */
+  origins?: readonly string[];
+  /** Told of everyone who comes, is refused, cut off, or comes back. */
+  audit?: (entry: AuditEntry) => void;
+}
+
+export interface WebSocketTransportStats extends ConnectionCounts {
+  connections: number;
+  unopened: number;
+  sessions: number;
+  /** Sessions whose client is away. */
+  waiting: number;
+  resumed: number;
+  givenUp: number;
+  /** By name of the catalogue of errors. */
+  refused: Readonly<Record<string, number>>;
+  /** Bytes on the wire, headers and compression included. */
+  wireBytesOut: number;
+}
+
+export interface WebSocketTransport {
+  readonly port: number;
+  /** `ws://host:port/path`. */
+  readonly url: string;
+  stats(): WebSocketTransportStats;
+  session(id: string): CallStats | null;
+  /** A grant of the lease service: from now on the session believes only this epoch. False when it would lower it. */
+  raiseEpoch(session: string, epoch: number): boolean;
+  /** Looks at deadlines now instead of at the next sweep. */
+  sweep(): void;
+  /** Ends all sessions and connections. */
+  close(): Promise<void>;
+}
+
+/** @throws the listening error of Node, e.g. EADDRINUSE. */
+export async function openWebSocketTransport(options: WebSocketTransportOptions): Promise<WebSocketTransport> {
+  const transport = new Transport(options);
+  await transport.listen();
+  return transport;
+}
+
+class Transport implements WebSocketTransport {
+  readonly #options: WebSocketTransportOptions;
+  readonly #http: Server;
+  readonly #sockets: WebSocketServer;
+  readonly #connections = new Map<Connection, Duplex>();
+  /** By the digest of the resume key, so that a look-up tells nothing by its time. */
+  readonly #calls = new Map<string, Call>();
+  readonly #bySession = new Map<string, Call>();
+  readonly #refused = new Map<string, number>();
+  readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
+  #wireBytesOut = 0;
+  #opening = 0;
+  #resumed = 0;
+  #givenUp = 0;
+  #timer: TimerHandle | null = null;
+  #closing = false;
+
+  constructor(options: WebSocketTransportOptions) {
+    this.#options = options;
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: limits.SOCKET_BYTES_MAX,
+      perMessageDeflate:
+        options.compression === false
+          ? false
+          : { threshold: 128, zlibDeflateOptions: { level: 1, memLevel: 7 }, concurrencyLimit: 8 },
+      handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(SUBPROTOCOLS, name)) ?? false,
+    });
+    this.#http = createServer((_request, response) => {
+      response.writeHead(426, { "content-type": "text/plain", upgrade: "websocket" });
+      response.end("This is a WebSocket endpoint: see docs/websocket-protocol.md\n");
+    });
+    this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  get port(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  get url(): string {
+    return `ws://${this.#options.host ?? "127.0.0.1"}:${this.port}${this.#path()}`;
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#http.once("error", reject);
+      this.#http.listen(this.#options.port, this.#options.host ?? "127.0.0.1", resolve);
+    });
+    this.#arm();
+  }
+
+  stats(): WebSocketTransportStats {
+    const sum = { ...this.#totals };
+    let wire = this.#wireBytesOut;
+    for (const [connection, socket] of this.#connections) {
+      addCounts(sum, connection.counts);
+      wire += writtenBytes(socket);
+    }
+    const calls = [...this.#calls.values()];
+    return {
+      ...sum,
+      connections: this.#connections.size,
+      unopened: this.#unopened(),
+      sessions: calls.length,
+      waiting: calls.filter((call) => !call.attached()).length,
+      resumed: this.#resumed,
+      givenUp: this.#givenUp,
+      refused: Object.fromEntries(this.#refused),
+      wireBytesOut: wire,
+    };
+  }
+
+  session(id: string): CallStats | null {
+    return this.#bySession.get(id)?.stats() ?? null;
+  }
+
+  raiseEpoch(session: string, epoch: number): boolean {
+    return this.#bySession.get(session)?.gate.raiseEpoch(epoch) ?? false;
+  }
+
+  sweep(): void {
+    for (const connection of [...this.#connections.keys()]) connection.tick();
+    for (const call of [...this.#calls.values()]) call.tick();
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#timer?.clear();
+    for (const call of [...this.#calls.values()]) call.shutDown("draining");
+    for (const connection of this.#connections.keys())
+      connection.close(closeCodes.goingAway, "draining: connect elsewhere");
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    for (const connection of [...this.#connections.keys()]) connection.terminate();
+    this.#http.closeAllConnections();
+    await closed;
+  }
+
+  #path(): string {
+    return this.#options.path ?? "/v1/session";
+  }
+
+  #arm(): void {
+    const { clock } = this.#options;
+    const at = asMonoNs(clock.nowNs() + msToNs(limits.SWEEP_MS));
+    this.#timer = clock.timerAt(at, () => {
+      this.sweep();
+      if (!this.#closing) this.#arm();
+    });
+  }
+
+  #unopened(): number {
+    let count = 0;
+    for (const connection of this.#connections.keys()) if (connection.waiting()) count += 1;
+    return count;
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // A peer that resets while it is being answered is no fault of ours.
+    socket.on("error", () => {});
+    const refused = this.#upgradeRefusal(request);
+    if (refused !== null) {
+      this.#count(refused.name);
+      const body = `${refused.remedy}\n`;
+      const headers = `Connection: close\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}`;
+      socket.end(`HTTP/1.1 ${refused.status}\r\n${headers}\r\n\r\n${body}`);
+      return;
+    }
+    this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#connected(ws, socket));
+  }
+
+  #upgradeRefusal(request: IncomingMessage): { status: string; name: string; remedy: string } | null {
+    const path = (request.url ?? "/").split("?", 1)[0];
+    const { origins, connectionsMax = limits.CONNECTIONS_MAX } = this.#options;
+    if (path !== this.#path())
+      return { status: "404 Not Found", name: "not_found", remedy: `Connect to ${this.#path()}.` };
+    const origin = request.headers.origin;
+    if (origins !== undefined && origin !== undefined && !origins.includes(origin)) {
+      return { status: "403 Forbidden", name: "permission_denied", remedy: "This origin is not in the server's list." };
+    }
+    const offered = String(request.headers["sec-websocket-protocol"] ?? "").split(",");
+    if (!offered.some((name) => Object.hasOwn(SUBPROTOCOLS, name.trim()))) {
+      const remedy = `Offer one of the subprotocols ${Object.keys(SUBPROTOCOLS).join(", ")}.`;
+      return { status: "400 Bad Request", name: "malformed_frame", remedy };
+    }
+    const full = this.#connections.size >= Math.min(connectionsMax, limits.CONNECTIONS_MAX);
+    if (full || this.#closing || this.#unopened() >= limits.UNOPENED_MAX) {
+      return {
+        status: "503 Service Unavailable",
+        name: "capacity_exhausted",
+        remedy: "Try again later, or elsewhere.",
+      };
+    }
+    return null;
+  }
+
+  #connected(ws: WebSocket, socket: Duplex): void {
+    const encoding = SUBPROTOCOLS[ws.protocol] ?? "binary";
+    const connection: Connection = new Connection(ws, encoding, {
+      clock: this.#options.clock,
+      open: (frame, link) => this.#open(frame, link),
+      refused: (why) => {
+        this.#count(refusalName(why));
+        const claims = connection.call?.options.claims ?? null;
+        this.#audit("refused", claims, refusalName(why));
+      },
+      closed: (gone, code) => this.#gone(gone, code),
+    });
+    this.#connections.set(connection, socket);
+  }
+
+  #gone(connection: Connection, code: number): void {
+    const socket = this.#connections.get(connection);
+    if (socket !== undefined) this.#wireBytesOut += writtenBytes(socket);
+    this.#connections.delete(connection);
+    addCounts(this.#totals, connection.counts);
+    const { call } = connection;
+    if (call === null) return;
+    // 1000 is a caller who hung up; anything else is a cut, and may be made good.
+    if (code === closeCodes.done) call.hangUp("caller_hangup");
+    if (call.detach(connection, "connection_lost")) this.#audit("waiting", call.options.claims, `closed with ${code}`);
+  }
+
+  async #open(frame: ClientOpen, link: ClientLink): Promise<Result<Call, Refusal>> {
+    const checked = await this.#verify(frame);
+    if (!checked.ok) return checked;
+    return frame.resume === undefined
+      ? this.#openNew(frame, checked.value, link)
+      : this.#resume(frame, checked.value, link);
+  }
+
+  async #verify(frame: ClientOpen): Promise<Result<TokenClaims, Refusal>> {
+    const verified = await this.#options.verifier.verify(frame.token).catch(() => null);
+    if (verified === null) return err(refusal("dependency_unavailable", closeCodes.tryLater));
+    if (verified.ok && verified.value.expiresWallMs > this.#options.clock.wallMs()) return verified;
+    const claims = verified.ok ? verified.value : verified.error.kind === "expired" ? verified.error.claims : null;
+    const expired = verified.ok || verified.error.kind === "expired";
+    // A call may outlast its token. The key of the session admits to that session and to nothing else.
+    if (expired && claims !== null && frame.resume !== undefined) return ok(claims);
+    return err(refusal(expired ? "token_expired" : "token_invalid", closeCodes.token));
+  }
+
+  async #openNew(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
+    const input = formatOf(frame.inputFormat, "open.input_format", 2);
+    if (isRefusal(input)) return err(input);
+    const output = formatOf(frame.outputFormat, "open.output_format", 1);
+    if (isRefusal(output)) return err(output);
+    const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
+    if (this.#bySession.has(claims.session)) return err(sessionExists());
+    if (this.#calls.size + this.#opening >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
+      return err(refusal("capacity_exhausted", closeCodes.tryLater));
+    }
+    this.#opening += 1;
+    try {
+      const audio = await createCallerAudio(input);
+      const resumeKey = randomBytes(24).toString("base64url");
+      const resumeWithinMs = Math.min(this.#options.resumeWithinMs ?? limits.RESUME_WITHIN_MS, limits.RESUME_WITHIN_MS);
+      const onOver = (call: Call, reason: string): void => this.#over(call, reason);
+      const call = new Call({ clock, claims, resumeKey, audio, output, resumeWithinMs, onOver });
+      const opened = await this.#ask(call, { input, output });
+      if (!opened.ok) {
+        audio.close();
+        return opened;
+      }
+      const { reconnectMs = resumeWithinMs } = opened.value;
+      call.options.resumeWithinMs = Math.min(resumeWithinMs, reconnectMs);
+      this.#calls.set(digest(resumeKey), call);
+      this.#bySession.set(claims.session, call);
+      link.write(0, call.openedFrame(false));
+      call.begin(opened.value, link);
+      this.#audit("opened", claims, "");
+      return ok(call);
+    } finally {
+      this.#opening -= 1;
+    }
+  }
+
+  /** Asks the runtime, within a deadline; what it opens too late is ended. */
+  async #ask(
+    call: Call,
+    formats: { input: Call["options"]["output"]; output: Call["options"]["output"] },
+  ): Promise<Result<OpenedSession, Refusal>> {
+    const { claims } = call.options;
+    const { clock, openSession } = this.#options;
+    const asked = openSession({ claims, transport: call, formats, resume: false }).catch(
+      () =>
+        err({ reason: "runtime_internal_error", remedy: "Report it with the session id." }) as Result<
+          never,
+          OpenRefusal
+        >,
+    );
+    let timer: TimerHandle | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(limits.OPENER_DEADLINE_MS)), () => resolve(null));
+    });
+    const opened = await Promise.race([asked, late]);
+    timer?.clear();
+    if (opened === null) {
+      void asked.then((it) => it.ok && endAtOnce(it.value));
+      return err(
+        refusal("deadline_exceeded", closeCodes.tryLater, { remedy: "The runtime did not answer: try again." }),
+      );
+    }
+    if (!opened.ok) {
+      const busy = ["capacity_exhausted", "draining", "rate_limited", "dependency_unavailable"].includes(
+        opened.error.reason,
+      );
+      return err(
+        refusal(opened.error.reason, busy ? closeCodes.tryLater : closeCodes.notAllowed, {
+          remedy: opened.error.remedy.slice(0, 512),
+        }),
+      );
+    }
+    const { tenant, sessionId, pipelineVersion } = opened.value;
+    // The token binds all three (F-088): a session of anything else is none of this caller's.
+    const bound =
+      tenant === claims.tenant && sessionId === claims.session && pipelineVersion === claims.pipelineVersion;
+    if (bound) return opened;
+    endAtOnce(opened.value);
+    const metadata = { bound: `${claims.tenant}/${claims.pipelineVersion}`.slice(0, 256) };
+    return err(
+      refusal("permission_denied", closeCodes.notAllowed, { metadata, remedy: "Ask the registry for a new route." }),
+    );
+  }
+
+  #resume(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Result<Call, Refusal> {
+    const call = this.#calls.get(digest(frame.resume?.resumeKey ?? ""));
+    const gone = refusal("session_not_found", closeCodes.noSession, {
+      remedy: "The session is over, or the key is not of this token's session: open a new one with a new route.",
+    });
+    if (call === undefined) return err(gone);
+    const answer = call.resume(claims, Number(frame.resume?.lastServerSequence ?? 0n), link);
+    if (answer === "refused") return err(gone);
+    if (answer === "too_old") {
+      const remedy = "More was missed than is kept: open a new session with a new route.";
+      return err(refusal("session_ended", closeCodes.tooOld, { remedy, metadata: { resume: "too_old" } }));
+    }
+    this.#resumed += 1;
+    this.#audit("resumed", claims, "");
+    return ok(call);
+  }
+
+  #over(call: Call, reason: string): void {
+    this.#calls.delete(digest(call.options.resumeKey));
+    if (this.#bySession.get(call.options.claims.session) === call) this.#bySession.delete(call.options.claims.session);
+    const lost = reason === "connection_lost";
+    if (lost) this.#givenUp += 1;
+    this.#audit(lost ? "given_up" : "closed", call.options.claims, reason);
+  }
+
+  #count(name: string): void {
+    this.#refused.set(name, (this.#refused.get(name) ?? 0) + 1);
+  }
+
+  #audit(kind: AuditEntry["kind"], claims: TokenClaims | null, reason: string): void {
+    const { audit, clock } = this.#options;
+    audit?.({ kind, wallMs: clock.wallMs(), tenant: claims?.tenant ?? "", session: claims?.session ?? "", reason });
+  }
+}
+
+function sessionExists(): Refusal {
+  const remedy = "The session of this token is open: resume it with its key, or ask for a new route.";
+  return refusal("already_exists", closeCodes.notAllowed, { remedy });
+}
+
+function digest(key: string): string {
+  return createHash("sha256").update(key).digest("base64");
+}
+
+function endAtOnce({ session, epoch }: OpenedSession): void {
+  const head = { kind: "control", epoch, controlClass: "overtaking" } as const;
+  session.receive({ ...head, sequence: 1, signal: "connected" });
+  session.receive({
+    kind: "control",
+    epoch,
+    controlClass: "positioned",
+    sequence: 2,
+    signal: "ended",
+    lastMediaSequence: 0,
+    reason: "refused",
+  });
+}
+
+function writtenBytes(socket: Duplex): number {
+  return "bytesWritten" in socket ? Number(socket.bytesWritten) : 0;
+}
+
+function addCounts(to: ConnectionCounts, from: ConnectionCounts): void {
+  for (const name of Object.keys(to) as (keyof ConnectionCounts)[]) to[name] += from[name];
+}
