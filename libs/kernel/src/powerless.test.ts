@@ -37,7 +37,7 @@ function waiting(h: KernelHarness): InputBody[] {
 describe("§7 nothing is caused without authority", () => {
   for (const kind of ["revoked", "granted_elsewhere", "expired"] as const)
     test(`F-156 ${kind}: late voice activity and frames on edges ask nobody and open nothing`, () => {
-      const h = idle({}, soon(10_000));
+      const h = idle({}, soon(10_000), { endpointing: { onset_frames: 1 } });
       const late = waiting(h);
       if (kind === "expired") h.nowNs = 10_001 * MS;
       const effects = h.feed(...(kind === "expired" ? [] : [authority(h, kind)]), ...late);

@@ -78,12 +78,11 @@ export function summariseStep(effects: readonly Effect[]): StepSummary {
 }
 
 function authorityOf(effect: Effect): unknown {
-  if (effect.type === "signal" && AUTHORITY.includes(effect.event.signal)) {
-    const { signal, turn, reason, fields } = effect.event;
-    const { epochOld = 0, epochNew = 0 } = fields;
-    return { signal, turn, reason, epochOld, epochNew };
-  }
-  return effect.type !== "signal" && "epoch" in effect ? effect.epoch : undefined;
+  // No epoch of an effect changes without one of these.
+  if (effect.type !== "signal" || !AUTHORITY.includes(effect.event.signal)) return undefined;
+  const { signal, turn, reason, fields } = effect.event;
+  const { epochOld = 0, epochNew = 0 } = fields;
+  return { signal, turn, reason, epochOld, epochNew };
 }
 
 function planOf(effect: Effect): unknown {

@@ -45,6 +45,12 @@ export function randomWorld(seed: number): { world: World; r: Random } {
       lateEvents: (["drop", "remap", "diagnose"] as const)[r.int(3)] ?? "drop",
     },
     snapshotEveryTurns: r.int(3),
+    // Some leases run out unless they are renewed in time.
+    authority: {
+      epoch: 1,
+      incarnation: "store-1",
+      deadlineNs: ((r.chance(0.3) ? 1_000 + r.int(4_000) : 3_600_000) * 1e6) as MonoNs,
+    },
     recording: {
       policyId: "recording@1",
       ceiling: (["L0", "L1", "L2"] as const)[r.int(3)] ?? "L0",
