@@ -1,0 +1,46 @@
+import type { WallMs } from "@rspp/base/brand";
+
+/** What a session token says before it is signed (F-119); names as in the contracts. */
+export interface TokenClaims {
+  readonly tenantId: string;
+  readonly sessionId: string;
+  /** `name@version`. */
+  readonly pipelineVersion: string;
+  readonly instanceId: string;
+  readonly transport: string;
+  readonly issuedWallMs: number;
+  readonly expiresWallMs: number;
+  readonly tokenId: string;
+  /** JSON values. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** Signs with the platform's Ed25519 key; the key never comes near this service's logic. */
+export interface TokenSigner {
+  sign(claims: TokenClaims): Promise<string>;
+}
+
+export interface WallClock {
+  wallMs(): WallMs;
+}
+
+/** Ids nobody can guess, e.g. `ses_…`. */
+export type NewId = (prefix: string) => string;
+
+/** One finding of the checker, as the contracts have it. */
+export interface SpecFinding {
+  readonly severity: "warning" | "error";
+  /** Field path; empty for the file as a whole. */
+  readonly path: string;
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** A spec that may be published: its name and the bytes its hash is taken over. */
+export interface CheckedSpec {
+  readonly name: string;
+  readonly normalised: Uint8Array;
+  readonly warnings: readonly SpecFinding[];
+}

@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+import { canonicalJson } from "@rspp/base/canonical-json";
+import type { Instance, SessionRow, SessionStateName, SessionStore, StatusReport } from "@rspp/store/session-store";
+import type { SessionKey } from "@rspp/store/state-store";
+import type { WallClock } from "./ports.ts";
+
+export interface SessionStatus extends SessionRow {
+  /** Its runtime did not tell for too long, or never did while its route was open. */
+  readonly stale: boolean;
+}
+
+/** The instances at one moment (F-159). */
+export interface RoutingView {
+  /** Hash of what routing depends on: equal views have equal versions. */
+  readonly version: string;
+  readonly takenWallMs: number;
+  /** Past it a reader refreshes before acting. */
+  readonly maxStalenessMs: number;
+  readonly instances: readonly Instance[];
+}
+
+/** Session status, of one tenant at a time, and the routing view. StoreErrors go through. */
+export interface Statuses {
+  report(status: StatusReport): Promise<boolean>;
+  /** Undefined also for another tenant's session: they are not told apart. */
+  get(session: SessionKey): Promise<SessionStatus | undefined>;
+  list(ask: {
+    readonly tenantId: string;
+    readonly states?: readonly SessionStateName[];
+    readonly limit: number;
+    readonly after?: string | null;
+  }): Promise<{ readonly sessions: readonly SessionStatus[]; readonly next: string | null }>;
+  reportInstance(instance: Omit<Instance, "reportedWallMs">): Promise<void>;
+  view(): Promise<RoutingView>;
+  /** Takes silent instances out of the view. To be called now and then. */
+  sweep(): Promise<number>;
+}
+
+export interface StatusesConfig {
+  /** Default 15000. */
+  readonly statusFreshMs?: number;
+  /** Default 15000. */
+  readonly viewFreshMs?: number;
+  /** A silent instance is forgotten after; default 60000. */
+  readonly forgetAfterMs?: number;
+}
+
+const instancesMax = 4_096;
+
+export function createStatuses(store: SessionStore, clock: WallClock, config: StatusesConfig = {}): Statuses {
+  const { statusFreshMs = 15_000, viewFreshMs = 15_000, forgetAfterMs = 60_000 } = config;
+  const statusOf = (row: SessionRow): SessionStatus => {
+    const now = clock.wallMs();
+    const lastHeard = Math.max(row.asOfWallMs, row.asOfWallMs === 0 ? row.routeExpiresWallMs : 0);
+    return { ...row, stale: row.state !== "ended" && now - lastHeard > statusFreshMs };
+  };
+  return {
+    report: (status) => store.report(status),
+    get: async (session) => {
+      const row = await store.get(session);
+      return row && statusOf(row);
+    },
+    list: async (ask) => {
+      const { sessions, next } = await store.list(ask);
+      return { sessions: sessions.map(statusOf), next };
+    },
+    reportInstance: (instance) => store.reportInstance({ ...instance, reportedWallMs: clock.wallMs() }),
+    view: async () => {
+      const takenWallMs = clock.wallMs();
+      const fresh = (await store.instances(instancesMax)).filter(
+        ({ reportedWallMs }) => takenWallMs - reportedWallMs <= forgetAfterMs,
+      );
+      return { version: versionOf(fresh), takenWallMs, maxStalenessMs: viewFreshMs, instances: fresh };
+    },
+    sweep: () => store.forgetInstances(clock.wallMs() - forgetAfterMs),
+  };
+}
+
+/** Heartbeats and session counts move all the time and make no new version. */
+function versionOf(instances: readonly Instance[]): string {
+  const parts = instances.map(({ reportedWallMs: _at, sessions: _load, ...part }) => part);
+  return createHash("sha256").update(canonicalJson(parts)).digest("hex").slice(0, 32);
+}

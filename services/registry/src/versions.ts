@@ -1,0 +1,92 @@
+import { err, ok, type Result } from "@rspp/base/result";
+import type { PipelineStore, StoredVersion, VersionInfo, VersionPage } from "@rspp/store/pipeline-store";
+import type { CheckedSpec, SpecFinding, WallClock } from "./ports.ts";
+
+export interface PublishAsk {
+  readonly tenantId: string;
+  /** 0: the next. */
+  readonly version: number;
+  readonly author: string;
+  readonly note: string;
+  /** As written; kept with its comments. */
+  readonly source: string;
+  readonly sourceFormat: "yaml" | "json";
+  /** True: check, publish nothing. */
+  readonly validateOnly: boolean;
+}
+
+export type PublishRefusal =
+  | { readonly kind: "invalid"; readonly findings: readonly SpecFinding[] }
+  /** F-015: names both hashes, so that the author sees which bytes stand and which were offered. */
+  | {
+      readonly kind: "version_immutable";
+      readonly existing: VersionInfo;
+      readonly offeredDigest: string;
+      readonly message: string;
+      readonly remedy: string;
+    };
+
+export type Published =
+  | {
+      readonly kind: "published" | "unchanged";
+      readonly version: VersionInfo;
+      readonly warnings: readonly SpecFinding[];
+    }
+  | { readonly kind: "valid"; readonly name: string; readonly warnings: readonly SpecFinding[] };
+
+/** Immutable pipeline versions (F-015, F-092). What the store rejects with (StoreError) goes through. */
+export interface Versions {
+  publish(ask: PublishAsk): Promise<Result<Published, PublishRefusal>>;
+  /** `version` 0: the newest. */
+  get(tenantId: string, name: string, version: number): Promise<StoredVersion | undefined>;
+  list(ask: { tenantId: string; name?: string; limit: number; after?: string | null }): Promise<VersionPage>;
+  setDeprecated(tenantId: string, name: string, version: number, deprecated: boolean, actor: string): Promise<boolean>;
+}
+
+export interface VersionsPorts {
+  readonly store: PipelineStore;
+  readonly clock: WallClock;
+  readonly check: (source: string, fileName: string) => Result<CheckedSpec, SpecFinding[]>;
+}
+
+const kind = "pipeline";
+
+export function createVersions({ store, clock, check }: VersionsPorts): Versions {
+  return {
+    publish: async (ask) => {
+      const checked = check(ask.source, `pipeline.${ask.sourceFormat}`);
+      if (!checked.ok) return err({ kind: "invalid", findings: checked.error });
+      const { name, normalised, warnings } = checked.value;
+      if (ask.validateOnly) return ok({ kind: "valid", name, warnings });
+      const outcome = await store.publish({
+        tenantId: ask.tenantId,
+        kind,
+        name,
+        version: ask.version === 0 ? null : ask.version,
+        author: ask.author,
+        publishedWallMs: clock.wallMs(),
+        note: ask.note,
+        content: normalised,
+        source: new TextEncoder().encode(ask.source),
+        sourceFormat: ask.sourceFormat,
+      });
+      if (outcome.kind === "immutable") return err(immutable(outcome.existing, outcome.offeredDigest));
+      return ok({ kind: outcome.kind, version: outcome.version, warnings });
+    },
+    get: (tenantId, name, version) => store.get(tenantId, kind, name, version),
+    list: (ask) => store.list({ ...ask, kind }),
+    setDeprecated: (tenantId, name, version, deprecated, actor) =>
+      store.setDeprecated({ tenantId, kind, name, version }, deprecated, { actor, atWallMs: clock.wallMs() }),
+  };
+}
+
+function immutable(existing: VersionInfo, offeredDigest: string): PublishRefusal {
+  const at = `${existing.name}@${existing.version}`;
+  return {
+    kind: "version_immutable",
+    existing,
+    offeredDigest,
+    message: `${at} was published with sha256 ${existing.digest}; these bytes have sha256 ${offeredDigest}`,
+    remedy: `Publish them as the next version (leave the version out), or publish the bytes of ${at} unchanged`,
+  };
+}
