@@ -85,6 +85,16 @@ describe("§7 nothing is caused without authority", () => {
     expect(h.state.lifecycle.phase).toBe("active");
   });
 
+  test("voice activity of before that comes only after the renewal begins nothing", () => {
+    const h = idle({}, soon(10_000), { endpointing: { onset_frames: 1 } });
+    h.hear(false, 1);
+    const late = owed(h.feed(h.frame()));
+    h.nowNs = 10_001 * MS;
+    h.feed({ type: "timer", id: "none" });
+    h.feed({ type: "authority", kind: "renewed", epoch: 1, deadlineNs: (9_000_000 * MS) as MonoNs }, ...late);
+    expect(h.state.prelude.utterance).toMatchObject({ number: 0, phase: "none" });
+  });
+
   test("what was heard meanwhile is written once the lease is held again", () => {
     const h = committed({}, soon(10_000));
     h.nowNs = 10_001 * MS;

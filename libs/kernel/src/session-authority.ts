@@ -53,6 +53,7 @@ function letGo(cx: StepContext, reason: string): void {
   });
   lanesForgetTurn(s.lanes, 0);
   s.prelude.preroll = ringCreate(s.prelude.preroll.capacity);
+  s.prelude.cutUs = Math.max(s.prelude.cutUs, s.timebase.lastEndUs);
   causeForAll(cx, "authority_lost", reason, cx.atNs);
   resolveUrgentCauses(cx);
 }
