@@ -143,7 +143,7 @@ export class Client {
     if (audio instanceof Int16Array && codec !== "pcm_s16le") {
       throw new ClientError("usage", `samples were given where the input is ${codec}`, "Send encoded bytes");
     }
-    const data = new Uint8Array(audio.buffer, audio.byteOffset, audio.byteLength).slice();
+    const data = new Uint8Array(new Uint8Array(audio.buffer, audio.byteOffset, audio.byteLength));
     const samples = data.byteLength / (codec === "pcm_s16le" ? 2 : 1) / channels;
     const lengthUs = durationUs ?? (codec === "opus" ? 20_000 : Math.round((samples / rateHz) * 1e6));
     const sequence = BigInt(this.#outbox.next("audio"));

@@ -138,7 +138,7 @@ export class PacedPlayer implements Player {
       const beginMs = Math.max(this.#startMs, nowMs - 100);
       const output = this.#outputOf(frame);
       this.#current = { frame, endMs: beginMs + frame.durationUs / 1_000, output };
-      if (frame.data.byteLength > 0 && !this.#closed) this.#options.onFrame(frame);
+      if (!this.#closed) this.#options.onFrame(frame);
       if (!output.started) {
         output.started = true;
         this.#report(output, "playing");

@@ -63,8 +63,8 @@ class Converter implements AgentAudio {
   push(media: Media): boolean {
     if (this.#loading) return this.#wait(media);
     if (sameFormat(media.format, this.#target) || (media.bytes.byteLength === 0 && this.#line === null)) {
-      // The runtime frees or reuses its bytes as soon as `send` has returned.
-      this.#emit({ ...media, format: this.#target, bytes: media.bytes.slice() });
+      // Copied: the runtime frees or reuses its bytes as soon as `send` has returned. (`slice` of a Buffer copies nothing.)
+      this.#emit({ ...media, format: this.#target, bytes: new Uint8Array(media.bytes) });
       return true;
     }
     const { rateHz } = media.format;
@@ -85,7 +85,7 @@ class Converter implements AgentAudio {
 
   #wait(media: Media): boolean {
     if (this.#pending.length >= limits.CONVERT_PENDING_MAX) return false;
-    this.#pending.push({ ...media, bytes: media.bytes.slice() });
+    this.#pending.push({ ...media, bytes: new Uint8Array(media.bytes) });
     return true;
   }
 

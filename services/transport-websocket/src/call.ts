@@ -479,5 +479,5 @@ function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
 
 /** Bytes are the runtime's own as soon as `send` has returned. */
 function kept(message: TransportEgress): TransportEgress {
-  return message.kind === "media" ? { ...message, bytes: message.bytes.slice() } : message;
+  return message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
 }

@@ -133,7 +133,16 @@ export class Connection implements ClientLink {
     this.#socket.terminate();
   }
 
+  /** Whatever comes in, a defect included, ends at most this connection. */
   #message(data: Uint8Array, binary: boolean): void {
+    try {
+      this.#take(data, binary);
+    } catch {
+      this.refuse(refusal("runtime_internal_error", closeCodes.internal), Reason.INTERNAL);
+    }
+  }
+
+  #take(data: Uint8Array, binary: boolean): void {
     this.#lastInNs = this.#host.clock.nowNs();
     if (this.#closeNs > 0) return;
     if (this.#state === "opening") return this.#tooEarly(data, binary);
@@ -197,7 +206,7 @@ export class Connection implements ClientLink {
     if (this.#early.length >= limits.EARLY_FRAMES_MAX || this.#earlyBytes > limits.EARLY_BYTES_MAX) {
       return this.refuse(outOfOrder("too much came before the session was open", "Wait for opened."));
     }
-    this.#early.push({ data: data.slice(), binary });
+    this.#early.push({ data: new Uint8Array(data), binary });
   }
 
   #wrongKind(binary: boolean): Refusal {
@@ -226,7 +235,9 @@ function outOfOrder(said: string, remedy: string): Refusal {
   return refusal("out_of_order", closeCodes.badFrame, { remedy, violations });
 }
 
+/** A plain view: a Buffer's own `slice` copies nothing, which those who are handed bytes do not expect. */
 function bytesOf(data: RawData): Uint8Array {
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  return Array.isArray(data) ? Buffer.concat(data) : data;
+  const buffer = Array.isArray(data) ? Buffer.concat(data) : data;
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
