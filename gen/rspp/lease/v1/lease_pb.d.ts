@@ -69,7 +69,7 @@ export declare type Grant = Message<"rspp.lease.v1.Grant"> & {
   storeIncarnation: number;
 
   /**
-   * Runtime instance that may act.
+   * Runtime instance that may act; empty: revoked, a floor nobody stands on.
    *
    * @generated from field: string holder_id = 4;
    */
@@ -109,6 +109,13 @@ export declare type Grant = Message<"rspp.lease.v1.Grant"> & {
    * @generated from field: string grant_id = 9;
    */
   grantId: string;
+
+  /**
+   * Last sequence under the old epoch when the lease was rotated to the same holder; 0 none.
+   *
+   * @generated from field: uint64 last_sequence = 10;
+   */
+  lastSequence: bigint;
 };
 
 /**

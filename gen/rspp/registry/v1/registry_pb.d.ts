@@ -350,6 +350,13 @@ export declare type InstanceStatus = Message<"rspp.registry.v1.InstanceStatus"> 
    * @generated from field: bool ready = 9;
    */
   ready: boolean;
+
+  /**
+   * Where clients connect, one per transport.
+   *
+   * @generated from field: repeated rspp.registry.v1.Endpoint endpoints = 10;
+   */
+  endpoints: Endpoint[];
 };
 
 /**

@@ -32,7 +32,7 @@ export declare type PublishPipelineRequest = Message<"rspp.registry.v1.PublishPi
   tenantId: string;
 
   /**
-   * Spec.
+   * Typed form of the spec; not read while source is there.
    *
    * @generated from field: rspp.pipeline.v1.PipelineSpec spec = 2;
    */
@@ -72,6 +72,13 @@ export declare type PublishPipelineRequest = Message<"rspp.registry.v1.PublishPi
    * @generated from field: bool validate_only = 7;
    */
   validateOnly: boolean;
+
+  /**
+   * Who publishes; empty `unknown`.
+   *
+   * @generated from field: string author = 8;
+   */
+  author: string;
 };
 
 /**
@@ -87,7 +94,7 @@ export declare const PublishPipelineRequestSchema: GenMessage<PublishPipelineReq
  */
 export declare type PublishPipelineResponse = Message<"rspp.registry.v1.PublishPipelineResponse"> & {
   /**
-   * Version.
+   * Version; not set when nothing was to be published.
    *
    * @generated from field: rspp.registry.v1.PublishedVersion version = 1;
    */
@@ -155,7 +162,7 @@ export declare const FindingSchema: GenMessage<Finding>;
  */
 export declare type ValidatePipelineRequest = Message<"rspp.registry.v1.ValidatePipelineRequest"> & {
   /**
-   * Spec.
+   * Typed form of the spec; not read while source is there.
    *
    * @generated from field: rspp.pipeline.v1.PipelineSpec spec = 1;
    */
@@ -167,6 +174,20 @@ export declare type ValidatePipelineRequest = Message<"rspp.registry.v1.Validate
    * @generated from field: bool strict = 2;
    */
   strict: boolean;
+
+  /**
+   * Source text, at most 1 MiB.
+   *
+   * @generated from field: bytes source = 3;
+   */
+  source: Uint8Array;
+
+  /**
+   * `yaml` or `json`; empty `yaml`.
+   *
+   * @generated from field: string source_format = 4;
+   */
+  sourceFormat: string;
 };
 
 /**
@@ -250,7 +271,7 @@ export declare type GetPipelineResponse = Message<"rspp.registry.v1.GetPipelineR
   version?: PublishedVersion | undefined;
 
   /**
-   * Spec.
+   * Typed form of the spec; not set for a version that was published as text.
    *
    * @generated from field: rspp.pipeline.v1.PipelineSpec spec = 2;
    */
