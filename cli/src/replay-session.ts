@@ -4,8 +4,9 @@ import type { Effect, TimelineRecord } from "@rspp/kernel/effect";
 import type { TextSpan } from "@rspp/kernel/event";
 import type { PureFunctions } from "@rspp/kernel/pure-functions";
 import { type Divergence, type JournalEntry, replayJournal } from "@rspp/kernel/replay";
+import type { RecordedProof } from "@rspp/kernel/replay-classes";
 import type { SessionConfig } from "@rspp/kernel/session-config";
-import { evaluateText } from "@rspp/kernel/text-functions";
+import { cutOf, evaluateText } from "@rspp/kernel/text-functions";
 import { readSession, type SessionRun } from "@rspp/runtime/spool/reader";
 import { describeProblem } from "@rspp/runtime/spool/scan";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
@@ -68,6 +69,7 @@ function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, pr
   const opened = new Map<number, number>();
   const result = replayJournal(config, entries, {
     ...(withPayloads ? { fns: recompute(texts, entries) } : {}),
+    proof: proofOf(run),
     onStep: (batch, effects) => {
       for (const effect of effects) note(records, opened, batch.index, effect);
     },
@@ -102,6 +104,17 @@ function replayRun(sessionId: string, config: SessionConfig, run: SessionRun, pr
   };
 }
 
+/** What was recorded beside the journal: a divergence is classed by it. */
+function proofOf(run: SessionRun): RecordedProof {
+  const plans: Record<number, string> = {};
+  for (const record of run.records) {
+    const content = record.content as TimelineRecord | null;
+    if (content?.kind === "plan") plans[content.turn] = content.hash;
+  }
+  const signals = run.signals as { signal: string; cause: number }[];
+  return { plans, evidence: Object.fromEntries(recorded(run)), signals };
+}
+
 /** Steps follow from one another: behind a missing one nothing can be re-executed. Says so in `problems`. */
 function unbroken(entries: readonly JournalEntry[], problems: string[]): JournalEntry[] {
   const gap = entries.findIndex((entry, i) => entry.batch.index !== i + 1);
@@ -122,7 +135,7 @@ function recompute(texts: Map<number, string>, entries: readonly JournalEntry[])
   return {
     answer(question) {
       if (question.fn !== "cut") return evaluateText(question, join);
-      const text = join(question.spans).slice(question.from, question.to);
+      const text = cutOf(question, join);
       texts.set(question.ref, text);
       const recordedCut = cuts[nextCut]?.answer;
       nextCut += 1;

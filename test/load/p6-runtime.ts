@@ -123,7 +123,7 @@ export const p6: Bench = {
         "the same process before its sessions were opened; the resident size beside, which holds freed memory too",
       rows: [...rows("idle", IDLE_BAR_KIB), ...rows("talking", TALKING_BAR_KIB)],
       notes: [
-        "idle: 3 s of silence heard, 2 s of caller audio kept; talking: 1 s of speech heard, in the midst of a reply of 2 s",
+        "idle: 3 s of silence heard, its pre-roll kept; talking: 1 s of speech heard, in the midst of a reply of 2 s",
         "growth after forced collections; a first round is thrown away",
       ],
     };

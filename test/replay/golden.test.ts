@@ -30,14 +30,14 @@ function replayed(golden: Golden): { told: string[]; result: ReturnType<typeof r
 }
 
 describe("NF-009 golden recordings", () => {
-  test("there is one of each scenario for behaviour 1", () => {
-    expect(files).toEqual(expect.arrayContaining(Object.keys(SCENARIOS).map((name) => `${name}.b1.json`)));
+  test.each(["b1", "b1-2"])("there is one of each scenario for behaviours %s", (behaviours) => {
+    expect(files).toEqual(expect.arrayContaining(Object.keys(SCENARIOS).map((name) => `${name}.${behaviours}.json`)));
   });
 
   for (const name of files)
     test(`${name} replays as it was recorded`, () => {
       const golden = read(name);
-      expect(golden.config.behaviours).toEqual([1]);
+      expect(name).toContain(`.b${golden.config.behaviours.join("-")}.`);
       const { told, result } = replayed(golden);
       expect(result.divergences).toEqual([]);
       expect(result.steps).toBe(golden.entries.length);

@@ -10,7 +10,13 @@ export interface Behaviour {
   readonly since: string;
 }
 
-export const BEHAVIOURS: readonly Behaviour[] = [{ id: 1, name: "initial semantics", since: "2026-11-22" }];
+/** Caller audio that is no longer needed is released by name (`caller-audio.ts`). */
+export const RELEASES_CALLER_AUDIO = 2;
+
+export const BEHAVIOURS: readonly Behaviour[] = [
+  { id: 1, name: "initial semantics", since: "2026-11-22" },
+  { id: RELEASES_CALLER_AUDIO, name: "caller audio is released", since: "2026-11-22" },
+];
 
 /** What a new session starts with. */
 export const CURRENT_BEHAVIOURS: readonly number[] = BEHAVIOURS.map((b) => b.id);

@@ -98,6 +98,8 @@ export type Effect =
   | { type: "state_write"; key: string; version: number; epoch: number; parts: number }
   /** Payloads nothing will ask for again. */
   | { type: "release"; refs: readonly number[] }
+  /** Caller audio below this ref; refs of caller audio rise. */
+  | { type: "release_input"; below: number }
   /** All payloads received for this turn's invocations, but for those named in `keep`. */
   | { type: "release_turn"; turn: number; keep: readonly number[] }
   | { type: "error"; code: string; detail: string; inputSeq: number };

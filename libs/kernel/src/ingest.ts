@@ -2,7 +2,9 @@
  * Takes the inputs of a batch in (`kernel.md` §1, §7): authority first, then each by its kind. Nothing from outside may
  * break the kernel; what does not fit is refused and counted.
  */
+
 import type { MonoNs } from "@rspp/base/brand";
+import { releaseCallerAudio } from "./caller-audio.ts";
 import { noteDegraded } from "./degraded.ts";
 import { settled } from "./delivery.ts";
 import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
@@ -115,6 +117,7 @@ function onAudio(cx: StepContext, body: IngressAudio): void {
     };
     emit(cx, s.run, s.topology.ingress, "audio", audio, cx.inputSeq);
   }
+  releaseCallerAudio(cx, body.sequence, body.payload.ref);
   if (s.positioned.length > 0) positionedReady(cx);
 }
 

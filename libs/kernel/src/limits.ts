@@ -42,6 +42,9 @@ export const RECONNECT_MS = 10_000;
 /** From the start of draining until the session is ended whatever is still open. */
 export const DRAIN_MS = 10_000;
 
+/** Caller frames between two tellings of which audio is no longer needed. */
+export const CALLER_RELEASE_FRAMES_MAX = 8;
+
 // Cancellation and fence (kernel.md §6).
 /** Turns the fence tells apart. Full: the floor rises past the lowest, which fails closed. */
 export const FENCE_ENTRIES_MAX = 16;

@@ -80,7 +80,7 @@ describe("F-149 the resolved turn plan", () => {
     ["recording ceiling", withConfig({ recording: { ...config.recording, ceiling: "L2" } })],
     ["recording policy", withConfig({ recording: { ...config.recording, policyId: "r@2" } })],
     ["seed", withConfig({ seed: "other" })],
-    ["behaviours", withConfig({ behaviours: [1, 2] })],
+    ["behaviours", withConfig({ behaviours: [1] })],
     ["variables", withConfig({ variables: { city: "Basel" } })],
     ["provenance", withConfig({ provenance: {} })],
     ["output lead", withConfig({ outputLeadMs: 100 })],

@@ -79,6 +79,7 @@ const edge = {
 const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Field>>>>> = {
   vad: { silero: may(oneOf("auto", "off")) },
   endpointing: {
+    mode: may(oneOf("vad", "push_to_talk")),
     onset_frames: may(whole(1, 50)),
     min_speech_ms: may(whole(20, 2_000)),
     candidate_silence_ms: may(whole(20, 5_000)),

@@ -160,6 +160,8 @@ export class EffectRunner {
       case "release":
         for (const ref of effect.refs) host.payloads.free(ref);
         return;
+      case "release_input":
+        return host.payloads.releaseInput(effect.below);
       case "release_turn":
         return host.payloads.releaseTurn(effect.turn, effect.keep);
       case "error":

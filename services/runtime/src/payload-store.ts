@@ -41,7 +41,9 @@ export interface PayloadStore {
   free(ref: number): void;
   /** As {@link PayloadStore.free}, but caller audio stays until {@link PayloadStore.trimInput} takes it. */
   freeSent(ref: number): void;
-  /** Frees caller audio that ends more than 2 s of media before `newestUs`. */
+  /** Frees caller audio below `ref`: the kernel has said that it needs it no longer. */
+  releaseInput(ref: number): void;
+  /** The bound, whatever the kernel says: frees caller audio that ends more than 2 s of media before `newestUs`. */
   trimInput(newestUs: number): void;
   releaseTurn(turn: number, keep: readonly number[]): void;
   /** Frees what came for turns that were released before it came; call when the step that saw it is done. */
@@ -142,6 +144,14 @@ class SessionPayloads implements PayloadStore {
     const { caller } = this;
     for (let oldest = ringPeek(caller); oldest !== undefined; oldest = ringPeek(caller)) {
       if (newestUs - oldest.endUs <= limits.CALLER_AUDIO_KEPT_US) return;
+      this.free(oldest.ref);
+      ringShift(caller);
+    }
+  }
+
+  releaseInput(ref: number): void {
+    const { caller } = this;
+    for (let oldest = ringPeek(caller); oldest !== undefined && oldest.ref < ref; oldest = ringPeek(caller)) {
       this.free(oldest.ref);
       ringShift(caller);
     }

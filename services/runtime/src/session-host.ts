@@ -5,6 +5,7 @@ import { BATCH_INPUTS_MAX } from "@rspp/kernel/limits";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
+import { cutOf } from "@rspp/kernel/text-functions";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd, TransportIngress } from "@rspp/ports/transport";
@@ -394,7 +395,7 @@ export class SessionHost {
 
   private answerOf(question: TextQuestion): FactAnswer {
     if (question.fn !== "cut") return this.ports.kernel.evaluateText(question, (spans) => this.payloads.join(spans));
-    const text = this.payloads.join(question.spans).slice(question.from, question.to);
+    const text = cutOf(question, (spans) => this.payloads.join(spans));
     const handle = this.payloads.putTextAt(question.ref, text, TAG_SESSION);
     if (handle === null) this.fail("payload_bytes_limit");
     return { chars: text.length, bytes: handle?.bytes ?? 0, hash: handle?.hash ?? "" };

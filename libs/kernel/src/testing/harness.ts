@@ -2,8 +2,10 @@
  * A shell for tests and benchmarks of the kernel alone: scripted providers and an exact playout, all under a virtual
  * clock. Simulated throughout; nothing here serves production.
  */
+
 import type { MonoNs, WallMs } from "@rspp/base/brand";
 import { digestCreate, digestHex } from "@rspp/base/digest";
+import { CURRENT_BEHAVIOURS } from "../behaviours.ts";
 import type { Effect } from "../effect.ts";
 import { digestEffects } from "../effect-digest.ts";
 import type { TextSpan } from "../event.ts";
@@ -123,7 +125,7 @@ export function testConfig(graph: GraphDefinition, over: Partial<SessionConfig> 
     outputLeadMs: 200,
     systemPrompt: [],
     variables: {},
-    behaviours: [1],
+    behaviours: CURRENT_BEHAVIOURS,
     snapshotEveryTurns: 0,
     debugEvents: false,
     ...over,

@@ -108,6 +108,13 @@ export class World extends KernelHarness {
     if (found !== undefined) this.problems.push(`${found.type} without authority`);
   }
 
+  private callerBelow = 0;
+
+  private useCaller(ref: number, what: string): void {
+    if (ref < this.callerBelow)
+      this.problems.push(`${what} asks for caller audio ${ref}, released below ${this.callerBelow}`);
+  }
+
   private free(ref: number): void {
     if (!this.live.delete(ref)) return;
     this.freed.add(ref);
@@ -134,6 +141,8 @@ export class World extends KernelHarness {
           asked: false,
         });
         return;
+      case "provider_push_audio":
+        return this.useCaller(effect.payload.ref, "provider_push_audio");
       case "provider_push_text": {
         const text = this.text(effect.spans);
         const words = [...text.matchAll(/\S+/g)].map((m) => ({
@@ -169,6 +178,7 @@ export class World extends KernelHarness {
   private watchOutput(effect: Effect): void {
     switch (effect.type) {
       case "node_event":
+        this.useCaller(effect.payload.ref, "node_event");
         this.commands.push(effect);
         return;
       case "egress_text":
@@ -190,6 +200,10 @@ export class World extends KernelHarness {
         return;
       case "release":
         for (const ref of effect.refs) this.free(ref);
+        return;
+      case "release_input":
+        if (effect.below < this.callerBelow) this.problems.push(`release_input falls to ${effect.below}`);
+        this.callerBelow = effect.below;
         return;
       case "release_turn":
         for (const [ref, turn] of [...this.live])
