@@ -1,3 +1,4 @@
+import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { afterEach, describe, expect, test } from "vitest";
 import { audio, constantsOf, expectOk, fence, marks, type Rig, rigUp, signal, until } from "./link-rig.ts";
 
@@ -148,6 +149,18 @@ describe("control and media are two connections", () => {
       );
     },
   );
+});
+
+test("an end that drains says so, and its sessions go on until the peer has taken them elsewhere", async () => {
+  rig = await rigUp();
+  const { adapter, runtime, client } = rig;
+  const a = adapter.bind(client.end, "s-1");
+  await until(() => runtime.sessions.has("s-1"), "the session");
+  rig.runtimeEnd().goAway(Reason.DRAINING, 30_000);
+  await until(() => adapter.goAways.length === 1, "the word of it");
+  expect(adapter.goAways[0]).toMatchObject({ reason: Reason.DRAINING, deadlineMs: 30_000 });
+  a.port.sendMedia(audio("s-1", 1), true);
+  await until(() => marks(runtime.seen("s-1")).length === 1, "a frame after it");
 });
 
 describe("bounds", () => {

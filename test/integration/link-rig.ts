@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
-import { RaiseFenceSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
+import { type LinkGoAway, RaiseFenceSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
 import type {
   LinkBroken,
@@ -49,6 +49,7 @@ export class App {
   readonly sessions = new Map<string, Seen>();
   readonly notices: LinkNotice[] = [];
   readonly downs: LinkDown[] = [];
+  readonly goAways: LinkGoAway[] = [];
   onEvent: ((seen: Seen, event: LinkIncoming) => void) | null = null;
 
   take(port: LinkSessionPort): LinkSessionHandlers {
@@ -234,6 +235,7 @@ export function appHandlers(app: App) {
   return {
     onSession: (port: LinkSessionPort) => app.take(port),
     onPairDown: (_incarnation: number, reason: LinkDown) => void app.downs.push(reason),
+    onGoAway: (message: LinkGoAway) => void app.goAways.push(message),
     onNotice: (notice: LinkNotice) => void app.notices.push(notice),
   };
 }

@@ -16,7 +16,7 @@ import { errorRule, fromWireError, type RpcError, rpcError, toRpcError } from ".
 import { type Decoded, isMalformed, serviceDefinition } from "./grpc-codec.ts";
 import { toGrpcStatus } from "./grpc-status.ts";
 import { limits } from "./limits.ts";
-import { type Listener, type ListenOptions, listen } from "./listener.ts";
+import { type Listener, type ListenOptions, listen, within } from "./listener.ts";
 import { type ServerTls, serverCredentials } from "./tls.ts";
 import { noTracer, type RpcTracer } from "./tracing.ts";
 
@@ -103,21 +103,17 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
 
 function stopper(server: Server, injector: ConnectionInjector, listener: Listener): GrpcServer["stop"] {
   let stopped: Promise<boolean> | undefined;
+  const stop = async (graceMs: number): Promise<boolean> => {
+    const gone = listener.stopListening();
+    // Each session ends when its last call has; the injector ends those that are late by itself.
+    injector.drain(graceMs);
+    const ended = await within(gone, graceMs);
+    server.forceShutdown();
+    listener.destroyAll();
+    return ended;
+  };
   return (graceMs = limits.RPC_STOP_GRACE_MS) => {
-    stopped ??= new Promise((resolve) => {
-      void listener.stopListening();
-      const forced = setTimeout(() => {
-        server.forceShutdown();
-        listener.destroyAll();
-        resolve(false);
-      }, graceMs);
-      injector.destroy();
-      server.tryShutdown(() => {
-        clearTimeout(forced);
-        listener.destroyAll();
-        resolve(true);
-      });
-    });
+    stopped ??= stop(graceMs);
     return stopped;
   };
 }

@@ -86,3 +86,14 @@ function bindError(failure: NodeJS.ErrnoException, domain: string, host: string,
     cause: failure,
   });
 }
+
+/** False when `ms` went by first. */
+export async function within(done: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const result = await Promise.race([done.then(() => true), late]);
+  clearTimeout(timer);
+  return result;
+}

@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { connect } from "node:net";
 import { promisify } from "node:util";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
@@ -115,6 +116,27 @@ describe("malformed input", () => {
     expect(bin.length).toBeGreaterThan(10);
     expect(fromBinary(ErrorDetailSchema, new Uint8Array()).reason).toBe(0);
   });
+});
+
+test("NF-013 whatever bytes come first, the port goes on answering", async () => {
+  const server = await start();
+  const noise = [
+    "\r\n\r\n",
+    "GARBAGE",
+    "PR",
+    "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    "\x16\x03\x01\x02",
+    "GET / HTTP/9.9\r\n\r\n",
+  ];
+  const sockets = noise.map((text) => {
+    const socket = connect({ host: "127.0.0.1", port: server.port });
+    socket.on("error", () => undefined);
+    socket.write(text);
+    return socket;
+  });
+  const client = createClient(RegistryService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${server.port}` }));
+  for (let n = 0; n < 3; n++) expect(await client.getPipeline(request)).toBeDefined();
+  for (const socket of sockets) socket.destroy();
 });
 
 describe("starting and stopping", () => {

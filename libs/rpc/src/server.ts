@@ -24,7 +24,7 @@ import { rpcError, toConnectError } from "./errors.ts";
 import { Health, healthRoute } from "./health.ts";
 import { callInterceptor, deadlineInterceptor, shutdownInterceptor, validationInterceptor } from "./interceptors.ts";
 import { limits } from "./limits.ts";
-import { type Listener, type ListenOptions, listen } from "./listener.ts";
+import { type Listener, type ListenOptions, listen, within } from "./listener.ts";
 import { type Log, silentLog } from "./log.ts";
 import { Reflection, reflectionRoutes } from "./reflection.ts";
 import type { RpcRoute } from "./route.ts";
@@ -137,17 +137,6 @@ async function stopServer(parts: Stopping, graceMs: number): Promise<boolean> {
 
 const flushMs = 250;
 
-/** False when `ms` went by first. */
-async function within(done: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  const result = await Promise.race([done.then(() => true), late]);
-  clearTimeout(timer);
-  return result;
-}
-
 function requestHandler(
   options: RpcServerOptions,
   routes: readonly RpcRoute[],
@@ -248,7 +237,19 @@ class Sessions {
 
   add(session: ServerHttp2Session): void {
     this.#all.add(session);
-    session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, () => session.close());
+    let streams = 0;
+    session.on("stream", (stream) => {
+      streams++;
+      stream.once("close", () => {
+        streams--;
+      });
+    });
+    // A watch that has nothing to say is no idle connection.
+    const look = (): void => {
+      if (streams === 0) session.close();
+      else session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, look);
+    };
+    session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, look);
     session.on("error", () => undefined);
     session.once("close", () => this.#all.delete(session));
   }
@@ -289,16 +290,18 @@ function plainAcceptor(options: RpcServerOptions, handle: (q: NodeRequest, s: No
     accept: (socket) => {
       const silent = setTimeout(() => socket.destroy(), limits.RPC_FIRST_BYTES_MS);
       socket.once("close", () => clearTimeout(silent));
+      let start: Buffer = Buffer.alloc(0);
       const look = (): void => {
         const chunk: Buffer | null = socket.read();
-        if (chunk === null) return void socket.once("readable", look);
-        socket.unshift(chunk);
-        const start = chunk.toString("latin1", 0, firstBytesOfHttp2.length);
-        if (chunk.length < firstBytesOfHttp2.length && firstBytesOfHttp2.startsWith(start)) {
+        if (chunk !== null) start = Buffer.concat([start, chunk]);
+        const first = start.toString("latin1", 0, firstBytesOfHttp2.length);
+        if (first.length < firstBytesOfHttp2.length && firstBytesOfHttp2.startsWith(first)) {
+          // Not put back yet: what is put back is readable at once, and this would never end.
           return void socket.once("readable", look);
         }
         clearTimeout(silent);
-        (start === firstBytesOfHttp2 ? http2 : http1).emit("connection", socket);
+        socket.unshift(start);
+        (first === firstBytesOfHttp2 ? http2 : http1).emit("connection", socket);
       };
       socket.once("readable", look);
     },
