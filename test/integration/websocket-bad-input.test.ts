@@ -13,7 +13,7 @@ import {
 } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
-import { type FakeSession, openFake, tokenOf, until, type WsRig } from "./websocket-rig.ts";
+import { type FakeSession, openFake, settableClock, tokenOf, until, type WsRig } from "./websocket-rig.ts";
 
 let rig: WsRig;
 beforeAll(async () => {
@@ -304,6 +304,75 @@ describe("bounds", () => {
     second.socket.send(openOf("two"));
     await until(() => second.closed !== null, "the close");
     expect([second.closed?.code, told(second).reason]).toEqual([1013, ErrorReason.CAPACITY_EXHAUSTED]);
+    await own.transport.close();
+  });
+
+  test("who opens nothing, says nothing or reads nothing is closed in time, with the reason; a session then waits", async () => {
+    const time = settableClock();
+    const own = await openFake({ clock: time, compression: false });
+    const [silent, idle, stalled] = [await raw({ rig: own }), await raw({ rig: own }), await raw({ rig: own })];
+    for (const [it, id] of [
+      [idle, "idle"],
+      [stalled, "stalled"],
+    ] as const) {
+      it.socket.send(openOf(id));
+      await until(() => it.frames.length > 0, "opened");
+    }
+    time.setOn(5_100);
+    own.transport.sweep();
+    await until(() => silent.closed !== null, "the open deadline");
+    expect([silent.closed?.code, told(silent).reason]).toEqual([4408, ErrorReason.DEADLINE_EXCEEDED]);
+    stalled.socket.pause();
+    for (let turn = 1; turn <= 40; turn++) own.session("stalled").media(turn, 1, 500);
+    own.transport.sweep();
+    time.setOn(10_100);
+    own.transport.sweep();
+    stalled.socket.resume();
+    await until(() => stalled.closed !== null, "the stall");
+    expect(stalled.closed?.code).toBe(4414);
+    time.setOn(20_000);
+    own.transport.sweep();
+    await until(() => idle.closed !== null, "the idle deadline");
+    expect(idle.closed).toMatchObject({ code: 4408, reason: expect.stringContaining("idle") });
+    await until(() => own.session("idle").signals().includes("reconnecting"), "the session waits");
+    time.setOn(31_000);
+    own.transport.sweep();
+    expect(own.session("idle").signals()).toEqual(["connected", "reconnecting", "disconnected", "ended"]);
+    expect(own.transport.stats()).toMatchObject({ sessions: 0, connections: 0, givenUp: 2 });
+    await own.transport.close();
+  });
+
+  test("F-091 a client that missed more than is kept is refused clearly, and so is one that says it got more than was sent", async () => {
+    const time = settableClock();
+    const own = await openFake({ clock: time });
+    const first = await raw({ rig: own });
+    first.socket.send(openOf("old"));
+    await until(() => first.frames.length > 0, "opened");
+    const opening = first.frames[0]?.message;
+    const resumeKey = opening?.case === "opened" ? opening.value.resumeKey : "";
+    first.socket.terminate();
+    const session = own.session("old");
+    await until(() => session.signals().includes("reconnecting"), "the cut");
+    for (let i = 0; i < 3_000; i++) session.text(1, "assistant", `text ${i}`);
+    for (const [lastServerSequence, code] of [
+      [9_999n, 4404],
+      [0n, 4410],
+    ] as const) {
+      const again = await raw({ rig: own });
+      again.socket.send(openOf("old", { resume: { resumeKey, lastServerSequence } }));
+      await until(() => again.closed !== null, "the refusal");
+      expect(again.closed?.code).toBe(code);
+      expect(told(again).remedy).toContain("new route");
+    }
+    const foreign = await raw({ rig: own });
+    foreign.socket.send(openOf("another", { resume: { resumeKey, lastServerSequence: 2_999n } }));
+    await until(() => foreign.closed !== null, "the refusal");
+    expect(foreign.closed?.code).toBe(4404);
+    // Its token has expired meanwhile, and it has nearly everything: it goes on.
+    const back = await raw({ rig: own });
+    back.socket.send(openOf("old", { token: tokenOf("old", -1), resume: { resumeKey, lastServerSequence: 2_990n } }));
+    await until(() => back.frames.length === 11, "what was missed");
+    expect(back.frames.map((f) => Number(f.sequence))).toEqual([0, ...Array.from({ length: 10 }, (_, i) => 2_991 + i)]);
     await own.transport.close();
   });
 

@@ -1,4 +1,5 @@
 /** A WebSocket transport over a fake session or over the shipped runtime, and what a client saw of it. */
+import { asMonoNs } from "@rspp/base/brand";
 import type { Client } from "@rspp/client/client";
 import { connect } from "@rspp/client/connect";
 import type {
@@ -10,6 +11,7 @@ import type {
   TextEvent,
   TurnEvent,
 } from "@rspp/client/types";
+import type { Clock } from "@rspp/ports/clock";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import type {
@@ -46,6 +48,19 @@ export const verifier: TokenVerifier = {
       ? { ok: true, value: JSON.parse(token.slice(5)) as TokenClaims }
       : { ok: false, error: { kind: "invalid" } },
 };
+
+/** The system's clock, except that it can be set on: deadlines are met without waiting for them. */
+export function settableClock(): Clock & { setOn(ms: number): void } {
+  let aheadNs = 0;
+  return {
+    ...clock,
+    nowNs: () => asMonoNs(clock.nowNs() + aheadNs),
+    timerAt: (atNs, fire) => clock.timerAt(asMonoNs(Math.max(0, atNs - aheadNs)), fire),
+    setOn: (ms) => {
+      aheadNs += ms * 1e6;
+    },
+  };
+}
 
 /** Waits for a condition; fails after `maxMs`. */
 export async function until(done: () => boolean, what: string, maxMs = 15_000): Promise<void> {

@@ -1,4 +1,6 @@
 /** The shipped runtime behind the shipped WebSocket transport, spoken to by the shipped client, in real time. */
+
+import type { SocketConstructor } from "@rspp/client/types";
 import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { VadPort } from "@rspp/ports/vad";
@@ -36,7 +38,7 @@ const vad: VadPort = {
 /** The runtime in the same process as the adapter: what `rspp up` wires. */
 const openSession: SessionOpener = async ({ claims, transport }) => {
   const base = simConfig(claims.session, settings.get(claims.session) ?? {});
-  const config = { ...base, tenantId: claims.tenant, policy: { ...base.policy, reconnectMs: 5_000 } };
+  const config = { ...base, tenantId: claims.tenant, policy: { ...base.policy, reconnectMs: 10_000 } };
   const opened = runtime.openSession({ config, transport, keepJournal: true });
   if (!opened.ok) return { ok: false, error: { reason: "capacity_exhausted", remedy: opened.error.detail } };
   const session = opened.value;
@@ -52,7 +54,7 @@ const openSession: SessionOpener = async ({ claims, transport }) => {
   };
   const { epoch } = config.authority;
   const value = { session, epoch, tenant: claims.tenant, sessionId: claims.session, observe };
-  return { ok: true, value: { ...value, pipelineVersion: claims.pipelineVersion, reconnectMs: 5_000 } };
+  return { ok: true, value: { ...value, pipelineVersion: claims.pipelineVersion, reconnectMs: 10_000 } };
 };
 
 beforeAll(async () => {
@@ -84,11 +86,16 @@ function microphone(seen: Seen): { say(ms: number): void; stop(): void } {
 
 async function talk(
   id: string,
-  own: CallSettings,
+  own: CallSettings & { WebSocket?: SocketConstructor },
   work: (seen: Seen, say: (ms: number) => void) => Promise<void>,
 ): Promise<Seen> {
   settings.set(id, own);
-  const seen = await join(ws.transport.url, tokenOf(id), { wantMetrics: true, wantDebug: true, pingMs: 500 });
+  const seen = await join(ws.transport.url, tokenOf(id), {
+    wantMetrics: true,
+    wantDebug: true,
+    pingMs: 500,
+    WebSocket: own.WebSocket ?? WebSocket,
+  });
   const mic = microphone(seen);
   try {
     await work(seen, mic.say);
@@ -105,10 +112,22 @@ async function talk(
   return seen;
 }
 
+/** A network that can be away: what is dialled meanwhile does not answer. */
+function network(): { away: boolean; WebSocket: SocketConstructor } {
+  const state = { away: false, WebSocket };
+  state.WebSocket = class extends WebSocket {
+    constructor(url: string, protocols: string[]) {
+      super(state.away ? "ws://127.0.0.1:9/" : url, protocols);
+    }
+  } as typeof WebSocket;
+  return state;
+}
+
 const settled = (seen: Seen, turn: number): boolean =>
   seen.audio.some((f) => f.turn === turn && f.end) || seen.flushes.some((f) => f.turn === turn);
 
-describe("the runtime over WebSocket", () => {
+// In real time: side by side, since they wait rather than work.
+describe.concurrent("the runtime over WebSocket", () => {
   test("F-084 a spoken turn: words, answer, sound, delivery, metrics; and the call ends", async () => {
     const own = { stt: { transcripts: ["a question"] }, llm: { text: "A short answer." }, tts: { ms_per_char: 20 } };
     const metrics: string[] = [];
@@ -159,6 +178,37 @@ describe("the runtime over WebSocket", () => {
     const fence = runtime.metrics.read("cancel_fence_ms");
     console.log(`cancel to fence acknowledged by the client: ${JSON.stringify(fence)}`);
     expect(fence?.count).toBeGreaterThanOrEqual(10 * cuts);
+  });
+
+  test("F-091 F-158 a caller cut off for five seconds in the middle of a sentence is heard whole, in the same session", async () => {
+    const net = network();
+    const sim = { stt: { transcripts: ["a long sentence"] }, llm: { text: "Heard." }, tts: { ms_per_char: 20 } };
+    const own = { ...sim, WebSocket: net.WebSocket };
+    const seen = await talk("five", own, async (seen, say) => {
+      say(7_000);
+      await until(() => (ws.transport.session("five")?.caller.frames ?? 0) > 50, "some speech");
+      net.away = true;
+      seen.client.cut();
+      const from = clock.nowNs();
+      await until(() => clock.nowNs() - from > 5e9, "five seconds");
+      net.away = false;
+      await until(() => seen.turns.some((t) => t.phase === "close"), "the turn");
+      await until(() => settled(seen, 1), "the sound");
+    });
+    expect(seen.client.resumes).toBe(1);
+    expect(seen.texts.filter((t) => t.role === "user" && t.final).map((t) => t.text)).toEqual(["a long sentence"]);
+    expect(seen.turns.map((t) => t.phase)).toEqual(["open", "commit", "close"]);
+    const audio = live
+      .get("five")
+      ?.session.journal()
+      .flatMap((entry) => entry.batch.inputs.flatMap((i) => (i.body.type === "audio" ? [i.body.sequence] : [])));
+    expect(audio).toEqual(audio?.map((_, i) => i + 1));
+    expect(ws.audits.filter((a) => a.session === "five").map((a) => a.kind)).toEqual([
+      "opened",
+      "waiting",
+      "resumed",
+      "closed",
+    ]);
   });
 
   test("F-091 F-158 cuts in speech and in the answer: the same session, each final once, each turn answered", async () => {

@@ -243,7 +243,7 @@ export class Client {
   #dial(): void {
     let socket: SocketLike;
     try {
-      socket = new this.#socketClass(this.#url, [subprotocolOf[this.#encoding]]);
+      socket = new this.#socketClass(this.#url, [subprotocolOf[this.#encoding]]) as SocketLike;
     } catch {
       return this.#fail(new ClientError("usage", `${this.#url} is no WebSocket address`, "Use ws:// or wss://"));
     }

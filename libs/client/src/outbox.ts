@@ -72,7 +72,7 @@ export class Outbox {
   }
 
   #oldAudio(nowMs: number): boolean {
-    const first = this.#kept[0];
-    return first !== undefined && first.kind === "audio" && nowMs - first.atMs > KEPT_MS_MAX;
+    const first = this.#kept.find((k) => k.kind === "audio");
+    return first !== undefined && nowMs - first.atMs > KEPT_MS_MAX;
   }
 }

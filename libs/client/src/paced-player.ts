@@ -76,8 +76,9 @@ export class PacedPlayer implements Player {
     const playedUs = output?.playedUs ?? 0;
     this.#outputs = this.#outputs.filter((o) => !gone(o.turn, o.generation));
     if (this.#holdTurn !== null && this.#holdTurn <= cut.turn) this.#holdTurn = null;
+    const flushedFrames = before - this.#queue.length;
     this.#step();
-    return { playedUs, flushedFrames: before - this.#queue.length };
+    return { playedUs, flushedFrames };
   }
 
   hold(turn: number): void {

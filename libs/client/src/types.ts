@@ -132,7 +132,8 @@ export interface SocketLike {
   onerror: ((event: never) => void) | null;
 }
 
-export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
+/** A browser's, Node's or the package ws's; typed loosely, because each has event types of its own. */
+export type SocketConstructor = new (url: string, protocols: string[]) => object;
 
 export interface ClientOptions {
   /** Default binary. */

@@ -16,6 +16,7 @@ import { limits } from "./limits.ts";
 import { closeCodes, fieldRefusal, type Refusal, refusal, wireRefusal } from "./refusal.ts";
 
 const FRAME_US = limits.FRAME_MS * 1_000;
+const LEAK = 1.02;
 /** How far a stated length may be from that of the samples, microseconds. */
 const TOLERANCE_US = 1_000;
 
@@ -69,7 +70,9 @@ export class CallerLine {
   #sequence = 0;
   #mediaUs = 0;
   #controls = 0;
-  #startNs = -1;
+  /** How far audio is ahead of real time, microseconds; below zero where it is behind, as after a cut. */
+  #aheadUs = 0;
+  #aheadAtNs = -1;
   /** Highest sequences of the client that were taken; what it resends below them is known. */
   #audioSeen = 0;
   #signalSeen = 0;
@@ -96,7 +99,7 @@ export class CallerLine {
     if (problem !== null) return problem;
     this.#stepOver(sequence, message.durationUs);
     this.#audioSeen = sequence;
-    if (this.#ahead()) {
+    if (this.#ahead(message.durationUs || FRAME_US)) {
       this.counts.ahead += 1;
       return refusal("rate_limited", closeCodes.badFrame, {
         remedy: `Send audio as it is spoken: at most ${limits.INPUT_AHEAD_MS} ms ahead of real time.`,
@@ -184,10 +187,18 @@ export class CallerLine {
     this.#mediaUs += frames * FRAME_US;
   }
 
-  #ahead(): boolean {
+  /** A bucket that leaks a little faster than real time: no sound card keeps our clock, and calls last for hours. */
+  #ahead(durationUs: number): boolean {
     const nowNs = this.#options.clock.nowNs();
-    if (this.#startNs < 0) this.#startNs = nowNs;
-    return this.#mediaUs - (nowNs - this.#startNs) / 1_000 > limits.INPUT_AHEAD_MS * 1_000;
+    const elapsedUs = this.#aheadAtNs < 0 ? 0 : (nowNs - this.#aheadAtNs) / 1_000;
+    this.#aheadAtNs = nowNs;
+    const leaked = Math.max(-limits.RESUME_WITHIN_MS * 1_000, this.#aheadUs - elapsedUs * LEAK);
+    if (leaked + durationUs > limits.INPUT_AHEAD_MS * 1_000) {
+      this.#aheadUs = leaked;
+      return true;
+    }
+    this.#aheadUs = leaked + durationUs;
+    return false;
   }
 
   #frames(frames: readonly Uint8Array[]): void {

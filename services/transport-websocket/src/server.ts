@@ -1,8 +1,10 @@
 /** The native WebSocket transport (F-030, F-031, F-084, F-086, F-088, F-091): listens, admits, keeps the table of sessions. */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { createResampler } from "@rspp/audio/resample";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
@@ -29,6 +31,8 @@ export interface WebSocketTransportOptions {
   path?: string;
   /** Offers permessage-deflate to clients that ask for it (F-031); default true. */
   compression?: boolean;
+  /** PEM texts: serves `wss`. */
+  tls?: { cert: string; key: string };
   /** Default CONNECTIONS_MAX, SESSIONS_MAX, RESUME_WITHIN_MS: they may be lowered, not raised. */
   connectionsMax?: number;
   sessionsMax?: number;
@@ -108,7 +112,10 @@ class Transport implements WebSocketTransport {
             },
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(SUBPROTOCOLS, name)) ?? false,
     });
-    this.#http = createServer((_request, response) => {
+    const patience = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 5_000 };
+    this.#http = options.tls === undefined ? createServer(patience) : createTlsServer({ ...patience, ...options.tls });
+    this.#http.maxConnections = limits.CONNECTIONS_MAX + limits.UNOPENED_MAX;
+    this.#http.on("request", (_request, response) => {
       response.writeHead(426, { "content-type": "text/plain", upgrade: "websocket" });
       response.end("This is a WebSocket endpoint: see docs/websocket-protocol.md\n");
     });
@@ -120,10 +127,12 @@ class Transport implements WebSocketTransport {
   }
 
   get url(): string {
-    return `ws://${this.#options.host ?? "127.0.0.1"}:${this.port}${this.#path()}`;
+    return `${this.#options.tls === undefined ? "ws" : "wss"}://${this.#options.host ?? "127.0.0.1"}:${this.port}${this.#path()}`;
   }
 
   async listen(): Promise<void> {
+    // Loads the resampler's module, so that no caller waits for it.
+    (await createResampler({ inRateHz: 8_000, outRateHz: 16_000 })).close();
     await new Promise<void>((resolve, reject) => {
       this.#http.once("error", reject);
       this.#http.listen(this.#options.port, this.#options.host ?? "127.0.0.1", resolve);
