@@ -410,7 +410,7 @@ export declare type GetLeaseResponse = Message<"rspp.lease.v1.GetLeaseResponse">
   lease?: Lease | undefined;
 
   /**
-   * Signed grant while in force.
+   * Signed grant while in force, or the signed revocation.
    *
    * @generated from field: rspp.lease.v1.SignedGrant signed = 2;
    */
@@ -505,7 +505,7 @@ export declare type LeaseChange = Message<"rspp.lease.v1.LeaseChange"> & {
   lease?: Lease | undefined;
 
   /**
-   * Signed grant while in force.
+   * Signed grant while in force, or the signed revocation.
    *
    * @generated from field: rspp.lease.v1.SignedGrant signed = 2;
    */

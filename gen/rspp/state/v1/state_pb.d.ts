@@ -61,7 +61,7 @@ export declare type SessionState = Message<"rspp.state.v1.SessionState"> & {
   session?: SessionKey | undefined;
 
   /**
-   * Epoch of the last write.
+   * Epoch of the last write; 0 nothing was written.
    *
    * @generated from field: uint64 epoch = 2;
    */
