@@ -77,6 +77,8 @@ export class FakeSession implements SessionEnd {
   readonly transport: TransportEnd;
   readonly request: SessionRequest;
   onReceive: (message: TransportIngress) => void = () => {};
+  /** What the agent's voice sounds like; a rising constant by default. */
+  sound: Int16Array | null = null;
 
   constructor(request: SessionRequest) {
     this.request = request;
@@ -112,6 +114,7 @@ export class FakeSession implements SessionEnd {
     const { end = false, generation = 0 } = options;
     for (let sequence = from; sequence < from + count; sequence++) {
       const bytes = new Uint8Array(640).fill(sequence & 0xff);
+      if (this.sound !== null) bytes.set(new Uint8Array(this.sound.slice((sequence - 1) * 320, sequence * 320).buffer));
       const message: TransportEgress = {
         kind: "media",
         epoch: 1,

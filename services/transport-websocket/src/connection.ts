@@ -44,6 +44,9 @@ export interface ConnectionCounts {
   writeNs: number;
 }
 
+/** From the handshake to an open session, whatever verifier and runtime do. */
+const OPENING_MS = limits.OPEN_DEADLINE_MS + 2 * limits.OPENER_DEADLINE_MS;
+
 type State = "waiting" | "opening" | "open" | "closed";
 
 export class Connection implements ClientLink {
@@ -124,6 +127,9 @@ export class Connection implements ClientLink {
     if (this.#state === "waiting" && nowNs - this.#sinceNs > msToNs(limits.OPEN_DEADLINE_MS)) {
       const remedy = `Send ClientOpen within ${limits.OPEN_DEADLINE_MS} ms of connecting.`;
       this.refuse(refusal("deadline_exceeded", closeCodes.deadline, { remedy }), Reason.TIMEOUT);
+    } else if (this.#state === "opening" && nowNs - this.#sinceNs > msToNs(OPENING_MS)) {
+      const remedy = "The token could not be verified, or the session not opened, in time: try again.";
+      this.refuse(refusal("deadline_exceeded", closeCodes.tryLater, { remedy }), Reason.TIMEOUT);
     } else if (this.#state === "open" && nowNs - this.#lastInNs > msToNs(limits.IDLE_MS)) {
       this.close(closeCodes.deadline, `idle: no frame for ${limits.IDLE_MS} ms; send a ping, then resume`);
     }

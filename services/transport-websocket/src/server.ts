@@ -94,6 +94,9 @@ class Transport implements WebSocketTransport {
   #givenUp = 0;
   #timer: TimerHandle | null = null;
   #closing = false;
+  #onEmpty: () => void = () => {};
+  /** Connections that may not have opened yet; those that have are taken out when they are counted. */
+  readonly #fresh = new Set<Connection>();
 
   constructor(options: WebSocketTransportOptions) {
     this.#options = options;
@@ -181,9 +184,22 @@ class Transport implements WebSocketTransport {
     for (const connection of this.#connections.keys())
       connection.close(closeCodes.goingAway, "draining: connect elsewhere");
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    // What was said last is to be heard; who does not answer the close frame is cut off.
+    await this.#emptied();
     for (const connection of [...this.#connections.keys()]) connection.terminate();
     this.#http.closeAllConnections();
     await closed;
+  }
+
+  async #emptied(): Promise<void> {
+    if (this.#connections.size === 0) return;
+    const { clock } = this.#options;
+    let timer: TimerHandle | undefined;
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      timer = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(limits.CLOSE_GRACE_MS)), resolve);
+    });
+    timer?.clear();
   }
 
   #path(): string {
@@ -200,9 +216,8 @@ class Transport implements WebSocketTransport {
   }
 
   #unopened(): number {
-    let count = 0;
-    for (const connection of this.#connections.keys()) if (connection.waiting()) count += 1;
-    return count;
+    for (const connection of this.#fresh) if (!connection.waiting()) this.#fresh.delete(connection);
+    return this.#fresh.size;
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -257,12 +272,15 @@ class Transport implements WebSocketTransport {
       closed: (gone, code) => this.#gone(gone, code),
     });
     this.#connections.set(connection, socket);
+    this.#fresh.add(connection);
   }
 
   #gone(connection: Connection, code: number): void {
     const socket = this.#connections.get(connection);
     if (socket !== undefined) this.#wireBytesOut += writtenBytes(socket);
     this.#connections.delete(connection);
+    this.#fresh.delete(connection);
+    if (this.#connections.size === 0) this.#onEmpty();
     addCounts(this.#totals, connection.counts);
     const { call } = connection;
     if (call === null) return;
