@@ -111,14 +111,20 @@ export function remoteGateway(
       const back = new Channel(world, rng, path, caller);
       let remote: Invocation | null = null;
       let cancelled = false;
+      // What a restarted process left open speaks to nobody: its connection died with it.
+      const { life } = caller;
+      const answer = (bytes: number, run: () => void): void =>
+        back.send(bytes, () => {
+          if (caller.life === life) run();
+        });
       there.send(200, () => {
         remote = gateway.service.open(request, {
           chunk: (chunk) =>
-            back.send(chunk.kind === "audio" ? chunk.bytes.length : 100, () => {
+            answer(chunk.kind === "audio" ? chunk.bytes.length : 100, () => {
               if (cancelled) crossed();
               sink.chunk(chunk);
             }),
-          outcome: (outcome) => back.send(100, () => sink.outcome(outcome)),
+          outcome: (outcome) => answer(100, () => sink.outcome(outcome)),
         });
       });
       return {
