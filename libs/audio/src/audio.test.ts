@@ -144,3 +144,8 @@ describe("opus", () => {
     expect(() => decoder.decode(new Uint8Array(5).fill(255))).toThrow(OpusError);
   });
 });
+
+test("samples of a Node Buffer at an odd offset are read rightly", () => {
+  const bytes = Buffer.from([9, 1, 0, 2, 0, 255, 255]).subarray(1);
+  expect([...bytesToS16(bytes)]).toEqual([1, 2, -1]);
+});

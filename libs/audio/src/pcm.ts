@@ -4,7 +4,8 @@
 export function bytesToS16(bytes: Uint8Array): Int16Array {
   const length = bytes.byteLength >> 1;
   if (bytes.byteOffset % 2 === 0) return new Int16Array(bytes.buffer, bytes.byteOffset, length);
-  const copy = bytes.slice(0, length * 2);
+  // Not `slice`: on a Buffer that copies nothing.
+  const copy = new Uint8Array(bytes.subarray(0, length * 2));
   return new Int16Array(copy.buffer, copy.byteOffset, length);
 }
 

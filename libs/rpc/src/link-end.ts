@@ -282,7 +282,7 @@ export class LinkEnd {
 
   #takeMedia(event: LinkEvent): void {
     // The bytes alias the chunk they were read in; the event may be kept by whoever takes it.
-    if (event.audio.length > 0) event.audio = event.audio.slice();
+    if (event.audio.length > 0) event.audio = new Uint8Array(event.audio);
     this.#takeArrived({ media: event }, mediaFromWire(this.#table, this.#peer, event));
   }
 

@@ -160,7 +160,7 @@ class Recognition implements Invocation {
       return;
     }
     // Copied, because the caller may use its buffer again while the pipe is full.
-    const bytes = input.bytes.slice();
+    const bytes = new Uint8Array(input.bytes);
     this.#decoder.write(bytes);
     if (this.#options.partialUs > 0) this.#keepForPartial(bytes);
   }

@@ -55,7 +55,7 @@ function samplesOf(frame: Uint8Array): Int16Array {
     throw new RangeError(`a VAD frame has ${vadFrameSamples * 2} bytes, found ${frame.length}`);
   }
   if (frame.byteOffset % 2 === 0) return new Int16Array(frame.buffer, frame.byteOffset, vadFrameSamples);
-  return new Int16Array(frame.slice().buffer);
+  return new Int16Array(new Uint8Array(frame).buffer);
 }
 
 class EnergySession implements VadSession {
