@@ -1,0 +1,27 @@
+import { ReceiverKind } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { receiversMax, storedReceivers, wireReceivers } from "./receivers.ts";
+
+const kind = fc.integer({ min: 1, max: ReceiverKind.STATE_STORE });
+const receiver = fc.record({ receiverId: fc.string({ minLength: 1, maxLength: 128 }), kind });
+
+test("receivers come back with their kinds, in order, and the store finds each by its own name", () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(receiver, { maxLength: receiversMax, selector: ({ receiverId }) => receiverId }),
+      (list) => {
+        fc.pre(!list.some(({ receiverId }) => receiverId.startsWith("#kinds=")));
+        const stored = storedReceivers(list);
+        expect(stored.ok && wireReceivers(stored.value)).toEqual(list);
+        expect(stored.ok && list.every(({ receiverId }) => stored.value.includes(receiverId))).toBe(true);
+      },
+    ),
+  );
+});
+
+test("a name that could be taken for the mark is refused by its field; leases without kinds are still read", () => {
+  const marked = storedReceivers([{ receiverId: "#kinds=3", kind: ReceiverKind.ADAPTER }]);
+  expect(marked).toMatchObject({ ok: false, error: { field: "receivers[0].receiver_id" } });
+  expect(wireReceivers(["adapter"])).toEqual([{ receiverId: "adapter", kind: ReceiverKind.UNSPECIFIED }]);
+});

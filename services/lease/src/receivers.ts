@@ -1,0 +1,40 @@
+import { err, ok, type Result } from "@rspp/base/result";
+import type { Receiver, ReceiverKind } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { limits } from "@rspp/protocol/limits";
+
+// The machine and the store know receivers by name alone; the contracts also tell their kinds. One name more, behind the
+// others, keeps the kinds in their order. No receiver can have it: names that begin so are refused.
+const kindsMark = "#kinds=";
+/** One place is the mark's. */
+export const receiversMax = limits.LEASE_RECEIVERS_MAX - 1;
+
+export interface ReceiverProblem {
+  readonly field: string;
+  readonly rule: string;
+  readonly message: string;
+}
+
+/** Receivers of a request as the store keeps them. */
+export function storedReceivers(
+  receivers: readonly Pick<Receiver, "receiverId" | "kind">[],
+): Result<string[], ReceiverProblem> {
+  const names = receivers.map(({ receiverId }) => receiverId);
+  if (names.length > receiversMax) {
+    return err({ field: "receivers", rule: "repeated.max_items", message: `must have at most ${receiversMax} items` });
+  }
+  const bad = names.findIndex((name, i) => name.startsWith(kindsMark) || names.indexOf(name) !== i);
+  if (bad >= 0) {
+    const message = `must be unique and must not begin with ${kindsMark}`;
+    return err({ field: `receivers[${bad}].receiver_id`, rule: "unique", message });
+  }
+  return ok(names.length === 0 ? [] : [...names, `${kindsMark}${receivers.map(({ kind }) => kind).join(",")}`]);
+}
+
+/** The other way; kind 0 where none was kept. */
+export function wireReceivers(stored: readonly string[]): { receiverId: string; kind: ReceiverKind }[] {
+  const mark = stored.find((name) => name.startsWith(kindsMark))?.slice(kindsMark.length) ?? "";
+  const kinds = mark.split(",").map(Number);
+  return stored
+    .filter((name) => !name.startsWith(kindsMark))
+    .map((receiverId, i) => ({ receiverId, kind: kinds[i] ?? 0 }));
+}

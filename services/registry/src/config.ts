@@ -1,0 +1,19 @@
+import type { ConfigFields, ConfigValues } from "@rspp/host/config-fields";
+import { commonFields } from "@rspp/host/process";
+
+/** Every key of the registry. */
+export const registryFields = {
+  port: { kind: "whole", about: "Port; 0 picks a free one", fallback: 7101, min: 0, max: 65_535 },
+  ...commonFields,
+  token_key: { kind: "secret", about: "Ed25519 key of session tokens, PEM; made in the data directory", fallback: "" },
+  token_ms: { kind: "whole", about: "Life of a session token", fallback: 300_000, min: 1_000, max: 3_600_000 },
+  instance_fresh_ms: {
+    kind: "whole",
+    about: "An instance silent for longer takes no sessions",
+    fallback: 15_000,
+    min: 1_000,
+    max: 600_000,
+  },
+} as const satisfies ConfigFields;
+
+export type RegistryConfig = ConfigValues<typeof registryFields>;

@@ -1,0 +1,183 @@
+/** The registry's calls: request to logic to response; messages are validated before they come here (libs/rpc). */
+import { createHash } from "node:crypto";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import type { Page } from "@rspp/gen/rspp/common/v1/reference_pb";
+import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { fieldError, overStore } from "@rspp/host/store-failure";
+import { rpcError } from "@rspp/rpc/errors";
+import { type RpcRoute, route } from "@rspp/rpc/route";
+import type { SpecFinding } from "./ports.ts";
+import { domain, pipelineNotFound, publishError, routeError } from "./refusals.ts";
+import type { CreateRoute, RouteRequest } from "./routes.ts";
+import { schemaSet } from "./schema-set.ts";
+import { checkPipelineSource } from "./spec-check.ts";
+import type { Statuses } from "./statuses.ts";
+import type { Versions } from "./versions.ts";
+import {
+  findingToWire,
+  instanceOfWire,
+  reportOfWire,
+  routeToWire,
+  sessionKeyOf,
+  stateOfWire,
+  statusToWire,
+  versionToWire,
+  viewToWire,
+} from "./wire.ts";
+
+export interface RegistryLogic {
+  readonly versions: Versions;
+  readonly createRoute: CreateRoute;
+  readonly statuses: Statuses;
+  /** Public halves, newest first. */
+  readonly tokenKeys: readonly Pick<TokenKey, "keyId" | "publicKey">[];
+}
+
+const pageSizeDefault = 100;
+const reportEveryMs = 1_000;
+
+export function registryRoutes(logic: RegistryLogic): readonly RpcRoute[] {
+  return [
+    route(RegistryService, { ...pipelineCalls(logic), ...sessionCalls(logic) }),
+    route(InstanceService, instanceCalls(logic)),
+  ];
+}
+
+function pipelineCalls({ versions }: RegistryLogic) {
+  return {
+    publishPipeline: (ask) =>
+      overStore(domain, async () => {
+        const { tenantId, version, note, validateOnly, author } = ask;
+        const text = sourceOf(ask);
+        const published = await versions.publish({
+          tenantId,
+          version,
+          note,
+          validateOnly,
+          author: author || "unknown",
+          ...text,
+        });
+        if (!published.ok) throw publishError(published.error);
+        const { value } = published;
+        const warnings = value.warnings.map(findingToWire);
+        if (value.kind === "valid") return { warnings };
+        return { version: versionToWire(value.version), unchanged: value.kind === "unchanged", warnings };
+      }),
+    validatePipeline: (ask) => {
+      const { source, sourceFormat } = sourceOf(ask);
+      const checked = checkPipelineSource(source, `pipeline.${sourceFormat}`);
+      if (!checked.ok) return { findings: findingsOf(checked.error) };
+      const { warnings, normalised } = checked.value;
+      const raised = ask.strict ? warnings.map((finding) => ({ ...finding, severity: "error" as const })) : warnings;
+      const valid = !ask.strict || warnings.length === 0;
+      const digest = valid ? new Uint8Array(createHash("sha256").update(normalised).digest()) : new Uint8Array();
+      return { findings: findingsOf(raised), digest };
+    },
+    getPipeline: ({ tenantId, name, version }) =>
+      overStore(domain, async () => {
+        const found = await versions.get(tenantId, name, version);
+        if (found === undefined) throw pipelineNotFound(name, version);
+        const { source, sourceFormat } = found;
+        return { version: versionToWire(found), source: new Uint8Array(source), sourceFormat };
+      }),
+    listPipelines: ({ tenantId, name, page }) =>
+      overStore(domain, async () => {
+        const ask = { tenantId, ...pageOf(page), ...(name === "" ? {} : { name }) };
+        const { versions: found, next } = await versions.list(ask);
+        return { versions: found.map(versionToWire), nextPageToken: next ?? "" };
+      }),
+    getSchema: ({ schemaVersion }) => schemaSet(schemaVersion),
+  } satisfies Parameters<typeof route<typeof RegistryService>>[1];
+}
+
+function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
+  return {
+    createRoute: (ask) =>
+      overStore(domain, async () => {
+        const { tenantId, pipelineName, pipelineVersion, transport, sessionId, region, idempotencyKey } = ask;
+        const named = { tenantId, pipelineName, pipelineVersion, transport, sessionId, region };
+        const request: RouteRequest = { ...named, variables: jsonOf(ask.variables), requestKey: idempotencyKey };
+        const routed = await createRoute(request);
+        if (!routed.ok) throw routeError(routed.error);
+        return { route: routeToWire(routed.value) };
+      }),
+    getSessionStatus: ({ session }) =>
+      overStore(domain, async () => {
+        const found = await statuses.get(sessionKeyOf(session));
+        if (found === undefined) {
+          throw rpcError(ErrorReason.SESSION_NOT_FOUND, { domain, metadata: { session: session?.sessionId ?? "" } });
+        }
+        return { status: statusToWire(found) };
+      }),
+    listSessionStatus: ({ tenantId, states, page }) =>
+      overStore(domain, async () => {
+        const wanted = states.length === 0 ? {} : { states: states.map(stateOfWire) };
+        const { sessions, next } = await statuses.list({ tenantId, ...wanted, ...pageOf(page) });
+        return { sessions: sessions.map(statusToWire), nextPageToken: next ?? "" };
+      }),
+    listTokenKeys: () => ({ keys: tokenKeys.map(({ keyId, publicKey }) => ({ keyId, publicKey })) }),
+  } satisfies Parameters<typeof route<typeof RegistryService>>[1];
+}
+
+function instanceCalls({ statuses }: RegistryLogic) {
+  return {
+    reportInstance: async function* (reports) {
+      let told = "";
+      for await (const { status, sessions } of reports) {
+        if (status === undefined) continue;
+        const { instanceId } = status;
+        const foreign = sessions.findIndex(({ info }) => info?.instanceId !== instanceId);
+        if (foreign >= 0) {
+          const field = `sessions[${foreign}].info.instance_id`;
+          throw fieldError(domain, { field, rule: "reporter", message: "an instance reports its own sessions" });
+        }
+        const view = await overStore(domain, async () => {
+          await statuses.reportInstance(instanceOfWire(status));
+          for (const session of sessions) await statuses.report(reportOfWire(session, instanceId));
+          return statuses.view();
+        });
+        const changed = view.version === told ? {} : { view: viewToWire(view) };
+        told = view.version;
+        yield { ...changed, drain: false, reportEveryMs };
+      }
+    },
+    getRoutingView: ({ knownVersion }) =>
+      overStore(domain, async () => {
+        const view = await statuses.view();
+        return view.version === knownVersion ? {} : { view: viewToWire(view) };
+      }),
+  } satisfies Parameters<typeof route<typeof InstanceService>>[1];
+}
+
+function pageOf(page: Page | undefined): { limit: number; after: string | null } {
+  return { limit: page?.size || pageSizeDefault, after: page?.token || null };
+}
+
+function findingsOf(findings: readonly SpecFinding[]) {
+  return findings.slice(0, 1_024).map(findingToWire);
+}
+
+/** The text of a spec; JSON is YAML. */
+function sourceOf(ask: { readonly source: Uint8Array; readonly sourceFormat: string }): {
+  source: string;
+  sourceFormat: "yaml" | "json";
+} {
+  const { source, sourceFormat } = ask;
+  if (sourceFormat !== "" && sourceFormat !== "yaml" && sourceFormat !== "json") {
+    throw fieldError(domain, { field: "source_format", rule: "in", message: "is `yaml` or `json`" });
+  }
+  if (source.length === 0) {
+    const message = "the typed form is not read yet: send the text of the spec";
+    throw fieldError(domain, { field: "source", rule: "required", message });
+  }
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(source);
+    return { source: text, sourceFormat: sourceFormat || "yaml" };
+  } catch {
+    throw fieldError(domain, { field: "source", rule: "utf8", message: "is no UTF-8 text" });
+  }
+}
+
+function jsonOf(variables: Readonly<Record<string, unknown>> | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(variables ?? {}).map(([name, value]) => [name, JSON.stringify(value)]));
+}

@@ -1,0 +1,52 @@
+import type { RpcRoute } from "@rspp/rpc/route";
+import type { RpcServerOptions } from "@rspp/rpc/server";
+import { type SigningKey, signSessionToken, tokenKeyToJwk } from "@rspp/rpc/tokens";
+import type { PipelineStore } from "@rspp/store/pipeline-store";
+import type { SessionStore } from "@rspp/store/session-store";
+import { registryRoutes } from "./handlers.ts";
+import type { NewId, WallClock } from "./ports.ts";
+import { createRoutes, type RoutesConfig } from "./routes.ts";
+import { checkPipelineSource } from "./spec-check.ts";
+import { createStatuses, type Statuses } from "./statuses.ts";
+import { createVersions } from "./versions.ts";
+import { claimsToWire } from "./wire.ts";
+
+export interface RegistryPorts {
+  readonly pipelines: PipelineStore;
+  readonly sessions: SessionStore;
+  readonly clock: WallClock;
+  readonly newId: NewId;
+  /** Of session tokens; the public half is published. */
+  readonly tokenKey: SigningKey & { readonly publicKey: Uint8Array };
+}
+
+export interface RegistryService {
+  readonly routes: readonly RpcRoute[];
+  /** `/.well-known/jwks.json`: the keys of tokens for verifiers that speak no RPC. */
+  readonly http: NonNullable<RpcServerOptions["http"]>;
+  readonly statuses: Statuses;
+}
+
+/** The registry as a library: put its routes on any server. */
+export function createRegistryService(ports: RegistryPorts, config: RoutesConfig = {}): RegistryService {
+  const { pipelines, sessions, clock, newId, tokenKey } = ports;
+  const versions = createVersions({ store: pipelines, clock, check: checkPipelineSource });
+  const statuses = createStatuses(sessions, clock);
+  const signer = {
+    sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKey),
+  };
+  const createRoute = createRoutes({ sessions, pipelines, signer, clock, newId }, config);
+  const jwks = JSON.stringify({ keys: [tokenKeyToJwk(tokenKey)] });
+  return {
+    routes: registryRoutes({ versions, createRoute, statuses, tokenKeys: [tokenKey] }),
+    statuses,
+    http: (request, response) => {
+      if (request.method !== "GET" || request.url !== "/.well-known/jwks.json") return false;
+      response.setHeader("content-type", "application/jwk-set+json");
+      response.setHeader("cache-control", "max-age=60");
+      response.statusCode = 200;
+      response.end(jwks);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,219 @@
+/** The registry as a process: versions, routes and tokens over the wire. */
+import { readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import type { SessionRoute } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import { InstanceService, RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
+import { TokenKeys, tokenKeyToJwk, verifySessionToken } from "@rspp/rpc/tokens";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { dataDir, type RunningService, refusal, startService, stopService } from "./services-rig.ts";
+
+const echo = readFileSync(join(import.meta.dirname, "../../pipelines/specs/echo.yaml"), "utf8");
+const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
+const described = (text: string) => bytes(echo.replace(/^description: .*$/m, `description: ${text}`));
+const tenantId = "acme";
+
+let data: ReturnType<typeof dataDir>;
+let service: RunningService;
+let registry: Client<typeof RegistryService>;
+
+beforeAll(async () => {
+  data = dataDir();
+  service = await startService("registry", { args: ["--data", data.dir] });
+  registry = service.rpc.client(RegistryService);
+});
+afterAll(async () => {
+  await stopService(service);
+  data.remove();
+});
+
+describe("versions", () => {
+  test("F-015 F-092 the same bytes again change nothing, other bytes are refused with reason and both hashes", async () => {
+    const ask = { tenantId, source: bytes(echo), sourceFormat: "yaml", version: 1, author: "ada" };
+    const first = await registry.publishPipeline(ask);
+    expect(first).toMatchObject({ unchanged: false, version: { name: "echo", version: 1, author: "ada" } });
+    const again = await registry.publishPipeline({ ...ask, author: "eve" });
+    expect(again).toMatchObject({ unchanged: true, version: { author: "ada", digest: first.version?.digest } });
+    const refused = await refusal(registry.publishPipeline({ ...ask, source: described("other") }));
+    expect(refused).toMatchObject({ reason: ErrorReason.VERSION_IMMUTABLE, domain: "registry" });
+    const { existing_sha256, offered_sha256 } = refused.metadata;
+    expect(existing_sha256).toBe(Buffer.from(first.version?.digest ?? []).toString("hex"));
+    expect(offered_sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(offered_sha256).not.toBe(existing_sha256);
+    const next = await registry.publishPipeline({ ...ask, version: 0, source: described("other") });
+    expect(next.version?.version).toBe(2);
+    const read = await registry.getPipeline({ tenantId, name: "echo", version: 1 });
+    expect(Buffer.from(read.source).toString()).toBe(echo);
+    const page = await registry.listPipelines({ tenantId, name: "echo", page: { size: 1 } });
+    expect(page.versions.map(({ version }) => version)).toEqual([2]);
+    const rest = await registry.listPipelines({ tenantId, name: "echo", page: { size: 1, token: page.nextPageToken } });
+    expect(rest).toMatchObject({ versions: [{ version: 1 }], nextPageToken: "" });
+    expect(await refusal(registry.getPipeline({ tenantId: "other", name: "echo" }))).toMatchObject({
+      reason: ErrorReason.NOT_FOUND,
+      metadata: { pipeline: "echo" },
+    });
+  });
+
+  test("F-126 a faulty spec is refused with field, line and remedy; a check alone publishes nothing", async () => {
+    const faulty = bytes(`${echo}\nsurprise: 1\n`);
+    const refused = await refusal(registry.publishPipeline({ tenantId: "fresh", source: faulty }));
+    expect(refused.reason).toBe(ErrorReason.PIPELINE_INVALID);
+    const line = echo.split("\n").length + 1;
+    expect(refused.violations[0]).toMatchObject({ field: "surprise", line });
+    const found = await registry.validatePipeline({ source: faulty });
+    expect(found.findings[0]).toMatchObject({ violation: { field: "surprise", line } });
+    expect(found.findings[0]?.remedy).not.toBe("");
+    expect((await registry.validatePipeline({ source: bytes(echo) })).digest).toHaveLength(32);
+    await registry.publishPipeline({ tenantId: "fresh", source: bytes(echo), validateOnly: true });
+    expect((await registry.listPipelines({ tenantId: "fresh" })).versions).toEqual([]);
+  });
+
+  test("the contracts are served as descriptors that tools can read, by version", async () => {
+    const { fileDescriptorSet } = await registry.getSchema({});
+    const files = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));
+    for (const { typeName } of [RegistryService, LeaseService]) expect(files.getService(typeName)).toBeDefined();
+    const refused = await refusal(registry.getSchema({ schemaVersion: 900 }));
+    expect(refused.reason).toBe(ErrorReason.UNSUPPORTED_SCHEMA_VERSION);
+  });
+});
+
+async function* once<T>(value: T): AsyncGenerator<T> {
+  yield value;
+}
+
+const instance = {
+  instanceId: "runtime-1",
+  role: "runtime",
+  capacitySessions: 100,
+  ready: true,
+  endpoints: [{ transport: "websocket", url: "ws://127.0.0.1:9/" }],
+};
+
+async function report(part: object = {}): Promise<void> {
+  const instances = service.rpc.client(InstanceService);
+  for await (const { view } of instances.reportInstance(once({ status: instance, ...part }))) {
+    expect(view?.instances.map(({ instanceId }) => instanceId)).toContain("runtime-1");
+  }
+}
+
+async function routed(part: object = {}): Promise<SessionRoute> {
+  await registry.publishPipeline({ tenantId: "routes", source: bytes(echo) });
+  await report();
+  const ask = { tenantId: "routes", pipelineName: "echo", idempotencyKey: crypto.randomUUID(), ...part };
+  const { route } = await registry.createRoute(ask);
+  if (route === undefined) throw new Error("no route");
+  return route;
+}
+
+describe("routes", () => {
+  test("F-088 F-119 the token verifies against the published keys, and is refused when altered, expired or for another", async () => {
+    const route = await routed({ variables: { name: "Ada" } });
+    expect(route).toMatchObject({ instanceId: "runtime-1", endpoint: { url: "ws://127.0.0.1:9/" } });
+    const { keys } = await registry.listTokenKeys({});
+    const jwks = await (await fetch(`${service.url}/.well-known/jwks.json`)).json();
+    expect(jwks).toEqual({ keys: keys.map(tokenKeyToJwk) });
+    const trusted = new TokenKeys(keys.map(tokenKeyToJwk));
+    const { sessionId = "" } = route.session ?? {};
+    const binding = { tenantId: "routes", sessionId, pipelineVersion: "echo@1" };
+    const verify = (token: string, at = Date.now(), other = {}) =>
+      verifySessionToken(token, trusted, { ...binding, ...other }, at, "runtime");
+    expect(await verify(route.token)).toMatchObject({ ok: true, value: { variables: { name: '"Ada"' } } });
+    const [head, body = "", signature] = route.token.split(".");
+    const claims = JSON.parse(Buffer.from(body, "base64url").toString());
+    const forged = Buffer.from(JSON.stringify({ ...claims, tnt: "other" })).toString("base64url");
+    const problem = async (token: string, at?: number, other?: object) => {
+      const verified = await verify(token, at, other);
+      return verified.ok ? "accepted" : (verified.error.detail.metadata.problem ?? ErrorReason[verified.error.reason]);
+    };
+    expect(await problem(`${head}.${forged}.${signature}`)).toBe("signature");
+    expect(await problem(route.token, Number(route.expiresWallMs) + 60_000)).toBe("TOKEN_EXPIRED");
+    expect(await problem(route.token, undefined, { tenantId: "other" })).toBe("other_tenant");
+  });
+
+  test("a session's status is what its runtime told, and unknown to other tenants", async () => {
+    const { session } = await routed();
+    const info = { session, pipeline: { name: "echo", version: 1 }, state: SessionState.ACTIVE, turns: 3 };
+    const told = { ...info, authorityEpoch: 1n, instanceId: "runtime-1" };
+    await report({ sessions: [{ info: told, asOfWallMs: BigInt(Date.now()) }] });
+    const { status } = await registry.getSessionStatus({ session });
+    expect(status).toMatchObject({ stale: false, info: { state: SessionState.ACTIVE, turns: 3 } });
+    const listed = await registry.listSessionStatus({ tenantId: "routes", states: [SessionState.ACTIVE] });
+    expect(listed.sessions.map((one) => one.info?.session)).toEqual([session]);
+    const foreign = { tenantId: "other", sessionId: session?.sessionId ?? "" };
+    expect(await refusal(registry.getSessionStatus({ session: foreign }))).toMatchObject({
+      reason: ErrorReason.SESSION_NOT_FOUND,
+    });
+    const lie = { info: { ...told, instanceId: "runtime-2" }, asOfWallMs: 1n };
+    expect((await refusal(report({ sessions: [lie] }))).violations[0]?.field).toBe("sessions[0].info.instance_id");
+  });
+});
+
+const large = new Uint8Array(1_048_577);
+test.each<[string, string, () => Promise<unknown>]>([
+  ["an oversized source", "source", () => registry.publishPipeline({ tenantId, source: large })],
+  ["a missing tenant", "tenant_id", () => registry.publishPipeline({ source: bytes(echo) })],
+  ["an empty typed spec", "spec.api_version", () => registry.publishPipeline({ tenantId, spec: {} as never })],
+  ["source that is no text", "source", () => registry.publishPipeline({ tenantId, source: new Uint8Array([255]) })],
+  [
+    "a foreign format",
+    "source_format",
+    () => registry.publishPipeline({ tenantId, source: large.slice(1), sourceFormat: "toml" }),
+  ],
+  ["a name out of its form", "name", () => registry.getPipeline({ tenantId, name: "../etc" })],
+  ["an unknown enum", "states[0]", () => registry.listSessionStatus({ tenantId, states: [99 as SessionState] })],
+  ["a page too large", "page.size", () => registry.listPipelines({ tenantId, page: { size: 1_001 } })],
+  ["a missing session", "session", () => registry.getSessionStatus({})],
+  ["a missing key", "idempotency_key", () => registry.createRoute({ tenantId, pipelineName: "echo" })],
+])("bad input: %s is refused by its field %s, with a remedy", async (_title, field, call) => {
+  const { violations, remedy, name } = await refusal(call());
+  expect([name, remedy === ""]).toEqual([name === "PIPELINE_INVALID" ? name : "SCHEMA_VALIDATION_ERROR", false]);
+  expect(violations.map((violation) => violation.field)).toContain(field);
+});
+
+test("bad input: a request past the message limit names the limit; no spec at all and a foreign page token say so", async () => {
+  const source = new Uint8Array(5_000_000);
+  const { name, metadata } = await refusal(registry.publishPipeline({ tenantId, source }));
+  expect([name, Object.values(metadata)]).toEqual(["MESSAGE_TOO_LARGE", expect.arrayContaining(["4194304"])]);
+  const nothing = await refusal(registry.publishPipeline({ tenantId }));
+  expect(nothing.violations[0]?.message).toContain("source or spec must be given");
+  const page = await refusal(registry.listPipelines({ tenantId, page: { token: "nonsense" } }));
+  expect(page.violations[0]?.message).toContain("page token");
+});
+
+test("a key is made once, for the service alone; kill -9 loses no acknowledged version and no key", async () => {
+  const own = dataDir();
+  const args = ["--data", own.dir];
+  let running = await startService("registry", { args });
+  try {
+    const path = join(own.dir, "keys/session-token.pem");
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    const before = running.rpc.client(RegistryService);
+    const { keys } = await before.listTokenKeys({});
+    const acknowledged: string[] = [];
+    const killAfter = 5;
+    for (let i = 1; ; i++) {
+      const answer = before.publishPipeline({ tenantId, source: described(`version ${i}`) });
+      if (i > killAfter) running.child.kill("SIGKILL");
+      const done = await answer.catch(() => undefined);
+      if (done === undefined) break;
+      acknowledged.push(Buffer.from(done.version?.digest ?? []).toString("hex"));
+    }
+    expect(acknowledged.length).toBeGreaterThanOrEqual(killAfter);
+    await running.ended;
+    running = await startService("registry", { args });
+    const after = running.rpc.client(RegistryService);
+    expect((await after.listTokenKeys({})).keys).toEqual(keys);
+    const { versions } = await after.listPipelines({ tenantId, name: "echo" });
+    const kept = versions.map(({ digest }) => Buffer.from(digest).toString("hex")).reverse();
+    expect(kept.slice(0, acknowledged.length)).toEqual(acknowledged);
+  } finally {
+    await stopService(running);
+    own.remove();
+  }
+});
