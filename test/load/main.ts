@@ -22,9 +22,18 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const results: BenchResult[] = [];
+  let failed = false;
   for (const bench of BENCHES) {
     if (names.length > 0 && !names.includes(bench.name)) continue;
-    const result = await bench.run();
+    let result: BenchResult;
+    try {
+      result = await bench.run();
+    } catch (error) {
+      // The others' figures are not lost with it.
+      process.stderr.write(`${bench.name} failed: ${error instanceof Error ? error.message : String(error)}\n`);
+      failed = true;
+      continue;
+    }
     results.push(result);
     if (!flags.includes("--json")) process.stdout.write(`${textTable(result)}\n`);
   }
@@ -35,6 +44,7 @@ async function main(args: readonly string[]): Promise<number> {
     for (const result of results) page = updatePage(page, result, at);
     writeFileSync(PAGE, page);
   }
+  if (failed) return 1;
   return results.some((result) => result.rows.some((row) => row.bar !== undefined && row.value > row.bar)) ? 1 : 0;
 }
 

@@ -24,6 +24,9 @@ export function digestEffects(d: Digest, effects: readonly Effect[]): void {
       digestNumber(d, effect.mediaUs);
       digestNumber(d, effect.durationUs);
       digestAudio(d, effect.payload, effect.format);
+    } else if (effect.type === "release_input") {
+      digestString(d, "release_input");
+      digestNumber(d, effect.below);
     } else if (effect.type === "provider_push_audio") {
       digestString(d, "provider_push_audio");
       digestNumber(d, effect.invocation);
