@@ -62,6 +62,6 @@ function openAiCandidate(): ProviderCandidate | null {
   if (!process.env.OPENAI_BASE_URL || !process.env.OPENAI_API_KEY) return null;
   return {
     provider: "openai/chat",
-    settings: { model: process.env.OPENAI_MODEL ?? "gpt-4o-mini", key_ref: "OPENAI_API_KEY" },
+    settings: { model: process.env.OPENAI_MODEL ?? "gpt-4o-mini", api_key: "env:OPENAI_API_KEY" },
   };
 }

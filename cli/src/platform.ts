@@ -6,13 +6,14 @@ import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gate
 import { createProviders } from "@rspp/provider-gateway/providers";
 import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createVirtualClock, runFast, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
-import type { Logger } from "@rspp/runtime/logger";
+import { type Logger, silentLogger } from "@rspp/runtime/logger";
 import { createRuntime, type Runtime } from "@rspp/runtime/runtime";
 import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { createVadHost, type VadHost } from "@rspp/runtime/vad/vad";
 import { startWatchdog, type Watchdog } from "@rspp/runtime/watchdog";
+import { pino } from "pino";
 import { InputError } from "./errors.ts";
 import { type LocalLease, openLocalLease } from "./local-lease.ts";
 
@@ -59,7 +60,7 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
     providers: gateway,
     vad,
     spool,
-    ...(options.logger ? { logger: options.logger } : {}),
+    logger: options.logger ?? environmentLogger(),
   });
   const watchdog = options.fast ? null : startWatchdog();
   return {
@@ -108,4 +109,10 @@ async function whileTurning<T>(virtual: VirtualClock | null, work: Promise<T>): 
   });
   await runFast(virtual, { until: () => done, maxNs: (virtual.nowNs() + msToNs(60_000)) as MonoNs });
   return finished;
+}
+
+/** RSPP_LOG_LEVEL=debug|info|warn|error: JSON lines on stderr with session ids (F-013, F-067). Without it, none. */
+function environmentLogger(): Logger {
+  const level = process.env.RSPP_LOG_LEVEL;
+  return level ? pino({ level, base: null }, pino.destination(2)) : silentLogger;
 }

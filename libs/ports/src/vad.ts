@@ -4,7 +4,6 @@
  */
 
 /** What every frame must be: 20 ms of signed 16-bit little-endian PCM, one channel, 16 kHz. */
-export const VAD_FRAME_US = 20_000;
 export const VAD_RATE_HZ = 16_000;
 export const VAD_FRAME_BYTES = 640;
 

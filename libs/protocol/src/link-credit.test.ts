@@ -10,6 +10,7 @@ import {
   deliver,
   heard,
   open,
+  overtaking,
   pairCreate,
   positioned,
   step,
@@ -141,6 +142,74 @@ describe("F-145 credits in audio and bytes", () => {
     deliver(pair);
     expect(pair.outputs.adapter.at(-1)).toMatchObject({ kind: "session_broken", ref, reason: "credit_violation" });
     expect(Object.keys(pair.ends.adapter.sessions)).toEqual([String(other)]);
+  });
+
+  function frameOf(ref: number, seq: number, totals: Partial<EventFrame<string>>): EventFrame<string> {
+    const cost = { audioUs: 20_000, bytes: 640, sentAudioUs: 20_000 * seq, sentBytes: 640 * seq };
+    return { kind: "event", ref, lane: "data", seq, turn: 1, generation: 1, ...cost, payload: `p${seq}`, ...totals };
+  }
+
+  function receive(pair: LinkPair, frame: EventFrame<string>): void {
+    step(pair, "runtime", { kind: "frame", connection: "media", incarnation: 1, frame });
+  }
+
+  test.each([
+    ["no totals at all", { sentAudioUs: 0, sentBytes: 0 }],
+    ["audio that stands still", { sentAudioUs: 20_000 }],
+    ["bytes that stand still", { sentBytes: 640 }],
+    ["audio short by one", { sentAudioUs: 39_999 }],
+    ["bytes short by one", { sentBytes: 1_279 }],
+    ["a total that is no count", { sentBytes: 1_280.5 }],
+    ["a cost below nothing", { audioUs: -20_000 }],
+  ])("a sender that understates its totals breaks its session: %s", (_what, totals) => {
+    const { pair, ref } = opened();
+    receive(pair, frameOf(ref, 1, {}));
+    receive(pair, frameOf(ref, 2, totals));
+    expect(heard(pair, "runtime")).toEqual(["p1"]);
+    expect(pair.outputs.runtime.at(-1)).toMatchObject({ kind: "session_broken", ref, reason: "credit_violation" });
+    // What was given before may still be consumed: nothing throws.
+    step(pair, "runtime", { kind: "consumed", ref, audioUs: 40_000, bytes: 1_280 });
+    deliver(pair);
+    expect(pair.outputs.adapter.at(-1)).toMatchObject({ kind: "session_broken", ref, reason: "credit_violation" });
+  });
+
+  test("understated totals of a frame that is fenced break the session and do not throw", () => {
+    const { pair, ref } = opened();
+    step(pair, "runtime", { kind: "send", ref, item: overtaking("cut", 1, 2) });
+    receive(pair, frameOf(ref, 1, { sentAudioUs: 0, sentBytes: 0 }));
+    expect(pair.outputs.runtime.at(-1)).toMatchObject({ kind: "session_broken", ref, reason: "credit_violation" });
+  });
+
+  test("held frames are judged when they are taken; nothing behind the false one is", () => {
+    const { pair, ref } = opened();
+    for (const seq of [4, 2]) receive(pair, frameOf(ref, seq, { audioUs: 10_000, sentAudioUs: 10_000 * seq }));
+    receive(pair, frameOf(ref, 3, { audioUs: 10_000, sentAudioUs: 0 }));
+    expect(pair.outputs.runtime.some((o) => o.kind === "session_broken")).toBe(false);
+    receive(pair, frameOf(ref, 1, { audioUs: 10_000, sentAudioUs: 10_000 }));
+    expect(heard(pair, "runtime")).toEqual(["p1", "p2"]);
+    expect(pair.outputs.runtime.filter((o) => o.kind === "session_broken")).toHaveLength(1);
+  });
+
+  test("a hole that time declares leads to a false total: one break, and the tick goes on", () => {
+    const { pair, ref } = opened();
+    const other = open(pair, "adapter", "s2");
+    deliver(pair);
+    for (const seq of [2, 3, 5]) receive(pair, frameOf(ref, seq, { sentAudioUs: 0, sentBytes: 0 }));
+    receive(pair, frameOf(other, 2, {}));
+    advance(pair, limits.LINK_REORDER_HOLD_MS);
+    tick(pair, "runtime");
+    expect(pair.outputs.runtime.filter((o) => o.kind === "session_broken")).toHaveLength(1);
+    expect(Object.keys(pair.ends.runtime.sessions)).toEqual([String(other)]);
+    expect(heard(pair, "runtime")).toEqual(["p2"]);
+  });
+
+  test("a full hold that leads to a false total breaks the session once", () => {
+    const { pair, ref } = opened();
+    for (let n = 0; n <= limits.LINK_REORDER_ITEMS_MAX; n++) {
+      receive(pair, frameOf(ref, 2 + 2 * n, { sentAudioUs: 0, sentBytes: 0 }));
+    }
+    expect(pair.outputs.runtime.filter((o) => o.kind === "session_broken")).toHaveLength(1);
+    expect(heard(pair, "runtime")).toEqual([]);
   });
 
   test("consuming more than arrived is a bug of the application", () => {

@@ -36,11 +36,6 @@ export function validate<D extends DescMessage>(
   return err(wireError("malformed_frame", { message: schema.typeName }));
 }
 
-/** Plans the rules of a schema ahead of the first event, so that no caller pays for it. */
-export function warmUp(schema: DescMessage, sample: MessageShape<DescMessage>): void {
-  validator().validate(schema, sample);
-}
-
 function violation(v: Violation): WireViolation {
   const path = pathToString(v.field);
   // A rule over several fields has no path of its own: its id names it.

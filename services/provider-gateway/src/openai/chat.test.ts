@@ -184,7 +184,7 @@ describe("openai/chat", () => {
 
   test("without key or base URL nothing is sent, and the outcome says what is missing", async () => {
     const noKey = await ask(chat({ secret: () => undefined })).sink.ended;
-    expect(noKey).toMatchObject({ kind: "unauthorized", detail: expect.stringContaining("key_ref") });
+    expect(noKey).toMatchObject({ kind: "unauthorized", detail: expect.stringContaining("api_key") });
     const noUrl = createOpenAiChat({ clock, baseUrl: "" });
     expect(noUrl.available?.()).toBe(false);
     expect((await ask(noUrl).sink.ended).detail).toContain("OPENAI_BASE_URL");

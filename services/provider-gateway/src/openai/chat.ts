@@ -10,8 +10,8 @@ const specs = {
   prompt: { type: "string", default: "" },
   temperature: { type: "number", default: 0.7, min: 0, max: 2 },
   max_tokens: { type: "number", default: 300, min: 1, max: 16_384 },
-  /** Name of the secret that holds the key; the key itself is never a setting. */
-  key_ref: { type: "string", default: "OPENAI_API_KEY" },
+  /** Reference of the key, `env:NAME`; the key itself is never a setting. */
+  api_key: { type: "string", default: "env:OPENAI_API_KEY" },
   /** Bound of the whole answer, in real time. */
   total_timeout_ms: { type: "number", default: 60_000, min: 1, max: 600_000 },
 } as const;
@@ -23,14 +23,14 @@ export interface OpenAiChatOptions {
   clock: Clock;
   /** E.g. `https://api.openai.com/v1`; default the environment's OPENAI_BASE_URL, without which it is not available. */
   baseUrl?: string;
-  /** Looks a secret up by its reference; default the environment. */
+  /** Looks a secret up by its reference; default `env:NAME` in the environment. */
   secret?: (ref: string) => string | undefined;
 }
 
 /** `openai/chat`: any OpenAI-compatible chat endpoint, streamed. Starts when the messages arrive. */
 export function createOpenAiChat(options: OpenAiChatOptions): ManagedProvider {
   const baseUrl = options.baseUrl ?? process.env.OPENAI_BASE_URL;
-  const secret = options.secret ?? ((ref: string) => process.env[ref]);
+  const secret = options.secret ?? ((ref: string) => (ref.startsWith("env:") ? process.env[ref.slice(4)] : undefined));
   const { clock } = options;
   return {
     name: "openai/chat",
@@ -40,9 +40,14 @@ export function createOpenAiChat(options: OpenAiChatOptions): ManagedProvider {
       const read = readSettings(request.settings, specs);
       if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
       if (!baseUrl) return endedInvocation(clock, sink, "error", "OPENAI_BASE_URL is not set");
-      const key = secret(read.values.key_ref);
+      const key = secret(read.values.api_key);
       if (!key) {
-        return endedInvocation(clock, sink, "unauthorized", "no key under the reference in setting `key_ref`");
+        return endedInvocation(
+          clock,
+          sink,
+          "unauthorized",
+          "no key under the reference in setting `api_key`; name it as env:NAME",
+        );
       }
       return new Chat(clock, { baseUrl, key, values: read.values, request }, sink);
     },
