@@ -50,7 +50,13 @@ function program(done: (status: number) => void): Command {
     .option("--out <file>", "WAV of what the caller heard", "reply.wav")
     .option("--fast", "as fast as possible under a virtual clock")
     .option("--stt <provider>", "insist on one recogniser, e.g. sim/stt")
-    .addOption(new Option("--record <level>", "recording level").choices(["L0", "L1", "L2"]).default("L2"))
+    .addOption(
+      new Option("--record <level>", "recording level instead of the spec's: replay needs L1 or L2").choices([
+        "L0",
+        "L1",
+        "L2",
+      ]),
+    )
     .addOption(data())
     .addOption(silero())
     .addOption(json())

@@ -1,13 +1,13 @@
 /** `rspp run SPEC --wav FILE --out FILE`: one call on this machine over the loopback transport (F-125, F-130). */
 
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
-import { readWavSources } from "@rspp/transport-loopback/wav-source";
+import { readWavSources, type WavSource } from "@rspp/transport-loopback/wav-source";
 import { createAccount, latencyLine, originWords } from "./account.ts";
-import { bindForCall } from "./bind.ts";
-import { startCall } from "./call.ts";
+import { type Bound, bindForCall } from "./bind.ts";
+import { type Call, startCall } from "./call.ts";
 import { EXIT_FAILED, EXIT_OK } from "./errors.ts";
-import { loadPipeline } from "./pipeline.ts";
-import { openPlatform } from "./platform.ts";
+import { type LoadedPipeline, loadPipeline } from "./pipeline.ts";
+import { openPlatform, type Platform } from "./platform.ts";
 import { publish } from "./published.ts";
 
 export interface RunOptions {
@@ -17,7 +17,8 @@ export interface RunOptions {
   fast: boolean;
   data: string;
   silero: "auto" | "off";
-  record: "L0" | "L1" | "L2";
+  /** Instead of the level of the spec. */
+  record?: "L0" | "L1" | "L2";
   stt?: string;
 }
 
@@ -37,34 +38,33 @@ export async function run(spec: string, options: RunOptions): Promise<number> {
       ...(options.stt ? { stt: options.stt } : {}),
     });
     for (const line of bound.told) print(line);
+    warnOfWordless(sources, bound);
     const call = startCall(platform, bound.pipeline, {
-      recording: options.record,
+      ...(options.record ? { recording: options.record } : {}),
       onEvent: createAccount(print, platform.clock.nowNs()).event,
     });
-    const settled = (): boolean => [...call.turns.values()].every((turn) => turn.settled);
-    if (pipeline.compiled.greeting !== undefined) await platform.run(() => call.turns.size > 0 && settled(), WAIT_MS);
-    for (const source of sources) {
-      const before = call.turns.size;
-      let spoken = false;
-      call.adapter.speak(source.samples, { onSpoken: () => (spoken = true) });
-      await platform.run(() => spoken, source.durationUs / 1_000 + WAIT_MS);
-      await platform.run(() => call.turns.size > before, QUIET_MS);
-      await platform.run(settled, WAIT_MS);
-    }
+    if (pipeline.compiled.greeting !== undefined)
+      await platform.run(() => call.turns.size > 0 && settled(call), WAIT_MS);
+    const unheard: string[] = [];
+    for (const source of sources) if (!(await speak(platform, call, source))) unheard.push(source.path);
     call.adapter.end("run_over");
     await platform.run(() => call.ended, WAIT_MS);
     const { agent, agentRateHz } = call.adapter.recording();
     await writeReplyWav(options.out, agent, agentRateHz);
     const turns = [...call.turns.values()];
-    const ok = turns.length > 0 && turns.every((turn) => turn.terminal === "commit");
+    const ok = unheard.length === 0 && turns.length > 0 && turns.every((turn) => turn.terminal === "commit");
     if (options.fast) print("virtual clock (--fast): latencies are not measured");
     for (const turn of turns) {
       const latencies = options.fast ? "" : `; ${latencyLine(turn)}`;
       print(`turn ${turn.turn} (${originWords(turn.origin)}): ${turn.terminal}, delivery ${turn.delivery}${latencies}`);
     }
-    print(
-      `reply written to ${options.out}; session ${call.session.id} recorded at ${options.record} in ${options.data}`,
-    );
+    for (const path of unheard)
+      console.error(
+        `${path} was not heard: no turn of the caller came of it\n   help: is it speech the recogniser (${bound.recogniser}) knows the words of? sim/stt needs them in ${sidecarOf(path)}`,
+      );
+    const recording = { level: options.record ?? pipeline.compiled.recording.ceiling, by: levelBy(pipeline, options) };
+    print(`reply written to ${options.out}; session ${call.session.id} in ${options.data}`);
+    print(`recorded at ${recording.level}: ${recording.by}`);
     if (options.json)
       console.log(
         JSON.stringify({
@@ -72,7 +72,9 @@ export async function run(spec: string, options: RunOptions): Promise<number> {
           session: call.session.id,
           recogniser: bound.recogniser,
           clock: options.fast ? "virtual" : "real",
+          recording,
           turns,
+          unheard,
           reply: options.out,
         }),
       );
@@ -81,3 +83,39 @@ export async function run(spec: string, options: RunOptions): Promise<number> {
     await platform.close();
   }
 }
+
+function settled(call: Call): boolean {
+  return [...call.turns.values()].every((turn) => turn.settled);
+}
+
+/** @returns whether it was heard: a turn of the caller's came of it and has settled. */
+async function speak(platform: Platform, call: Call, source: WavSource): Promise<boolean> {
+  const before = new Set(call.turns.keys());
+  const came = (): boolean => call.turns.size > before.size;
+  let spoken = false;
+  call.adapter.speak(source.samples, { onSpoken: () => (spoken = true) });
+  await platform.run(() => spoken, source.durationUs / 1_000 + WAIT_MS);
+  await platform.run(came, QUIET_MS);
+  await platform.run(() => settled(call), WAIT_MS);
+  return [...call.turns.values()].some((t) => !before.has(t.turn) && t.origin === "endpoint" && t.settled);
+}
+
+/** Who decided the recording level: a run may keep more than its spec says only when told to, and says so (F-153). */
+function levelBy({ compiled }: LoadedPipeline, { record }: RunOptions): string {
+  const own = compiled.recording.ceiling;
+  const replay = own === "L0" ? "; replay needs --record L1 or L2" : "";
+  if (record === undefined) return `the spec's recording.level${replay}`;
+  if (record === own) return "as the spec's recording.level";
+  return `${record > own ? "raised" : "lowered"} by --record from the spec's ${own}`;
+}
+
+function warnOfWordless(sources: readonly WavSource[], { recogniser }: Bound): void {
+  if (recogniser !== "sim/stt") return;
+  for (const { path, transcript } of sources)
+    if (transcript === undefined)
+      console.error(
+        `warning: sim/stt knows no words for ${path}: there is no ${sidecarOf(path)}, so it will not be heard`,
+      );
+}
+
+const sidecarOf = (path: string): string => path.replace(/(\.wav)?$/i, ".txt");

@@ -39,6 +39,7 @@ interface Ran {
   ok: boolean;
   session: string;
   recogniser: string;
+  recording: { level: string; by: string };
   turns: RunTurn[];
   reply: string;
 }
@@ -206,6 +207,31 @@ function payloadTexts({ stdout }: Recorded): string[] {
 }
 
 describe("F-153 recording levels", () => {
+  test("without --record the spec rules; raising it is said; what is not heard is status 1", async () => {
+    const dir = tempDir();
+    const wav = join(dir, "hum.wav");
+    writeFileSync(wav, writeWav(new Int16Array(16_000), { rateHz: 16_000, channels: 1 }));
+    const args = ["run", template, "--fast", "--json", "--stt", "sim/stt", "--out", join(dir, "reply.wav")];
+    const own = ran(await rspp([...args, "--data", join(dir, "a"), "--wav", questionPath("hours")]));
+    expect(own.recording).toEqual({ level: "L0", by: "the spec's recording.level; replay needs --record L1 or L2" });
+    const raised = await rspp([
+      ...args,
+      "--data",
+      join(dir, "b"),
+      "--record",
+      "L1",
+      "--wav",
+      questionPath("hours"),
+      wav,
+    ]);
+    expect(raised.status, raised.all).toBe(1);
+    expect(raised.stderr).toMatch(/recorded at L1: raised by --record from the spec's L0/);
+    expect(raised.stderr).toMatch(/warning: sim\/stt knows no words for .*hum\.wav/);
+    expect(raised.stderr).toMatch(/hum\.wav was not heard.*\n +help: /);
+    expect(raised.stderr).not.toMatch(/hours\.wav was not heard/);
+    expect(jsonOf<{ ok: boolean; unheard: string[] }>(raised)).toMatchObject({ ok: false, unheard: [wav] });
+  });
+
   test("L0: complete evidence, no journal, no payload", async () => {
     const recorded = await recordedAt("L0");
     expectEvidence(recorded, "L0");
