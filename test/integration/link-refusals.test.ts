@@ -156,6 +156,23 @@ describe("NF-013 a link refuses what is not legal, and says why", () => {
     expect(peer.ended).toBe(null);
   });
 
+  test("F-145 media whose totals do not count it breaks its session alone, and nothing throws at either reader", async () => {
+    const peer = await rawPair();
+    const breaks = () =>
+      peer.got.flatMap((m) => m.frames).flatMap(({ frame }) => (frame.case === "break" ? [frame.value] : []));
+    peer.send({ frames: [bind("false", 1), bind("true", 3)] });
+    await until(() => rig!.runtime.sessions.size === 2, "both sessions");
+    const event = { lane: 2, eventNumber: 1, audio: new Uint8Array(640), durationUs: 20_000 };
+    const free = { ...event, sessionRef: 1, sentAudioUs: 0, sentBytes: 0 };
+    peer.sendMedia({ events: Array.from({ length: 100 }, (_, i) => ({ ...free, sequence: i + 1 })) });
+    await until(() => breaks().length === 1, "the credit violation");
+    expect(breaks()[0]).toMatchObject({ sessionRef: 1, reason: 4 });
+    expect(marks(rig!.runtime.seen("false"))).toEqual([]);
+    peer.sendMedia({ events: [{ ...event, sessionRef: 3, sequence: 1, sentAudioUs: 20_000, sentBytes: 640 }] });
+    await until(() => marks(rig!.runtime.seen("true")).length === 1, "the neighbour's frame");
+    expect(peer.ended).toBe(null);
+  });
+
   test("media of a session nobody bound is held a second, bounded, then forgotten", async () => {
     const peer = await rawPair();
     const event = {

@@ -182,10 +182,11 @@ describe("F-145 credits in audio and bytes", () => {
 
   test("held frames are judged when they are taken; nothing behind the false one is", () => {
     const { pair, ref } = opened();
-    for (const seq of [4, 2]) receive(pair, frameOf(ref, seq, { audioUs: 10_000, sentAudioUs: 10_000 * seq }));
-    receive(pair, frameOf(ref, 3, { audioUs: 10_000, sentAudioUs: 0 }));
+    const small = (seq: number) => ({ audioUs: 10_000, bytes: 100, sentAudioUs: 10_000 * seq, sentBytes: 100 * seq });
+    for (const seq of [4, 2]) receive(pair, frameOf(ref, seq, small(seq)));
+    receive(pair, frameOf(ref, 3, { ...small(3), sentAudioUs: 0 }));
     expect(pair.outputs.runtime.some((o) => o.kind === "session_broken")).toBe(false);
-    receive(pair, frameOf(ref, 1, { audioUs: 10_000, sentAudioUs: 10_000 }));
+    receive(pair, frameOf(ref, 1, small(1)));
     expect(heard(pair, "runtime")).toEqual(["p1", "p2"]);
     expect(pair.outputs.runtime.filter((o) => o.kind === "session_broken")).toHaveLength(1);
   });

@@ -35,17 +35,31 @@ export function violatesCredit<P>(session: LinkSession<P>, event: EventFrame<P>)
 }
 
 /**
- * Accounts an in-order event. What was lost before it never reaches the application, so it is released here. A lost tail is
+ * True when totals leave out what the event itself costs, or fall back: trusted, they would let a peer send for nothing. To
+ * be asked in order, since holes raise the totals. Counts are whole, so that sums of them are exact.
+ */
+export function understatesCredit<P>(session: LinkSession<P>, event: EventFrame<P>): boolean {
+  const { arrivedAudioUs, arrivedBytes } = session.inCredit;
+  const { audioUs, bytes, sentAudioUs, sentBytes } = event;
+  return !isCounted(sentAudioUs, arrivedAudioUs, audioUs) || !isCounted(sentBytes, arrivedBytes, bytes);
+}
+
+function isCounted(sent: number, before: number, cost: number): boolean {
+  return Number.isSafeInteger(sent) && Number.isSafeInteger(cost) && cost >= 0 && sent - cost >= before;
+}
+
+/**
+ * Accounts an in-order event that is not {@link understatesCredit}. What was lost before it never reaches the application, so it is released here. A lost tail is
  * seen with the next event only: connections of a living pair lose nothing, a gap is a driver's fault that is reported.
  */
 export function creditArrived<P>(session: LinkSession<P>, event: EventFrame<P>): void {
   const credit = session.inCredit;
   const lostAudioUs = event.sentAudioUs - event.audioUs - credit.arrivedAudioUs;
   const lostBytes = event.sentBytes - event.bytes - credit.arrivedBytes;
-  credit.releasedAudioUs += Math.max(0, lostAudioUs);
-  credit.releasedBytes += Math.max(0, lostBytes);
-  credit.arrivedAudioUs = Math.max(credit.arrivedAudioUs, event.sentAudioUs);
-  credit.arrivedBytes = Math.max(credit.arrivedBytes, event.sentBytes);
+  credit.releasedAudioUs += lostAudioUs;
+  credit.releasedBytes += lostBytes;
+  credit.arrivedAudioUs = event.sentAudioUs;
+  credit.arrivedBytes = event.sentBytes;
 }
 
 /** The application is done with that much; more than arrived is a bug of the application. */

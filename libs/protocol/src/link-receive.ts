@@ -1,7 +1,15 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { monoPlusNs, msToNs } from "@rspp/base/brand";
 import { limits } from "./limits.ts";
-import { creditArrived, grantIsDue, markReceipt, pushReceipts, releaseCredit, violatesCredit } from "./link-credit.ts";
+import {
+  creditArrived,
+  grantIsDue,
+  markReceipt,
+  pushReceipts,
+  releaseCredit,
+  understatesCredit,
+  violatesCredit,
+} from "./link-credit.ts";
 import { isFenced } from "./link-fence.ts";
 import type { InLane } from "./link-lane.ts";
 import { declareGap, holdIsFull, placeFrame, takeHeld } from "./link-lane.ts";
@@ -36,25 +44,25 @@ export function receiveMedia<P>(
     return;
   }
   if (place === "next") {
-    takeMedia(session, frame, out);
-    drainHeldMedia(session, lane, out);
+    if (!takeMedia(state, session, frame, out) || !drainHeldMedia(state, session, lane, out)) return;
   } else {
     attend(state, session);
-    while (holdIsFull(lane)) passMediaGap(session, lane, frame.lane, out);
+    while (holdIsFull(lane)) if (!passMediaGap(state, session, lane, frame.lane, out)) return;
   }
   afterMedia(state, session, now, out);
 }
 
-/** Declares the hole before what is held in a media lane, then goes on in order. */
+/** Declares the hole before what is held in a media lane, then goes on in order. False when that broke the session. */
 export function passMediaGap<P>(
+  state: LinkState<P>,
   session: LinkSession<P>,
   lane: InLane<MediaFrame<P>>,
   name: "data" | "telemetry",
   out: LinkOutput<P>[],
-): void {
+): boolean {
   const gap = declareGap(lane);
   if (gap !== null) out.push({ kind: "gap", ref: session.ref, lane: name, ...gap });
-  drainHeldMedia(session, lane, out);
+  return drainHeldMedia(state, session, lane, out);
 }
 
 /** To be called whenever media of the session moved: positioned messages may act, receipts fall due. */
@@ -64,22 +72,40 @@ export function afterMedia<P>(state: LinkState<P>, session: LinkSession<P>, now:
   actPositioned(state, session, now, out);
 }
 
-function drainHeldMedia<P>(session: LinkSession<P>, lane: InLane<MediaFrame<P>>, out: LinkOutput<P>[]): void {
-  for (let held = takeHeld(lane); held !== null; held = takeHeld(lane)) takeMedia(session, held.frame, out);
+function drainHeldMedia<P>(
+  state: LinkState<P>,
+  session: LinkSession<P>,
+  lane: InLane<MediaFrame<P>>,
+  out: LinkOutput<P>[],
+): boolean {
+  for (let held = takeHeld(lane); held !== null; held = takeHeld(lane)) {
+    if (!takeMedia(state, session, held.frame, out)) return false;
+  }
+  return true;
 }
 
-function takeMedia<P>(session: LinkSession<P>, frame: MediaFrame<P>, out: LinkOutput<P>[]): void {
+/** False when the frame broke the session; nothing more of it may be taken then. */
+function takeMedia<P>(
+  state: LinkState<P>,
+  session: LinkSession<P>,
+  frame: MediaFrame<P>,
+  out: LinkOutput<P>[],
+): boolean {
   if (frame.kind === "skip") {
     const { ref, lane, seq: fromSeq, toSeq, reason } = frame;
     out.push({ kind: "skipped", ref, lane, fromSeq, toSeq, reason });
-    return;
+    return true;
   }
-  if (frame.lane === "data") creditArrived(session, frame);
-  if (isFenced(session.fences, frame.turn, frame.generation)) {
-    refuseFenced(session, frame, out);
-    return;
+  if (frame.lane === "data") {
+    if (understatesCredit(session, frame)) {
+      breakBoth(state, session, "credit_violation", out);
+      return false;
+    }
+    creditArrived(session, frame);
   }
-  out.push({ kind: "event", ref: frame.ref, event: frame });
+  if (isFenced(session.fences, frame.turn, frame.generation)) refuseFenced(session, frame, out);
+  else out.push({ kind: "event", ref: frame.ref, event: frame });
+  return true;
 }
 
 /** kernel.md §6: what is cut is refused at the receiver too, and costs the sender no credit. */

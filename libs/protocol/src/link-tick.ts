@@ -44,8 +44,9 @@ function attendSession<P>(state: LinkState<P>, session: LinkSession<P>, now: Mon
   for (const name of ["data", "telemetry"] as const) {
     const lane = name === "data" ? session.inData : session.inTelemetry;
     for (let at = holdDeadline(lane); at !== null && now >= at; at = holdDeadline(lane)) {
-      passMediaGap(session, lane, name, out);
+      if (!passMediaGap(state, session, lane, name, out)) return true;
       afterMedia(state, session, now, out);
+      if (state.sessions[session.ref] === undefined) return true;
     }
   }
   actPositioned(state, session, now, out);
