@@ -79,6 +79,53 @@ test("an exception of a provider becomes the outcome error", () => {
   }
 });
 
+test("F-055 a provider that throws is cancelled, once, whatever its cancel does", () => {
+  for (const at of ["push", "finish"] as const) {
+    const cancels: string[] = [];
+    const { gateway, sink } = setUp(
+      fake((out) => ({
+        [at]: () => {
+          throw new Error("boom");
+        },
+        cancel: (reason) => {
+          cancels.push(reason);
+          out.outcome({ kind: "cancelled", detail: reason });
+          throw new Error("boom again");
+        },
+      })),
+    );
+    const invocation = gateway.open(open, sink);
+    invocation.push({ kind: "messages", messages: [] });
+    invocation.finish();
+    invocation.cancel("late");
+    expect(cancels).toEqual(["the provider threw an exception"]);
+    expect(sink.outcomes.map((o) => o.kind)).toEqual(["error"]);
+    expect(gateway.counters()).toMatchObject({ threw: 2, outcomesAfterTerminal: 1 });
+  }
+});
+
+test("F-055 a cancel that throws is not asked again; a provider that throws after its outcome is cancelled too", () => {
+  let cancels = 0;
+  const boom = (): void => {
+    cancels++;
+    throw new Error("boom");
+  };
+  const first = setUp(fake(() => ({ cancel: boom })));
+  first.gateway.open(open, first.sink).cancel("barge_in");
+  expect([cancels, first.sink.outcomes.map((o) => o.kind)]).toEqual([1, ["error"]]);
+  const second = setUp(
+    fake((out) => ({
+      push: () => {
+        out.outcome({ kind: "success", detail: "" });
+        throw new Error("boom");
+      },
+      cancel: () => void cancels++,
+    })),
+  );
+  second.gateway.open(open, second.sink).push({ kind: "messages", messages: [] });
+  expect([cancels, second.sink.outcomes.map((o) => o.kind)]).toEqual([2, ["success"]]);
+});
+
 test("an unknown provider, a wrong modality and a closed gateway end in an error that says so", async () => {
   const { gateway, clock } = setUp(fake(() => ({})));
   const detailOf = (over: Partial<typeof open>) => {

@@ -148,6 +148,7 @@ class GuardedInvocation implements Invocation {
   #inner: Invocation | undefined;
   #done = false;
   #finished = false;
+  #cancelAsked = false;
 
   constructor(sink: InvocationSink, counters: GatewayCounters, onEnd: (self: GuardedInvocation) => void) {
     this.#counters = counters;
@@ -189,7 +190,7 @@ class GuardedInvocation implements Invocation {
 
   cancel(reason: string): void {
     if (this.#done) return;
-    this.#guard(() => this.#inner?.cancel(reason));
+    this.#cancelInner(reason);
     // A provider slow to stop does not delay the caller; what it still sends is refused and counted.
     if (!this.#done) this.sink.outcome({ kind: "cancelled", detail: "cancelled before the provider answered" });
   }
@@ -199,7 +200,17 @@ class GuardedInvocation implements Invocation {
       work();
     } catch {
       this.#counters.threw++;
-      if (!this.#done) this.sink.outcome({ kind: "error", detail: "the provider threw an exception" });
+      const detail = "the provider threw an exception";
+      if (!this.#done) this.sink.outcome({ kind: "error", detail });
+      // Nobody listens any more, so it must not go on and hold processes, sockets or timers.
+      this.#cancelInner(detail);
     }
+  }
+
+  /** Once at most: a cancel that throws is not asked again. */
+  #cancelInner(reason: string): void {
+    if (this.#cancelAsked) return;
+    this.#cancelAsked = true;
+    this.#guard(() => this.#inner?.cancel(reason));
   }
 }
