@@ -209,6 +209,50 @@ describe.runIf(installed)("local/pocketsphinx", () => {
     expect(readdirSync(tmpdir()).length).toBeLessThanOrEqual(before + 1);
   });
 
+  test("processes have a maximum; past it the outcome is overload, and a place that is free again is used", async () => {
+    const own = createPocketsphinx({ clock, processesMax: 4 });
+    const open = (grammar: string, settings: Record<string, number> = {}) => {
+      const sink = recorder();
+      const all = { grammar, ...settings };
+      return { sink, invocation: own.open(request({ modality: "stt", provider: own.name, settings: all }), sink) };
+    };
+    const running = Array.from({ length: 4 }, () => open(assistantGrammar, { partial_ms: 20 }));
+    // A partial is given up before an utterance is.
+    const speech = { kind: "audio", bytes: new Uint8Array(6400), format, durationUs: 200_000 } as const;
+    for (const { invocation } of running) invocation.push(speech);
+    expect(own.processes()).toBe(4);
+    const refused = await open(assistantGrammar).sink.ended;
+    expect(refused).toMatchObject({ kind: "overload", detail: expect.stringContaining("4 processes") });
+    own.prepare(answersGrammar);
+    // Cancelled ones count until they are gone, so that no burst of opens and cancels passes the maximum.
+    for (let n = 0; n < 20; n++) open(answersGrammar).invocation.cancel("burst");
+    expect(own.processes()).toBe(4);
+    for (const { invocation } of running) invocation.cancel("done");
+    await expect.poll(() => own.processes()).toBe(0);
+    const again = open(assistantGrammar);
+    again.invocation.push(speech);
+    again.invocation.finish();
+    expect((await again.sink.ended).kind).toBe("empty");
+    await own.close?.();
+  });
+
+  test("spares of other grammars make way for an utterance", async () => {
+    const own = createPocketsphinx({ clock, processesMax: 1 });
+    const open = () => {
+      const sink = recorder();
+      const settings = { grammar: assistantGrammar };
+      own.open(request({ modality: "stt", provider: own.name, settings }), sink);
+      return sink;
+    };
+    own.prepare(answersGrammar);
+    expect(own.processes()).toBe(1);
+    expect((await open().ended).kind).toBe("overload");
+    await expect.poll(() => own.processes()).toBe(0);
+    const sink = open();
+    expect([own.processes(), sink.outcomes]).toEqual([1, []]);
+    await own.close?.();
+  });
+
   test("a hung program is ended after its time; other formats and endless audio are refused", async () => {
     const own = createPocketsphinx({ clock, finalTimeoutMs: 1 });
     const sink = recorder();

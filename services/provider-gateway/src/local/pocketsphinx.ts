@@ -14,6 +14,10 @@ const specs = {
 const grammarBytesMax = 64 * 1024;
 const audioUsMax = 120_000_000;
 const sparesMax = 2;
+/** Decoding processes at one time, of all utterances, partials and spares. */
+const defaultProcessesMax = 32;
+/** Partials and spares leave this share of the places to utterances. */
+const utterancesOnlyDivisor = 4;
 const notInstalled =
   "pocketsphinx is not installed; `apt-get install pocketsphinx pocketsphinx-en-us`, or use sim/stt with a transcript";
 
@@ -28,6 +32,8 @@ export interface PocketsphinxOptions {
   path?: string;
   /** How long the program may take after the last audio, in real milliseconds; default 10000. */
   finalTimeoutMs?: number;
+  /** Processes at one time, spares and partials included; past it the outcome is `overload`. At least 1, default 32. */
+  processesMax?: number;
 }
 
 export interface Pocketsphinx extends ManagedProvider {
@@ -42,8 +48,8 @@ export interface Pocketsphinx extends ManagedProvider {
  * the next utterance's process is started ahead. Settings: `grammar` (JSGF, required), `partial_ms`.
  */
 export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
-  const decoders = new DecoderPool(findPocketsphinx(options.path));
-  const { clock, finalTimeoutMs = 10_000 } = options;
+  const { clock, finalTimeoutMs = 10_000, processesMax = defaultProcessesMax } = options;
+  const decoders = new DecoderPool(findPocketsphinx(options.path), processesMax);
   return {
     name: "local/pocketsphinx",
     modality: "stt",
@@ -56,7 +62,12 @@ export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
       if (bytes === 0 || bytes > grammarBytesMax) {
         return endedInvocation(clock, sink, "error", "setting `grammar` must hold a JSGF grammar of at most 64 KiB");
       }
-      return new Recognition({ clock, decoders, grammar, partialUs: partialMs * 1000, finalTimeoutMs }, sink);
+      const decoder = decoders.take(grammar);
+      if (decoder === undefined) {
+        const detail = `pocketsphinx is at its maximum of ${processesMax} processes; try again when an utterance has ended`;
+        return endedInvocation(clock, sink, "overload", detail);
+      }
+      return new Recognition({ clock, decoders, decoder, grammar, partialUs: partialMs * 1000, finalTimeoutMs }, sink);
     },
     available: () => decoders.installed,
     processes: () => decoders.size,
@@ -65,15 +76,17 @@ export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
   };
 }
 
-/** Starts processes and keeps count; one spare for each of the grammars used last. */
+/** Starts processes, keeps count and never passes its maximum; one spare for each of the grammars used last. */
 class DecoderPool {
   readonly #file: string | undefined;
+  readonly #processesMax: number;
   readonly #spares = new Map<string, Decoder>();
   readonly #all = new Set<Decoder>();
   #closed = false;
 
-  constructor(file: string | undefined) {
+  constructor(file: string | undefined, processesMax: number) {
     this.#file = file;
+    this.#processesMax = processesMax;
   }
 
   get installed(): boolean {
@@ -84,26 +97,40 @@ class DecoderPool {
     return this.#all.size;
   }
 
-  /** A process for one utterance; a spare for the next is started. */
-  take(grammar: string): Decoder {
+  /** A process for one utterance, undefined when there are too many; a spare for the next is started if there is room. */
+  take(grammar: string): Decoder | undefined {
     const spare = this.#spares.get(grammar);
     this.#spares.delete(grammar);
-    const decoder = spare?.alive ? spare : this.start(grammar);
-    this.prepare(grammar);
+    const decoder = spare?.alive ? spare : this.#start(grammar, this.#processesMax);
+    if (decoder === undefined) this.#dropSpares(0);
+    else this.prepare(grammar);
     return decoder;
   }
 
   prepare(grammar: string): void {
     if (this.#closed || this.#file === undefined || this.#spares.has(grammar)) return;
-    this.#spares.set(grammar, this.start(grammar));
+    const spare = this.startAhead(grammar);
+    if (spare === undefined) return;
+    this.#spares.set(grammar, spare);
+    this.#dropSpares(sparesMax);
+  }
+
+  /** A process no utterance waits for, a partial's or a spare; undefined when the places left are for utterances. */
+  startAhead(grammar: string): Decoder | undefined {
+    return this.#start(grammar, this.#processesMax - Math.floor(this.#processesMax / utterancesOnlyDivisor));
+  }
+
+  #dropSpares(leave: number): void {
     for (const [key, old] of this.#spares) {
-      if (this.#spares.size <= sparesMax) break;
+      if (this.#spares.size <= leave) break;
       this.#spares.delete(key);
       old.kill();
     }
   }
 
-  start(grammar: string): Decoder {
+  /** A killed process counts until it is gone, so that a burst of starts and kills is bounded too. */
+  #start(grammar: string, max: number): Decoder | undefined {
+    if (this.#all.size >= max) return undefined;
     const decoder = startDecoder(this.#file ?? "", grammar);
     this.#all.add(decoder);
     void decoder.result.then(() => this.#all.delete(decoder));
@@ -122,6 +149,7 @@ class DecoderPool {
 interface RecognitionOptions {
   clock: Clock;
   decoders: DecoderPool;
+  decoder: Decoder;
   grammar: string;
   partialUs: number;
   finalTimeoutMs: number;
@@ -142,7 +170,7 @@ class Recognition implements Invocation {
   constructor(options: RecognitionOptions, sink: InvocationSink) {
     this.#options = options;
     this.#attempt = new Attempt(sink);
-    this.#decoder = options.decoders.take(options.grammar);
+    this.#decoder = options.decoder;
     this.#attempt.onEnd(() => this.#decoder.kill());
     this.#attempt.onEnd(() => this.#partial?.kill());
     void this.#decoder.result.then((result) => this.#conclude(result));
@@ -209,7 +237,8 @@ class Recognition implements Invocation {
     const due = this.#audioUs - this.#partialAtUs >= this.#options.partialUs;
     if (!due || this.#partial?.alive) return;
     this.#partialAtUs = this.#audioUs;
-    const partial = this.#options.decoders.start(this.#options.grammar);
+    const partial = this.#options.decoders.startAhead(this.#options.grammar);
+    if (partial === undefined) return;
     this.#partial = partial;
     for (const part of this.#heard) partial.write(part);
     partial.end();
