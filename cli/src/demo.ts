@@ -46,7 +46,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     const outcome = await demonstrate(pipeline, questions, options, print);
     if (options.json) console.log(JSON.stringify(outcome.summary));
     if (door === null) return outcome.ok ? EXIT_OK : EXIT_FAILED;
-    await stayUp(door, outcome.bound, options, print);
+    await stayUp(door, pipeline, options, print);
     return EXIT_OK;
   } finally {
     door?.close();
@@ -71,16 +71,23 @@ async function demonstrate(
   }
 }
 
-/** People talk in real time, however fast the demonstration was. */
+/**
+ * People talk in real time, however fast the demonstration was. What the demonstration's callers say is known from files;
+ * nobody knows what comes now, so the simulated recogniser is told nothing and the door says that it cannot hear.
+ */
 async function stayUp(
   door: TalkDoor,
-  bound: Bound,
+  { compiled }: LoadedPipeline,
   options: DemoOptions,
   print: (line: string) => void,
 ): Promise<void> {
   const platform = await openPlatform({ dataDir: options.data, fast: false, silero: options.silero });
   try {
-    await door.serve({ platform, pipeline: bound.pipeline, print });
+    const { pipeline, recogniser } = bindForCall(compiled, platform.gateway, {
+      transcripts: [],
+      ...(options.stt ? { stt: options.stt } : {}),
+    });
+    await door.serve({ platform, pipeline, recognises: recogniser !== "sim/stt", print });
   } finally {
     await platform.close();
   }

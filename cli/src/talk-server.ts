@@ -17,6 +17,8 @@ import type { Platform } from "./platform.ts";
 export interface TalkOptions {
   platform: Platform;
   pipeline: CompiledPipeline;
+  /** False where no recogniser is that hears what is really said. */
+  recognises: boolean;
   print: (line: string) => void;
 }
 
@@ -34,15 +36,22 @@ const QUIET_MS = 3_000;
 /** How far raw audio may come ahead of being spoken, and from when on it was a file and no microphone, milliseconds. */
 const AHEAD_MS = 10_000;
 const FILE_AHEAD_MS = 1_000;
+const DEAF =
+  "nothing can be recognised here, the recogniser is simulated: `apt-get install pocketsphinx pocketsphinx-en-us`, and start without --stt sim/stt";
 
 /** @throws InputError when the port is taken: before anything else is begun, since people wait for the demonstration. */
 export async function openTalkDoor(port: number): Promise<TalkDoor> {
   let serving: TalkOptions | null = null;
   const server = createServer((request, response) => {
+    const foreign = foreignness(request);
+    if (foreign !== "") return refuse(response, 403, foreign);
     if (serving === null) return refuse(response, 503, "the demonstration is still running: come back when it is over");
     const options = serving;
     handle(options, request, response).catch((error: unknown) => {
+      // A caller who breaks off while he sends: no fault of ours.
+      if (request.destroyed && !request.complete) return;
       options.print(`call failed: ${error instanceof Error ? error.message : String(error)}`);
+      if (error instanceof InputError && !response.headersSent) return refuse(response, 503, error.message);
       if (!response.headersSent) response.writeHead(500);
       response.end();
     });
@@ -58,7 +67,7 @@ export async function openTalkDoor(port: number): Promise<TalkDoor> {
     close,
     async serve(options) {
       serving = options;
-      tellHow(server, port, options.print);
+      tellHow(server, port, options);
       await stopAsked();
       options.print("stopping: no new calls, running ones may finish for 5 s");
       server.close();
@@ -68,16 +77,29 @@ export async function openTalkDoor(port: number): Promise<TalkDoor> {
   };
 }
 
-function tellHow(server: Server, asked: number, print: (line: string) => void): void {
+function tellHow(server: Server, asked: number, { print, recognises }: TalkOptions): void {
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : asked;
   const url = `http://127.0.0.1:${port}/talk`;
   print("");
-  print(`ready: talk to it at ${url} (Ctrl-C stops)`);
+  print(`ready: talk to it at ${url} (Ctrl-C stops)${recognises ? "" : `; ${DEAF}`}`);
   print(`  a WAV:         curl -sS --data-binary @question.wav ${url} -o answer.wav`);
   print(
     `  a microphone:  arecord -q -f S16_LE -r 16000 -c 1 -t raw | curl -sSN -T - '${url}?rate=16000' | aplay -q -f S16_LE -r 16000 -c 1 -t raw`,
   );
+}
+
+/**
+ * A page in a browser can send to loopback, and by a name of its own that leads here: what another origin or another host
+ * name asks for is not asked by the person at this machine. "" when it is.
+ */
+function foreignness({ headers }: IncomingMessage): string {
+  const host = URL.parse(`http://${headers.host ?? ""}`);
+  if (host === null || !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(host.hostname))
+    return "Host: only localhost or 127.0.0.1 is served here";
+  if (headers.origin !== undefined && URL.parse(headers.origin)?.host !== host.host)
+    return "Origin: pages of other sites are not served here";
+  return "";
 }
 
 function refuse(response: ServerResponse, status: number, reason: string): void {
@@ -112,6 +134,7 @@ async function handle(options: TalkOptions, request: IncomingMessage, response: 
 
 /** A whole WAV: spoken after the greeting; answered with a WAV once the agent has been quiet for a while. */
 async function talkWav(options: TalkOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (!options.recognises) return refuse(response, 503, DEAF);
   const body = await readBody(request);
   let samples: Int16Array;
   try {
@@ -122,21 +145,33 @@ async function talkWav(options: TalkOptions, request: IncomingMessage, response:
     if (!(error instanceof WavError)) throw error;
     return refuse(response, 400, error.message);
   }
-  const { agent, agentRateHz } = await withCall(open(options), (call) => answerTo(options, call, samples));
+  const gone = (): boolean => response.destroyed;
+  if (gone()) return;
+  const call = open(options);
+  response.once("close", () => call.adapter.end("caller_hung_up"));
+  const { agent, agentRateHz } = await withCall(call, () => answerTo(options, call, samples, gone));
+  if (gone()) return;
   response.writeHead(200, { "content-type": "audio/wav" }).end(writeWav(agent, { rateHz: agentRateHz, channels: 1 }));
 }
 
-async function answerTo({ platform, pipeline }: TalkOptions, call: Call, samples: Int16Array): Promise<Recording> {
+async function answerTo(
+  { platform, pipeline }: TalkOptions,
+  call: Call,
+  samples: Int16Array,
+  gone: () => boolean,
+): Promise<Recording> {
+  const over = (): boolean => call.ended || gone();
   await platform.run(
-    () => call.ended || (call.turns.size > 0 && settled(call)) || pipeline.greeting === undefined,
+    () => over() || (call.turns.size > 0 && settled(call)) || pipeline.greeting === undefined,
     CALL_MS_MAX,
   );
+  if (over()) return call.adapter.recording();
   const turnsBefore = call.turns.size;
   let spoken = false;
   call.adapter.speak(samples, { onSpoken: () => (spoken = true) });
-  await platform.run(() => call.ended || spoken, CALL_MS_MAX);
-  await platform.run(() => call.ended || (call.turns.size > turnsBefore && settled(call)), QUIET_MS);
-  await platform.run(() => call.ended || settled(call), CALL_MS_MAX);
+  await platform.run(() => over() || spoken, CALL_MS_MAX);
+  await platform.run(() => over() || (call.turns.size > turnsBefore && settled(call)), QUIET_MS);
+  await platform.run(() => over() || settled(call), CALL_MS_MAX);
   return call.adapter.recording();
 }
 
@@ -160,13 +195,14 @@ async function talkRaw(
   response: ServerResponse,
   rateHz: number,
 ): Promise<void> {
-  response.writeHead(200, { "content-type": `audio/l16; rate=16000; channels=1` });
-  response.flushHeaders();
+  // Opened first, since it may be refused; what it plays comes later than the head of the answer.
   const call = open(options, (samples) => {
     // A reader that does not keep up loses audio, never the call.
     if (response.writableLength < 1 << 20)
       response.write(Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength));
   });
+  response.writeHead(200, { "content-type": `audio/l16; rate=16000; channels=1` });
+  response.flushHeaders();
   await withCall(call, () => hear(options.platform, call, request, rateHz));
   response.end();
 }
