@@ -1,6 +1,7 @@
 /** `npm run features`: feature numbers, the tests that prove them, and how those went in the last `npm test`. */
 import { existsSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
+import { titlePattern } from "./tidy/features.ts";
 
 interface Report {
   testResults: { name: string; assertionResults: { title: string; status: string }[] }[];
@@ -11,20 +12,32 @@ const features = JSON.parse(readFileSync(new URL("./features.json", import.meta.
   string[]
 >;
 const reportFile = new URL("../.cache/vitest.json", import.meta.url);
-const status = new Map<string, string>();
+/** How each test went, by file. */
+const ran = new Map<string, { title: string; status: string }[]>();
 if (existsSync(reportFile)) {
   const root = process.cwd();
   for (const file of (JSON.parse(readFileSync(reportFile, "utf8")) as Report).testResults) {
-    for (const test of file.assertionResults) status.set(`${relative(root, file.name)}::${test.title}`, test.status);
+    ran.set(relative(root, file.name), file.assertionResults);
   }
 } else console.log("no test run is known here: `npm test` first to see how they went\n");
+
+/** A title that is a template stands for every test made of it. */
+function statusOf(proof: string): string {
+  const [path = "", title = ""] = proof.split("::");
+  const tests = ran.get(path) ?? [];
+  const exact = tests.filter((test) => test.title === title);
+  const pattern = titlePattern(title);
+  const found = (exact.length > 0 ? exact : tests.filter((t) => pattern.test(t.title))).map((test) => test.status);
+  if (found.includes("failed")) return "failed";
+  return found.length > 0 && found.every((s) => s === "passed") ? "passed" : "not run";
+}
 
 const order = (id: string): string => id.replace(/\d+/, (n) => n.padStart(4, "0"));
 let proven = 0;
 const ids = Object.keys(features).sort((a, b) => order(a).localeCompare(order(b)));
 for (const id of ids) {
   const tests = features[id] ?? [];
-  const results = tests.map((test) => status.get(test) ?? "not run");
+  const results = tests.map(statusOf);
   const word = results.every((r) => r === "passed") ? "proven" : results.includes("failed") ? "FAILED" : "not run";
   if (word === "proven") proven += 1;
   console.log(
