@@ -201,6 +201,7 @@ function report(calls: readonly Call[], late: readonly number[], load: Measured)
     notes: [
       `${ms.length} cancels in ${RUN_MS / 1_000} s; stamped where the adapter's stop is handed to the runtime and where its acknowledgement is`,
       `median ratio to timer lateness ${(quantile(ms, 0.5) / Math.max(0.001, quantile(late, 0.5))).toFixed(2)}; run-queue wait ${load.waitedPercent.toFixed(1)} % of wall time; low and high are the least and the most`,
+      "the tail is the collector's: compare `node --expose-gc --max-semi-space-size=2 --single-threaded-gc test/load/main.ts P5a`",
     ],
   };
 }
