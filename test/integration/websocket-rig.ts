@@ -12,15 +12,10 @@ import type {
   TurnEvent,
 } from "@rspp/client/types";
 import type { Clock } from "@rspp/ports/clock";
+import type { OpenedSession, SessionRequest, TokenClaims } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import { createSystemClock } from "@rspp/runtime/clock/system-clock";
-import type {
-  AuditEntry,
-  OpenedSession,
-  SessionRequest,
-  TokenClaims,
-  TokenVerifier,
-} from "@rspp/transport-websocket/ports";
+import type { AuditEntry, TokenVerifier } from "@rspp/transport-websocket/ports";
 import {
   openWebSocketTransport,
   type WebSocketTransport,
@@ -34,6 +29,7 @@ export const claimsOf = (session: string, expiresInMs = 60_000): TokenClaims => 
   tenant: "acme",
   session,
   pipelineVersion: PIPELINE,
+  instance: "",
   expiresWallMs: clock.wallMs() + expiresInMs,
   variables: {},
 });

@@ -3,6 +3,7 @@
 import type { SocketConstructor } from "@rspp/client/types";
 import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
+import type { SessionNote, SessionOpener } from "@rspp/ports/session-opener";
 import type { VadPort } from "@rspp/ports/vad";
 import { createProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
@@ -11,7 +12,6 @@ import { createSimTts } from "@rspp/provider-gateway/sim/tts";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool } from "@rspp/runtime/spool/spool";
-import type { SessionNote, SessionOpener } from "@rspp/transport-websocket/ports";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CallSettings, simConfig } from "./rig.ts";
 import { clock, join, openFake, type Seen, tokenOf, toneFrames, until, type WsRig } from "./websocket-rig.ts";

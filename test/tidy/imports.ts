@@ -39,7 +39,21 @@ interface RoomRule {
   readonly packages: "none" | "declared";
 }
 
-const allLibs = ["base", "kernel", "protocol", "ports", "spec", "audio", "wire", "rpc", "store", "client", "host"];
+const allLibs = [
+  "base",
+  "kernel",
+  "protocol",
+  "ports",
+  "spec",
+  "audio",
+  "wire",
+  "rpc",
+  "store",
+  "client",
+  "host",
+  "remote",
+  "telemetry",
+];
 
 /** The table of rooms. A room under libs/ that is not in it is refused until it is given its line. */
 const libRules: Readonly<Record<string, RoomRule>> = {
@@ -52,7 +66,9 @@ const libRules: Readonly<Record<string, RoomRule>> = {
   wire: { rooms: ["base", "kernel", "protocol", "gen"], node: true, packages: "declared" },
   rpc: { rooms: ["base", "protocol", "wire", "gen"], node: true, packages: "declared" },
   store: { rooms: ["base"], node: true, packages: "declared" },
-  host: { rooms: ["base", "gen", "rpc", "store"], node: true, packages: "declared" },
+  telemetry: { rooms: ["base", "rpc"], node: true, packages: "declared" },
+  remote: { rooms: ["base", "ports", "protocol", "wire", "rpc", "gen"], node: true, packages: "declared" },
+  host: { rooms: ["base", "gen", "rpc", "store", "telemetry"], node: true, packages: "declared" },
   client: { rooms: ["gen"], node: false, packages: "declared" },
 };
 const serviceRule: RoomRule = { rooms: [...allLibs, "gen"], node: true, packages: "declared" };

@@ -9,6 +9,7 @@ import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
 import { type ClientFrame, type ServerFrame, ServerOpenedSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
+import type { OpenedSession, SessionNote, TokenClaims } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import {
   createReattachServer,
@@ -29,7 +30,6 @@ import { createEventWriter, type EventWriter } from "./events.ts";
 import { formatToWire } from "./formats.ts";
 import { limits } from "./limits.ts";
 import { Outbox, type OutItem } from "./outbox.ts";
-import type { OpenedSession, SessionNote, TokenClaims } from "./ports.ts";
 import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
 import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
 

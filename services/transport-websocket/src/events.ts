@@ -8,6 +8,7 @@ import { DebugSchema } from "@rspp/gen/rspp/event/v1/debug_pb";
 import { ErrorSchema } from "@rspp/gen/rspp/event/v1/error_pb";
 import { type Envelope, EnvelopeSchema, PayloadClass, PayloadHandling } from "@rspp/gen/rspp/event/v1/event_pb";
 import type { Clock } from "@rspp/ports/clock";
+import type { SessionNote } from "@rspp/ports/session-opener";
 import type { TransportEgress } from "@rspp/ports/transport";
 import { SCHEMA_VERSION_MAX, toEnvelope } from "@rspp/wire/envelope";
 import { signalInit } from "@rspp/wire/kernel-event";
@@ -17,7 +18,6 @@ import type { WireError } from "@rspp/wire/wire-error";
 import { type EventConstants, mediaTimeAt, turnIdOf } from "@rspp/wire/wire-event";
 import type { Media } from "./audio-out.ts";
 import { formatToWire } from "./formats.ts";
-import type { SessionNote } from "./ports.ts";
 import type { Refusal } from "./refusal.ts";
 
 type Text = Extract<TransportEgress, { kind: "text" }>;

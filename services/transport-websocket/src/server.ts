@@ -9,6 +9,7 @@ import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { OpenedSession, OpenRefusal, SessionOpener, TokenClaims } from "@rspp/ports/session-opener";
 import { type WebSocket, WebSocketServer } from "ws";
 import { createCallerAudio } from "./audio-in.ts";
 import { Call, type CallStats, type ClientLink } from "./call.ts";
@@ -16,7 +17,7 @@ import { Connection, type ConnectionCounts } from "./connection.ts";
 import { formatOf, isRefusal } from "./formats.ts";
 import { SUBPROTOCOLS } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
-import type { AuditEntry, OpenedSession, OpenRefusal, SessionOpener, TokenClaims, TokenVerifier } from "./ports.ts";
+import type { AuditEntry, TokenVerifier } from "./ports.ts";
 import { closeCodes, type Refusal, refusal, refusalName } from "./refusal.ts";
 
 export interface WebSocketTransportOptions {
@@ -325,7 +326,7 @@ class Transport implements WebSocketTransport {
       const resumeWithinMs = Math.min(this.#options.resumeWithinMs ?? limits.RESUME_WITHIN_MS, limits.RESUME_WITHIN_MS);
       const onOver = (call: Call, reason: string): void => this.#over(call, reason);
       const call = new Call({ clock, claims, resumeKey, audio, output, resumeWithinMs, onOver });
-      const opened = await this.#ask(call, { input, output });
+      const opened = await this.#ask(call, frame.token, { input, output });
       if (!opened.ok) {
         audio.close();
         return opened;
@@ -346,11 +347,13 @@ class Transport implements WebSocketTransport {
   /** Asks the runtime, within a deadline; what it opens too late is ended. */
   async #ask(
     call: Call,
+    token: string,
     formats: { input: Call["options"]["output"]; output: Call["options"]["output"] },
   ): Promise<Result<OpenedSession, Refusal>> {
     const { claims } = call.options;
     const { clock, openSession } = this.#options;
-    const asked = openSession({ claims, transport: call, formats, resume: false }).catch(
+    const raiseEpoch = (epoch: number): boolean => call.gate.raiseEpoch(epoch);
+    const asked = openSession({ claims, token, transport: call, formats, resume: false, raiseEpoch }).catch(
       () =>
         err({ reason: "runtime_internal_error", remedy: "Report it with the session id." }) as Result<
           never,
