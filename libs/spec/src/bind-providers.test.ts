@@ -7,7 +7,8 @@ import { expandTemplate } from "./parse-spec.ts";
 import { sessionConfigOf } from "./session-config.ts";
 
 function pipeline(): CompiledPipeline {
-  const spec = expandTemplate({ template: "voice-assistant" });
+  const providers = { stt: ["local/pocketsphinx", "sim/stt"], llm: "local/responder", tts: "local/flite" };
+  const spec = expandTemplate({ template: "voice-assistant", providers });
   if (!spec.ok) throw new Error("the template holds");
   const compiled = compileSpec(spec.value);
   if (!compiled.ok) throw new Error("the template compiles");
