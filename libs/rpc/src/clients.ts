@@ -2,6 +2,8 @@
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import { createUniversalHandlerClient, type UniversalHandler } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { errorRule, fromConnectError, RpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
@@ -32,22 +34,49 @@ export interface RpcConnection {
   readonly transport: Transport;
 }
 
+/**
+ * Calls the handlers of a server in this process ({@link RpcServer.handlers}), without a socket: the same messages, checks
+ * and errors.
+ */
+export function connectDirect(handlers: readonly UniversalHandler[], options: CallerOptions): RpcConnection {
+  const messageBytesMax = options.messageBytesMax ?? limits.RPC_MESSAGE_BYTES_MAX;
+  const transport = createTransport({
+    httpClient: createUniversalHandlerClient([...handlers]),
+    baseUrl: "https://in-process",
+    useBinaryFormat: true,
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: Number.MAX_SAFE_INTEGER,
+    readMaxBytes: messageBytesMax,
+    writeMaxBytes: messageBytesMax,
+    interceptors: interceptorsOf(options),
+  });
+  return { transport, client: (service) => createClient(service, transport) };
+}
+
 /** One HTTP/2 connection for any number of clients; it is opened with the first call and again after a loss. */
 export function connectRpc(options: RpcClientOptions): RpcConnection {
-  const { baseUrl, tls, token, messageBytesMax = limits.RPC_MESSAGE_BYTES_MAX } = options;
+  const { baseUrl, tls, messageBytesMax = limits.RPC_MESSAGE_BYTES_MAX } = options;
   const transport = createGrpcTransport({
     baseUrl,
     acceptCompression: [],
     readMaxBytes: messageBytesMax,
     writeMaxBytes: messageBytesMax,
-    interceptors: [clientErrors(options), retries(options), ...(token === undefined ? [] : [attachToken(token)])],
+    interceptors: interceptorsOf(options),
     ...(tls === undefined ? {} : { nodeOptions: clientTlsOptions(tls) }),
   });
   return { transport, client: (service) => createClient(service, transport) };
 }
 
+type CallerOptions = Omit<RpcClientOptions, "baseUrl" | "tls">;
+
+function interceptorsOf(options: CallerOptions): Interceptor[] {
+  const { token } = options;
+  return [clientErrors(options), retries(options), ...(token === undefined ? [] : [attachToken(token)])];
+}
+
 /** Outermost: one span per call, and every failure as an error of the catalogue behind a ConnectError. */
-function clientErrors(options: RpcClientOptions): Interceptor {
+function clientErrors(options: CallerOptions): Interceptor {
   const { domain, tracer = noTracer } = options;
   return (next) => async (request) => {
     const { typeName: service } = request.service;
@@ -102,7 +131,7 @@ export function isIdempotent(method: DescMethod, message: Message): boolean {
   return /^(?:Get|List)[A-Z]/.test(method.name);
 }
 
-function retries(options: RpcClientOptions): Interceptor {
+function retries(options: CallerOptions): Interceptor {
   const { domain, deadlineMs = limits.RPC_DEADLINE_DEFAULT_MS, random = Math.random } = options;
   const attemptsMax = Math.min(options.attemptsMax ?? limits.RPC_ATTEMPTS_MAX, limits.RPC_ATTEMPTS_MAX);
   return (next) => async (request) => {

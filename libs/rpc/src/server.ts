@@ -58,6 +58,8 @@ export interface RpcServer {
   readonly port: number;
   readonly health: Health;
   readonly connections: () => number;
+  /** For callers in this process: {@link connectDirect}. */
+  readonly handlers: readonly UniversalHandler[];
   /**
    * Says not ready, takes no new calls, tells streams to end, waits for what runs, then ends it. True when nothing had to
    * be ended.
@@ -76,7 +78,8 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   if (options.health === undefined) health.setReady(true);
   const all = [...options.routes, healthRoute(health), ...reflectionRoutes(new Reflection(services))];
   const running = new Running();
-  const handle = requestHandler(options, all, health, running, shutdown.signal);
+  const handlers = handlersOf(options, all, shutdown.signal);
+  const handle = requestHandler(options, handlers, health, running);
   const acceptor =
     options.tls === undefined ? plainAcceptor(options, handle) : tlsAcceptor(options, options.tls, handle);
   const listener = await listen(options.domain, options, acceptor.accept);
@@ -86,6 +89,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     port: listener.port,
     health,
     connections: listener.connections,
+    handlers: [...handlers.values()],
     stop: (graceMs = limits.RPC_STOP_GRACE_MS) => {
       stopped ??= stopServer({ listener, acceptor, running, health, shutdown }, graceMs);
       return stopped;
@@ -139,13 +143,11 @@ const flushMs = 250;
 
 function requestHandler(
   options: RpcServerOptions,
-  routes: readonly RpcRoute[],
+  handlers: ReadonlyMap<string, UniversalHandler>,
   health: Health,
   running: Running,
-  shutdownSignal: AbortSignal,
 ): (request: NodeRequest, response: NodeResponse) => void {
-  const { domain, log = silentLog, messageBytesMax = limits.RPC_MESSAGE_BYTES_MAX } = options;
-  const handlers = handlersOf(options, routes, shutdownSignal);
+  const { domain, log = silentLog } = options;
   return (request, response) => {
     running.enter(response);
     const path = request.url?.split("?", 2)[0] ?? "";
@@ -156,7 +158,7 @@ function requestHandler(
       }
       return;
     }
-    answerRpc(withErrorDetails(handler, { domain, messageBytesMax }), request, response).catch(() => {
+    answerRpc(handler, request, response).catch(() => {
       // The connection is gone; the call's own interceptor has told why.
       log.debug({ rpc: path }, "rpc answer not delivered");
     });
@@ -186,7 +188,9 @@ function handlersOf(
     ],
   });
   for (const { register } of routes) register(router);
-  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return new Map(
+    router.handlers.map((handler) => [handler.requestPath, withErrorDetails(handler, { domain, messageBytesMax })]),
+  );
 }
 
 async function answerRpc(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {

@@ -1,27 +1,5 @@
 /** The lease service as a process: `node services/lease/src/main.ts --help`. */
-import { sign } from "node:crypto";
-import { performance } from "node:perf_hooks";
 import { runService } from "@rspp/host/process";
-import { openSigningKey } from "@rspp/host/signing-key";
-import { limits } from "@rspp/protocol/limits";
-import { openPgLeaseStore } from "@rspp/store/pg-lease-store";
-import { pgStateStore } from "@rspp/store/pg-state-store";
-import { leaseFields } from "./config.ts";
-import { createLeaseRoutes } from "./service.ts";
+import { leaseDefinition } from "./definition.ts";
 
-await runService({
-  service: "lease",
-  fields: leaseFields,
-  wire: async ({ grant_key: reference, data: dataDir }, db, env) => {
-    const { keyId, publicKey, privateKey } = await openSigningKey({ reference, dataDir, name: "lease-grant", env });
-    const wallMs = () => Date.now();
-    const { routes, leases } = createLeaseRoutes({
-      leaseStore: await openPgLeaseStore(db, limits.LEASE_TERM_MS),
-      stateStore: pgStateStore(db, wallMs),
-      signer: { keyId, publicKey, sign: (bytes) => new Uint8Array(sign(null, bytes, privateKey)) },
-      monoMs: () => performance.now(),
-      wallMs,
-    });
-    return { routes, sweep: () => leases.sweep() };
-  },
-});
+await runService(leaseDefinition);

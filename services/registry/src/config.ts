@@ -1,10 +1,11 @@
+import { commonFields, databaseFields, portField } from "@rspp/host/common-fields";
 import type { ConfigFields, ConfigValues } from "@rspp/host/config-fields";
-import { commonFields } from "@rspp/host/process";
 
 /** Every key of the registry. */
 export const registryFields = {
-  port: { kind: "whole", about: "Port; 0 picks a free one", fallback: 7101, min: 0, max: 65_535 },
+  port: portField(7101),
   ...commonFields,
+  ...databaseFields,
   token_key: { kind: "secret", about: "Ed25519 key of session tokens, PEM; made in the data directory", fallback: "" },
   token_ms: { kind: "whole", about: "Life of a session token", fallback: 300_000, min: 1_000, max: 3_600_000 },
   instance_fresh_ms: {

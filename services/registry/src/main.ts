@@ -1,27 +1,5 @@
 /** The registry as a process: `node services/registry/src/main.ts --help`. */
-import { randomBytes } from "node:crypto";
-import { asWallMs } from "@rspp/base/brand";
 import { runService } from "@rspp/host/process";
-import { openSigningKey } from "@rspp/host/signing-key";
-import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
-import { pgSessionStore } from "@rspp/store/pg-session-store";
-import { registryFields } from "./config.ts";
-import { createRegistryService } from "./service.ts";
+import { registryDefinition } from "./definition.ts";
 
-await runService({
-  service: "registry",
-  fields: registryFields,
-  wire: async (config, db, env) => {
-    const { token_key: reference, data: dataDir, token_ms: tokenMs, instance_fresh_ms: instanceFreshMs } = config;
-    const tokenKey = await openSigningKey({ reference, dataDir, name: "session-token", env });
-    const ports = {
-      pipelines: pgPipelineStore(db),
-      sessions: pgSessionStore(db),
-      clock: { wallMs: () => asWallMs(Date.now()) },
-      newId: (prefix: string) => `${prefix}_${randomBytes(16).toString("base64url")}`,
-      tokenKey,
-    };
-    const { routes, http, statuses } = createRegistryService(ports, { tokenMs, instanceFreshMs });
-    return { routes, http, sweep: () => statuses.sweep() };
-  },
-});
+await runService(registryDefinition);

@@ -1,0 +1,109 @@
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { LinkService } from "@rspp/gen/rspp/runtime/v1/link_service_pb";
+import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
+import { route } from "@rspp/rpc/route";
+import { HealthService, ServingStatus } from "@rspp/rpc/well-known";
+import { expect, onTestFinished, test } from "vitest";
+import { commonFields, portField } from "./common-fields.ts";
+import { resolveConfig } from "./config.ts";
+import type { PlainService, ServiceContext, StartedService } from "./service.ts";
+import { startService } from "./start.ts";
+
+const fields = { port: portField(7999), stream_port: portField(8099), ...commonFields };
+
+function definitionOf(start: (context: ServiceContext) => StartedService): PlainService<typeof fields> {
+  return { service: "example", fields, database: false, start: async (_values, context) => start(context) };
+}
+
+function valuesOf(...argv: string[]) {
+  const quiet = ["--log-level", "silent", "--port", "0", "--stream-port", "0"];
+  const config = resolveConfig(fields, { service: "example", argv: [...quiet, ...argv], env: {} });
+  if (!config.ok || "help" in config.value) throw new Error("no values");
+  return config.value.values;
+}
+
+const keys = route(RegistryService, {
+  listTokenKeys: () => ({ keys: [] }),
+  getPipeline: () => Promise.reject(new Error("never to be told")),
+});
+
+test("F-108 without a database and with streams: both ports tell their health, dependencies and stop decide it", async () => {
+  let context: ServiceContext | undefined;
+  const drained: number[] = [];
+  const definition = definitionOf((given) => {
+    context = given;
+    return {
+      routes: [keys],
+      streams: [{ service: LinkService, methods: {} }],
+      bound: async (api, streams) => ({ callers: `ws://${api.host}:${(streams?.port ?? 0) > 0}` }),
+      drain: async (graceMs) => drained.push(graceMs) > 0,
+    };
+  });
+  const running = await startService(definition, valuesOf("--instance-id", "example-1"));
+  onTestFinished(async () => void (await running.stop(0)));
+  expect(running.ready).toMatchObject({ service: "example", instance: "example-1" });
+  expect(running.ready.addresses).toEqual({ callers: "ws://127.0.0.1:true" });
+  const ports = [running.ready.port, running.ready.stream_port ?? 0];
+  const statusOf = async (port: number) => {
+    const rpc = connectRpc({ baseUrl: `http://127.0.0.1:${port}`, domain: "health", attemptsMax: 1 });
+    return (await rpc.client(HealthService).check({})).status;
+  };
+  const both = async () => Promise.all(ports.map(statusOf));
+  expect(await both()).toEqual([ServingStatus.SERVING, ServingStatus.SERVING]);
+  context?.dependency("registry", false);
+  expect(await both()).toEqual([ServingStatus.NOT_SERVING, ServingStatus.NOT_SERVING]);
+  expect(await (await fetch(`${running.ready.url}/readyz`)).json()).toMatchObject({ missing: ["registry"] });
+  expect((await fetch(`${running.ready.url}/metrics`)).status).toBe(404);
+  context?.dependency("registry", true);
+  expect(await both()).toEqual([ServingStatus.SERVING, ServingStatus.SERVING]);
+  expect(await running.stop(1_000)).toBe(true);
+  expect(drained).toEqual([1_000]);
+  expect(running.health.ready).toBe(false);
+});
+
+test("a call in the same process passes the same checks, and fails in the same words", async () => {
+  const lease = await startService(
+    definitionOf(() => ({ routes: [keys] })),
+    valuesOf(),
+  );
+  onTestFinished(async () => void (await lease.stop(0)));
+  const direct = lease.connection();
+  const socket = connectRpc({ baseUrl: lease.ready.url, domain: "example", attemptsMax: 1 });
+  for (const rpc of [direct, socket]) {
+    const registry = rpc.client(RegistryService);
+    expect(await registry.listTokenKeys({})).toMatchObject({ keys: [] });
+    const why = async (call: Promise<unknown>) =>
+      call.then(
+        () => "answered",
+        (failure: unknown) => {
+          const { detail } = rpcErrorOf(failure, "none");
+          return [detail.reason, detail.domain, detail.violations.map(({ field }) => field)];
+        },
+      );
+    expect(await why(registry.getPipeline({ tenantId: "" }))).toEqual([
+      expect.any(Number),
+      "example",
+      ["tenant_id", "name"],
+    ]);
+    expect(await why(registry.getPipeline({ tenantId: "t", name: "n" }))).not.toContain("never");
+    expect(await why(rpc.client(LeaseService).getLease({}))).not.toBe("answered");
+  }
+});
+
+test("a start that fails leaves nothing running and says which key it was", async () => {
+  const closed: string[] = [];
+  const first = await startService(
+    definitionOf(() => ({ routes: [keys] })),
+    valuesOf(),
+  );
+  onTestFinished(async () => void (await first.stop(0)));
+  const second = definitionOf(() => ({
+    routes: [keys],
+    close: async () => void closed.push("closed"),
+  }));
+  await expect(startService(second, valuesOf("--port", String(first.ready.port)))).rejects.toThrow(/port/);
+  expect(closed).toEqual(["closed"]);
+  const missing = valuesOf("--service-token", "env:NOT_THERE");
+  await expect(startService(second, missing, { env: {} })).rejects.toThrow(/env:NOT_THERE is not set/);
+});
