@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, inArray, lt, sql } from "drizzle-orm";
+import { and, asc, desc, eq, inArray, lt, type SQL, sql } from "drizzle-orm";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit, pagePosition, pageToken } from "./page.ts";
 import { instances as i, sessions as t } from "./schema.ts";
@@ -122,23 +122,43 @@ type Candidate = {
   readonly full: boolean;
 };
 
+const runtimeRole = "runtime";
+
+/** Instances that tell of themselves, may take sessions, and their load with what is on its way to them. */
+function candidates(ask: RouteAsk, isTheirs: SQL) {
+  return sql`
+    SELECT ${i.instanceId} AS id, ${i.region} AS region, ${i.address} AS address,
+      ${i.capacitySessions} AS capacity, ${i.endpoints} ->> ${ask.transport} AS url,
+      ${i.sessions} + (SELECT count(*) FROM ${t} WHERE ${isTheirs}
+        AND ${t.state} = ${stateNumbers.connecting} AND ${t.asOfWallMs} = 0
+        AND ${t.routeExpiresWallMs} > ${ask.nowWallMs}) AS load
+    FROM ${i}
+    WHERE ${i.ready} AND NOT ${i.draining} AND ${i.reportedWallMs} >= ${ask.nowWallMs - ask.instanceFreshMs}
+      AND ${i.capacitySessions} > 0`;
+}
+
 /**
- * The wanted region first, then the least loaded. Load is what the instance last told and, besides, the routes to it that
- * have not been taken up and have not run out. Routers take turns on the view, or two would fill the same last place.
+ * A runtime: the wanted region first, then the least loaded. Clients reach it at its own endpoint for the transport, else at
+ * that of an adapter, which is chosen in the same way, near the runtime. Load is what an instance last told and, besides, the
+ * routes to it that have not been taken up and have not run out. Routers take turns on the view, or two would fill the same
+ * last place.
  */
 async function choose(tx: Tx, ask: RouteAsk): Promise<Candidate | { readonly reason: "none_ready" | "all_full" }> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(92, 92)`);
   const { rows } = await tx.execute<Candidate>(sql`
-    SELECT c.instance_id AS "instanceId", c.url, c.region, c.load >= c.capacity_sessions AS full FROM (
-      SELECT ${i.instanceId}, ${i.region}, ${i.capacitySessions}, ${i.endpoints} ->> ${ask.transport} AS url,
-        ${i.sessions} + (SELECT count(*) FROM ${t} WHERE ${t.instanceId} = ${i.instanceId}
-          AND ${t.state} = ${stateNumbers.connecting} AND ${t.asOfWallMs} = 0
-          AND ${t.routeExpiresWallMs} > ${ask.nowWallMs}) AS load
-      FROM ${i}
-      WHERE ${i.ready} AND NOT ${i.draining} AND ${i.reportedWallMs} >= ${ask.nowWallMs - ask.instanceFreshMs}
-        AND ${i.capacitySessions} > 0 AND ${i.endpoints} ? ${ask.transport}
-    ) c
-    ORDER BY c.load >= c.capacity_sessions, c.region <> ${ask.region}, c.load::float8 / c.capacity_sessions, c.instance_id
+    WITH runtimes AS (${candidates(ask, sql`${t.instanceId} = ${i.instanceId}`)} AND ${i.role} = ${runtimeRole}),
+      adapters AS (${candidates(ask, sql`${t.endpointUrl} = ${i.endpoints} ->> ${ask.transport}`)}
+        AND ${i.role} <> ${runtimeRole} AND ${i.endpoints} ? ${ask.transport})
+    SELECT r.id AS "instanceId", coalesce(r.url, a.url) AS url, r.region,
+      r.load >= r.capacity OR (r.url IS NULL AND a.load >= a.capacity) AS full
+    FROM runtimes r LEFT JOIN LATERAL (
+      SELECT * FROM adapters
+      ORDER BY adapters.load >= adapters.capacity, adapters.region <> r.region,
+        adapters.load::float8 / adapters.capacity, adapters.id
+      LIMIT 1
+    ) a ON r.url IS NULL AND r.address <> ''
+    WHERE coalesce(r.url, a.url) IS NOT NULL
+    ORDER BY "full", r.region <> ${ask.region}, r.load::float8 / r.capacity, r.id
     LIMIT 1`);
   const best = rows[0];
   if (best === undefined) return { reason: "none_ready" };

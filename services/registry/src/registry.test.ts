@@ -174,6 +174,49 @@ describe("routes", () => {
     expect(["busy", "idle"]).toContain(await routed());
   });
 
+  const endpoint = async (part: Partial<RouteRequest> = {}) => {
+    const answer = await route(request(part));
+    if (!answer.ok) return "reason" in answer.error ? answer.error.reason : answer.error.kind;
+    const { instanceId, endpointUrl } = answer.value.row;
+    return `${instanceId} ${endpointUrl}`;
+  };
+  const adapter = (id: string, part: Partial<Instance> = {}) =>
+    instance(id, { role: "transport-websocket", address: "", endpoints: { websocket: `ws://${id}` }, ...part });
+
+  test("the runtime by its load and region, the endpoint of the adapter near it that has room", async () => {
+    const runtime = (id: string, part: Partial<Instance> = {}) => instance(id, { endpoints: {}, ...part });
+    await onlyInstances(runtime("r1"), adapter("a1", { ready: false }), adapter("a2", { draining: true }));
+    expect(await endpoint()).toBe("none_ready");
+    await onlyInstances(adapter("alone"));
+    expect(await endpoint()).toBe("none_ready");
+    await onlyInstances(runtime("unreachable", { address: "" }), adapter("a1"));
+    expect(await endpoint()).toBe("none_ready");
+    await onlyInstances(
+      runtime("r1", { capacitySessions: 4 }),
+      runtime("r2", { capacitySessions: 4, region: "us" }),
+      adapter("a1"),
+      adapter("a2", { region: "us" }),
+      adapter("a3", { region: "us", sessions: 1 }),
+    );
+    expect(await endpoint()).toBe("r1 ws://a1");
+    expect(await endpoint({ region: "us" })).toBe("r2 ws://a2");
+    expect(await endpoint({ region: "us" })).toBe("r2 ws://a2");
+    expect(await endpoint({ region: "us" })).toBe("r2 ws://a3");
+    // Both adapters of its region are full: any other does.
+    expect(await endpoint({ region: "us" })).toBe("r2 ws://a1");
+    expect(await endpoint()).toBe("all_full");
+    expect(await endpoint({ transport: "telephony" })).toBe("none_ready");
+  });
+
+  test("a runtime with an endpoint of its own is reached there, whatever adapters there are", async () => {
+    await onlyInstances(instance("whole"), adapter("a1", { capacitySessions: 1 }));
+    expect([await endpoint(), await endpoint(), await endpoint()]).toEqual([
+      "whole ws://whole",
+      "whole ws://whole",
+      "all_full",
+    ]);
+  });
+
   test("asked for at once never fill an instance beyond its capacity", async () => {
     await onlyInstances(instance("a"), instance("b", { capacitySessions: 3 }));
     const found = await Promise.all(Array.from({ length: 9 }, () => routed()));
