@@ -80,6 +80,38 @@ export const limits = {
   OBSERVER_QUEUE_ITEMS_MAX: 1_024,
   OBSERVERS_PER_SESSION_MAX: 16,
 
+  // --- the service: admission, lease keeping, reports, watchers ---
+  /** Compiled pipeline versions held. */
+  PIPELINES_MAX: 256,
+  SESSION_VARIABLES_MAX: 64,
+  SESSION_VARIABLE_NAME_CHARS_MAX: 64,
+  SESSION_VARIABLE_CHARS_MAX: 4_096,
+  SIM_TRANSCRIPTS_MAX: 256,
+  /** Keys of tokens and grants are fetched again at most this often. */
+  KEYS_REFRESH_MS: 10_000,
+  /** After a fetch that failed. */
+  KEYS_RETRY_MS: 500,
+  /** First wait before a broken stream is opened again; it doubles up to the next number. */
+  STREAM_BACKOFF_FIRST_MS: 200,
+  STREAM_BACKOFF_MAX_MS: 5_000,
+  /** Of one renewal; the next one is due soon after (kernel.md §7: every 5 s). */
+  LEASE_CALL_MS: 4_000,
+  /** How far ahead of its deadline a session's lease is lengthened while the lease service is away. */
+  LEASE_OVERRUN_AHEAD_MS: 2_000,
+  /** By how much each time. */
+  LEASE_OVERRUN_STEP_MS: 10_000,
+  REPORT_EVERY_MS: 1_000,
+  REPORT_SESSIONS_MAX: 1_024,
+  /** Ended sessions still known by their last state. */
+  ENDED_SESSIONS_KEPT_MAX: 1_024,
+  LIST_SESSIONS_MAX: 1_000,
+  WATCH_QUEUE_ITEMS_MAX: 1_024,
+  WATCH_BATCH_ITEMS_MAX: 64,
+  /** Keys of proposals and cancels remembered per session. */
+  IDEMPOTENCY_KEYS_MAX: 256,
+  /** How long a call waits for the event that tells what became of it. */
+  PROPOSAL_TOLD_MS: 2_000,
+
   // --- watchdog ---
   WATCHDOG_LIMIT_MS: 10_000,
   WATCHDOG_BEAT_MS: 250,
@@ -102,6 +134,12 @@ export function assertLimits(l: RuntimeLimits): void {
   invariant(groupBytes < l.SPOOL_RECORD_BYTES_MAX, "a group with one line past its bound fits a record");
   invariant(l.SCHEDULER_QUANTUM <= l.SCHEDULER_TURN_UNITS_MAX, "a quantum fits one turn of the loop");
   invariant(l.EVIDENCE_RETRY_MS * 4 <= l.EVIDENCE_GIVE_UP_MS, "evidence has several tries before it is lost");
+  invariant(l.STREAM_BACKOFF_FIRST_MS <= l.STREAM_BACKOFF_MAX_MS, "waits grow");
+  invariant(
+    l.LEASE_OVERRUN_AHEAD_MS < l.LEASE_OVERRUN_STEP_MS,
+    "a lengthened lease lasts until it is lengthened again",
+  );
+  invariant(l.WATCH_BATCH_ITEMS_MAX <= l.WATCH_QUEUE_ITEMS_MAX, "a batch fits the queue");
   invariant(l.WATCHDOG_BEAT_MS * 4 <= l.WATCHDOG_LIMIT_MS, "several beats fit the watchdog's limit");
 }
 

@@ -1,0 +1,117 @@
+/** Pipeline versions of the registry, compiled. A version never changes, so what is held here serves while the registry is away. */
+import { err, ok, type Result } from "@rspp/base/result";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import type { OpenRefusal } from "@rspp/ports/session-opener";
+import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
+import { errorRule } from "@rspp/rpc/errors";
+import { compileSpec } from "@rspp/spec/compile-spec";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { parseSpec } from "@rspp/spec/parse-spec";
+import type { SpecProblem } from "@rspp/spec/problem";
+import { limits } from "./limits.ts";
+
+export interface Pipelines {
+  /** @param version `name@version`. Never rejects. */
+  get(tenantId: string, version: string): Promise<Result<CompiledPipeline, OpenRefusal>>;
+  /** Versions held. */
+  held(): number;
+}
+
+export interface PipelinesOptions {
+  readonly registry: RpcConnection;
+  /** Versions held; the one not asked for the longest goes first. Default PIPELINES_MAX. */
+  readonly max?: number;
+  /** Told when the registry answered or did not. */
+  readonly onReachable?: (there: boolean) => void;
+}
+
+export function createPipelines(options: PipelinesOptions): Pipelines {
+  return new PipelineCache(options);
+}
+
+class PipelineCache implements Pipelines {
+  readonly #options: PipelinesOptions;
+  readonly #held = new Map<string, CompiledPipeline>();
+  readonly #fetching = new Map<string, Promise<Result<CompiledPipeline, OpenRefusal>>>();
+
+  constructor(options: PipelinesOptions) {
+    this.#options = options;
+  }
+
+  get(tenantId: string, version: string): Promise<Result<CompiledPipeline, OpenRefusal>> {
+    // Neither part can hold a line feed.
+    const key = `${tenantId}\n${version}`;
+    const held = this.#held.get(key);
+    if (held !== undefined) {
+      this.#keep(key, held);
+      return Promise.resolve(ok(held));
+    }
+    const known = this.#fetching.get(key);
+    if (known !== undefined) return known;
+    const fetching = this.#fetch(tenantId, version).then((found) => {
+      this.#fetching.delete(key);
+      if (found.ok) this.#keep(key, found.value);
+      return found;
+    });
+    this.#fetching.set(key, fetching);
+    return fetching;
+  }
+
+  held(): number {
+    return this.#held.size;
+  }
+
+  #keep(key: string, pipeline: CompiledPipeline): void {
+    this.#held.delete(key);
+    this.#held.set(key, pipeline);
+    if (this.#held.size <= (this.#options.max ?? limits.PIPELINES_MAX)) return;
+    const [oldest] = this.#held.keys();
+    if (oldest !== undefined) this.#held.delete(oldest);
+  }
+
+  async #fetch(tenantId: string, version: string): Promise<Result<CompiledPipeline, OpenRefusal>> {
+    const [, name, number] = /^([a-z][a-z0-9_-]{0,63})@([1-9]\d{0,9})$/.exec(version) ?? [];
+    if (name === undefined) {
+      return refused("not_found", "the token names no pipeline as name@version: ask the registry for a new route");
+    }
+    const { registry, onReachable } = this.#options;
+    try {
+      const ask = { tenantId, name, version: Number(number) };
+      const { source } = await registry.client(RegistryService).getPipeline(ask);
+      onReachable?.(true);
+      return compiled(new TextDecoder().decode(source), version);
+    } catch (failure) {
+      const { reason, retryable, detail } = rpcErrorOf(failure, "registry");
+      if (reason === ErrorReason.NOT_FOUND) {
+        onReachable?.(true);
+        return refused("not_found", `pipeline ${version} is not published: publish it, or ask for a version that is`);
+      }
+      if (retryable) onReachable?.(false);
+      const what = `pipeline ${version} is not held here and the registry gave ${errorRule(reason).name}`;
+      return refused("dependency_unavailable", `${what}: ${detail.remedy}`);
+    }
+  }
+}
+
+function compiled(source: string, version: string): Result<CompiledPipeline, OpenRefusal> {
+  const parsed = parseSpec(source, version);
+  if (!parsed.ok) return invalid(parsed.error, version);
+  const made = compileSpec(parsed.value);
+  if (!made.ok) return invalid(made.error, version);
+  // The registry's number counts; what the text calls itself is its author's business.
+  const { graph } = made.value;
+  const number = version.slice(version.lastIndexOf("@") + 1);
+  return ok({ ...made.value, version: number, graph: { ...graph, pipelineVersion: version } });
+}
+
+/** The first problem alone: the registry refuses what does not compile, so this is a version of another build. */
+function invalid(problems: readonly SpecProblem[], version: string): Result<never, OpenRefusal> {
+  const [first] = problems;
+  const what = first === undefined ? "" : ` (${first.path || "spec"}: ${first.message}; ${first.remedy})`;
+  return refused("pipeline_invalid", `pipeline ${version} does not compile here${what}: publish a version that does`);
+}
+
+function refused(reason: OpenRefusal["reason"], remedy: string): Result<never, OpenRefusal> {
+  return err({ reason, remedy });
+}
