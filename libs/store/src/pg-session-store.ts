@@ -145,9 +145,12 @@ function candidates(ask: RouteAsk, isTheirs: SQL) {
  */
 async function choose(tx: Tx, ask: RouteAsk): Promise<Candidate | { readonly reason: "none_ready" | "all_full" }> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(92, 92)`);
+  // By way of the runtimes, for which there is an index.
+  const throughAdapter = sql`${t.instanceId} IN (SELECT id FROM runtimes)
+    AND ${t.endpointUrl} = ${i.endpoints} ->> ${ask.transport}`;
   const { rows } = await tx.execute<Candidate>(sql`
     WITH runtimes AS (${candidates(ask, sql`${t.instanceId} = ${i.instanceId}`)} AND ${i.role} = ${runtimeRole}),
-      adapters AS (${candidates(ask, sql`${t.endpointUrl} = ${i.endpoints} ->> ${ask.transport}`)}
+      adapters AS (${candidates(ask, throughAdapter)}
         AND ${i.role} <> ${runtimeRole} AND ${i.endpoints} ? ${ask.transport})
     SELECT r.id AS "instanceId", coalesce(r.url, a.url) AS url, r.region,
       r.load >= r.capacity OR (r.url IS NULL AND a.load >= a.capacity) AS full
