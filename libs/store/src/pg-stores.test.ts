@@ -10,7 +10,7 @@ import { pgTimelineIndex } from "./pg-timeline-index.ts";
 import type { NewVersion } from "./pipeline-store.ts";
 import type { SessionKey, StateStore, StateWrite } from "./state-store.ts";
 import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
-import type { TimelineInfo, TimelineSegment } from "./timeline-index.ts";
+import type { TimelineInfo, TimelinePart, TimelineSegment } from "./timeline-index.ts";
 
 let at: TestDatabase;
 let other: Database;
@@ -240,27 +240,48 @@ test("a timeline's segments follow each other without a gap; the same one again 
     sha256: "ab".repeat(32),
     headDigest: "cd".repeat(32),
   });
-  const info = (records: number): TimelineInfo => ({
+  const part = (records: number, more: Partial<TimelinePart> = {}): TimelinePart => ({
+    pipelineName: "p",
+    pipelineVersion: 1,
+    firstWallMs: 5,
+    lastWallMs: 6,
+    records,
+    turns: 1,
+    recordingLevel: 1,
+    ended: false,
+    losses: 0,
+    ...more,
+  });
+  expect(await index.add(segment(2, 10), part(9))).toBe("does_not_follow");
+  expect(await index.add(segment(1, 10), part(10))).toBe("added");
+  expect(await index.add(segment(1, 10), part(10))).toBe("unchanged");
+  expect(await index.add(segment(12, 20), part(99))).toBe("does_not_follow");
+  expect(await index.add(segment(11, 20), part(10, { pipelineName: "", lastWallMs: 9 }))).toBe("added");
+  expect(await index.add(segment(1, 3, 2), part(3, { firstWallMs: 7, ended: true, losses: 2 }))).toBe("added");
+  const [first, ...more] = await index.segments(session, 10);
+  expect(first).toEqual(segment(1, 10));
+  expect(await index.segments(session, 10, first)).toEqual(more);
+  expect(await index.segments(session, 10, undefined, 2)).toEqual([segment(1, 3, 2)]);
+  expect(await index.heads(session)).toEqual([
+    { epoch: 1, lastSequence: 20, headDigest: "cd".repeat(32) },
+    { epoch: 2, lastSequence: 3, headDigest: "cd".repeat(32) },
+  ]);
+  const info: TimelineInfo = {
     session,
     pipelineName: "p",
     pipelineVersion: 1,
     startedWallMs: 5,
-    lastWallMs: 6,
-    records,
-    bytes: 10,
-    turns: 1,
-    recordingLevel: 0,
-    complete: false,
-  });
-  expect(await index.add(segment(1, 10), info(10))).toBe("added");
-  expect(await index.add(segment(1, 10), info(99))).toBe("unchanged");
-  expect(await index.add(segment(12, 20), info(99))).toBe("does_not_follow");
-  expect(await index.add(segment(11, 20), info(20))).toBe("added");
-  expect(await index.add(segment(1, 3, 2), info(23))).toBe("added");
-  const [first, ...more] = await index.segments(session, 10);
-  expect(first).toEqual(segment(1, 10));
-  expect(await index.segments(session, 10, first)).toEqual(more);
-  expect(await index.info(session)).toEqual(info(23));
-  expect(await index.list({ tenantId: "t", limit: 1 })).toEqual({ timelines: [info(23)], next: null });
+    lastWallMs: 9,
+    records: 23,
+    bytes: 30,
+    turns: 3,
+    recordingLevel: 1,
+    ended: true,
+    losses: 2,
+    epochs: [1, 2],
+  };
+  expect(await index.info(session)).toEqual(info);
+  expect(await index.list({ tenantId: "t", limit: 1 })).toEqual({ timelines: [info], next: null });
   expect((await index.list({ tenantId: "t", sinceWallMs: 6, limit: 1 })).timelines).toEqual([]);
+  expect((await index.list({ tenantId: "other", limit: 1 })).timelines).toEqual([]);
 });

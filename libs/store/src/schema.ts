@@ -230,7 +230,10 @@ export const timelines = rspp.table(
     bytes: whole("bytes").notNull(),
     turns: integer("turns").notNull(),
     recordingLevel: smallint("recording_level").notNull(),
-    complete: boolean("complete").notNull(),
+    /** The session's end is among the records. */
+    ended: boolean("ended").notNull().default(false),
+    /** Declared losses. */
+    losses: integer("losses").notNull().default(0),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.sessionId] }),

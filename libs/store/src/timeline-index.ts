@@ -13,6 +13,23 @@ export interface TimelineSegment {
   readonly headDigest: string;
 }
 
+/** What one segment adds to the summary of its timeline. */
+export interface TimelinePart {
+  /** Empty where the segment does not tell. */
+  readonly pipelineName: string;
+  readonly pipelineVersion: number;
+  readonly firstWallMs: number;
+  readonly lastWallMs: number;
+  readonly records: number;
+  readonly turns: number;
+  /** Highest of the segment. */
+  readonly recordingLevel: number;
+  /** The session's end is in it. */
+  readonly ended: boolean;
+  /** Declared losses in it. */
+  readonly losses: number;
+}
+
 export interface TimelineInfo {
   readonly session: SessionKey;
   readonly pipelineName: string;
@@ -23,17 +40,35 @@ export interface TimelineInfo {
   readonly bytes: number;
   readonly turns: number;
   readonly recordingLevel: number;
-  readonly complete: boolean;
+  readonly ended: boolean;
+  readonly losses: number;
+  /** Epochs with records, rising; 256 at most. */
+  readonly epochs: readonly number[];
+}
+
+/** Where the chain of one (session, epoch) ends. */
+export interface TimelineHead {
+  readonly epoch: number;
+  readonly lastSequence: number;
+  /** Hexadecimal. */
+  readonly headDigest: string;
 }
 
 export type SegmentOutcome = "added" | "unchanged" | "does_not_follow";
 
 /** Which segments make up a timeline, and a summary of each. Every call may reject with a StoreError. */
 export interface TimelineIndex {
-  /** Takes a segment that follows the epoch's last one without a gap, with the summary that is true from now on. */
-  add(segment: TimelineSegment, info: TimelineInfo): Promise<SegmentOutcome>;
-  /** In order of (epoch, sequence). `after`: the last one seen. */
-  segments(session: SessionKey, limit: number, after?: TimelineSegment): Promise<readonly TimelineSegment[]>;
+  /** Takes a segment that follows the epoch's last one without a gap, and adds its part to the summary. */
+  add(segment: TimelineSegment, part: TimelinePart): Promise<SegmentOutcome>;
+  /** In order of (epoch, sequence). `after`: the last one seen. `epoch`: of that one alone. */
+  segments(
+    session: SessionKey,
+    limit: number,
+    after?: TimelineSegment,
+    epoch?: number,
+  ): Promise<readonly TimelineSegment[]>;
+  /** One for each epoch, rising; the newest 256. */
+  heads(session: SessionKey): Promise<readonly TimelineHead[]>;
   info(session: SessionKey): Promise<TimelineInfo | undefined>;
   /** Newest first, of one tenant. */
   list(ask: {
