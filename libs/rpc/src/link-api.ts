@@ -98,8 +98,12 @@ export interface LinkSessionPort {
   sendControl(payload: LinkPayload, how: LinkControlClass): Result<number, LinkSendError>;
   /** Gives credit back for data that is done with. */
   consumed(audioUs: number, bytes: number): void;
-  /** Ends the session at both ends, after what is queued. */
+  /** Ends the session at both ends, after what is queued and paid for: what waits for credit is declared dropped. */
   unbind(reason: string): void;
+  /** Data events that wait for credit; 0 once ended. */
+  readonly queuedItems: number;
+  /** What the peer said it acted on, in sequence; receipts tell it every 100 ms at most. Read it, keep nothing of it. */
+  readonly peerAcked: Readonly<LaneMarks>;
 }
 
 /** Counts and refusals for telemetry and tests. */

@@ -19,6 +19,7 @@ import {
   type LinkFrame,
   type LinkOutput,
   type LinkRole,
+  type LinkSession,
   type LinkState,
   type Outgoing,
   type SessionConstants,
@@ -242,6 +243,9 @@ export class LinkEnd {
     this.#turns.plan();
   }
 
+  /** As the machine has it, to be read; undefined once it ended. */
+  sessionOf = (ref: number): Readonly<LinkSession<LinkPayload>> | undefined => linkSession(this.#state, ref);
+
   unbindOf(ref: number, reason: string): void {
     this.#act(linkStep(this.#state, { kind: "unbind", ref, reason }, this.#clock.nowNs()));
   }
@@ -439,8 +443,6 @@ export class LinkEnd {
     }
     if (this.#controlInFlight > limits.LINK_CONTROL_IN_FLIGHT_ITEMS_MAX) this.close("control_overflow");
   }
-
-  // --- time ---
 
   /** Deadlines, receipts, and steady media by the flush policy (architecture.md, decision 5). */
   #turn(): void {

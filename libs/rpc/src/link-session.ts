@@ -1,12 +1,14 @@
 import { err, type Result } from "@rspp/base/result";
 import { Lane } from "@rspp/gen/rspp/common/v1/lane_pb";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
-import type { Outgoing, SessionConstants } from "@rspp/protocol/link-types";
+import type { LaneMarks, Outgoing, SessionConstants } from "@rspp/protocol/link-types";
 import type { LinkPayload } from "@rspp/wire/link-control";
 import { eventCost } from "@rspp/wire/link-frame";
 import { fieldError, type WireError } from "@rspp/wire/wire-error";
 import type { LinkControlClass, LinkSendError, LinkSessionPort } from "./link-api.ts";
 import type { LinkEnd } from "./link-end.ts";
+
+const nothing: Readonly<LaneMarks> = Object.freeze({ control: 0, data: 0, telemetry: 0 });
 
 /** One session of a {@link LinkEnd}. */
 export class LinkSessionEnd implements LinkSessionPort {
@@ -59,6 +61,14 @@ export class LinkSessionEnd implements LinkSessionPort {
 
   consumed(audioUs: number, bytes: number): void {
     if (!this.#ended) this.#end.consumedOf(this.ref, audioUs, bytes);
+  }
+
+  get queuedItems(): number {
+    return this.#end.sessionOf(this.ref)?.outData.items ?? 0;
+  }
+
+  get peerAcked(): Readonly<LaneMarks> {
+    return this.#end.sessionOf(this.ref)?.peerAcked ?? nothing;
   }
 
   unbind(reason: string): void {
