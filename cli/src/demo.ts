@@ -9,6 +9,7 @@ import { createAccount, latencyLine, originWords } from "./account.ts";
 import { type Bound, bindForCall } from "./bind.ts";
 import { type Call, startCall, type TurnView } from "./call.ts";
 import { EXIT_FAILED, EXIT_OK } from "./errors.ts";
+import { DATA_DEFAULT } from "./options.ts";
 import { type LoadedPipeline, loadPipeline } from "./pipeline.ts";
 import { openPlatform, type Platform } from "./platform.ts";
 import { publish } from "./published.ts";
@@ -17,9 +18,6 @@ import { openTalkDoor, type TalkDoor } from "./talk-server.ts";
 
 const asset = (name: string): string => fileURLToPath(new URL(`../assets/${name}`, import.meta.url));
 export const TEMPLATE = fileURLToPath(new URL("../../pipelines/specs/voice-assistant.yaml", import.meta.url));
-
-/** Where recordings, published pipelines and the lease incarnation are kept unless told otherwise. */
-export const DATA_DEFAULT = ".data";
 
 export interface DemoOptions {
   once: boolean;

@@ -1,0 +1,66 @@
+/** Connections to the services of a platform; whatever goes wrong is told with reason, field and remedy. */
+import type { DescService } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import { connectRpc } from "@rspp/rpc/clients";
+import { secretSource } from "@rspp/store/secret";
+import { StoreError } from "@rspp/store/store-error";
+import { usageError } from "../errors.ts";
+import { type PeerName, serviceFailure } from "./failure.ts";
+
+export interface Caller {
+  /** Reference of the token, `env:NAME` or `file:/path`. */
+  readonly token?: string | undefined;
+}
+
+export interface Peer<S extends DescService> {
+  readonly url: string;
+  /** @throws CommandError in place of what the call was refused with. */
+  ask<T>(call: (client: Client<S>) => Promise<T>): Promise<T>;
+  /** The messages of a server stream; ends without an error once `signal` is aborted. */
+  stream<T>(call: (client: Client<S>) => AsyncIterable<T>, signal?: AbortSignal): AsyncIterable<T>;
+}
+
+const messageBytesMax = 16_777_216;
+
+/** @throws CommandError when the token's reference is none. */
+export function connectTo<S extends DescService>(peer: PeerName, url: string, service: S, caller: Caller): Peer<S> {
+  const connection = connectRpc({
+    baseUrl: url,
+    domain: peer,
+    messageBytesMax,
+    ...(caller.token === undefined ? {} : { token: tokenOf(caller.token) }),
+  });
+  const client = connection.client(service);
+  return {
+    url,
+    ask: async (call) => {
+      try {
+        return await call(client);
+      } catch (failure) {
+        throw serviceFailure(failure, peer, url);
+      }
+    },
+    async *stream(call, signal) {
+      try {
+        yield* call(client);
+      } catch (failure) {
+        if (signal?.aborted === true) return;
+        throw serviceFailure(failure, peer, url);
+      }
+    },
+  };
+}
+
+function tokenOf(reference: string): () => Promise<string> {
+  const read = (() => {
+    try {
+      return secretSource(reference);
+    } catch (error) {
+      // What stands there may be the token: it is not repeated.
+      if (error instanceof StoreError)
+        throw usageError("--token: a token is given by reference, not as it is", "Write env:NAME or file:/path there");
+      throw error;
+    }
+  })();
+  return async () => (await read.read()).reveal();
+}

@@ -1,0 +1,62 @@
+/** Every command of `rspp`, in the groups its help shows. */
+import { Command } from "commander";
+import { registerDemo } from "./commands/demo.ts";
+import { registerLint } from "./commands/lint.ts";
+import { registerPipelines } from "./commands/pipelines.ts";
+import { registerPublish } from "./commands/publish.ts";
+import { registerRoute } from "./commands/route.ts";
+import { registerRun } from "./commands/run.ts";
+import { registerSessions } from "./commands/sessions.ts";
+import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
+import { registerValidate } from "./commands/validate.ts";
+import { registerWatch } from "./commands/watch.ts";
+import type { Done } from "./options.ts";
+import { coloured } from "./output/style.ts";
+
+type Register = (cli: Command, done: Done) => void;
+
+const groups: readonly (readonly [string, readonly Register[]])[] = [
+  ["Start here:", [registerDemo, registerRun]],
+  ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
+  ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
+];
+
+const afterHelp = `
+Examples:
+  $ rspp demo --once                                    # hear it work, without anything installed
+  $ rspp up                                             # a platform on this machine
+  $ rspp publish pipelines/specs/voice-assistant.yaml
+  $ rspp talk voice-assistant --wav question.wav
+
+Addresses come from --registry, --runtime and --replay, or RSPP_REGISTRY, RSPP_RUNTIME and RSPP_REPLAY.
+Exit statuses: 0 done, 1 ran and failed, 2 wrong usage or bad input, 3 the platform cannot be reached.`;
+
+/** Name and arguments; that there are options is said once, above. */
+function subcommandTerm(command: Command): string {
+  const args = command.registeredArguments.map((arg) => {
+    const name = arg.name() + (arg.variadic ? "..." : "");
+    return arg.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...args].join(" ");
+}
+
+export function createProgram(done: Done): Command {
+  const cli = new Command("rspp")
+    .description("Real-time Speech Pipeline Platform: voice agents with guarantees, and proof of what they did")
+    .usage("<command> [options]")
+    .version("0.1.0", "-V, --version")
+    .exitOverride()
+    .helpCommand(false)
+    .configureOutput({
+      getOutHasColors: () => coloured(process.stdout, process.env),
+      getErrHasColors: () => coloured(process.stderr, process.env),
+    })
+    .configureHelp({ subcommandTerm })
+    .showHelpAfterError("(see --help for what is there)");
+  for (const [heading, commands] of groups) {
+    cli.commandsGroup(heading);
+    for (const register of commands) register(cli, done);
+  }
+  cli.addHelpText("after", afterHelp);
+  return cli;
+}
