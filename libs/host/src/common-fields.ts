@@ -1,3 +1,4 @@
+import { telemetryFields } from "@rspp/telemetry/config";
 import type { ConfigFields, ConfigValues } from "./config-fields.ts";
 
 /** Keys every service has. */
@@ -31,6 +32,7 @@ export const commonFields = {
     fallback: "",
     charsMax: 4_096,
   },
+  ...telemetryFields,
   service_token: { kind: "secret", about: "Shown to the services it calls", fallback: "" },
 } as const satisfies ConfigFields;
 

@@ -10,7 +10,8 @@ import { ServingStatus } from "@rspp/rpc/well-known";
 import { type Database, openDatabase } from "@rspp/store/database";
 import { secretSource } from "@rspp/store/secret";
 import { StoreError } from "@rspp/store/store-error";
-import { noTelemetry, type Telemetry } from "@rspp/telemetry/telemetry";
+import { openTelemetry } from "@rspp/telemetry/open-telemetry";
+import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import type { ConfigValues } from "./config-fields.ts";
 import { connectPeer, type Identity, openIdentity } from "./peers.ts";
@@ -82,7 +83,7 @@ export async function startService<F extends ServiceFields>(
   const undo: (() => Promise<unknown>)[] = [];
   try {
     const identity = await openIdentity(common, env);
-    const telemetry = noTelemetry;
+    const telemetry = await openTelemetry({ service, instanceId, build: buildVersion, env, config: common, log });
     undo.push(() => telemetry.close());
     const context: ServiceContext = {
       service,
