@@ -2,16 +2,12 @@
 import type { Log } from "@rspp/rpc/log";
 import type { TelemetryConfig } from "./config.ts";
 import { MetricRegistry } from "./metric-registry.ts";
+import { prometheusText } from "./prometheus.ts";
 import { createRpcTracer } from "./rpc-tracer.ts";
+import type { ServiceIdentity } from "./service-identity.ts";
 import type { Telemetry } from "./telemetry.ts";
 
-export interface OpenTelemetryOptions {
-  /** `service.name`, e.g. `runtime`. */
-  readonly service: string;
-  /** `service.instance.id`. */
-  readonly instanceId: string;
-  /** `service.version`. */
-  readonly build: string;
+export interface OpenTelemetryOptions extends ServiceIdentity {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly config: TelemetryConfig;
   /** Told when the collector stops and starts taking what it is sent. */
@@ -39,10 +35,7 @@ export async function openTelemetry(options: OpenTelemetryOptions): Promise<Tele
     rpc: createRpcTracer({ spans, metrics }),
     spans,
     metrics,
-    async prometheus() {
-      const { prometheusText } = await import("./metric-export.ts");
-      return prometheusText(metrics, options);
-    },
+    prometheus: () => Promise.resolve(prometheusText(metrics, options)),
     close() {
       closed ??= otlp?.close() ?? Promise.resolve();
       return closed;

@@ -23,10 +23,9 @@ import {
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
 import { type Log, silentLog } from "@rspp/rpc/log";
-import { resourceMetrics } from "./metric-export.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "./metric-registry.ts";
 import type { OpenTelemetryOptions } from "./open-telemetry.ts";
-import { resourceOf } from "./resource.ts";
+import { resourceMetrics, resourceOf } from "./otlp-metrics.ts";
 import { type OpenSpan, readTraceparent, type SpanSource, type SpanStart, writeTraceparent } from "./spans.ts";
 
 /** Spans that wait for the collector; more are dropped and counted. */

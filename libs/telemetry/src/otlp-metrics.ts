@@ -1,7 +1,7 @@
-/** Counters as the SDK's data, and as Prometheus' text. Loaded with the first reading, not with the service. */
+/** Counters as the SDK's data. Loaded only where a collector is named. */
 import { type HrTime, ValueType } from "@opentelemetry/api";
 import { millisToHrTime } from "@opentelemetry/core";
-import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
   AggregationTemporality,
   DataPointType,
@@ -10,14 +10,17 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import type { Histogram } from "./histogram.ts";
 import type { Metric, MetricRegistry } from "./metric-registry.ts";
-import { resourceOf, type ServiceIdentity } from "./resource.ts";
+import type { ServiceIdentity } from "./service-identity.ts";
 
 const NS_PER_SECOND = 1e9;
 
-/** For `text/plain; version=0.0.4`. */
-export function prometheusText(registry: MetricRegistry, service: ServiceIdentity): string {
-  const serializer = new PrometheusSerializer("", false, undefined, false, true);
-  return `${serializer.serialize(resourceMetrics(registry, service))}\n`;
+export function resourceOf({ service, instanceId, build }: ServiceIdentity): Resource {
+  return resourceFromAttributes({
+    "service.namespace": "rspp",
+    "service.name": service,
+    "service.instance.id": instanceId,
+    "service.version": build,
+  });
 }
 
 export function resourceMetrics(registry: MetricRegistry, service: ServiceIdentity): ResourceMetrics {
