@@ -96,6 +96,10 @@ export const limits = {
   STREAM_BACKOFF_MAX_MS: 5_000,
   /** Of one renewal; the next one is due soon after (kernel.md §7: every 5 s). */
   LEASE_CALL_MS: 4_000,
+  /** Age a grant is taken for when it is shown. */
+  LEASE_CONFIRM_MS: 5_000,
+  /** By how much wall clocks of two machines may differ. */
+  WALL_SKEW_MS: 60_000,
   /** How far ahead of its deadline a session's lease is lengthened while the lease service is away. */
   LEASE_OVERRUN_AHEAD_MS: 2_000,
   /** By how much each time. */
