@@ -1,0 +1,190 @@
+/** The checks every session goes through, in their order, and how it is opened once they hold. */
+import { randomBytes } from "node:crypto";
+import { err, ok, type Result } from "@rspp/base/result";
+import type { ProviderCandidate } from "@rspp/kernel/graph";
+import type { Clock } from "@rspp/ports/clock";
+import type { ProviderPort } from "@rspp/ports/provider";
+import type { OpenRefusal, SessionNote } from "@rspp/ports/session-opener";
+import type { TransportIngress } from "@rspp/ports/transport";
+import { bindForSession } from "@rspp/spec/bind-providers";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { sessionConfigOf } from "@rspp/spec/session-config";
+import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
+import { readVariables, type SessionVariables } from "./admission-variables.ts";
+import { type LeaseKeeper, type LeaseTerms, leaseTerms } from "./lease-keeper.ts";
+import { limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { Pipelines } from "./pipelines.ts";
+import type { Runtime, RuntimeRefusal, RuntimeSession } from "./runtime.ts";
+
+export interface AdmissionOptions {
+  readonly instanceId: string;
+  readonly runtime: Runtime;
+  readonly pipelines: Pipelines;
+  readonly providers: ProviderPort;
+  readonly leases: LeaseKeeper;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Put before the language models of every spec; null none. */
+  readonly llm: ProviderCandidate | null;
+  /** Sessions at once. Default SESSIONS_MAX. */
+  readonly capacity?: number;
+  /** True: takes no new sessions. */
+  draining(): boolean;
+  /** A session was opened, before anything of it was sent. */
+  onOpened?(session: RuntimeSession, request: AdmissionRequest): void;
+}
+
+const systemPromptRef = 1;
+
+export function createAdmission(options: AdmissionOptions): Admission {
+  return {
+    instanceId: options.instanceId,
+    async open(request) {
+      const admitted = await admit(options, request);
+      if (!admitted.ok) {
+        const { session, tenantId } = { session: request.claims.sessionId, tenantId: request.claims.tenantId };
+        const { reason, remedy } = admitted.error;
+        options.logger.info({ session_id: session, tenant_id: tenantId, reason, remedy }, "session not admitted");
+      }
+      return admitted;
+    },
+  };
+}
+
+async function admit(options: AdmissionOptions, request: AdmissionRequest): Promise<Result<Admitted, OpenRefusal>> {
+  const refusal = addressedElsewhere(options, request) ?? full(options);
+  if (refusal !== null) return err(refusal);
+  const { claims, grant } = request;
+  const variables = readVariables({ ...request.variables, ...claims.variables });
+  if (!variables.ok) return refused("pipeline_invalid", variables.error);
+  const found = await options.pipelines.get(claims.tenantId, claims.pipelineVersion);
+  if (!found.ok) return found;
+  const available = options.providers.providers();
+  const bound = bindForSession(found.value, {
+    available,
+    transcripts: variables.value.transcripts,
+    llm: options.llm === null || !available.includes(options.llm.provider) ? null : options.llm,
+  });
+  if (!bound.ok) return refused("dependency_unavailable", `${bound.error.message}: ${bound.error.remedy}`);
+  // While the registry was asked, others may have come, and the grant has grown older.
+  const late = full(options);
+  if (late !== null) return err(late);
+  const terms = leaseTerms(grant, options.clock);
+  if (terms === null)
+    return refused("authority_epoch_mismatch", "the lease ran out: ask the lease service for a grant");
+  return open(options, request, { pipeline: bound.value, terms, variables: variables.value });
+}
+
+/** Whether token and grant are for this instance, and both for the same session. */
+function addressedElsewhere({ instanceId }: AdmissionOptions, { claims, grant }: AdmissionRequest): OpenRefusal | null {
+  const denied = (remedy: string): OpenRefusal => ({ reason: "permission_denied", remedy });
+  if (claims.instanceId !== "" && claims.instanceId !== instanceId) {
+    return denied(`the token is for runtime ${claims.instanceId}, this is ${instanceId}: connect to the one it names`);
+  }
+  const { session } = grant;
+  if (session?.tenantId !== claims.tenantId || session.sessionId !== claims.sessionId) {
+    return denied("token and grant name two sessions: ask for a grant for the session of the token");
+  }
+  if (grant.holderId === instanceId) return null;
+  if (grant.holderId === "") {
+    return {
+      reason: "authority_epoch_mismatch",
+      remedy: "the grant is a revocation: ask the lease service for a grant",
+    };
+  }
+  return denied(`the grant is held by ${grant.holderId}, this is ${instanceId}: ask for one that names this runtime`);
+}
+
+function full({ runtime, capacity = limits.SESSIONS_MAX, draining }: AdmissionOptions): OpenRefusal | null {
+  if (draining()) return { reason: "draining", remedy: "this runtime takes no new sessions: ask for a new route" };
+  if (runtime.sessions().length < capacity) return null;
+  return { reason: "capacity_exhausted", remedy: `all ${capacity} sessions are in use: ask for a new route` };
+}
+
+interface Prepared {
+  readonly pipeline: CompiledPipeline;
+  readonly terms: LeaseTerms;
+  readonly variables: SessionVariables;
+}
+
+function open(
+  options: AdmissionOptions,
+  request: AdmissionRequest,
+  { pipeline, terms, variables }: Prepared,
+): Result<Admitted, OpenRefusal> {
+  const { claims, grant, transport } = request;
+  const epoch = Number(grant.epoch);
+  const prompt = pipeline.systemPrompt ?? "";
+  const config = sessionConfigOf(pipeline, {
+    sessionId: claims.sessionId,
+    tenantId: claims.tenantId,
+    seed: randomBytes(16).toString("hex"),
+    authority: { epoch, incarnation: `store-${grant.storeIncarnation}`, deadlineNs: terms.deadlineNs },
+    systemPrompt: prompt === "" ? [] : [{ ref: systemPromptRef, from: 0, to: prompt.length }],
+    variables: variables.variables,
+  });
+  const texts = prompt === "" ? {} : { [systemPromptRef]: prompt };
+  const opened = options.runtime.openSession({ config, transport, texts });
+  if (!opened.ok) return err(openRefusal(opened.error));
+  const session = opened.value;
+  options.onOpened?.(session, request);
+  const { raiseEpoch } = request;
+  const told = raiseEpoch === undefined ? {} : { raiseEpoch: raiseEpoch.bind(request) };
+  options.leases.keep({ session, tenantId: claims.tenantId, grant, terms, ...told });
+  return ok({
+    session: pipeline.greeting === undefined ? session : greeting(session, pipeline.greeting),
+    epoch,
+    pipelineVersion: claims.pipelineVersion,
+    reconnectMs: pipeline.policy.reconnectMs,
+    observe: (kinds, tell) => observe(session, kinds, tell),
+  });
+}
+
+/** Says `text` once the caller is there: not before, since nobody would hear it. */
+function greeting(session: RuntimeSession, text: string): RuntimeSession {
+  let said = false;
+  const receive = (message: TransportIngress): void => {
+    session.receive(message);
+    if (said || message.kind !== "control" || message.signal !== "connected") return;
+    said = true;
+    session.say(text);
+  };
+  return { ...session, receive };
+}
+
+function observe(
+  session: RuntimeSession,
+  kinds: readonly SessionNote["kind"][],
+  tell: (note: SessionNote) => void,
+): () => void {
+  const subscription = session.events.subscribe({
+    kinds,
+    onReady: (queue) => {
+      for (let event = queue.take(); event !== undefined; event = queue.take()) {
+        if (event.kind === "metrics" || event.kind === "debug" || event.kind === "error") tell(event);
+      }
+    },
+  });
+  return () => subscription?.close();
+}
+
+const reasons: Readonly<Record<RuntimeRefusal["code"], OpenRefusal["reason"]>> = {
+  sessions_full: "capacity_exhausted",
+  draining: "draining",
+  session_exists: "already_exists",
+  recording_reservation: "recording_unavailable",
+  stale_epoch: "authority_epoch_mismatch",
+  vad_missing: "dependency_unavailable",
+  texts_too_large: "pipeline_invalid",
+  text_invalid: "pipeline_invalid",
+  session_ended: "runtime_internal_error",
+};
+
+function openRefusal({ code, detail }: RuntimeRefusal): OpenRefusal {
+  return { reason: reasons[code], remedy: detail };
+}
+
+function refused(reason: OpenRefusal["reason"], remedy: string): Result<never, OpenRefusal> {
+  return err({ reason, remedy });
+}
