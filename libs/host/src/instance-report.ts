@@ -27,8 +27,8 @@ export interface ReporterOptions {
 }
 
 export interface Reporter {
-  /** The registry has taken a report; false when it had not after `withinMs`. */
-  first(withinMs: number): Promise<boolean>;
+  /** The registry has taken a report; false when it had not after `withinMs`, default: however long it takes. */
+  first(withinMs?: number): Promise<boolean>;
   /** Tells at once, e.g. that it drains. */
   now(): void;
   /** Tells one last time, waits a moment for the answer, and ends. */
@@ -65,8 +65,8 @@ class InstanceReporter implements Reporter {
     this.#ended = this.#run();
   }
 
-  first(withinMs: number): Promise<boolean> {
-    return within(this.#firstTaken, withinMs);
+  first(withinMs?: number): Promise<boolean> {
+    return withinMs === undefined ? this.#firstTaken : within(this.#firstTaken, withinMs);
   }
 
   now(): void {

@@ -68,6 +68,8 @@ export interface WebSocketTransport {
   raiseEpoch(session: string, epoch: number): boolean;
   /** Looks at deadlines now instead of at the next sweep. */
   sweep(): void;
+  /** Opens no more sessions; those that are open go on, and their clients may come back. */
+  drain(): void;
   /** Ends all sessions and connections. */
   close(): Promise<void>;
 }
@@ -94,6 +96,7 @@ class Transport implements WebSocketTransport {
   #resumed = 0;
   #givenUp = 0;
   #timer: TimerHandle | null = null;
+  #draining = false;
   #closing = false;
   #onEmpty: () => void = () => {};
   /** Connections that may not have opened yet; those that have are taken out when they are counted. */
@@ -176,6 +179,10 @@ class Transport implements WebSocketTransport {
   sweep(): void {
     for (const connection of [...this.#connections.keys()]) connection.tick();
     for (const call of [...this.#calls.values()]) call.tick();
+  }
+
+  drain(): void {
+    this.#draining = true;
   }
 
   async close(): Promise<void> {
@@ -316,6 +323,7 @@ class Transport implements WebSocketTransport {
     if (isRefusal(output)) return err(output);
     const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
     if (this.#bySession.has(claims.session)) return err(sessionExists());
+    if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." }));
     if (this.#calls.size + this.#opening >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
       return err(refusal("capacity_exhausted", closeCodes.tryLater));
     }
