@@ -3,9 +3,9 @@
  * record says beside its content (instants, turn, node, lane) is an index of it and stands outside the chain.
  */
 import { toBinary } from "@bufbuild/protobuf";
+import { sha256 } from "@rspp/base/sha256";
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import { TimelineRecordSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
-import { sha256 } from "@rspp/base/sha256";
 import { chainDigest } from "./timeline.ts";
 
 /** The bytes a record's digest covers: its canonical form where it has one, else its body as binary. */

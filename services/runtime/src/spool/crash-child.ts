@@ -18,6 +18,7 @@ function inPieces(inner: SpoolStore): SpoolStore {
   return {
     list: () => inner.list(),
     read: (segment) => inner.read(segment),
+    readRange: (segment, offset, length) => inner.readRange(segment, offset, length),
     sync: (segment, done) => inner.sync(segment, done),
     truncate: (segment, bytes) => inner.truncate(segment, bytes),
     remove: (segment) => inner.remove(segment),

@@ -25,6 +25,7 @@ export const RECORD_KINDS = [
   "mark",
   "session_end",
   "evidence_lost",
+  "marker",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
 

@@ -49,6 +49,11 @@ class SegmentsInMemory implements MemoryStore {
     return segment.bytes.slice(0, segment.size);
   }
 
+  readRange(name: string, offset: number, length: number): Uint8Array {
+    const segment = this.segmentOf(name);
+    return segment.bytes.slice(Math.min(offset, segment.size), Math.min(offset + length, segment.size));
+  }
+
   append(name: string, bytes: Uint8Array): StoreFailure | null {
     if (this.failure !== null) {
       const { code, keep } = this.failure;

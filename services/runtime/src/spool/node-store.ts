@@ -48,6 +48,8 @@ class SegmentFiles implements SpoolStore {
   private readonly directory: string;
   private readonly readOnly: boolean;
   private readonly open = new Map<string, OpenFile>();
+  /** The segment last read in part: whoever does so reads on. */
+  private reading: { segment: string; fd: number } | null = null;
   private newest = "";
 
   constructor(directory: string, readOnly: boolean) {
@@ -62,6 +64,18 @@ class SegmentFiles implements SpoolStore {
 
   read(segment: string): Uint8Array {
     return fs.readFileSync(this.file(segment));
+  }
+
+  readRange(segment: string, offset: number, length: number): Uint8Array {
+    const known = this.reading?.segment === segment ? this.reading : this.openToRead(segment);
+    const bytes = new Uint8Array(length);
+    let read = 0;
+    while (read < length) {
+      const got = fs.readSync(known.fd, bytes, read, length - read, offset + read);
+      if (got === 0) break;
+      read += got;
+    }
+    return bytes.subarray(0, read);
   }
 
   append(segment: string, bytes: Uint8Array): StoreFailure | null {
@@ -110,6 +124,7 @@ class SegmentFiles implements SpoolStore {
   }
 
   close(): void {
+    this.stopReading();
     for (const segment of [...this.open.keys()]) this.closeOne(segment);
     if (!this.readOnly) fs.rmSync(path.join(this.directory, lockName), { force: true });
   }
@@ -128,6 +143,17 @@ class SegmentFiles implements SpoolStore {
     return opened;
   }
 
+  private openToRead(segment: string): { segment: string; fd: number } {
+    this.stopReading();
+    this.reading = { segment, fd: fs.openSync(this.file(segment), "r") };
+    return this.reading;
+  }
+
+  private stopReading(): void {
+    if (this.reading !== null) fs.closeSync(this.reading.fd);
+    this.reading = null;
+  }
+
   private closeOne(segment: string): void {
     const known = this.open.get(segment);
     if (known !== undefined) fs.closeSync(known.fd);
@@ -138,6 +164,7 @@ class SegmentFiles implements SpoolStore {
     if (this.readOnly) return { code: "io", detail: "the spool is open for reading only", torn: false };
     try {
       this.closeOne(segment);
+      if (this.reading?.segment === segment) this.stopReading();
       act();
       return null;
     } catch (error) {

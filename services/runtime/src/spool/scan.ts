@@ -51,12 +51,17 @@ export interface Mark {
   seq: number;
   /** That record's link in hex, where it was the stream's last: its segment may be gone, the chain goes on. */
   link?: string;
+  /** What the exporter needs to go on behind this record. */
+  note?: string;
 }
 
 export interface ChainCheck {
   /** Where each stream stands, by records or by its mark. */
   heads(): ReadonlyMap<string, StreamHead>;
   exportedSeq(key: string): number;
+  exportNote(key: string): string;
+  /** Segment of the stream's last mark; empty for none. */
+  markedIn(key: string): string;
   check(record: SpoolRecord, segment: string, offset: number): void;
   /** Problems found, once all records were seen. */
   problems(): SpoolProblem[];
@@ -68,11 +73,13 @@ export interface ChainCheck {
  */
 export function createChainCheck(): ChainCheck {
   const heads = new Map<string, StreamHead>();
-  const marks = new Map<string, Mark>();
+  const marks = new Map<string, Mark & { segment: string }>();
   const exportedSeq = (key: string): number => marks.get(key)?.seq ?? 0;
   const found: { problem: SpoolProblem; key: string; first: boolean }[] = [];
   return {
     exportedSeq,
+    exportNote: (key) => marks.get(key)?.note ?? "",
+    markedIn: (key) => marks.get(key)?.segment ?? "",
     heads() {
       for (const [key, { sessionId, epoch, seq, link }] of marks) {
         if (link === undefined || (heads.get(key)?.seq ?? 0) >= seq) continue;
@@ -85,7 +92,7 @@ export function createChainCheck(): ChainCheck {
       const key = streamKey(sessionId, epoch);
       const before = heads.get(key);
       heads.set(key, { sessionId, epoch, seq, link: Uint8Array.from(record.link) });
-      if (record.kind === "mark") noteMark(record, marks);
+      if (record.kind === "mark") noteMark(record, segment, marks);
       const reason = chainFault(record, before);
       if (reason === null) return;
       const kind = reason === linkFault ? "chain" : "gap";
@@ -112,11 +119,11 @@ function chainFault(record: SpoolRecord, before: StreamHead | undefined): string
   return sameBytes(record.prev, before.link) ? null : linkFault;
 }
 
-function noteMark(record: SpoolRecord, marks: Map<string, Mark>): void {
+function noteMark(record: SpoolRecord, segment: string, marks: Map<string, Mark & { segment: string }>): void {
   const mark = parseMark(record.payload);
   if (mark === null) return;
   const key = streamKey(mark.sessionId, mark.epoch);
-  if (mark.seq >= (marks.get(key)?.seq ?? 0)) marks.set(key, mark);
+  if (mark.seq >= (marks.get(key)?.seq ?? 0)) marks.set(key, { ...mark, segment });
 }
 
 function parseMark(payload: Uint8Array): Mark | null {
@@ -124,6 +131,7 @@ function parseMark(payload: Uint8Array): Mark | null {
     const mark = JSON.parse(Buffer.from(payload).toString("utf8")) as Partial<Mark> | null;
     const good =
       typeof mark?.sessionId === "string" && Number.isSafeInteger(mark.epoch) && Number.isSafeInteger(mark.seq);
+    if (mark?.note !== undefined && typeof mark.note !== "string") return null;
     if (mark?.link !== undefined && !/^[0-9a-f]{64}$/.test(mark.link)) return null;
     return good ? (mark as Mark) : null;
   } catch {

@@ -27,6 +27,10 @@ export interface Stream extends StreamId {
   readonly lines: LineBuffer;
   synced: number;
   exported: number;
+  /** The exporter's own words on what follows `exported`. */
+  note: string;
+  /** Segment of its last mark; empty for none. */
+  markedIn: string;
   open: boolean;
 }
 
@@ -81,6 +85,16 @@ export class SegmentLog {
   /** Null when nothing was ever appended for it. */
   find(id: StreamId): Stream | null {
     return this.streams.get(streamKey(id.sessionId, id.epoch)) ?? null;
+  }
+
+  /** The stream of the session's epoch before, where it is known. */
+  predecessor(id: StreamId): Stream | null {
+    let found: Stream | null = null;
+    for (const stream of this.streams.values()) {
+      if (stream.sessionId !== id.sessionId || stream.epoch >= id.epoch) continue;
+      if (found === null || stream.epoch > found.epoch) found = stream;
+    }
+    return found;
   }
 
   floor(sessionId: string): number {
@@ -180,10 +194,7 @@ export class SegmentLog {
       const segment = this.segments.get(name);
       if (name === this.current || segment === undefined || !this.reclaimable(segment)) break;
       // The marks that explain the missing records must stay behind.
-      for (const key of segment.lastSeq.keys()) {
-        const stream = this.streams.get(key);
-        if (stream !== undefined && key !== marksKey) mark(stream);
-      }
+      for (const stream of this.streams.values()) if (this.markGoes(stream, name, segment)) mark(stream);
       if (this.store.remove(name) !== null) break;
       this.segments.delete(name);
       this.usedBytes -= segment.bytes;
@@ -191,6 +202,11 @@ export class SegmentLog {
     }
     this.freeBytes = this.store.freeBytes();
     return removed;
+  }
+
+  /** The stream's last mark is in the current segment. */
+  markedHere(stream: Stream): void {
+    stream.markedIn = this.current;
   }
 
   refreshFree(): void {
@@ -220,10 +236,23 @@ export class SegmentLog {
     for (const [key, { sessionId, epoch, seq, link }] of heads) {
       const exported = chain.exportedSeq(key);
       this.raiseFloor(sessionId, epoch);
-      this.streams.set(key, { ...newStream(sessionId, epoch), seq, link, synced: seq, exported, open: false });
+      const note = chain.exportNote(key);
+      const kept = { exported, note, markedIn: chain.markedIn(key) };
+      this.streams.set(key, { ...newStream(sessionId, epoch), seq, link, synced: seq, ...kept, open: false });
     }
     const found = [...problems, ...chain.problems()];
     return { segments: this.segments.size, records, streams: heads.size, problems: found };
+  }
+
+  /** Whether a stream needs a new mark when this segment goes: with its own records, or with a mark that explains others. */
+  private markGoes(stream: Stream, name: string, segment: Segment): boolean {
+    const key = streamKey(stream.sessionId, stream.epoch);
+    if (key === marksKey) return false;
+    if (segment.lastSeq.has(key)) return true;
+    if (stream.markedIn !== name) return false;
+    if (stream.open || stream.exported < stream.seq) return true;
+    for (const [other, { lastSeq }] of this.segments) if (other > name && lastSeq.has(key)) return true;
+    return false;
   }
 
   private segmentOf(name: string): Segment {
@@ -258,7 +287,7 @@ export class SegmentLog {
 }
 
 function newStream(sessionId: string, epoch: number): Stream {
-  const nothing = { seq: 0, link: GENESIS, lines: new LineBuffer(), synced: 0, exported: 0 };
+  const nothing = { seq: 0, link: GENESIS, lines: new LineBuffer(), synced: 0, exported: 0, note: "", markedIn: "" };
   return { ...nothing, sessionId, epoch, open: true };
 }
 

@@ -103,6 +103,22 @@ describe("spool", () => {
     expect(verifySpool(store).ok).toBe(true);
   });
 
+  test("F-154 the mark of a stream that rests outlives the segment it stands in, with the exporter's note", () => {
+    const { spool, open, store } = fresh({ segment: 3_000 });
+    spool.append(a, "plan", "{}");
+    spool.markExported(a, 1, "note");
+    for (let round = 0; round < 6; round++) {
+      for (let n = 0; n < 20; n++) spool.append(b, "evidence", JSON.stringify({ n, filler: "x".repeat(200) }));
+      spool.markExported(b, spool.marks(b).appended);
+      spool.reclaim();
+    }
+    const again = open();
+    expect(again.marks(a)).toMatchObject({ appended: 1, exported: 1 });
+    expect(again.exportNote(a)).toBe("note");
+    expect(again.append(a, "plan", "{}")).toEqual({ ok: true, seq: 2 });
+    expect(verifySpool(store).problems.map(describeProblem)).toEqual([]);
+  });
+
   test("evidence is reserved ahead; a full budget refuses others, then the exhausted reservation says so", () => {
     const { spool } = fresh({ disk: 4_000 });
     expect(spool.reserve("a", 2_000)).toBe(true);

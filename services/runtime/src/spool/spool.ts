@@ -63,8 +63,14 @@ export interface Spool {
   /** Nothing more comes for the stream. */
   closeStream(stream: StreamId): void;
   marks(stream: StreamId): SpoolMarks;
-  /** Acknowledged by whoever exports, up to `seq`. */
-  markExported(stream: StreamId, seq: number): AppendResult;
+  /** Acknowledged by whoever exports, up to `seq`. `note`: what it needs to go on from there, kept with the mark. */
+  markExported(stream: StreamId, seq: number, note?: string): AppendResult;
+  /** The note of the last mark; empty for none. */
+  exportNote(stream: StreamId): string;
+  /** The session's epoch before this one, where the spool knows of it. */
+  predecessor(stream: StreamId): StreamId | null;
+  /** A named point in the record of a stream that is still open; null when it is not. */
+  marker(stream: StreamId, name: string, fields: Readonly<Record<string, string>>): AppendResult | null;
   /** Removes the oldest segments of which everything is exported. @returns segments removed. */
   reclaim(): number;
   /** Sets bytes aside for a session's evidence, on top of what it has. False when the budget is short. */
@@ -213,10 +219,29 @@ class SpoolShell implements Spool {
     return { appended: stream?.seq ?? 0, synced: stream?.synced ?? 0, exported: stream?.exported ?? 0 };
   }
 
-  markExported(id: StreamId, seq: number): AppendResult {
-    const stream = this.log.stream(id);
-    stream.exported = Math.max(stream.exported, Math.min(seq, stream.seq));
-    return this.appendNow(this.log.stream(marksStream), "mark", markOf(stream), false);
+  markExported(id: StreamId, seq: number, note?: string): AppendResult {
+    // A mark opens no stream that was closed.
+    const stream = this.log.find(id) ?? this.log.stream(id);
+    const upTo = Math.min(seq, stream.seq);
+    if (upTo >= stream.exported && note !== undefined) stream.note = note;
+    stream.exported = Math.max(stream.exported, upTo);
+    const marked = this.appendNow(this.log.stream(marksStream), "mark", markOf(stream), false);
+    if (marked.ok) this.log.markedHere(stream);
+    return marked;
+  }
+
+  exportNote(id: StreamId): string {
+    return this.log.find(id)?.note ?? "";
+  }
+
+  predecessor(id: StreamId): StreamId | null {
+    return this.log.predecessor(id);
+  }
+
+  marker(id: StreamId, name: string, fields: Readonly<Record<string, string>>): AppendResult | null {
+    const stream = this.log.find(id);
+    if (stream?.open !== true) return null;
+    return this.append(id, "marker", JSON.stringify({ name, fields }));
   }
 
   reclaim(): number {
@@ -412,7 +437,8 @@ function refused(code: AppendErrorCode, detail: string, exhausted: boolean): App
 }
 
 function markOf(stream: Stream): Uint8Array {
-  const { sessionId, epoch, exported: seq } = stream;
+  const { sessionId, epoch, exported: seq, note } = stream;
   const link = seq === stream.seq ? { link: Buffer.from(stream.link).toString("hex") } : {};
-  return Buffer.from(JSON.stringify({ sessionId, epoch, seq, ...link }), "utf8");
+  const kept = note === "" ? {} : { note };
+  return Buffer.from(JSON.stringify({ sessionId, epoch, seq, ...link, ...kept }), "utf8");
 }

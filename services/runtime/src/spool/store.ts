@@ -11,6 +11,8 @@ export interface SpoolStore {
   /** Names of the segments, sorted. */
   list(): string[];
   read(segment: string): Uint8Array;
+  /** `length` bytes from `offset`, fewer at the end, without reading the rest. */
+  readRange(segment: string, offset: number, length: number): Uint8Array;
   /** Hands bytes to the operating system: they then survive this process. Makes the segment when it is new. */
   append(segment: string, bytes: Uint8Array): StoreFailure | null;
   /** Brings the segment to the medium: it then survives the machine. */
