@@ -1,6 +1,7 @@
 /** Enum values of the contracts as the field's words: the name without its prefix, in lower case. */
 import type { DescEnum } from "@bufbuild/protobuf";
 import { InvalidArgumentError } from "commander";
+import { gathered } from "./options.ts";
 
 const words = new Map<DescEnum, ReadonlyMap<number, string>>();
 
@@ -34,8 +35,17 @@ export function allWords(schema: DescEnum): string[] {
  *
  * @throws InvalidArgumentError with the words that are there.
  */
-export function valueOf(schema: DescEnum, word: string): number {
+export function valueOfWord(schema: DescEnum, word: string): number {
   const wanted = word.toLowerCase().replaceAll("-", "_");
   for (const [value, name] of wordsOf(schema)) if (name === wanted) return value;
   throw new InvalidArgumentError(`${word} is none of ${allWords(schema).join(", ")}`);
+}
+
+/** For an option that may stand several times, with several words each: every one is a word of `schema`. */
+export function wordsOption(schema: DescEnum): (text: string, before: string[] | undefined) => string[] {
+  return (text, before) => {
+    const found = gathered(text, before);
+    for (const word of found) valueOfWord(schema, word);
+    return found;
+  };
 }

@@ -4,13 +4,12 @@ import type { SessionStatus } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { type Command, Option } from "commander";
-import { allWords, valueOf, wordOf } from "../enum-words.ts";
+import { allWords, valueOfWord, wordOf, wordsOption } from "../enum-words.ts";
 import { EXIT_OK } from "../errors.ts";
 import {
   DATA_DEFAULT,
   type Done,
   examples,
-  gathered,
   jsonOption,
   type PlatformOptions,
   registryOption,
@@ -37,7 +36,9 @@ export function registerSessions(cli: Command, done: Done): void {
     .summary("list sessions and their state")
     .description("list the sessions of the platform, newest first; --local: those recorded on this machine")
     .addOption(
-      new Option("--state <state...>", `only these: ${allWords(SessionStateSchema).join(", ")}`).argParser(gathered),
+      new Option("--state <state...>", `only these: ${allWords(SessionStateSchema).join(", ")}`).argParser(
+        wordsOption(SessionStateSchema),
+      ),
     )
     .option("--limit <count>", "sessions listed at most", whole(1, 1_000), 50)
     .option("--local", `recordings on this machine, in ${DATA_DEFAULT}`)
@@ -57,7 +58,7 @@ async function sessions(options: SessionsOptions): Promise<number> {
   const json = options.json ?? false;
   if (options.local || options.data !== undefined) return recorded({ data: options.data ?? DATA_DEFAULT, json });
   const printer = createPrinter(json);
-  const states = (options.state ?? []).map((word) => valueOf(SessionStateSchema, word));
+  const states = (options.state ?? []).map((word) => valueOfWord(SessionStateSchema, word));
   const registry = connectTo("registry", options.registry, RegistryService, options);
   const { sessions: found, nextPageToken } = await registry.ask((client) =>
     client.listSessionStatus({ tenantId: options.tenant, states, page: { size: options.limit } }),

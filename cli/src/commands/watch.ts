@@ -1,19 +1,10 @@
 /** `rspp watch`: a session's events as they happen (F-022, F-027). */
 import { EventKindSchema, SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { type Command, Option } from "commander";
-import { allWords, valueOf } from "../enum-words.ts";
+import { allWords, valueOfWord, wordsOption } from "../enum-words.ts";
 import { EXIT_OK } from "../errors.ts";
 import { eventData, eventLine } from "../event-view.ts";
-import {
-  type Done,
-  examples,
-  gathered,
-  jsonOption,
-  type RuntimeOptions,
-  runtimeOption,
-  whole,
-  withCaller,
-} from "../options.ts";
+import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, whole, withCaller } from "../options.ts";
 import { createPrinter } from "../output/printer.ts";
 import { connectTo } from "../platform-client/connect.ts";
 import { interrupted } from "../signals.ts";
@@ -36,7 +27,7 @@ export function registerWatch(cli: Command, done: Done): void {
       new Option(
         "--kind <kind...>",
         `only these: ${allWords(EventKindSchema).join(", ")} (default: all but audio and debug)`,
-      ).argParser(gathered),
+      ).argParser(wordsOption(EventKindSchema)),
     )
     .option("--debug-for <ms>", "ask for debug events for so long", whole(0, 3_600_000), 0)
     .option("--for <ms>", "end after so long", whole(1, dayMs))
@@ -54,7 +45,7 @@ export function registerWatch(cli: Command, done: Done): void {
 
 async function watch(sessionId: string, options: WatchOptions): Promise<number> {
   const printer = createPrinter(options.json ?? false);
-  const kinds = (options.kind ?? []).map((word) => valueOf(EventKindSchema, word));
+  const kinds = (options.kind ?? []).map((word) => valueOfWord(EventKindSchema, word));
   const runtime = connectTo("runtime", options.runtime, SessionService, options);
   const { signal, release } = interrupted(options.for);
   let dropped = 0n;

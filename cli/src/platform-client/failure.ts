@@ -4,6 +4,7 @@ import { rpcErrorOf } from "@rspp/rpc/clients";
 import { errorRule, type RpcError } from "@rspp/rpc/errors";
 import { StoreError } from "@rspp/store/store-error";
 import { CommandError, EXIT_FAILED, EXIT_INPUT, EXIT_UNREACHABLE } from "../errors.ts";
+import { msWords } from "../output/words.ts";
 
 export type PeerName = "registry" | "runtime" | "replay";
 
@@ -34,18 +35,46 @@ export function serviceFailure(failure: unknown, peer: PeerName, url: string): C
   const unreached = unreachedBy(error);
   if (unreached !== null) return unreachable(peer, url, unreached);
   const { name, code } = errorRule(error.reason);
-  const { domain, violations, metadata, remedy } = error.detail;
-  const shownFacts = Object.entries(metadata).map(([key, value]) => `${key} ${value}`);
-  const facts = shownFacts.length === 0 ? "" : ` (${shownFacts.join(", ")})`;
+  const { domain, violations, metadata, retryAfterMs } = error.detail;
   const isInput = inputCodes.has(code) || name === "version_immutable";
+  const told = narrower(name, metadata);
+  const wait = retryAfterMs > 0 ? `; it may be repeated after ${msWords(retryAfterMs)}` : "";
   return new CommandError({
     status: isInput ? EXIT_INPUT : EXIT_FAILED,
     reason: name,
-    what: `${domain} refused: ${name}${facts}`,
-    fields: violations.map(({ field, message }) => ({ field, message })),
-    remedy,
+    what: `${domain || peer}: ${name}${told.what === "" ? "" : `: ${told.what}`}${wait}`,
+    fields: [
+      ...violations.map(({ field, message }) => ({ field, message })),
+      ...(told.what === "" ? Object.entries(metadata).map(([field, message]) => ({ field, message })) : []),
+    ],
+    remedy: told.remedy || error.detail.remedy,
     metadata,
   });
+}
+
+/** What a reason means to somebody at a terminal, where more can be said than the catalogue does. */
+function narrower(name: string, facts: Readonly<Record<string, string>>): { what: string; remedy: string } {
+  if (name === "not_found" && facts.pipeline !== undefined) {
+    const version = facts.version === undefined || facts.version === "newest" ? "" : `@${facts.version}`;
+    const what = `no pipeline ${facts.pipeline}${version} is published`;
+    return { what, remedy: "`rspp pipelines` lists what is published; publish it with `rspp publish SPEC`" };
+  }
+  if (name === "session_not_found")
+    return {
+      what: facts.session === undefined ? "" : `nobody knows session ${facts.session} here`,
+      remedy: "`rspp sessions` lists the sessions and the runtime each runs on; name that one with --runtime URL",
+    };
+  if (name === "capacity_exhausted" && facts.problem === "none_ready")
+    return {
+      what: "no runtime is ready to take a session",
+      remedy: "start a platform with `rspp up`; `rspp doctor` shows what answers",
+    };
+  if (name === "version_immutable")
+    return {
+      what: `${facts.pipeline}@${facts.version} stands there with other content (sha256 ${facts.existing_sha256?.slice(0, 12)}, offered ${facts.offered_sha256?.slice(0, 12)})`,
+      remedy: "leave --as out to publish the next version",
+    };
+  return { what: "", remedy: "" };
 }
 
 function unreachedBy({ detail }: RpcError): string | null {
