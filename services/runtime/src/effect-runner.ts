@@ -219,7 +219,7 @@ export class EffectRunner {
 
   private tell(effect: EffectOf<"signal">): void {
     const { observers, anchors, clock } = this.host;
-    const { signal, emitter, turn, generation, epoch, reason, fields } = effect.event;
+    const { signal, emitter, turn, generation, epoch, reason, fields, seq, cause } = effect.event;
     // What was put off may have met a rotation meanwhile: the adapter believes the present epoch alone (kernel.md §7).
     const now = Math.max(epoch, this.epochSent);
     if (effect.egress) this.send({ kind: "control", epoch: now, signal, turn, reason, fields });
@@ -227,7 +227,7 @@ export class EffectRunner {
     anchors.signal(effect.event, atNs);
     this.host.signalLine(effect);
     if (observers.wants("control"))
-      observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields });
+      observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields, seq, cause });
   }
 
   private openProvider(effect: EffectOf<"provider_open">): void {

@@ -25,6 +25,8 @@ const samples: Record<EventKind, ObservedEvent> = {
     generation: 1,
     reason: "",
     fields: {},
+    seq: 1,
+    cause: 0,
   },
   metrics: { kind: "metrics", atNs: 0, name: "x", value: 1, turn: 0, node: "" },
   debug: { kind: "debug", atNs: 0, text: "step", fields: {} },

@@ -38,6 +38,10 @@ export type ObservedEvent =
       generation: number;
       reason: string;
       fields: Readonly<Record<string, string | number>>;
+      /** Runtime sequence; the event is `r-<seq>` everywhere. */
+      seq: number;
+      /** Input it came of; 0 none. */
+      cause: number;
     }
   | { kind: "metrics"; atNs: number; name: string; value: number; turn: number; node: string }
   | { kind: "debug"; atNs: number; text: string; fields: Readonly<Record<string, string | number>> }

@@ -17,6 +17,7 @@ import { TAG_SESSION } from "./payload-store.ts";
 import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
 import { SessionHost } from "./session-host.ts";
 import type { SessionEnded, SessionStats } from "./session-types.ts";
+import type { SessionView } from "./session-view.ts";
 import type { Spool, SpoolMeasures } from "./spool/spool.ts";
 
 export interface RuntimeOptions {
@@ -67,6 +68,12 @@ export type OperatorCommand = "cancel_turn" | "cancel_session" | "drain" | "end"
 /** Inputs that come from the control plane, not from the adapter. */
 export type SystemInput = Extract<InputBody, { type: "authority" | "snapshot" | "capacity" }>;
 
+export interface TurnProposal {
+  readonly origin: "operator" | "api";
+  readonly key: string;
+  readonly text: string | null;
+}
+
 export interface RuntimeSession extends SessionEnd {
   readonly id: string;
   readonly config: SessionConfig;
@@ -75,11 +82,18 @@ export interface RuntimeSession extends SessionEnd {
   say(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
   /** A text that the plan or a proposal may name by ref; it lives as long as the session. */
   registerText(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
+  /**
+   * Proposes a turn that says `text`, or, where it is null, what the pipeline makes of the conversation. A key that was
+   * seen before opens no second turn.
+   */
+  propose(proposal: TurnProposal): Result<null, RuntimeRefusal>;
   operator(command: OperatorCommand, options?: { turn?: number; reason?: string }): void;
   update(input: SystemInput): void;
   /** Empty unless `keepJournal` was asked for. */
   journal(): readonly JournalEntry[];
   readonly events: Observers;
+  /** As it stands now; a later call gives a later state. */
+  view(): SessionView;
   stats(): SessionStats;
   /** Settles when the session is over; never rejects. */
   readonly ended: Promise<SessionEnded>;
@@ -306,12 +320,24 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
       host.submit({ type: "proposal", origin: "api", key: `say:${said}`, say, reason: "say" });
       return stored;
     },
+    propose({ origin, key, text }) {
+      let say: { spans: { ref: number; from: number; to: number }[]; chars: number } | null = null;
+      if (text !== null) {
+        const stored = registerText(text, limits.SAY_CHARS_MAX);
+        if (!stored.ok) return stored;
+        const { ref, chars } = stored.value;
+        say = { spans: [{ ref, from: 0, to: chars }], chars };
+      } else if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
+      host.submit({ type: "proposal", origin, key, say, reason: say === null ? "" : "say" });
+      return ok(null);
+    },
     operator(command, { turn = 0, reason = "operator" } = {}) {
       host.operator(command, turn, reason);
     },
     update: (input) => host.submit(input),
     journal: () => host.journalEntries(),
     events: host.observers,
+    view: () => ({ ...host.viewed.view }),
     stats: () => host.stats(),
     ended,
   };

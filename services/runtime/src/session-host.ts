@@ -23,6 +23,7 @@ import { Observers } from "./observers.ts";
 import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
 import { SessionJournal } from "./session-journal.ts";
 import type { SessionHostPorts, SessionStats } from "./session-types.ts";
+import { ViewKeeper } from "./session-view.ts";
 import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
 
 const refusedFieldsMax = 64;
@@ -36,6 +37,7 @@ export class SessionHost {
   readonly observers: Observers;
   readonly anchors: Anchors;
   readonly evidence: EvidenceWriter;
+  readonly viewed: ViewKeeper;
   readonly transport: TransportEnd;
   readonly providers: ProviderPort;
   readonly vad: VadPort | null;
@@ -89,6 +91,7 @@ export class SessionHost {
     this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
     this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config.recording.ceiling, keepJournal);
     this.observers = new Observers(ports.defer);
+    this.viewed = new ViewKeeper(config, ports.clock.wallMs());
     this.anchors = new Anchors(ports.metrics, (name, ns, turn, node) => this.latency(name, ns, turn, node));
     this.payloads = this.createPayloads();
     const quota = config.recording.evidenceQuotaBytes;
@@ -238,6 +241,7 @@ export class SessionHost {
   finish(reason: string, forced: boolean): void {
     if (this.over) return;
     this.over = true;
+    this.viewed.view.phase = "ended";
     const stats = this.stats();
     const why = this.failing === "" ? reason : this.failing;
     this.force?.clear();
@@ -385,6 +389,7 @@ export class SessionHost {
     if (kind !== "rotated" || epoch <= this.stream.epoch) return;
     this.ports.spool.succeed(this.stream, epoch);
     this.stream.epoch = epoch;
+    this.viewed.view.epoch = epoch;
   }
 
   private answer(question: TextQuestion): FactAnswer {
@@ -401,8 +406,10 @@ export class SessionHost {
     return { chars: text.length, bytes: handle?.bytes ?? 0, hash: handle?.hash ?? "" };
   }
 
+  /** One pass over a step's effects, before they are carried out. */
   private measurePlan(effects: readonly Effect[], batch: Batch): void {
     for (const effect of effects) {
+      this.viewed.effect(effect);
       if (effect.type !== "record" || effect.record.kind !== "plan") continue;
       this.anchors.planBuilt(effect.record.turn, this.clock.nowNs() - batch.monoNs);
     }
