@@ -1,6 +1,6 @@
 /** grpc-js clients of links and invocations. One channel is one connection of its own, never shared. */
 
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import {
   type ChannelOptions,
   Client,
@@ -9,6 +9,7 @@ import {
   type StatusObject,
   status,
 } from "@grpc/grpc-js";
+import { err, ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { BidiMethod, Duplex, DuplexHandlers } from "./duplex.ts";
 import { type RpcError, rpcError } from "./errors.ts";
@@ -68,16 +69,48 @@ export function openDuplex<I extends DescMessage, O extends DescMessage>(
   options: OpenDuplexOptions = {},
 ): Duplex<MessageShape<I>> {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries(options.headers ?? {})) metadata.set(name, value);
   const call = channel.client.makeBidiStreamRequest<MessageShape<I>, Decoded<MessageShape<O>>>(
     path,
     requestSerialize,
     responseDeserialize,
-    metadata,
+    metadataOf(options.headers),
     options.deadlineMs === undefined ? {} : { deadline: Date.now() + options.deadlineMs },
   );
   return clientDuplex(call, channel.address, handlers);
+}
+
+/** Calls a unary method once; a failure is a value. */
+export function callUnary<I extends DescMessage, O extends DescMessage>(
+  channel: GrpcChannel,
+  method: DescMethod & { methodKind: "unary"; input: I; output: O },
+  request: MessageShape<I>,
+  options: OpenDuplexOptions = {},
+): Promise<Result<MessageShape<O>, RpcError>> {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  const domain = channel.address;
+  const { deadlineMs = limits.RPC_DEADLINE_DEFAULT_MS } = options;
+  return new Promise((resolve) => {
+    channel.client.makeUnaryRequest<MessageShape<I>, Decoded<MessageShape<O>>>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      metadataOf(options.headers),
+      { deadline: Date.now() + deadlineMs },
+      (failure, answer) => {
+        if (failure !== null) resolve(err(fromGrpcStatus(failure, domain)));
+        else if (answer === undefined || isMalformed(answer)) {
+          resolve(err(rpcError(ErrorReason.MALFORMED_FRAME, { domain })));
+        } else resolve(ok(answer as MessageShape<O>));
+      },
+    );
+  });
+}
+
+function metadataOf(headers: Readonly<Record<string, string>> = {}): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
 }
 
 function clientDuplex<In, Out>(

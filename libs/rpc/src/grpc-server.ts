@@ -258,7 +258,7 @@ function namesOf(certificate: { subject?: { CN?: string | string[] }; subjectalt
   return [certificate?.subject?.CN ?? [], alternatives].flat().filter((name) => name !== "");
 }
 
-/** A unary method of the small services every server answers (health). */
+/** A unary method. */
 export function unaryMethod<I extends DescMessage, O extends DescMessage>(
   method: DescMethod & { methodKind: "unary"; input: I; output: O },
   handle: (request: MessageShape<I>) => MessageShape<O>,
@@ -266,8 +266,7 @@ export function unaryMethod<I extends DescMessage, O extends DescMessage>(
   return (context): handleUnaryCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call, callback) => {
       try {
-        if (isMalformed(call.request)) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain });
-        callback(null, handle(call.request as MessageShape<I>));
+        callback(null, handle(checked(context, method, call.request)));
       } catch (failure) {
         const error = toRpcError(failure, context.domain);
         context.onError(method.name, error);
@@ -276,16 +275,17 @@ export function unaryMethod<I extends DescMessage, O extends DescMessage>(
     };
 }
 
-/** A server-streaming method; `handle` gives what stops it when the client is gone. */
+/** A server-streaming method; `handle` gives what stops it when the client is gone. `written` runs once the transport took it. */
 export function serverStreamMethod<I extends DescMessage, O extends DescMessage>(
   method: DescMethod & { methodKind: "server_streaming"; input: I; output: O },
-  handle: (request: MessageShape<I>, send: (message: MessageShape<O>) => void) => () => void,
+  handle: (request: MessageShape<I>, send: (message: MessageShape<O>, written?: () => void) => void) => () => void,
 ): GrpcMethod {
   return (context): handleServerStreamingCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call) => {
       try {
-        if (isMalformed(call.request)) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain });
-        const stop = handle(call.request as MessageShape<I>, (message) => call.write(message));
+        const stop = handle(checked(context, method, call.request), (message, written) => {
+          call.write(message, () => written?.());
+        });
         call.on("cancelled", stop);
       } catch (failure) {
         const error = toRpcError(failure, context.domain);
@@ -293,4 +293,16 @@ export function serverStreamMethod<I extends DescMessage, O extends DescMessage>
         call.emit("error", toGrpcStatus(error));
       }
     };
+}
+
+/** @throws RpcError for bytes that are no message, and for one that breaks its contract. */
+function checked<I extends DescMessage>(
+  context: ServerContext,
+  method: DescMethod & { input: I },
+  request: Decoded<MessageShape<I>>,
+): MessageShape<I> {
+  if (isMalformed(request)) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain: context.domain });
+  const valid = validate(method.input, request as MessageShape<I>);
+  if (!valid.ok) throw fromWireError(valid.error, context.domain);
+  return request as MessageShape<I>;
 }

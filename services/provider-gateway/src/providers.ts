@@ -3,18 +3,21 @@ import type { ManagedProvider } from "./attempt.ts";
 import { createFlite } from "./local/flite.ts";
 import { createPocketsphinx } from "./local/pocketsphinx.ts";
 import { createResponder } from "./local/responder.ts";
-import { createOpenAiChat } from "./openai/chat.ts";
+import { createOpenAiChat, type OpenAiChatOptions } from "./openai/chat.ts";
 import { createSimLlm } from "./sim/llm.ts";
 import { createSimStt } from "./sim/stt.ts";
 import { createSimTts } from "./sim/tts.ts";
 
 /** Every provider that ships with RSPP, for `createProviderGateway`; each starts nothing before it is used. */
-export function createProviders(options: { clock: Clock }): ManagedProvider[] {
+export function createProviders(options: {
+  clock: Clock;
+  openai?: Pick<OpenAiChatOptions, "baseUrl" | "secret">;
+}): ManagedProvider[] {
   return [
     createFlite(options),
     createPocketsphinx(options),
     createResponder(options),
-    createOpenAiChat(options),
+    createOpenAiChat({ clock: options.clock, ...options.openai }),
     createSimStt(options),
     createSimLlm(options),
     createSimTts(options),

@@ -1,6 +1,6 @@
 import type { Clock } from "@rspp/ports/clock";
-import type { Invocation, InvocationOpen, SettingValue } from "@rspp/ports/provider";
-import { afterAll, describe, expect, test } from "vitest";
+import type { Invocation, InvocationOpen, ProviderPort, SettingValue } from "@rspp/ports/provider";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ManagedProvider } from "../attempt.ts";
 import { createProviderGateway, type ProviderGateway } from "../gateway.ts";
 import { ManualClock, systemClock } from "./clocks.ts";
@@ -18,52 +18,78 @@ export interface ConformanceSubject {
   badSetting: { name: string; value: SettingValue };
 }
 
+/** A way to a gateway, as its callers see it: itself, or from afar. */
+export interface GatewayReach {
+  readonly port: ProviderPort;
+  /** Resolves when nothing of an invocation is under way any more. */
+  settled(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface ConformanceOptions {
+  /** Puts something between callers and gateway, e.g. a connection; its time is real. */
+  reach?: { readonly name: string; open(gateway: ProviderGateway, provider: ManagedProvider): Promise<GatewayReach> };
+}
+
 /** One provider behind a gateway of its own. */
 interface Rig {
   subject: ConformanceSubject;
   provider: ManagedProvider;
   gateway: ProviderGateway;
-  manual: ManualClock;
+  port(): ProviderPort;
+  settle(): Promise<void>;
   open(over?: Partial<InvocationOpen>): InvocationOpen;
   ended(sink: Recorder): Promise<Recorder["outcomes"][number]>;
 }
 
 /** What every provider owes the gateway, whatever its kind; one suite over all adapters. */
-export function describeConformance(subject: ConformanceSubject): void {
+export function describeConformance(subject: ConformanceSubject, { reach }: ConformanceOptions = {}): void {
   const manual = new ManualClock();
-  const clock = subject.clock === "manual" ? manual : systemClock();
+  const virtual = subject.clock === "manual" && reach === undefined;
+  const clock = virtual ? manual : systemClock();
   const provider = subject.create(clock);
   const gateway = createProviderGateway({ clock, providers: [provider] });
+  let reached: GatewayReach | undefined;
   const rig: Rig = {
     subject,
     provider,
     gateway,
-    manual,
+    port: () => reached?.port ?? gateway,
+    settle: async () => {
+      await reached?.settled();
+      await settle(manual);
+    },
     open: (over = {}) =>
       request({ modality: provider.modality, provider: provider.name, settings: subject.settings, ...over }),
     ended: async (sink) => {
-      if (subject.clock === "manual") manual.advance(60_000);
+      if (virtual) manual.advance(60_000);
       return sink.ended;
     },
   };
-  describe(`F-055 F-160 conformance of ${provider.name}`, () => {
-    afterAll(() => gateway.close());
+  describe(`F-055 F-160 conformance of ${provider.name}${reach === undefined ? "" : ` ${reach.name}`}`, () => {
+    beforeAll(async () => {
+      reached = await reach?.open(gateway, provider);
+    });
+    afterAll(async () => {
+      await reached?.close();
+      await gateway.close();
+    });
     testOutcomes(rig);
     testRefusals(rig);
   });
 }
 
-function testOutcomes({ subject, provider, gateway, manual, open, ended }: Rig): void {
+function testOutcomes({ subject, provider, gateway, port, settle, open, ended }: Rig): void {
   test("open, push, finish: chunks, then one outcome, then nothing", async () => {
     const sink = recorder((chunk) => {
       expect(sink.outcomes).toEqual([]);
       expect(chunk.kind).toBe(provider.modality === "tts" ? "audio" : "text");
     });
-    const invocation = gateway.open(open(), sink);
+    const invocation = port().open(open(), sink);
     subject.feed(invocation);
     invocation.finish();
     expect((await ended(sink)).kind).toBe("success");
-    await settle(manual);
+    await settle();
     expect(sink.chunks.length).toBeGreaterThan(0);
     expect(sink.outcomes.length).toBe(1);
     checkChunks(sink);
@@ -72,14 +98,14 @@ function testOutcomes({ subject, provider, gateway, manual, open, ended }: Rig):
 
   test("cancel: cancelled at once, nothing after, twice is once", async () => {
     const sink = recorder();
-    const invocation = gateway.open(open(), sink);
+    const invocation = port().open(open(), sink);
     subject.feed(invocation);
     invocation.cancel("barge_in");
     expect(sink.outcomes.map((outcome) => outcome.kind)).toEqual(["cancelled"]);
     const chunks = sink.chunks.length;
     invocation.cancel("again");
     invocation.finish();
-    await settle(manual);
+    await settle();
     expect(sink.chunks.length).toBe(chunks);
     expect(sink.outcomes.length).toBe(1);
     expectClean(gateway);
@@ -88,24 +114,24 @@ function testOutcomes({ subject, provider, gateway, manual, open, ended }: Rig):
   test("cancel after finish, and cancel without input, end the same way", async () => {
     for (const fed of [true, false]) {
       const sink = recorder();
-      const invocation = gateway.open(open(), sink);
+      const invocation = port().open(open(), sink);
       if (fed) {
         subject.feed(invocation);
         invocation.finish();
       }
       invocation.cancel("stop");
       expect(sink.outcomes.length).toBe(1);
-      await settle(manual);
+      await settle();
       expect(sink.outcomes.length).toBe(1);
     }
     expectClean(gateway);
   });
 }
 
-function testRefusals({ subject, gateway, open, ended }: Rig): void {
+function testRefusals({ subject, port, open, ended }: Rig): void {
   test("finish without input ends empty", async () => {
     const sink = recorder();
-    gateway.open(open(), sink).finish();
+    port().open(open(), sink).finish();
     expect((await ended(sink)).kind).toBe("empty");
     expect(sink.chunks).toEqual([]);
   });
@@ -117,7 +143,7 @@ function testRefusals({ subject, gateway, open, ended }: Rig): void {
       ["anything", { secret: 1 } as unknown as SettingValue],
     ] as const) {
       const sink = recorder();
-      const invocation = gateway.open(open({ settings: { ...subject.settings, [field]: bad } }), sink);
+      const invocation = port().open(open({ settings: { ...subject.settings, [field]: bad } }), sink);
       subject.feed(invocation);
       invocation.finish();
       const outcome = await ended(sink);

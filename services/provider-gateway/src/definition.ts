@@ -1,0 +1,131 @@
+/** The provider gateway as a service: every provider behind `rspp.provider.v1`, keys kept here alone (decision 10). */
+import { startReporter } from "@rspp/host/instance-report";
+import type { Bound, PlainService, ServiceContext } from "@rspp/host/service";
+import type { Clock } from "@rspp/ports/clock";
+import { type InvocationService, invocationService } from "@rspp/remote/invocation-server";
+import { describeFailure } from "@rspp/rpc/log";
+import { secretSource } from "@rspp/store/secret";
+import type { ManagedProvider } from "./attempt.ts";
+import { type GatewayConfig, gatewayFields } from "./config.ts";
+import { describeProviders } from "./descriptors.ts";
+import { createProviderGateway } from "./gateway.ts";
+import { watchHealth } from "./health.ts";
+import { createProviders } from "./providers.ts";
+import { createSystemClock } from "./system-clock.ts";
+
+export interface GatewayDefinitionOptions {
+  /** In place of those that ship with RSPP. */
+  readonly providers?: (clock: Clock) => readonly ManagedProvider[];
+}
+
+export function gatewayDefinition(options: GatewayDefinitionOptions = {}): PlainService<typeof gatewayFields> {
+  return {
+    service: "provider-gateway",
+    fields: gatewayFields,
+    database: false,
+    start: async (values, context) => {
+      const clock = createSystemClock();
+      const key = await providerKey(values, context);
+      const openai = { baseUrl: values.openai_base_url || context.env.OPENAI_BASE_URL || "", secret: key.secret };
+      const providers = options.providers?.(clock) ?? createProviders({ clock, openai });
+      const gateway = createProviderGateway({ clock, providers });
+      const health = watchHealth(
+        gateway,
+        clock,
+        providers.map(({ name }) => name),
+      );
+      const service = invocationService(health.port, {
+        clock,
+        describe: () => describeProviders(providers),
+        health,
+        invocationsMax: values.invocations_max,
+      });
+      await gateway.warm();
+      context.log.info({ providers: gateway.providers() }, "providers");
+      let reporting: Reporting | null = null;
+      return {
+        routes: [service.route],
+        streams: [service.grpc],
+        sweep: () => key.refresh(),
+        bound: async (_api, streams) => {
+          if (values.registry !== "" && streams !== null) reporting = report(values, context, service, streams);
+          return {};
+        },
+        drain: (graceMs) => {
+          reporting?.drain();
+          return service.drain(graceMs);
+        },
+        close: async () => {
+          health.close();
+          await reporting?.stop();
+          await gateway.close();
+        },
+      };
+    },
+  };
+}
+
+interface ProviderKey {
+  secret(reference: string): string | undefined;
+  refresh(): Promise<void>;
+}
+
+/**
+ * The one key of `openai/chat`. A pipeline names it by the reference it is configured under, or not at all; any other
+ * reference finds nothing, so that no caller reads this process's environment by way of a provider.
+ */
+async function providerKey({ openai_api_key }: GatewayConfig, { env, log }: ServiceContext): Promise<ProviderKey> {
+  const reference = openai_api_key || (env.OPENAI_API_KEY ? "env:OPENAI_API_KEY" : "");
+  if (reference === "") return { secret: () => undefined, refresh: () => Promise.resolve() };
+  const source = secretSource(reference, env);
+  let key = (await source.read()).reveal();
+  return {
+    secret: (asked) => (asked === reference || asked === "env:OPENAI_API_KEY" ? key : undefined),
+    // A rotated one is met without a restart; one that cannot be read leaves the last.
+    refresh: async () => {
+      await source.read().then(
+        (found) => {
+          key = found.reveal();
+        },
+        (failure: unknown) => log.warn(describeFailure(failure), "provider key cannot be read"),
+      );
+    },
+  };
+}
+
+interface Reporting {
+  drain(): void;
+  stop(): Promise<void>;
+}
+
+function report(
+  { registry, region, advertise_address, invocations_max }: GatewayConfig,
+  { instanceId, build, log, connect }: ServiceContext,
+  service: InvocationService,
+  { host, port }: Bound,
+): Reporting {
+  let draining = false;
+  const reporter = startReporter({
+    registry: connect("registry", registry),
+    log,
+    report: () => ({
+      instanceId,
+      role: "provider-gateway",
+      address: advertise_address || `${host.includes(":") ? `[${host}]` : host}:${port}`,
+      region,
+      build,
+      capacitySessions: invocations_max,
+      sessions: service.inFlight,
+      draining,
+      ready: !draining,
+      endpoints: [],
+    }),
+  });
+  return {
+    drain: () => {
+      draining = true;
+      reporter.now();
+    },
+    stop: () => reporter.stop(),
+  };
+}

@@ -1,0 +1,57 @@
+/** What the providers that ship with RSPP can do, for `ListProviders`. */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { AudioCodec } from "@rspp/gen/rspp/event/v1/audio_pb";
+import {
+  type ProviderCapabilitiesSchema,
+  type ProviderDescriptor,
+  ProviderDescriptorSchema,
+} from "@rspp/gen/rspp/provider/v1/provider_pb";
+import { modalityToWire } from "@rspp/remote/invocation-messages";
+import type { ManagedProvider } from "./attempt.ts";
+
+type Capabilities = MessageInitShape<typeof ProviderCapabilitiesSchema>;
+
+const pcm16k = [{ codec: AudioCodec.PCM_S16LE, sampleRateHz: 16_000, channels: 1 }];
+const llm: Capabilities = { streamingOutput: true };
+const tts: Capabilities = { streamingInput: true, streamingOutput: true, wordTimings: true, outputFormats: pcm16k };
+const stt: Capabilities = { streamingInput: true, partialResults: true, inputFormats: pcm16k, languages: ["en-US"] };
+
+interface About {
+  readonly terms: string;
+  readonly capabilities: Capabilities;
+  /** Why it may not be there, and what to do. */
+  readonly absent?: string;
+}
+
+const known: Readonly<Record<string, About>> = {
+  "local/flite": { terms: "flite, small English voices", capabilities: { ...tts, languages: ["en-US"] } },
+  "local/pocketsphinx": {
+    terms: "pocketsphinx with a grammar",
+    capabilities: { ...stt, grammar: true },
+    absent: "pocketsphinx is not installed; apt-get install pocketsphinx pocketsphinx-en-us",
+  },
+  "local/responder": { terms: "a small deterministic agent without a model", capabilities: llm },
+  "openai/chat": {
+    terms: "any OpenAI-compatible chat endpoint",
+    capabilities: llm,
+    absent: "no endpoint; set openai_base_url and openai_api_key",
+  },
+  "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: stt },
+  "sim/llm": { terms: "a simulated model", capabilities: llm },
+  "sim/tts": { terms: "a simulated voice", capabilities: tts },
+};
+
+export function describeProviders(providers: readonly ManagedProvider[]): readonly ProviderDescriptor[] {
+  return providers.map(({ name, modality, available }) => {
+    const there = available?.() ?? true;
+    const about = known[name];
+    return create(ProviderDescriptorSchema, {
+      name,
+      modality: modalityToWire(modality),
+      capabilities: about?.capabilities ?? {},
+      terms: about?.terms ?? "",
+      available: there,
+      ...(there ? {} : { unavailableReason: about?.absent ?? "it is not available here" }),
+    });
+  });
+}
