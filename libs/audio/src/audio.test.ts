@@ -78,6 +78,34 @@ describe("g711", () => {
   });
 });
 
+describe("resample in real time", () => {
+  test.each([
+    [8_000, 16_000],
+    [48_000, 16_000],
+    [16_000, 8_000],
+  ])(
+    "%i -> %i Hz: each 20 ms give 20 ms at once, at most 6 ms late, and nothing is lost",
+    async (inRateHz, outRateHz) => {
+      const stream = await createResampler({ inRateHz, outRateHz, realTime: true });
+      const input = sine(inRateHz, 440, inRateHz / 5);
+      const block = inRateHz / 50;
+      const parts = Array.from({ length: 10 }, (_, i) => stream.process(input.slice(i * block, (i + 1) * block)));
+      expect(parts.map((part) => part.length)).toEqual(parts.map(() => outRateHz / 50));
+      expect(stream.latencyUs).toBeGreaterThan(0);
+      expect(stream.latencyUs).toBeLessThanOrEqual(6_000);
+      const late = Math.round((stream.latencyUs * outRateHz) / 1e6);
+      const tail = stream.flush();
+      expect(Math.abs(tail.length - late)).toBeLessThanOrEqual(1);
+      const got = parts.flatMap((part) => [...part]).concat([...tail]);
+      const expected = sine(outRateHz, 440, outRateHz / 5);
+      // Away from the edges, where the filter sees silence, it is the same tone, later.
+      const edge = outRateHz / 50;
+      for (let i = edge; i < expected.length - edge; i++)
+        expect(Math.abs((got[i + late] ?? 0) - (expected[i] ?? 0))).toBeLessThan(400);
+    },
+  );
+});
+
 describe("resample", () => {
   test.each([
     [8000, 16000],

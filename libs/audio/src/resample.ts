@@ -25,8 +25,13 @@ export interface ResamplerSettings {
   outRateHz: number;
   /** Interleaved channels; default 1. */
   channels?: number;
-  /** 0 (fast) to 10 (best); default 7. */
+  /** 0 (fast) to 10 (best); default 7, in real time 4. */
   quality?: number;
+  /**
+   * For streams that somebody waits for: each block gives its whole output at once, `latencyUs` late, instead of none of
+   * it being late and the first block's end waiting for the second. What `flush` gives is longer by that much.
+   */
+  realTime?: boolean;
 }
 
 /**
@@ -34,6 +39,8 @@ export interface ResamplerSettings {
  * `flush`, so that in all exactly round(frames × out / in) frames come out.
  */
 export interface Resampler {
+  /** How much later a sound comes out than it went in, microseconds; 0 but in real time. */
+  readonly latencyUs: number;
   /** The output ready so far; a fresh array. */
   process(samples: Int16Array): Int16Array;
   /** The tail; afterwards the resampler starts anew. */
@@ -44,7 +51,7 @@ export interface Resampler {
 
 /** Loads the WebAssembly module once. Throws RangeError for a rate outside 4 to 192 kHz or a bad channel count. */
 export async function createResampler(settings: ResamplerSettings): Promise<Resampler> {
-  const { inRateHz, outRateHz, channels = 1, quality = 7 } = settings;
+  const { inRateHz, outRateHz, channels = 1, realTime = false, quality = realTime ? 4 : 7 } = settings;
   for (const rate of [inRateHz, outRateHz]) {
     if (!Number.isInteger(rate) || rate < minRateHz || rate > maxRateHz) {
       throw new RangeError(`a sample rate is ${minRateHz} to ${maxRateHz} Hz, found ${rate}`);
@@ -53,7 +60,7 @@ export async function createResampler(settings: ResamplerSettings): Promise<Resa
   if (!Number.isInteger(channels) || channels < 1 || channels > 8) throw new RangeError(`1 to 8 channels: ${channels}`);
   if (inRateHz === outRateHz) return passThrough;
   loading ??= (SpeexResampler as unknown as () => Promise<SpeexModule>)();
-  return new SpeexStream(await loading, inRateHz, outRateHz, channels, quality);
+  return new SpeexStream(await loading, { inRateHz, outRateHz, channels, quality, realTime });
 }
 
 /** Resamples a whole recording; the result is round(frames × out / in) frames long. */
@@ -66,12 +73,15 @@ export async function resample(samples: Int16Array, settings: ResamplerSettings)
 }
 
 const passThrough: Resampler = {
+  latencyUs: 0,
   process: (samples) => samples.slice(),
   flush: () => new Int16Array(0),
   close: () => {},
 };
 
 class SpeexStream implements Resampler {
+  readonly latencyUs: number;
+  readonly #realTime: boolean;
   readonly #module: SpeexModule;
   readonly #channels: number;
   readonly #ratio: number;
@@ -81,7 +91,8 @@ class SpeexStream implements Resampler {
   #framesIn = 0;
   #framesOut = 0;
 
-  constructor(module: SpeexModule, inHz: number, outHz: number, channels: number, quality: number) {
+  constructor(module: SpeexModule, settings: Required<ResamplerSettings>) {
+    const { inRateHz: inHz, outRateHz: outHz, channels, quality, realTime } = settings;
     this.#module = module;
     this.#channels = channels;
     this.#ratio = outHz / inHz;
@@ -90,7 +101,10 @@ class SpeexStream implements Resampler {
     this.#memory = module._malloc(16 + (blockFrames + this.#outFrames) * channels * 2);
     this.#state = module._speex_resampler_init(channels, inHz, outHz, quality, this.#memory + 8);
     if (this.#state === 0) throw new RangeError(`the resampler refused ${inHz} -> ${outHz} Hz, quality ${quality}`);
-    module._speex_resampler_skip_zeros(this.#state);
+    this.#realTime = realTime;
+    if (!realTime) module._speex_resampler_skip_zeros(this.#state);
+    const latency = module._speex_resampler_get_input_latency(this.#state);
+    this.latencyUs = realTime ? Math.round((latency * 1e6) / inHz) : 0;
   }
 
   process(samples: Int16Array): Int16Array {
@@ -102,11 +116,12 @@ class SpeexStream implements Resampler {
   }
 
   flush(): Int16Array {
-    const due = Math.round(this.#framesIn * this.#ratio) - this.#framesOut;
     const latency = this.#module._speex_resampler_get_input_latency(this.#state);
+    const framesIn = this.#framesIn + (this.#realTime && this.#framesIn > 0 ? latency : 0);
+    const due = Math.round(framesIn * this.#ratio) - this.#framesOut;
     const tail = this.#run(new Int16Array((latency + Math.ceil(1 / this.#ratio) + 2) * this.#channels));
     this.#module._speex_resampler_reset_mem(this.#state);
-    this.#module._speex_resampler_skip_zeros(this.#state);
+    if (!this.#realTime) this.#module._speex_resampler_skip_zeros(this.#state);
     this.#framesIn = 0;
     this.#framesOut = 0;
     return tail.slice(0, Math.max(0, due) * this.#channels);

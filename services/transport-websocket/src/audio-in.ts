@@ -21,7 +21,9 @@ type Decode = (packet: Uint8Array) => Int16Array;
 export async function createCallerAudio(format: AudioFormat): Promise<CallerAudio> {
   const decode = decoderOf(format);
   const same = format.rateHz === RUNTIME_FORMAT.rateHz;
-  const resampler = same ? null : await createResampler({ inRateHz: format.rateHz, outRateHz: RUNTIME_FORMAT.rateHz });
+  const rates = { inRateHz: format.rateHz, outRateHz: RUNTIME_FORMAT.rateHz };
+  // A frame that came in goes on at once: cutting it where the filter is exact would make it wait for the next one.
+  const resampler = same ? null : await createResampler({ ...rates, realTime: true });
   const splitter = new FrameSplitter();
   return {
     format,

@@ -44,7 +44,8 @@ class Converter implements AgentAudio {
   readonly #encode: (samples: Int16Array) => Uint8Array;
   readonly #packet: number;
   readonly #pending: Media[] = [];
-  readonly #resamplers = new Map<number, Resampler>();
+  /** By source: its rate, and whether it is of a turn, which ends, or of the session, which does not. */
+  readonly #resamplers = new Map<string, Resampler>();
   #loading = false;
   #closed = false;
   #line: Line | null = null;
@@ -68,8 +69,8 @@ class Converter implements AgentAudio {
       return true;
     }
     const { rateHz } = media.format;
-    if (rateHz !== this.#target.rateHz && !this.#resamplers.has(rateHz)) {
-      void this.#load(rateHz);
+    if (rateHz !== this.#target.rateHz && !this.#resamplers.has(sourceOf(media))) {
+      void this.#load(media);
       return this.#wait(media);
     }
     this.#convert(media);
@@ -89,19 +90,20 @@ class Converter implements AgentAudio {
     return true;
   }
 
-  async #load(rateHz: number): Promise<void> {
+  async #load(media: Media): Promise<void> {
     this.#loading = true;
-    const made = await createResampler({ inRateHz: rateHz, outRateHz: this.#target.rateHz });
+    const source = sourceOf(media);
+    const rates = { inRateHz: media.format.rateHz, outRateHz: this.#target.rateHz };
+    const made = await createResampler({ ...rates, realTime: media.turn === 0 });
     this.#loading = false;
     if (this.#closed) return made.close();
-    this.#resamplers.set(rateHz, made);
+    this.#resamplers.set(source, made);
     for (const media of this.#pending.splice(0)) this.push(media);
   }
 
   #convert(media: Media): void {
     const line = this.#lineOf(media);
-    const resampler =
-      media.format.rateHz === this.#target.rateHz ? undefined : this.#resamplers.get(media.format.rateHz);
+    const resampler = media.format.rateHz === this.#target.rateHz ? undefined : this.#resamplers.get(sourceOf(media));
     const source = downmix(bytesToS16(media.bytes), media.format.channels);
     this.#put(line, media, resampler === undefined ? source : resampler.process(source));
     if (media.end) this.#finish(line, media, resampler);
@@ -165,6 +167,11 @@ function encoderOf({ codec, rateHz }: AudioFormat): (samples: Int16Array) => Uin
       return (samples) => encoder.encode(samples);
     }
   }
+}
+
+/** The audio of a turn is exact in its length; that of a session, e.g. an echo, never waits for its next block. */
+function sourceOf({ turn, format }: Media): string {
+  return `${turn === 0 ? "session" : "turn"} ${format.rateHz}`;
 }
 
 function joined(a: Int16Array, b: Int16Array): Int16Array {

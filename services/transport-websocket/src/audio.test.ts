@@ -73,8 +73,9 @@ describe("the caller's audio for the runtime", () => {
     expect(audio.flush()).toHaveLength(1);
     expect(audio.flush()).toHaveLength(0);
     const slow = await createCallerAudio({ codec: "mulaw", rateHz: 8_000, channels: 1 });
-    const frames = [0, 1, 2].flatMap(() => slow.push(new Uint8Array(160)) ?? []);
-    expect(frames.length + slow.flush().length).toBe(3);
+    // Each frame goes on at once; what the filter still holds of the last one, 4 ms, comes with the flush.
+    expect([0, 1, 2].map(() => slow.push(new Uint8Array(160))?.length)).toEqual([1, 1, 1]);
+    expect(slow.flush()).toHaveLength(1);
   });
 
   test("a damaged Opus packet is none, and the next one is taken", async () => {
