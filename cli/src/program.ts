@@ -4,11 +4,14 @@ import { registerDemo } from "./commands/demo.ts";
 import { registerLint } from "./commands/lint.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
+import { registerReplay } from "./commands/replay.ts";
 import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
+import { registerTimeline } from "./commands/timeline.ts";
 import { registerValidate } from "./commands/validate.ts";
+import { registerVerify } from "./commands/verify.ts";
 import { registerWatch } from "./commands/watch.ts";
 import type { Done } from "./options.ts";
 import { coloured } from "./output/style.ts";
@@ -19,6 +22,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Start here:", [registerDemo, registerRun]],
   ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
+  ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
 ];
 
 const afterHelp = `

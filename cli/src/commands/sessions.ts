@@ -21,7 +21,7 @@ import { paint } from "../output/style.ts";
 import { table } from "../output/table.ts";
 import { agoWords, timeWords } from "../output/words.ts";
 import { connectTo } from "../platform-client/connect.ts";
-import { sessions as recorded } from "../recordings.ts";
+import { localSessions } from "../recordings.ts";
 
 interface SessionsOptions extends PlatformOptions {
   local?: boolean;
@@ -56,7 +56,7 @@ export function registerSessions(cli: Command, done: Done): void {
 
 async function sessions(options: SessionsOptions): Promise<number> {
   const json = options.json ?? false;
-  if (options.local || options.data !== undefined) return recorded({ data: options.data ?? DATA_DEFAULT, json });
+  if (options.local || options.data !== undefined) return localSessions({ data: options.data ?? DATA_DEFAULT, json });
   const printer = createPrinter(json);
   const states = (options.state ?? []).map((word) => valueOfWord(SessionStateSchema, word));
   const registry = connectTo("registry", options.registry, RegistryService, options);

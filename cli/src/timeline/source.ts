@@ -1,0 +1,123 @@
+/**
+ * Where a session's records are: in the spool of this machine, or at the replay service. `rspp demo` and `rspp run` leave
+ * theirs here, a platform's are exported. Without a word about it this machine is looked at first.
+ */
+import { join } from "node:path";
+import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
+import { openNodeStore } from "@rspp/runtime/spool/node-store";
+import { listSessions } from "@rspp/runtime/spool/reader";
+import type { SpoolStore } from "@rspp/runtime/spool/store";
+import { type Command, Option } from "commander";
+import { CommandError, EXIT_INPUT, EXIT_UNREACHABLE, InputError, usageError } from "../errors.ts";
+import { DATA_DEFAULT, jsonOption, type ReplayOptions, replayOption, withCaller } from "../options.ts";
+import { createProgress } from "../output/printer.ts";
+import { connectTo, type Peer } from "../platform-client/connect.ts";
+
+export interface RecordingOptions extends ReplayOptions {
+  local?: boolean;
+  data?: string;
+}
+
+/** `addressGiven`: --replay or RSPP_REPLAY was written, so the service is meant. */
+export interface Where {
+  readonly addressGiven: boolean;
+}
+
+export type Source =
+  | { readonly kind: "local"; readonly store: SpoolStore; readonly data: string }
+  | { readonly kind: "service"; readonly replay: Peer<typeof TimelineService>; readonly tenant: string };
+
+/** --local, --data, --replay, tenant, token and --json, the same for every command about recordings. */
+export function withRecording(command: Command): Command {
+  command
+    .option("--local", `the recording is on this machine, in ${DATA_DEFAULT}`)
+    .addOption(new Option("--data <dir>", "recordings in another folder; means --local"))
+    .addOption(replayOption())
+    .addOption(jsonOption());
+  return withCaller(command);
+}
+
+export function whereOf(command: Command): Where {
+  const source = command.getOptionValueSource("replay");
+  return { addressGiven: source === "cli" || source === "env" };
+}
+
+/** @throws InputError, CommandError when the folder holds no recordings. */
+export function openSource(session: string, options: RecordingOptions, { addressGiven }: Where): Source {
+  const local = options.local === true || options.data !== undefined;
+  const data = options.data ?? DATA_DEFAULT;
+  if (local && addressGiven && options.local)
+    throw usageError("--local and --replay are one or the other", "leave one of them out");
+  if (local) return { kind: "local", store: openSpool(data), data };
+  if (!addressGiven) {
+    const here = spoolWith(data, session);
+    if (here !== null) return { kind: "local", store: here, data };
+  }
+  const replay = connectTo("replay", options.replay, TimelineService, options);
+  return { kind: "service", replay, tenant: options.tenant };
+}
+
+/** @throws InputError when there is no spool. */
+export function openSpool(data: string): SpoolStore {
+  const opened = openNodeStore(join(data, "spool"), { readOnly: true });
+  if (!opened.ok)
+    throw new InputError(`${opened.error.detail}\n   help: name the folder of an earlier run with --data DIR`);
+  return opened.value;
+}
+
+function spoolWith(data: string, session: string): SpoolStore | null {
+  const opened = openNodeStore(join(data, "spool"), { readOnly: true });
+  if (!opened.ok) return null;
+  return listSessions(opened.value).some(({ sessionId }) => sessionId === session) ? opened.value : null;
+}
+
+/** Where nothing was said about the place, both places are named. */
+export async function orNowhere<T>(
+  session: string,
+  options: RecordingOptions,
+  where: Where,
+  work: Promise<T>,
+): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const guessed = !where.addressGiven && options.local !== true && options.data === undefined;
+    if (!guessed || !(error instanceof CommandError) || error.facts.status !== EXIT_UNREACHABLE) throw error;
+    throw new CommandError({
+      ...error.facts,
+      what: `session ${session} is not in ${DATA_DEFAULT} of this folder, and ${error.facts.what}`,
+      remedy: "name the folder of its recording with --data DIR, or the replay service with --replay URL",
+    });
+  }
+}
+
+const recordsMax = 2_000_000;
+
+/** Every record of a session, in order. @throws CommandError where nothing is known of it. */
+export async function readRecords(session: string, { replay, tenant }: Extract<Source, { kind: "service" }>) {
+  const progress = createProgress();
+  const records: TimelineRecord[] = [];
+  const request = { session: { tenantId: tenant, sessionId: session } };
+  try {
+    for await (const { records: some } of replay.stream((client) => client.readTimeline(request))) {
+      for (const record of some) records.push(record);
+      progress.tell(`reading the timeline: ${records.length} records`);
+      if (records.length > recordsMax)
+        throw usageError(`session ${session} has more than ${recordsMax} records`, "read a part of it with --turn");
+    }
+  } finally {
+    progress.done();
+  }
+  if (records.length === 0) throw unknownSession(session, replay.url);
+  return records;
+}
+
+export function unknownSession(session: string, url: string): CommandError {
+  return new CommandError({
+    status: EXIT_INPUT,
+    reason: "session_not_found",
+    what: `session ${session}: the replay service at ${url} holds nothing of it`,
+    remedy: "`rspp sessions` lists the sessions of the platform; what was just said may take a moment to be exported",
+  });
+}

@@ -1,0 +1,106 @@
+/** Which services `rspp up` starts, on which ports, and how each is told of the others. */
+
+export const upServices = ["registry", "lease", "provider-gateway", "replay", "runtime", "transport-websocket"] as const;
+export type UpService = (typeof upServices)[number];
+
+/** Names of ports, for `--port name=number`, with their place above the base. */
+export const portOffsets = {
+  registry: 1,
+  lease: 2,
+  runtime: 3,
+  "provider-gateway": 4,
+  replay: 5,
+  "transport-websocket": 6,
+  links: 103,
+  invocations: 104,
+  websocket: 106,
+} as const;
+export type PortName = keyof typeof portOffsets;
+
+export const portBaseDefault = 7_100;
+
+export interface UpOptions {
+  readonly data: string;
+  readonly host: string;
+  /** 0: any free ports. */
+  readonly portBase: number;
+  readonly ports: ReadonlyMap<PortName, number>;
+  readonly processes: boolean;
+  /** Providers within the runtime, or in a service of their own. */
+  readonly gateway: "library" | "service";
+  readonly json: boolean;
+  readonly logLevel: string;
+}
+
+export function isPortName(name: string): name is PortName {
+  return Object.hasOwn(portOffsets, name);
+}
+
+export function portOf({ ports, portBase }: Pick<UpOptions, "ports" | "portBase">, name: PortName): number {
+  return ports.get(name) ?? (portBase === 0 ? 0 : portBase + portOffsets[name]);
+}
+
+/** In the order they are started; they are stopped in the reverse of it. Those of one stage may start together. */
+export function stagesOf({ gateway }: Pick<UpOptions, "gateway">): readonly (readonly UpService[])[] {
+  const providers: readonly UpService[] = gateway === "service" ? ["provider-gateway"] : [];
+  return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket"]];
+}
+
+/** Where services are reached, by their key in the configuration of others. */
+export interface Addresses {
+  readonly registry?: string;
+  readonly lease?: string;
+  readonly replay?: string;
+  readonly gateway?: string;
+}
+
+interface Told {
+  readonly streamPort?: PortName;
+  readonly websocketPort?: PortName;
+  readonly data?: true;
+  readonly database?: true;
+  readonly peers?: readonly (keyof Addresses)[];
+}
+
+const told: Readonly<Record<UpService, Told>> = {
+  registry: { data: true, database: true },
+  lease: { data: true, database: true },
+  "provider-gateway": { streamPort: "invocations", peers: ["registry"] },
+  replay: { data: true, database: true },
+  runtime: { streamPort: "links", data: true, peers: ["registry", "lease", "replay", "gateway"] },
+  "transport-websocket": { websocketPort: "websocket", peers: ["registry", "lease"] },
+};
+
+export const databaseUrlName = "RSPP_UP_DATABASE_URL";
+
+/** Flags of a service: they win over its file and environment, which say all else. */
+export function flagsOf(service: UpService, options: UpOptions, addresses: Addresses): string[] {
+  const { streamPort, websocketPort, data, database, peers = [] } = told[service];
+  const flags: [string, string | number][] = [
+    ["host", options.host],
+    ["port", portOf(options, service)],
+    ["log-level", options.logLevel],
+  ];
+  if (streamPort !== undefined) flags.push(["stream-port", portOf(options, streamPort)]);
+  if (websocketPort !== undefined) flags.push(["websocket-port", portOf(options, websocketPort)]);
+  if (data) flags.push(["data", options.data]);
+  if (database) flags.push(["database-url", `env:${databaseUrlName}`]);
+  for (const peer of peers) flags.push([peer, addresses[peer] ?? ""]);
+  return flags.flatMap(([name, value]) => [`--${name}`, String(value)]);
+}
+
+/** What a service that is ready adds to what others are told. */
+export function addressOf(service: UpService, ready: { readonly url: string; readonly stream_port?: number }): Addresses {
+  switch (service) {
+    case "registry":
+      return { registry: ready.url };
+    case "lease":
+      return { lease: ready.url };
+    case "replay":
+      return { replay: ready.url };
+    case "provider-gateway":
+      return { gateway: ready.url };
+    default:
+      return {};
+  }
+}
