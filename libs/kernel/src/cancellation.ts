@@ -42,6 +42,7 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
     node.invocation = 0;
     node.ended = true;
     if (node.segmenter !== null) node.segmenter = { spans: [], chars: 0, nextSegment: node.segmenter.nextSegment };
+    delete node.text;
   }
   lanesForgetTurn(cx.s.lanes, turn.number);
   turn.generating = false;
@@ -55,6 +56,7 @@ export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
   for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);
   turn.run.nodes.forEach((node, n) => {
     if (node?.watched === true) clearTimer(cx, `node:${turn.number}:${n}`);
+    if (node?.kind === "merge") clearTimer(cx, `merge:${turn.number}:${n}`);
   });
 }
 

@@ -8,15 +8,19 @@ import { turnClosed } from "./turn-lifecycle.ts";
 
 /**
  * Messages for the language model: system prompt, history, then the words just heard. A reply that was cut and still
- * awaits the adapter's last word counts as far as it is known to have been heard, so that the next turn knows of it.
+ * awaits the adapter's last word counts as far as it is known to have been heard, so that the next turn knows of it. `said`
+ * stands in the place of the caller's words of that turn: what text nodes made of them.
  */
 export function messagesFor(
   cx: StepContext,
   user: readonly TextSpan[],
+  said?: { turn: number; spans: readonly TextSpan[] },
 ): { messages: MessagesBody["messages"]; owned: number[] } {
   const owned: number[] = [];
   const { config, conversation, turns } = cx.s;
-  const parts = conversation.map(({ role, turn, spans }) => ({ role, turn, spans }));
+  const parts = conversation.map(({ role, turn, spans }) =>
+    role === "user" && turn === said?.turn ? { role, turn, spans: said.spans } : { role, turn, spans },
+  );
   for (const turn of turns) {
     if (!turnClosed(turn.phase)) continue;
     const { spans } = heardUpTo(cx, turn, turn.delivery.playedUs);

@@ -2,16 +2,20 @@
 
 import { ringShift } from "@rspp/base/ring";
 import { messagesFor } from "./conversation.ts";
-import type { KernelEvent, TextBody } from "./event.ts";
+import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
 import { onRecogniserAudio } from "./hearing.ts";
 import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
 import type { ReadyItem } from "./lanes.ts";
+import { mergeEdge } from "./merge.ts";
 import { onActivity } from "./prelude.ts";
 import { sliceSpans } from "./rope.ts";
 import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
+import { onFilterAudio } from "./text-filter.ts";
+import { isJunction, onJunction, onText, onTextEnd } from "./text-nodes.ts";
+import { textRun } from "./text-out.ts";
 
 export function dispatch(cx: StepContext, item: ReadyItem): void {
   if (item.edge === TELEMETRY_EDGE) {
@@ -23,10 +27,13 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   const index = cx.s.topology.edgeTo[item.edge] as number;
   const node = run.nodes[index];
   if (node === null || node === undefined || node.command !== 0) return;
-  const event = take(cx, run, item.edge);
-  const edge = run.edges[item.edge];
-  if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, item.edge, edge);
+  // A merge is told that an input is ready and takes from the one whose turn it is.
+  const e = node.kind === "merge" ? mergeEdge(cx, run, index, item.edge) : item.edge;
+  const event = take(cx, run, e);
+  const edge = run.edges[e];
+  if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
   if (event === undefined) return;
+  if (isJunction(node)) return onJunction(cx, run, index, node, event, e);
   if (event.body.type === "end") {
     node.endsAwaited -= 1;
     if (node.endsAwaited === 0) onEnd(cx, run, index, node, event);
@@ -46,7 +53,12 @@ function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, e
   const body = event.body;
   switch (node.kind) {
     case "filter":
-      emit(cx, run, index, "out", body, event.seq);
+      if (body.type === "text") onText(cx, run, index, node, event, body);
+      else onFilterAudio(cx, run, index, event);
+      return;
+    case "compliance":
+    case "translator":
+      if (body.type === "text") onText(cx, run, index, node, event, body);
       return;
     case "vad":
       if (body.type === "audio") command(cx, run, index, node, event, body);
@@ -58,11 +70,9 @@ function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, e
       if (body.type === "activity") onActivity(cx, event, body);
       return;
     case "context":
-      if (body.type === "text") {
-        const { messages, owned } = messagesFor(cx, []);
-        findTurn(cx.s, run.turn)?.ownRefs.push(...owned);
-        emit(cx, run, index, "messages", { type: "messages", messages }, event.seq);
-      }
+      if (body.type !== "text") return;
+      if (cx.s.topology.words?.gathers === true) gather(node, body);
+      else tellModel(cx, run, index, event);
       return;
     case "llm":
       if (body.type !== "messages" || node.ended || node.invocation !== 0) return;
@@ -80,18 +90,50 @@ function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, e
       if (body.type === "text") speakClause(cx, run, index, node, body);
       return;
     case "ingress":
+    case "dtmf":
+    case "merge":
+    case "select":
     case "output":
       return;
   }
+}
+
+/** The conversation for the language model; `words` stand for what the caller said in this turn, if given. */
+function tellModel(
+  cx: StepContext,
+  run: GraphRun,
+  index: number,
+  event: KernelEvent,
+  words?: readonly TextSpan[],
+): void {
+  const { messages, owned } = messagesFor(cx, [], words === undefined ? undefined : { turn: run.turn, spans: words });
+  findTurn(cx.s, run.turn)?.ownRefs.push(...owned);
+  emit(cx, run, index, "messages", { type: "messages", messages }, event.seq);
+}
+
+/** Text nodes stand before the context: the model is told once all they made of the caller's words is there. */
+function gather(node: NodeRun, body: TextBody): void {
+  const run = textRun(node);
+  run.gathered ??= [];
+  run.gathered.push(...body.spans);
 }
 
 function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
   if (node.kind === "segmenter" && node.segmenter !== null) {
     flushClauses(cx, run, index, node.segmenter, true, event.seq);
     emit(cx, run, index, "text", { type: "end" }, event.seq);
-  } else if (node.kind === "filter") {
+  } else if (node.kind === "filter" && cx.s.topology.out[index]?.text?.length === 0) {
     emit(cx, run, index, "out", { type: "end" }, event.seq);
+  } else if (node.kind === "filter" || node.kind === "compliance" || node.kind === "translator") {
+    onTextEnd(cx, run, index, node, event);
+  } else if (node.kind === "llm") {
+    // Nothing was asked of it: text nodes before it have let nothing through.
+    if (cx.s.topology.words === undefined || node.ended || node.invocation !== 0) return;
+    node.ended = true;
+    emit(cx, run, index, "text", { type: "end" }, event.seq);
   } else if (node.kind === "context") {
+    const words = node.text?.gathered;
+    if (words !== undefined) tellModel(cx, run, index, event, words);
     emit(cx, run, index, "messages", { type: "end" }, event.seq);
   } else if (node.kind === "tts") {
     const inv = cx.s.invocations[node.invocation];

@@ -6,16 +6,21 @@ import type { BodyType } from "./event.ts";
 export type SettingValue = string | number | boolean | readonly string[];
 export type Settings = Readonly<Record<string, SettingValue>>;
 
-/** ingress, endpointing, context, segmenter, filter and output are pure; vad runs in the shell; stt, llm and tts are provider nodes. */
+/** vad runs in the shell; stt, llm, tts and translator are provider nodes; all others are pure. */
 export type NodeKind =
   | "ingress"
   | "vad"
   | "endpointing"
   | "stt"
+  | "dtmf"
   | "context"
   | "llm"
   | "segmenter"
   | "tts"
+  | "translator"
+  | "merge"
+  | "select"
+  | "compliance"
   | "filter"
   | "output";
 export type PortType = "audio" | "text" | "activity" | "utterance" | "messages";
@@ -23,6 +28,10 @@ export type PortType = "audio" | "text" | "activity" | "utterance" | "messages";
 export interface PortDefinition {
   name: string;
   type: PortType;
+  /** Input that takes any number of edges; others take one. */
+  many?: true;
+  /** Port that a graph may leave unconnected. */
+  optional?: true;
 }
 
 export interface NodeKindDefinition {
@@ -35,6 +44,8 @@ export interface NodeKindDefinition {
 }
 
 const port = (name: string, type: PortType): PortDefinition => ({ name, type });
+const inputs = (name: string, type: PortType): PortDefinition => ({ name, type, many: true });
+const either = (name: string, type: PortType): PortDefinition => ({ name, type, optional: true });
 
 /** The built-in node kinds with their typed ports (F-010). */
 export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
@@ -70,11 +81,19 @@ export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
     outputs: [port("text", "text")],
     description: "speech to text over one utterance",
   },
+  dtmf: {
+    kind: "dtmf",
+    scope: "session",
+    execution: "pure",
+    inputs: [],
+    outputs: [port("utterance", "utterance")],
+    description: "digits the caller keys in, collected up to a terminator, a length or a pause; proposes turns",
+  },
   context: {
     kind: "context",
     scope: "turn",
     execution: "pure",
-    inputs: [port("utterance", "utterance")],
+    inputs: [inputs("utterance", "utterance")],
     outputs: [port("messages", "messages")],
     description: "conversation so far, heard text only",
   },
@@ -102,13 +121,46 @@ export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
     outputs: [port("audio", "audio")],
     description: "text to speech, streamed",
   },
+  translator: {
+    kind: "translator",
+    scope: "turn",
+    execution: "provider",
+    inputs: [port("text", "text")],
+    outputs: [port("text", "text")],
+    description: "text from one language into another, clause by clause, by a language model",
+  },
+  merge: {
+    kind: "merge",
+    scope: "turn",
+    execution: "pure",
+    inputs: [inputs("text", "text")],
+    outputs: [port("text", "text")],
+    description: "many texts as one stream, in the order of a named rule",
+  },
+  select: {
+    kind: "select",
+    scope: "turn",
+    execution: "pure",
+    inputs: [inputs("text", "text")],
+    outputs: [port("text", "text")],
+    description: "one of many texts, chosen by a condition at each turn",
+  },
+  compliance: {
+    kind: "compliance",
+    scope: "turn",
+    execution: "pure",
+    inputs: [port("text", "text")],
+    outputs: [port("text", "text")],
+    description:
+      "masks, replaces or blocks card numbers, e-mail addresses, phone numbers and words before they are said",
+  },
   filter: {
     kind: "filter",
     scope: "either",
     execution: "pure",
-    inputs: [port("in", "audio")],
-    outputs: [port("out", "audio")],
-    description: "passes audio through unchanged",
+    inputs: [either("in", "audio"), either("text", "text")],
+    outputs: [either("out", "audio"), either("text", "text")],
+    description: "passes audio unchanged, or drops text by its length, words, language or finality",
   },
   output: {
     kind: "output",
@@ -161,6 +213,12 @@ export interface GraphDefinition {
   pipelineVersion: string;
   nodes: readonly NodeDefinition[];
   edges: readonly EdgeDefinition[];
+}
+
+/** Whether an output of one type may feed an input of another: words are text, whichever way they came (F-003). */
+export function portsFit(output: PortType, input: PortType): boolean {
+  const words = (type: PortType): boolean => type === "text" || type === "utterance";
+  return output === input || (words(output) && words(input));
 }
 
 /** Which event body travels on a port type; `utterance` ports carry text. */

@@ -27,6 +27,7 @@ import { spansLength } from "./rope.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { type Hearing, type InvocationState, numberSetting } from "./state.ts";
 import { ask, clearTimer, type StepContext, signal } from "./step-context.ts";
+import { earPasses } from "./text-filter.ts";
 
 /** Below the shell's retention of caller audio (2 s), with slack. */
 const HELD_FRAMES_MS = 1_500;
@@ -99,7 +100,13 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
   hearing.revision = chunk.revision;
   hearing.segmentFinal = chunk.final;
   const spans: TextSpan[] = [{ ref, from: 0, to: chunk.chars }];
+  if (cx.s.topology.words !== undefined && chunk.language !== "") hearing.language = chunk.language;
   if (hearing.partial.length > 0) releaseText(cx, hearing.partial);
+  if (!earPasses(cx, chunk)) {
+    hearing.partial = [];
+    hearing.partialChars = 0;
+    return releaseText(cx, spans);
+  }
   hearing.partial = chunk.final ? [] : spans;
   hearing.partialChars = chunk.final ? 0 : chunk.chars;
   if (chunk.final) {
@@ -240,6 +247,8 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
   const spans = [joinText(cx, heard)];
   const chars = spansLength(spans);
   releaseText(cx, heard);
+  const { language } = hearing;
+  if (language !== undefined) cx.s.language = language;
   signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", utterance: hearing.utterance });
   cx.proposals.push({
     id: 0,
@@ -256,6 +265,7 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
     lastVoicedNs: hearing.lastVoicedNs as MonoNs,
     speculation: p.speculation?.invocation ?? 0,
     invocations: hearing.invocations,
+    ...(language === undefined ? {} : { language }),
   });
 }
 

@@ -8,7 +8,9 @@ import { onNodeTimer } from "./host-nodes.ts";
 import { positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
 import { forget, nodeOf, onAttemptTimeout, onIdleTimer } from "./invocations.ts";
+import { proposeDigits } from "./keypad.ts";
 import { proposeLate } from "./late-text.ts";
+import { onMergeTimer } from "./merge.ts";
 import { onHoldDeadline, onUtteranceStall } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
@@ -90,6 +92,10 @@ export function onTimer(cx: StepContext, id: string): void {
       return onNodeTimer(cx, number, Number(second));
     case "edge":
       return onEdgeTimer(cx, number, Number(second));
+    case "merge":
+      return onMergeTimer(cx, number, Number(second));
+    case "keypad":
+      return proposeDigits(cx);
     case "positioned":
       return positionedTimeout(cx);
     case "reconnect":

@@ -25,6 +25,7 @@ import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 import { timebaseObserve } from "./timebase.ts";
+import { onTranslated } from "./translator.ts";
 import { EVIDENCE_REASON } from "./turn-arbiter.ts";
 
 export function ingest(cx: StepContext, input: Input): void {
@@ -251,14 +252,11 @@ function onProviderOutcome(cx: StepContext, body: Extract<Input["body"], { type:
   }
   noteInput(cx, inv);
   if (inv.modality === "stt") onRecogniserOutcome(cx, inv, body.outcome, body.detail, body.usage);
-  else
-    onOutcome(
-      cx,
-      inv,
-      body.outcome,
-      body.detail === "" ? (candidateOf(cx, inv)?.provider ?? "") : body.detail,
-      body.usage,
-    );
+  else {
+    const detail = body.detail === "" ? (candidateOf(cx, inv)?.provider ?? "") : body.detail;
+    const done = onOutcome(cx, inv, body.outcome, detail, body.usage);
+    if (done && nodeOf(cx, inv).kind === "translator") onTranslated(cx, inv);
+  }
 }
 
 function onProposal(cx: StepContext, input: Input): void {

@@ -4,6 +4,7 @@ import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import type { IngressControl, Input } from "./input.ts";
+import { onDtmf, takesDigits } from "./keypad.ts";
 import { POSITIONED_WAIT_MS, POSITIONED_WAITING_MAX } from "./limits.ts";
 import { onEndOfUtterance, onMuted } from "./prelude.ts";
 import { endSession, moveSession } from "./session-end.ts";
@@ -77,7 +78,7 @@ function act(cx: StepContext, input: Input, body: IngressControl, forced: boolea
   const number = turn !== undefined && (isCancel || turn.phase === "active") ? turn.number : 0;
   const { scope: asked, ...rest } = body.fields ?? {};
   const fields: Record<string, string | number> =
-    cx.s.recording.level === "L0" ? withoutValues(body.signal, rest) : rest;
+    cx.s.recording.level === "L0" || takesDigits(cx) ? withoutValues(body.signal, rest) : rest;
   if (body.lastMediaSequence >= 0) fields.lastMediaSequence = body.lastMediaSequence;
   if (forced) fields[body.signal === "dtmf" || body.signal === "transport_signal" ? "transport.forced" : "forced"] = 1;
   if (isCancel) fields.scope = asked ?? (body.turn === 0 ? "session" : "turn");
@@ -91,7 +92,10 @@ function act(cx: StepContext, input: Input, body: IngressControl, forced: boolea
   cancelAsked(cx, { scope, turn: scope === "session" ? 0 : body.turn, target }, reason);
 }
 
-/** What a caller keyed in is payload, of which L0 keeps nothing (`kernel.md` §11): the fields stay, their values do not. */
+/**
+ * What a caller keyed in is payload, of which L0 keeps nothing (`kernel.md` §11): the fields stay, their values do not. Where
+ * digits are the caller's words they are payloads of their own at every level.
+ */
 function withoutValues(name: string, fields: Record<string, string | number>): Record<string, string | number> {
   if (name !== "dtmf" && name !== "transport_signal") return fields;
   return Object.fromEntries(
@@ -122,6 +126,8 @@ function carryOut(cx: StepContext, body: IngressControl): void {
       s.counters.ignoredInputs += 1;
       cx.effects.push({ type: "telemetry", name: "end_of_utterance_ignored", value: 1, turn: 0, node: "" });
       return;
+    case "dtmf":
+      return onDtmf(cx, body.fields ?? {});
     case "stall":
       // F6: an Active turn cannot go on over a transport that takes nothing; what has committed may still be played.
       for (const turn of s.turns)

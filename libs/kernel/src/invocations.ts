@@ -33,7 +33,7 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
     turn,
     generation: findTurn(s, turn)?.generation ?? 0,
     node,
-    modality: definition.kind as "stt" | "llm" | "tts",
+    modality: definition.kind === "translator" ? "llm" : (definition.kind as "stt" | "llm" | "tts"),
     candidate: 0,
     attempt: 1,
     status: "open",
@@ -159,7 +159,7 @@ export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText 
         revision: inv.chunks,
         final: true,
         confidence: chunk.confidence,
-        language: chunk.language,
+        language: languageOf(nodeOf(cx, inv), chunk),
       },
       cx.inputSeq,
     );
@@ -169,6 +169,11 @@ export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText 
   if (chunk.segmentEnd) inv.segmentsDone = chunk.segment + 1;
   while (inv.clauses[0] !== undefined && inv.clauses[0].segment < inv.segmentsDone) inv.clauses.shift();
   emit(cx, run, inv.node, "audio", { ...chunk, mediaUs: -1 }, cx.inputSeq);
+}
+
+/** What a translator says is in the language it was set to, whether its model names it or not. */
+function languageOf(node: NodeDefinition, chunk: ChunkText): string {
+  return node.kind === "translator" ? String(node.settings.target_language ?? chunk.language) : chunk.language;
 }
 
 export function noteChunk(cx: StepContext, inv: InvocationState): void {
@@ -197,19 +202,19 @@ export function adoptSpeculation(cx: StepContext, inv: InvocationState, turn: nu
   if (outcome !== null) onOutcome(cx, inv, outcome.outcome, outcome.detail, outcome.usage);
 }
 
-/** The end of a language model's or voice's invocation. */
+/** The end of a language model's or voice's invocation. True when it did what it was asked for. */
 export function onOutcome(
   cx: StepContext,
   inv: InvocationState,
   outcome: OutcomeKind,
   detail: string,
   usage: Usage | null,
-): void {
+): boolean {
   clearTimer(cx, `attempt:${inv.id}`);
   clearTimer(cx, `idle:${inv.id}`);
   if (inv.buffered !== null) {
     inv.bufferedOutcome ??= { outcome, detail, usage };
-    return;
+    return false;
   }
   const empty = outcome === "success" && inv.chunks === 0 && (inv.messages !== null || inv.clauses.length > 0);
   // A voice that ends before all its text was given has left words unsaid: it is gone, whatever it says (F3).
@@ -222,11 +227,13 @@ export function onOutcome(
     if (cx.s.degradedBy.length > 0) recoverNode(cx, nodeOf(cx, inv).id);
     const run = runOf(cx.s, inv.turn);
     const node = run?.nodes[inv.node];
-    if (run === undefined || node === null || node === undefined) return;
+    if (run === undefined || node === null || node === undefined) return true;
     node.invocation = 0;
+    // One of several: whether its text has come to an end is for `translator.ts` to say.
+    if (node.kind === "translator") return true;
     node.ended = true;
     emit(cx, run, inv.node, inv.modality === "tts" ? "audio" : "text", { type: "end" }, cx.inputSeq);
-    return;
+    return true;
   }
   const turn = inv.turn;
   signal(cx, "provider_error", "invocation", turn, kind, {
@@ -238,6 +245,7 @@ export function onOutcome(
     forget(cx, inv);
     cause(cx, "failure", turn, "provider_failure");
   }
+  return false;
 }
 
 /** The attempt's first chunk did not come in time: cut it off and go on as after a failure. */

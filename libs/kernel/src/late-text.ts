@@ -6,6 +6,7 @@ import type { MonoNs } from "@rspp/base/brand";
 import { cutText } from "./conversation.ts";
 import { releaseText } from "./hearing.ts";
 import type { ChunkAudio, ChunkText } from "./input.ts";
+import { nodeOf } from "./invocations.ts";
 import { LATE_TEXT_CHUNKS_MAX } from "./limits.ts";
 import { spansLength } from "./rope.ts";
 import { findTurn, type InvocationState } from "./state.ts";
@@ -17,6 +18,8 @@ const REASON = "late_event";
 /** Takes a copy: the chunk's own payload goes with its turn. */
 export function keepLate(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio): void {
   if (chunk.type !== "text" || inv.modality !== "llm" || inv.turn === 0 || inv.status !== "cancelled") return;
+  // Given text goes through the translator once more: what it still says is not kept.
+  if (nodeOf(cx, inv).kind === "translator") return;
   const turn = findTurn(cx.s, inv.turn);
   const open = turn !== undefined && !turnClosed(turn.phase);
   if (open || cx.s.authority.held !== "held" || inv.late.length >= LATE_TEXT_CHUNKS_MAX) return;

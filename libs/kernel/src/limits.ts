@@ -45,6 +45,29 @@ export const DRAIN_MS = 10_000;
 /** Caller frames between two tellings of which audio is no longer needed. */
 export const CALLER_RELEASE_FRAMES_MAX = 8;
 
+// Text nodes (F-010).
+/** Events one merge holds while it waits for its other inputs; the earliest goes on when another comes. */
+export const MERGE_HELD_MAX = 64;
+/** Longest bounded wait of a merge. */
+export const MERGE_WAIT_MS_MAX = 5_000;
+/** Invocations one translator opens in a turn; the last takes all that is left. */
+export const TRANSLATIONS_PER_TURN_MAX = 8;
+/** Invocations of a turn that translators leave to the other nodes. */
+export const TRANSLATOR_LEAVES_MAX = 4;
+/** Characters a run of digits and separators is looked at as one number; the same bound for what a number may hold back. */
+export const SCREEN_NUMBER_CHARS_MAX = 48;
+/** Characters of an e-mail address before and after its @. */
+export const SCREEN_EMAIL_CHARS_MAX = 64;
+/** Characters of one word or phrase of a list, and entries of it. */
+export const SCREEN_WORD_CHARS_MAX = 64;
+export const SCREEN_WORDS_MAX = 64;
+/** Audit events of one compliance node in a turn; what comes after them is told in one at its end. */
+export const SCREEN_AUDITS_PER_TURN_MAX = 32;
+/** Digits one input holds; the next one proposes what was collected. */
+export const KEYPAD_DIGITS_MAX = 32;
+/** Characters of one `dtmf` control that are read. */
+export const KEYPAD_FIELD_CHARS_MAX = 64;
+
 // Cancellation and fence (kernel.md §6).
 /** Turns the fence tells apart. Full: the floor rises past the lowest, which fails closed. */
 export const FENCE_ENTRIES_MAX = 16;
@@ -123,6 +146,10 @@ invariant(TELEMETRY_SHARE < QUANTUM_DISPATCHES, "telemetry has only a share of t
 invariant(
   FENCE_ENTRIES_MAX >= OPEN_TURNS_MAX + QUEUED_PROPOSALS_MAX,
   "every open turn and proposal has its fence entry",
+);
+invariant(
+  TRANSLATIONS_PER_TURN_MAX + TRANSLATOR_LEAVES_MAX <= INVOCATIONS_PER_TURN_MAX,
+  "translators leave room for the other invocations of a turn",
 );
 invariant(POSITIONED_WAITING_MAX <= BATCH_INPUTS_MAX, "waiting control fits one batch");
 invariant(POSITIONED_WAIT_MS < CANCEL_GRACE_MS, "a positioned message has acted before a cancelled node is stopped");

@@ -156,7 +156,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
 function planProblem(inputs: PlanInputs): string {
   const graph: GraphDefinition = inputs.config.graph;
   for (const node of graph.nodes) {
-    const provider = node.kind === "stt" || node.kind === "llm" || node.kind === "tts";
+    const provider = NODE_KINDS[node.kind].execution === "provider";
     if (provider && node.candidates.length === 0) return `no_candidate: node ${node.id} has no provider that may serve`;
   }
   if (inputs.say && !graph.nodes.some((node) => node.kind === "tts"))

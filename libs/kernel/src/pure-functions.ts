@@ -8,12 +8,40 @@ export type TextQuestion =
   /** Offsets (exclusive ends) of speakable clauses in the joined text. */
   | { fn: "clause_ends"; spans: readonly TextSpan[]; minChars: number; maxChars: number; final: boolean }
   /** A new payload `ref` holding characters [from, to) of the joined text. `spaced`: a space parts spans that would run together. */
-  | { fn: "cut"; spans: readonly TextSpan[]; from: number; to: number; ref: number; spaced?: true }
+  | {
+      fn: "cut";
+      spans: readonly TextSpan[];
+      from: number;
+      to: number;
+      ref: number;
+      spaced?: true;
+      /** The payload's text itself, where it comes from the graph's settings or from keyed-in digits. */
+      literal?: string;
+    }
   /** Equal apart from case, punctuation and white space. */
   | { fn: "same_text"; a: readonly TextSpan[]; b: readonly TextSpan[] }
   | { fn: "is_blank"; spans: readonly TextSpan[] }
   /** The largest offset <= `at` at which a word ends in the joined text. */
-  | { fn: "word_end_before"; spans: readonly TextSpan[]; at: number };
+  | { fn: "word_end_before"; spans: readonly TextSpan[]; at: number }
+  /** Whether one of these words or phrases stands in the joined text. */
+  | { fn: "has_words"; spans: readonly TextSpan[]; words: readonly string[] }
+  /**
+   * What of the joined text a compliance node must not let through: `[held, from, to, rule, from, to, rule …]`. `held` is
+   * where the text begins that may still become part of a match; `rule` is an index into `SCREEN_RULES`. The first
+   * `context` characters have been let through before and only tell whether a word begins.
+   */
+  | {
+      fn: "screen";
+      spans: readonly TextSpan[];
+      context: number;
+      rules: readonly ScreenRule[];
+      words: readonly string[];
+      final: boolean;
+    };
+
+/** What compliance knows to look for; the order is that in which they are tried at one place (`screen.ts`). */
+export const SCREEN_RULES = ["words", "email", "card_number", "phone_number"] as const;
+export type ScreenRule = (typeof SCREEN_RULES)[number];
 
 export type FactAnswer = number | boolean | readonly number[] | { chars: number; bytes: number; hash: string };
 

@@ -162,10 +162,13 @@ function fallbackAnswer(question: TextQuestion): FactAnswer {
   switch (question.fn) {
     case "clause_ends":
       return [];
+    case "screen":
+      return [0];
     case "cut":
       return { chars: question.to - question.from, bytes: 0, hash: "" };
     case "same_text":
     case "is_blank":
+    case "has_words":
       return false;
     case "word_end_before":
       return 0;

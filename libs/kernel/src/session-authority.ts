@@ -9,6 +9,7 @@ import { authorityApply, authorityExpire } from "./authority.ts";
 import { writeConversation } from "./conversation.ts";
 import { edgeClear } from "./edge-buffer.ts";
 import type { Input } from "./input.ts";
+import { abandonDigits } from "./keypad.ts";
 import { lanesForgetTurn } from "./lanes.ts";
 import { abandonUtterances } from "./prelude.ts";
 import { drainSession } from "./session-end.ts";
@@ -46,6 +47,7 @@ export function expireAuthority(cx: StepContext, nowNs: MonoNs): void {
 function letGo(cx: StepContext, reason: string): void {
   const s = cx.s;
   abandonUtterances(cx, "authority_loss");
+  abandonDigits(cx);
   s.run.edges.forEach((edge, e) => {
     if (edge === null) return;
     edgeClear(edge);

@@ -11,6 +11,8 @@ export function maybeSpeculate(cx: StepContext): void {
   const { prelude, topology, config } = cx.s;
   const heard = prelude.hearing;
   if (!config.policy.speculation || prelude.speculation !== null || topology.llm === -1 || heard === null) return;
+  // Text nodes stand between the caller's words and the model: what it would be asked is not known yet.
+  if (topology.words?.plainEntry === false) return;
   const spans = [...heard.finals, ...heard.partial];
   if (spans.length === 0 || ask(cx, { fn: "is_blank", spans }) === true) return;
   const inv = openInvocation(cx, topology.llm, 0, true);

@@ -21,6 +21,7 @@ import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limit
 import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
+import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
 import { buildTopology, type Topology } from "./topology.ts";
 import type { TurnPhase } from "./turn-lifecycle.ts";
@@ -38,6 +39,8 @@ export interface NodeRun {
   endsAwaited: number;
   ended: boolean;
   segmenter: SegmenterRun | null;
+  /** Text nodes, from their first event on. */
+  text?: TextNodeRun;
 }
 
 export interface SegmenterRun {
@@ -127,6 +130,8 @@ export interface Hearing {
   fromUs: number;
   /** How its recognisers ended; part of its turn's evidence. */
   invocations: InvocationEvidence[];
+  /** As its recogniser named it last; kept where the graph has text nodes. */
+  language?: string;
 }
 
 export interface Speculation {
@@ -183,6 +188,9 @@ export interface Proposal {
   speculation: number;
   /** How the recognisers of the utterance ended. */
   invocations: readonly InvocationEvidence[];
+  /** Where the graph has text nodes: the node whose edges the words enter by, if not all; and their language. */
+  entry?: number;
+  language?: string;
 }
 
 export interface SegmentPlay {
@@ -346,6 +354,10 @@ export interface SessionState {
   /** A state snapshot is to be emitted at the end of the next step that leaves no turn open. */
   snapshotOwed: boolean;
   counters: Counters;
+  /** Of graphs with text nodes: digits not yet proposed, the language last spoken, and what each select last chose. */
+  keypad?: Keypad;
+  language?: string;
+  selected?: Record<string, string>;
 }
 
 export interface Counters {

@@ -2,6 +2,7 @@
 import { InvariantError } from "@rspp/base/invariant";
 import type { TextSpan } from "./event.ts";
 import type { FactAnswer, TextQuestion } from "./pure-functions.ts";
+import { hasWords, screen } from "./screen.ts";
 
 export const TEXT_FUNCTIONS_VERSION = "text/v1";
 
@@ -19,6 +20,10 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
       return join(question.spans).trim() === "";
     case "word_end_before":
       return wordEndBefore(join(question.spans), question.at);
+    case "has_words":
+      return hasWords(join(question.spans), question.words);
+    case "screen":
+      return screen(join(question.spans), question);
     case "cut":
       throw new InvariantError("cut is answered by the owner of the payloads", question.fn);
   }
@@ -29,6 +34,7 @@ export function cutOf(
   question: Extract<TextQuestion, { fn: "cut" }>,
   join: (spans: readonly TextSpan[]) => string,
 ): string {
+  if (question.literal !== undefined) return question.literal;
   const text =
     question.spaced === true ? question.spans.map((span) => join([span])).reduce(spaced, "") : join(question.spans);
   return text.slice(question.from, question.to);

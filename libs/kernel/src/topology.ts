@@ -18,6 +18,21 @@ export interface Topology {
   outputs: number[];
   /** Edges from session scope into a turn: the turn's entry. */
   entryEdges: number[];
+  /** Only of graphs with text nodes (F-010), so that the state of all others is what it was. */
+  words?: WordsTopology;
+}
+
+export interface WordsTopology {
+  /** Given text is put where these would put theirs: the language model, else the first translators. */
+  speech: number[];
+  /** Filters between recogniser and endpointing, in the order of the edges. */
+  ears: number[];
+  /** The one `dtmf` node; -1 for none. */
+  keypad: number;
+  /** The context waits for all of its text, since nodes of the turn make it. */
+  gathers: boolean;
+  /** The caller's words reach the language model as they were spoken. */
+  plainEntry: boolean;
 }
 
 /** @throws InvariantError for what `libs/spec` must have refused. */
@@ -60,5 +75,56 @@ export function buildTopology(graph: GraphDefinition): Topology {
     t.into[to]?.push(e);
     if (graph.nodes[from]?.scope === "session" && graph.nodes[to]?.scope === "turn") t.entryEdges.push(e);
   });
+  const words = wordsOf(graph, t);
+  if (words !== null) t.words = words;
   return t;
+}
+
+const TEXT_KINDS: readonly string[] = ["translator", "merge", "select", "compliance", "dtmf"];
+
+/** Null where the graph is a plain chain of the kinds there were before. */
+function wordsOf(graph: GraphDefinition, t: Topology): WordsTopology | null {
+  const kindOf = (node: number | undefined): string => graph.nodes[node ?? -1]?.kind ?? "";
+  const own = graph.nodes.some(({ kind }) => TEXT_KINDS.includes(kind));
+  const filtered = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "filter" && graph.edges[e]?.type !== "audio");
+  if (!own && !filtered && !graph.edges.some((_, e) => crosses(graph, t, e))) return null;
+  const turnScoped = (node: number | undefined): boolean => graph.nodes[node ?? -1]?.scope === "turn";
+  const fed = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "context" && turnScoped(t.edgeFrom[e]));
+  return {
+    speech: t.llm === -1 ? firstTranslators(graph, t) : [t.llm],
+    ears: earsOf(graph, t),
+    keypad: graph.nodes.findIndex(({ kind }) => kind === "dtmf"),
+    gathers: fed,
+    plainEntry: !fed && t.entryEdges.every((e) => kindOf(t.edgeTo[e]) === "context"),
+  };
+}
+
+/** The caller's words as they are, into an input for text. */
+function crosses(graph: GraphDefinition, t: Topology, e: number): boolean {
+  const { kind } = graph.nodes[t.edgeTo[e] ?? -1] ?? { kind: "output" };
+  const input = NODE_KINDS[kind].inputs.find(({ name }) => name === graph.edges[e]?.to.port);
+  return input !== undefined && input.type !== graph.edges[e]?.type;
+}
+
+/** Translators with none before them. */
+function firstTranslators(graph: GraphDefinition, t: Topology): number[] {
+  const above = (node: number): boolean =>
+    (t.into[node] ?? []).some((e) => {
+      const from = t.edgeFrom[e] ?? -1;
+      return graph.nodes[from]?.kind === "translator" || above(from);
+    });
+  return graph.nodes.flatMap(({ kind }, i) => (kind === "translator" && !above(i) ? [i] : []));
+}
+
+function earsOf(graph: GraphDefinition, t: Topology): number[] {
+  const ears: number[] = [];
+  const textInto = (node: number): number => (t.into[node] ?? []).find((e) => graph.edges[e]?.to.port === "text") ?? -1;
+  if (t.endpointing === -1) return ears;
+  for (let e = textInto(t.endpointing); e !== -1; ) {
+    const from = t.edgeFrom[e] ?? -1;
+    if (graph.nodes[from]?.kind !== "filter") break;
+    ears.unshift(from);
+    e = textInto(from);
+  }
+  return ears;
 }

@@ -7,10 +7,12 @@ import { emit, noteOrder, offer } from "./flow.ts";
 import { adoptSpeculation } from "./invocations.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import { cause, nextSeq, type StepContext } from "./step-context.ts";
+import type { WordsTopology } from "./topology.ts";
 
 export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Proposal, speculation: number): void {
   const { topology, config } = cx.s;
   const inv = cx.s.invocations[speculation];
+  if (topology.words !== undefined && inv === undefined) return startWords(cx, turn, proposal, topology.words);
   if (proposal.say !== null || inv !== undefined)
     endAbove(
       turn,
@@ -35,6 +37,34 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
   }
   remember(cx, turn, proposal);
   if (topology.entryEdges.length === 0) cause(cx, "failure", turn.number, "no_entry_edge");
+}
+
+/** Graphs with text nodes: each entry has its end, so that a merge or a second branch waits for nothing that never comes. */
+function startWords(cx: StepContext, turn: TurnState, proposal: Proposal, words: WordsTopology): void {
+  const { topology, config } = cx.s;
+  const { say } = proposal;
+  if (say !== null) {
+    for (const index of words.speech) {
+      const node = turn.run.nodes[index];
+      if (node !== null && node !== undefined) node.ended = true;
+      sayAt(cx, turn, index, say.spans, say.chars);
+    }
+  }
+  const direct = say !== null && words.speech.length === 0;
+  const told = direct ? { ...proposal, ...say } : proposal;
+  let entered = 0;
+  for (const e of topology.entryEdges) {
+    const from = topology.edgeFrom[e] ?? -1;
+    const mine = proposal.entry === undefined ? from !== words.keypad : from === proposal.entry;
+    if (direct ? config.graph.edges[e]?.to.port === "text" : mine && say === null) {
+      enter(cx, turn, e, entryEvent(cx, turn, told));
+      entered += 1;
+    }
+    enter(cx, turn, e, { ...entryEvent(cx, turn, told), body: { type: "end" } });
+  }
+  remember(cx, turn, proposal);
+  if (entered === 0 && (say === null || direct))
+    cause(cx, "failure", turn.number, say === null ? "no_entry_edge" : "no_speech_path");
 }
 
 function enter(cx: StepContext, turn: TurnState, e: number, event: KernelEvent): void {
@@ -65,7 +95,7 @@ function entryEvent(cx: StepContext, turn: TurnState, proposal: Proposal): Kerne
       revision: 1,
       final: true,
       confidence: 1,
-      language: "",
+      language: proposal.language ?? "",
     },
   };
 }
@@ -77,15 +107,19 @@ function speak(cx: StepContext, turn: TurnState, spans: readonly TextSpan[], cha
     cause(cx, "failure", turn.number, "no_speech_path");
     return;
   }
+  sayAt(cx, turn, llm, spans, chars);
+}
+
+function sayAt(cx: StepContext, turn: TurnState, node: number, spans: readonly TextSpan[], chars: number): void {
   emit(
     cx,
     turn.run,
-    llm,
+    node,
     "text",
     { type: "text", spans, chars, segment: 0, revision: 1, final: true, confidence: 1, language: "" },
     cx.inputSeq,
   );
-  emit(cx, turn.run, llm, "text", { type: "end" }, cx.inputSeq);
+  emit(cx, turn.run, node, "text", { type: "end" }, cx.inputSeq);
 }
 
 /** Nodes up to the language model have nothing to do in this turn. */
