@@ -1,5 +1,5 @@
 /** Why the platform does not start or has ended, with the exit status. */
-import { describeProblem, type ConfigProblem } from "@rspp/host/config";
+import { type ConfigProblem, describeProblem } from "@rspp/host/config";
 import { isConfiguration, tellFailure } from "@rspp/host/process";
 import { CommandError, EXIT_FAILED, EXIT_INPUT } from "../errors.ts";
 

@@ -1,6 +1,13 @@
 /** Which services `rspp up` starts, on which ports, and how each is told of the others. */
 
-export const upServices = ["registry", "lease", "provider-gateway", "replay", "runtime", "transport-websocket"] as const;
+export const upServices = [
+  "registry",
+  "lease",
+  "provider-gateway",
+  "replay",
+  "runtime",
+  "transport-websocket",
+] as const;
 export type UpService = (typeof upServices)[number];
 
 /** Names of ports, for `--port name=number`, with their place above the base. */
@@ -30,6 +37,8 @@ export interface UpOptions {
   readonly gateway: "library" | "service";
   readonly json: boolean;
   readonly logLevel: string;
+  /** Calls that run when it stops may go on for so long, milliseconds. */
+  readonly stopGraceMs: number;
 }
 
 export function isPortName(name: string): name is PortName {
@@ -80,6 +89,7 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
     ["host", options.host],
     ["port", portOf(options, service)],
     ["log-level", options.logLevel],
+    ["stop-grace-ms", options.stopGraceMs],
   ];
   if (streamPort !== undefined) flags.push(["stream-port", portOf(options, streamPort)]);
   if (websocketPort !== undefined) flags.push(["websocket-port", portOf(options, websocketPort)]);
@@ -90,7 +100,10 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
 }
 
 /** What a service that is ready adds to what others are told. */
-export function addressOf(service: UpService, ready: { readonly url: string; readonly stream_port?: number }): Addresses {
+export function addressOf(
+  service: UpService,
+  ready: { readonly url: string; readonly stream_port?: number },
+): Addresses {
   switch (service) {
     case "registry":
       return { registry: ready.url };
@@ -103,4 +116,19 @@ export function addressOf(service: UpService, ready: { readonly url: string; rea
     default:
       return {};
   }
+}
+
+/** The ports a service was given, by their names. */
+export function portsOf(
+  service: UpService,
+  ready: { readonly port: number; readonly stream_port?: number; readonly addresses: Readonly<Record<string, string>> },
+): readonly (readonly [PortName, number])[] {
+  const { streamPort, websocketPort } = told[service];
+  const { port, stream_port, addresses } = ready;
+  const websocket = Number(URL.parse(addresses.websocket ?? "")?.port || 0);
+  return [
+    [service, port],
+    ...(streamPort === undefined || stream_port === undefined ? [] : [[streamPort, stream_port] as const]),
+    ...(websocketPort === undefined || websocket === 0 ? [] : [[websocketPort, websocket] as const]),
+  ];
 }

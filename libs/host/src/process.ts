@@ -60,6 +60,9 @@ async function serve<F extends ServiceFields>(
   return inOrder;
 }
 
+/** Set by who starts services and holds their standard input open: when it ends, so do they, however their parent died. */
+const stopWithStdin = "RSPP_STOP_WITH_STDIN";
+
 /** The first signal; a second one ends the process at once. */
 export function signalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
@@ -71,6 +74,12 @@ export function signalled(): Promise<NodeJS.Signals> {
     };
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);
+    if (process.env[stopWithStdin] !== "1") return;
+    process.stdin.once("close", () => {
+      if (!asked) onSignal("SIGTERM");
+    });
+    process.stdin.resume();
+    if ("unref" in process.stdin) process.stdin.unref();
   });
 }
 

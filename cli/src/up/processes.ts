@@ -1,0 +1,138 @@
+/** The platform as a process for each service, on one database; who dies is told of and started again. */
+import { signalled } from "@rspp/host/process";
+import type { ReadyLine } from "@rspp/host/start";
+import { connectRpc } from "@rspp/rpc/clients";
+import type { Database } from "@rspp/store/database";
+import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
+import { Child, ChildNotReady } from "./child.ts";
+import { openPlatformDatabase } from "./database.ts";
+import { childFailure, startFailure } from "./failure.ts";
+import {
+  type Addresses,
+  addressOf,
+  databaseUrlName,
+  flagsOf,
+  portsOf,
+  stagesOf,
+  type UpOptions,
+  type UpService,
+} from "./plan.ts";
+import { note, tellPlatform, tellService } from "./tell.ts";
+import { publishTemplates } from "./templates.ts";
+
+/** Closing takes this long at most after the grace of the calls. */
+const closeMs = 12_000;
+
+/** @returns the exit status, once it was stopped. @throws CommandError when it does not start; nothing is left running. */
+export async function upProcesses(options: UpOptions): Promise<number> {
+  const stopWanted = signalled();
+  const fleet = new Fleet(options);
+  try {
+    await fleet.start();
+  } catch (failure) {
+    await fleet.stop();
+    throw failure;
+  }
+  const lost = await Promise.race([stopWanted.then(() => null), fleet.lost]);
+  if (lost !== null) note(`${lost} dies again and again: everything stops`);
+  else note("stopping: no new calls; running ones may finish for a moment");
+  const inOrder = await fleet.stop();
+  return inOrder && lost === null ? EXIT_OK : EXIT_FAILED;
+}
+
+class Fleet {
+  /** A service that is not started again. */
+  readonly lost: Promise<UpService>;
+  #lose: (service: UpService) => void = () => undefined;
+  readonly #options: UpOptions;
+  readonly #children = new Map<UpService, Child>();
+  /** With the ports that were found, so that a service that is started again is where it was. */
+  #settled: UpOptions;
+  #addresses: Addresses = {};
+  #database: Database | null = null;
+
+  constructor(options: UpOptions) {
+    this.#options = options;
+    this.#settled = options;
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve;
+    });
+  }
+
+  async start(): Promise<void> {
+    const database = await openPlatformDatabase(this.#options, (away) =>
+      note(away ? "the database is away; it is being started again" : "the database is back"),
+    ).catch((failure: unknown) => {
+      throw startFailure("the database", failure);
+    });
+    this.#database = database;
+    const env = { ...process.env, [databaseUrlName]: database.url };
+    let published: string[] = [];
+    for (const stage of stagesOf(this.#options)) {
+      await allSettledOrFirst(stage.map((service) => this.#startOne(service, env)));
+      if (stage.includes("registry")) published = await this.#publish();
+    }
+    const websocket = this.#children.get("transport-websocket")?.ready?.addresses.websocket ?? "";
+    const { registry = "" } = this.#addresses;
+    tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);
+  }
+
+  async #startOne(service: UpService, env: NodeJS.ProcessEnv): Promise<void> {
+    const child = new Child({
+      service,
+      env,
+      flags: () => flagsOf(service, this.#settled, this.#addresses),
+      onBack: (ready) => this.#back(ready),
+      onDied: (why, lastLines, againMs) => this.#died(service, why, lastLines, againMs),
+    });
+    this.#children.set(service, child);
+    const ready = await child.start().catch((failure: unknown) => {
+      throw failure instanceof ChildNotReady
+        ? childFailure(service, failure.status, failure.lastLines)
+        : startFailure(service, failure);
+    });
+    this.#addresses = { ...this.#addresses, ...addressOf(service, ready) };
+    this.#settled = { ...this.#settled, ports: new Map([...this.#settled.ports, ...portsOf(service, ready)]) };
+    tellService(ready, this.#options);
+  }
+
+  async #publish(): Promise<string[]> {
+    const { registry = "" } = this.#addresses;
+    return publishTemplates(connectRpc({ baseUrl: registry, domain: "registry" }));
+  }
+
+  #back(ready: ReadyLine): void {
+    note(`${ready.service} is back`);
+    tellService(ready, this.#options);
+  }
+
+  #died(service: UpService, why: string, lastLines: readonly string[], againMs: number | null): void {
+    const next = againMs === null ? "it is not started again" : `it is started again in ${againMs} ms`;
+    const log = lastLines.length === 0 ? "" : `. Its last lines:\n${lastLines.map((line) => `  ${line}`).join("\n")}`;
+    note(`${service} ${why}; ${next}${log}`);
+    if (againMs === null) this.#lose(service);
+  }
+
+  /** In the reverse order of their start; the database last. */
+  async stop(): Promise<boolean> {
+    let inOrder = true;
+    for (const stage of [...stagesOf(this.#options)].reverse()) {
+      const ends = await Promise.all(
+        stage.map((service) => this.#children.get(service)?.stop(this.#options.stopGraceMs + closeMs)),
+      );
+      for (const [at, end] of ends.entries()) {
+        if (end === undefined || (end.status === 0 && end.signal === null)) continue;
+        inOrder = false;
+        note(`${stage[at]} was cut off`);
+      }
+    }
+    await this.#database?.close();
+    return inOrder;
+  }
+}
+
+/** Nobody is left starting while the first failure is told. */
+async function allSettledOrFirst(starts: readonly Promise<void>[]): Promise<void> {
+  const ends = await Promise.allSettled(starts);
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+}
