@@ -28,8 +28,9 @@ import type { Media } from "./audio-out.ts";
 import { CallerLine } from "./caller-line.ts";
 import { createEventWriter, type EventWriter } from "./events.ts";
 import { formatToWire } from "./formats.ts";
+import { recordFrame } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
-import { Outbox, type OutItem } from "./outbox.ts";
+import { type AgainItem, Outbox, type OutItem } from "./outbox.ts";
 import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
 import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
 
@@ -39,7 +40,10 @@ type Message = ServerFrame["message"];
 export interface ClientLink {
   readonly wantDebug: boolean;
   readonly wantMetrics: boolean;
+  /** What is not kept for a resume. */
   write(sequence: number, message: Message): void;
+  /** What is kept, as `recordFrame` made it. */
+  writeRecord(record: Uint8Array): void;
   /** Bytes given to the socket that have not left. */
   buffered(): number;
   close(code: CloseCode, text: string): void;
@@ -82,7 +86,7 @@ export class Call implements TransportEnd {
   readonly gate: ReceiverGate = createReceiverGate(0);
   readonly #events: EventWriter;
   readonly #outbox = new Outbox();
-  readonly #replay: ReattachServerState<Message>;
+  readonly #replay: ReattachServerState<Uint8Array>;
   readonly #early: TransportEgress[] = [];
   #opened: OpenedSession | null = null;
   #session: SessionEnd | null = null;
@@ -103,7 +107,7 @@ export class Call implements TransportEnd {
     const deliver = (message: TransportIngress): void => this.#session?.receive(message);
     const epoch = (): number => this.gate.floor();
     this.caller = new CallerLine({ clock, audio: options.audio, epoch, deliver, onEnded: () => this.#callerEnded() });
-    this.#replay = createReattachServer<Message>(claims.session, bindingOf(claims));
+    this.#replay = createReattachServer<Uint8Array>(claims.session, bindingOf(claims));
     this.#events = createEventWriter(clock, () => ({
       tenant: claims.tenant,
       session: claims.session,
@@ -209,7 +213,7 @@ export class Call implements TransportEnd {
       sequence: e.seq,
       turn: e.turn,
       generation: e.generation,
-      message: e.payload,
+      record: e.payload,
     }));
     this.#attach(link);
     link.write(0, this.openedFrame(true));
@@ -276,13 +280,13 @@ export class Call implements TransportEnd {
     while (link !== null && link === this.#link && link.buffered() < limits.WRITE_AHEAD_BYTES) {
       const again = this.#outbox.shiftAgain();
       if (again !== undefined) {
-        link.write(again.sequence, again.message);
+        link.writeRecord(again.record);
         continue;
       }
       const item = this.#outbox.shift();
       if (item === undefined) break;
-      const sequence = item.lane === "telemetry" ? 0 : this.#record(item);
-      link.write(sequence, item.message);
+      if (item.lane === "telemetry") link.write(0, item.message);
+      else link.writeRecord(this.#record(item));
     }
     if (this.#closing !== null && this.#outbox.size() === 0 && !this.#over) this.#finish(this.#closing);
   }
@@ -425,20 +429,20 @@ export class Call implements TransportEnd {
     }
   }
 
-  #record(item: OutItem): number {
+  #record(item: OutItem): Uint8Array {
     const turn = item.lane === "media" && item.turn > 0 ? item.turn : null;
-    const { generation, bytes, message } = item;
-    const event = { lane: "data" as const, turn, generation, bytes, payload: message };
+    const payload = recordFrame(this.#replay.last.data + 1, item.message);
+    const event = { lane: "data" as const, turn, generation: item.generation, bytes: payload.byteLength, payload };
     const sequence = replayRecord(this.#replay, event, this.options.clock.nowNs());
     item.onSequence?.(sequence);
-    return sequence;
+    return payload;
   }
 
   /** What was recorded while the answer to a resume was made. */
-  #recordedSince(sequence: number): { sequence: number; turn: number | null; generation: number; message: Message }[] {
+  #recordedSince(sequence: number): AgainItem[] {
     return this.#replay.entries
       .filter((e) => e.seq > sequence)
-      .map((e) => ({ sequence: e.seq, turn: e.turn, generation: e.generation, message: e.payload }));
+      .map((e) => ({ sequence: e.seq, turn: e.turn, generation: e.generation, record: e.payload }));
   }
 
   #callerEnded(): void {

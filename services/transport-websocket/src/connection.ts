@@ -12,7 +12,7 @@ import {
 import type { Clock } from "@rspp/ports/clock";
 import type { RawData, WebSocket } from "ws";
 import type { Call, ClientLink } from "./call.ts";
-import { decodeClientFrame, encodeServerFrame, type FrameEncoding } from "./frame-codec.ts";
+import { decodeClientFrame, encodeServerFrame, type FrameEncoding, recordedFrame } from "./frame-codec.ts";
 import { limits, PROTOCOL_VERSION } from "./limits.ts";
 import {
   ascii,
@@ -91,7 +91,14 @@ export class Connection implements ClientLink {
   write(sequence: number, message: ServerFrame["message"]): void {
     if (this.#state === "closed") return;
     const frame = create(ServerFrameSchema, { sequence: BigInt(sequence), message });
-    const data = encodeServerFrame(frame, this.#encoding);
+    this.#send(encodeServerFrame(frame, this.#encoding));
+  }
+
+  writeRecord(record: Uint8Array): void {
+    if (this.#state !== "closed") this.#send(recordedFrame(record, this.#encoding));
+  }
+
+  #send(data: Uint8Array | string): void {
     this.counts.framesOut += 1;
     this.counts.bytesOut += data.length;
     const { clock } = this.#host;

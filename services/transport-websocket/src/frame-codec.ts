@@ -1,5 +1,5 @@
 /** Frames of the native protocol as bytes or JSON, chosen by subprotocol (F-030); never throws on what comes from outside. */
-import { fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { err, type Result } from "@rspp/base/result";
 import {
   type ClientFrame,
@@ -39,6 +39,16 @@ export function decodeClientFrame(data: Uint8Array, encoding: FrameEncoding): Re
 
 export function encodeServerFrame(frame: ServerFrame, encoding: FrameEncoding): Uint8Array | string {
   return encoding === "binary" ? toBinary(ServerFrameSchema, frame) : toJsonString(ServerFrameSchema, frame);
+}
+
+/** A frame as it is kept for a client that may come back: bytes, which cost a collector far less than the message. */
+export function recordFrame(sequence: number, message: ServerFrame["message"]): Uint8Array {
+  return toBinary(ServerFrameSchema, create(ServerFrameSchema, { sequence: BigInt(sequence), message }));
+}
+
+/** A kept frame for a connection of that encoding. */
+export function recordedFrame(record: Uint8Array, encoding: FrameEncoding): Uint8Array | string {
+  return encoding === "binary" ? record : toJsonString(ServerFrameSchema, fromBinary(ServerFrameSchema, record));
 }
 
 function fromBytes(data: Uint8Array): Result<ClientFrame, WireError> {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { limits } from "./limits.ts";
 import { Outbox, type OutItem, type OutLane } from "./outbox.ts";
 
+const record = new Uint8Array(1);
 const none: OutItem["message"] = { case: undefined };
 const item = (lane: OutLane, bytes = 100, turn = 0, generation = 0): OutItem => ({
   lane,
@@ -57,14 +58,14 @@ describe("what waits for a client", () => {
   test("what is sent again goes first, less what was cut meanwhile; a lost connection forgets it", () => {
     const outbox = new Outbox();
     outbox.pushAgain([
-      { sequence: 4, turn: null, generation: 0, message: none },
-      { sequence: 5, turn: 1, generation: 0, message: none },
-      { sequence: 6, turn: 2, generation: 0, message: none },
+      { sequence: 4, turn: null, generation: 0, record },
+      { sequence: 5, turn: 1, generation: 0, record },
+      { sequence: 6, turn: 2, generation: 0, record },
     ]);
     outbox.cut((turn) => turn === 1);
     expect(outbox.shiftAgain()?.sequence).toBe(4);
     expect(outbox.shiftAgain()?.sequence).toBe(6);
-    outbox.pushAgain([{ sequence: 7, turn: null, generation: 0, message: none }]);
+    outbox.pushAgain([{ sequence: 7, turn: null, generation: 0, record }]);
     outbox.disconnected();
     expect(outbox.size()).toBe(0);
   });

@@ -24,7 +24,7 @@ export interface AgainItem {
   sequence: number;
   turn: number | null;
   generation: number;
-  message: ServerFrame["message"];
+  record: Uint8Array;
 }
 
 export class Outbox {
