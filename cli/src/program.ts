@@ -9,6 +9,7 @@ import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
+import { registerTalk } from "./commands/talk.ts";
 import { registerTimeline } from "./commands/timeline.ts";
 import { registerValidate } from "./commands/validate.ts";
 import { registerVerify } from "./commands/verify.ts";
@@ -19,7 +20,7 @@ import { coloured } from "./output/style.ts";
 type Register = (cli: Command, done: Done) => void;
 
 const groups: readonly (readonly [string, readonly Register[]])[] = [
-  ["Start here:", [registerDemo, registerRun]],
+  ["Start here:", [registerDemo, registerRun, registerTalk]],
   ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
