@@ -28,6 +28,8 @@ export interface InvocationOpen {
   /** Turn number; 0 for session-scoped work (recognition, speculation). */
   turn: number;
   generation: number;
+  /** Text headers of the call, e.g. `traceparent`; what is done with them changes nothing of the outcome. */
+  headers?: Readonly<Record<string, string>>;
 }
 
 export interface WordTiming {

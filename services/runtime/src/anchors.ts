@@ -11,22 +11,26 @@ interface TurnAnchors {
 
 const turnsMax = 16;
 
-/** Hears each latency as it is known; `node` only where it is one node's. */
-export type OnLatency = (name: MetricName, ns: number, turn: number, node: string) => void;
+export interface AnchorListener {
+  /** Each latency as it is known; `node` only where it is one node's. */
+  latency(name: MetricName, ns: number, turn: number, node: string): void;
+  /** A canonical anchor of a turn that the shell stamps. */
+  anchor(name: "turn_open_emitted" | "first_datalane_output_emitted", atNs: number, turn: number): void;
+}
 
 /** The canonical anchors of one session, taken where bytes come in and go out (`kernel.md` §10). */
 export class Anchors {
   private readonly metrics: Metrics;
-  private readonly onLatency: OnLatency;
+  private readonly listener: AnchorListener;
   private readonly turns: TurnAnchors[] = [];
   private readonly cancels = new Map<number, { node: string; turn: number; atNs: number }>();
   private lastVoicedNs = 0;
   private proposedNs = 0;
   private voicedAtProposal = 0;
 
-  constructor(metrics: Metrics, onLatency: OnLatency) {
+  constructor(metrics: Metrics, listener: AnchorListener) {
     this.metrics = metrics;
-    this.onLatency = onLatency;
+    this.listener = listener;
   }
 
   /** @param stampNs stamp of the frame in which speech was found. */
@@ -59,6 +63,7 @@ export class Anchors {
     const anchors = this.find(turn);
     if (anchors === undefined || anchors.firstOutputSeen) return;
     anchors.firstOutputSeen = true;
+    this.listener.anchor("first_datalane_output_emitted", nowNs, turn);
     this.latency("first_output_ms", nowNs - anchors.openEmittedNs, turn);
   }
 
@@ -78,7 +83,7 @@ export class Anchors {
     if (cancel === undefined) return;
     this.cancels.delete(invocation);
     this.metrics.recordNode("node_cancel_ms", cancel.node, stampNs - cancel.atNs);
-    this.onLatency("node_cancel_ms", stampNs - cancel.atNs, cancel.turn, cancel.node);
+    this.listener.latency("node_cancel_ms", stampNs - cancel.atNs, cancel.turn, cancel.node);
   }
 
   /** Nothing will be heard of it. */
@@ -99,6 +104,7 @@ export class Anchors {
       playbackSeen: false,
     };
     this.turns.push(anchors);
+    this.listener.anchor("turn_open_emitted", nowNs, turn);
     if (this.turns.length > turnsMax) this.turns.shift();
     if (this.proposedNs > 0) this.latency("turn_open_ms", nowNs - this.proposedNs, turn);
     this.voicedAtProposal = 0;
@@ -106,7 +112,7 @@ export class Anchors {
 
   private latency(name: MetricName, ns: number, turn: number): void {
     this.metrics.record(name, ns);
-    this.onLatency(name, ns, turn, "");
+    this.listener.latency(name, ns, turn, "");
   }
 
   private find(turn: number): TurnAnchors | undefined {

@@ -6,19 +6,21 @@ import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/provider";
 import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
 import { VAD_FRAME_BYTES, VAD_RATE_HZ, type VadPort, type VadResult, type VadSession } from "@rspp/ports/vad";
-import type { Anchors } from "./anchors.ts";
+import { describeFailure } from "@rspp/rpc/log";
 import type { EvidenceWriter } from "./evidence-writer.ts";
 import type { Logger } from "./logger.ts";
+import type { SessionMeasures } from "./metrics-session.ts";
 import type { Observers } from "./observers.ts";
 import type { PayloadStore } from "./payload-store.ts";
 import { ProviderSink, type SinkHost } from "./provider-sink.ts";
+import type { InvocationNote } from "./session-trace.ts";
 
 export interface EffectHost extends SinkHost {
   readonly sessionId: string;
   readonly clock: Clock;
   readonly payloads: PayloadStore;
   readonly observers: Observers;
-  readonly anchors: Anchors;
+  readonly measures: SessionMeasures;
   readonly evidence: EvidenceWriter;
   readonly transport: TransportEnd;
   readonly providers: ProviderPort;
@@ -35,17 +37,22 @@ export interface EffectHost extends SinkHost {
 
 /** A detector of one node and the one event it judges: made once, so that a frame costs no closure. */
 interface VadNode {
+  readonly node: string;
   readonly session: VadSession;
   /** 0: nothing in flight. */
   command: number;
   mediaUs: number;
   durationUs: number;
   stampNs: number;
+  /** 0 where this frame is not timed. */
+  askedNs: number;
   readonly onResult: (result: VadResult) => void;
 }
 
 type EffectOf<T extends Effect["type"]> = Extract<Effect, { type: T }>;
 
+/** One detector command in so many is timed. */
+const TIMED_COMMANDS = 16;
 const silence = new Uint8Array(0);
 const defaultFormat: AudioFormat = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
 
@@ -53,7 +60,7 @@ const defaultFormat: AudioFormat = { codec: "pcm_s16le", rateHz: 16_000, channel
 export class EffectRunner {
   private readonly host: EffectHost;
   private readonly invocations = new Map<number, ProviderSink>();
-  private readonly nodeOf = new Map<number, { node: string; turn: number }>();
+  private readonly notes = new Map<number, InvocationNote>();
   private readonly timers = new Map<string, TimerHandle>();
   /** Cancelled invocations whose provider has not answered yet. */
   private readonly graces = new Map<number, TimerHandle>();
@@ -77,11 +84,16 @@ export class EffectRunner {
     return { invocations: this.invocations.size, timers: this.timers.size };
   }
 
-  outcomeSeen(invocation: number): void {
+  outcomeSeen(invocation: number, outcome: string): void {
     this.clearGrace(invocation);
     this.invocations.delete(invocation);
-    this.nodeOf.delete(invocation);
-    this.host.anchors.providerOutcome(invocation, this.host.clock.nowNs());
+    this.host.measures.anchors.providerOutcome(invocation, this.host.clock.nowNs());
+    this.ended(invocation, outcome);
+  }
+
+  firstOutput(invocation: number): void {
+    const note = this.notes.get(invocation);
+    if (note !== undefined) this.host.measures.firstOutput(note);
   }
 
   send(message: TransportEgress): void {
@@ -89,7 +101,7 @@ export class EffectRunner {
     try {
       this.host.transport.send(message);
     } catch (error) {
-      this.host.logger.error({ session_id: this.host.sessionId, err: error }, "transport end threw");
+      this.host.logger.error(describeFailure(error), "transport end threw");
       this.host.fail("transport_fault");
     }
   }
@@ -106,6 +118,7 @@ export class EffectRunner {
       this.guard(() => sink.handle?.cancel(reason));
     }
     this.invocations.clear();
+    for (const invocation of [...this.notes.keys()]) this.ended(invocation, "cancelled");
     for (const vad of this.vads.values()) this.guard(() => vad.session.close());
     this.vads.clear();
     this.vadHold?.();
@@ -151,18 +164,19 @@ export class EffectRunner {
         if (effect.record.kind === "recording_level") host.levelChanged(effect.record.to);
         return host.evidence.write(effect.record);
       case "telemetry":
-        if (effect.name === "cancel_fence_ns") return host.anchors.cancelFence(effect.turn, effect.value);
-        return this.metric(effect.name, effect.value, effect.turn, effect.node);
+        if (effect.name === "cancel_fence_ns") return host.measures.anchors.cancelFence(effect.turn, effect.value);
+        return host.measures.tell(effect.name, effect.value, effect.turn, effect.node, "");
       case "status":
         return host.status(effect.phase, effect.reconnecting, effect.degraded, effect.reason);
       case "state_write":
-        return this.metric("state_write_version", effect.version, 0, effect.key);
+        return host.measures.tell("state_write_version", effect.version, 0, effect.key, "");
       case "release":
         for (const ref of effect.refs) host.payloads.free(ref);
         return;
       case "release_input":
         return host.payloads.releaseInput(effect.below);
       case "release_turn":
+        if (effect.keep.length === 0) host.measures.turnReleased(effect.turn);
         return host.payloads.releaseTurn(effect.turn, effect.keep);
       case "error":
         return this.error(effect.code, effect.detail);
@@ -172,7 +186,7 @@ export class EffectRunner {
   }
 
   private media(effect: EffectOf<"egress_media">): void {
-    const { payloads, observers, anchors, clock } = this.host;
+    const { payloads, observers, measures, clock } = this.host;
     const { epoch, turn, generation, sequence, offsetUs, durationUs, end, payload } = effect;
     if (effect.format !== null) this.format = effect.format as AudioFormat;
     const bytes = payload === null ? silence : (payloads.audio(payload.ref) ?? silence);
@@ -180,7 +194,7 @@ export class EffectRunner {
     this.send({ kind: "media", epoch, turn, generation, sequence, offsetUs, durationUs, format, bytes, end });
     if (payload === null) return;
     const atNs = clock.nowNs();
-    anchors.media(turn, atNs);
+    measures.anchors.media(turn, atNs);
     if (observers.wants("audio")) {
       observers.emit({
         kind: "audio",
@@ -218,13 +232,13 @@ export class EffectRunner {
   }
 
   private tell(effect: EffectOf<"signal">): void {
-    const { observers, anchors, clock } = this.host;
+    const { observers, measures, clock } = this.host;
     const { signal, emitter, turn, generation, epoch, reason, fields, seq, cause } = effect.event;
     // What was put off may have met a rotation meanwhile: the adapter believes the present epoch alone (kernel.md §7).
     const now = Math.max(epoch, this.epochSent);
     if (effect.egress) this.send({ kind: "control", epoch: now, signal, turn, reason, fields });
     const atNs = clock.nowNs();
-    anchors.signal(effect.event, atNs);
+    measures.signal(effect.event, atNs);
     this.host.signalLine(effect);
     if (observers.wants("control"))
       observers.emit({ kind: "control", atNs, signal, emitter, turn, generation, reason, fields, seq, cause });
@@ -236,7 +250,12 @@ export class EffectRunner {
     const { sessionId } = this.host;
     const sink = new ProviderSink(this.host, invocation, modality, turn);
     this.invocations.set(invocation, sink);
-    this.nodeOf.set(invocation, { node: effect.node, turn });
+    const { node, attempt } = effect;
+    const openedNs = this.host.clock.nowNs();
+    const rest = { attempt, openedNs, firstNs: 0, endNs: 0, outcome: "", span: null };
+    const note = { number: invocation, invocationId, node, turn, modality, provider, ...rest };
+    this.notes.set(invocation, note);
+    const traceparent = this.host.measures.invocationOpened(note);
     const request = {
       invocationId,
       modality,
@@ -248,6 +267,7 @@ export class EffectRunner {
       epoch,
       turn,
       generation,
+      ...(traceparent === null ? {} : { headers: { traceparent } }),
     };
     try {
       sink.handle = this.host.providers.open(request, sink);
@@ -276,8 +296,8 @@ export class EffectRunner {
   private cancelProvider(effect: EffectOf<"provider_cancel">): void {
     const sink = this.invocations.get(effect.invocation);
     if (sink === undefined) return;
-    const { node, turn } = this.nodeOf.get(effect.invocation) ?? { node: "", turn: 0 };
-    this.host.anchors.providerCancel(effect.invocation, node, turn, this.host.clock.nowNs());
+    const { node, turn } = this.notes.get(effect.invocation) ?? { node: "", turn: 0 };
+    this.host.measures.anchors.providerCancel(effect.invocation, node, turn, this.host.clock.nowNs());
     this.guard(() => sink.handle?.cancel(effect.reason));
     this.armGrace(effect.invocation);
   }
@@ -296,10 +316,18 @@ export class EffectRunner {
     if (sink === undefined) return;
     sink.forget();
     this.invocations.delete(invocation);
-    this.nodeOf.delete(invocation);
-    this.host.anchors.providerForgotten(invocation);
-    this.host.logger.warn({ session_id: this.host.sessionId, invocation }, "provider ignored its cancel");
+    const { node = "", turn = 0, invocationId = "" } = this.notes.get(invocation) ?? {};
+    this.host.measures.anchors.providerForgotten(invocation);
+    this.host.logger.warn({ turn, node_id: node, invocation_id: invocationId }, "provider ignored its cancel");
     this.host.cancelIgnored();
+    this.ended(invocation, "cancel_ignored");
+  }
+
+  private ended(invocation: number, outcome: string): void {
+    const note = this.notes.get(invocation);
+    if (note === undefined) return;
+    this.notes.delete(invocation);
+    this.host.measures.invocationEnded(note, outcome);
   }
 
   private clearGrace(invocation: number): void {
@@ -310,13 +338,13 @@ export class EffectRunner {
   /** What the node heard so far is forgotten, and of its invocations those that were cancelled and have not answered. */
   private resetNode(node: string): void {
     this.guard(() => this.vads.get(node)?.session.reset());
-    for (const [invocation, of] of [...this.nodeOf])
+    for (const [invocation, of] of [...this.notes])
       if (of.node === node && this.graces.has(invocation)) this.forgetProvider(invocation);
   }
 
   /** The port promises not to throw; where it does all the same, the invocation ends and the session goes on. */
   private providerFault(sink: ProviderSink, error: unknown): void {
-    this.host.logger.error({ session_id: this.host.sessionId, err: error }, "provider threw");
+    this.host.logger.error(describeFailure(error), "provider threw");
     sink.outcome({ kind: "error", detail: "provider_threw" });
   }
 
@@ -339,11 +367,12 @@ export class EffectRunner {
       vad.mediaUs = mediaUs;
       vad.durationUs = durationUs;
       vad.stampNs = stampNs;
+      vad.askedNs = command % TIMED_COMMANDS === 0 ? this.host.clock.nowNs() : 0;
       vad.session.push(bytes, vad.onResult);
     } catch (error) {
       if (vad !== null) vad.command = 0;
       this.vadAnswered();
-      this.host.logger.error({ session_id: this.host.sessionId, node_id: node, err: error }, "vad threw");
+      this.host.logger.error({ node_id: node, ...describeFailure(error) }, "vad threw");
       this.nodeFailed(command, "vad_threw");
     }
   }
@@ -354,7 +383,8 @@ export class EffectRunner {
     vad.command = 0;
     this.vadAnswered();
     const { speech, probability } = result;
-    if (speech) this.host.anchors.voiced(stampNs);
+    if (speech) this.host.measures.anchors.voiced(stampNs);
+    if (vad.askedNs > 0) this.host.measures.hostAnswered(vad.node, this.host.clock.nowNs() - vad.askedNs);
     const body = { type: "activity", speech, probability, mediaUs, durationUs } as const;
     this.host.submit({ type: "node_emitted", command, index: 0, port: "activity", body });
     this.host.submit({ type: "node_done", command });
@@ -379,11 +409,13 @@ export class EffectRunner {
     if (this.host.vad === null) throw new Error("no voice activity detector");
     const session = this.host.vad.openSession();
     const made: VadNode = {
+      node,
       session,
       command: 0,
       mediaUs: 0,
       durationUs: 0,
       stampNs: 0,
+      askedNs: 0,
       onResult: (result) => this.vadResult(made, result),
     };
     this.vads.set(node, made);
@@ -409,11 +441,6 @@ export class EffectRunner {
     this.timers.delete(id);
   }
 
-  private metric(name: string, value: number, turn: number, node: string): void {
-    const { observers, clock } = this.host;
-    if (observers.wants("metrics")) observers.emit({ kind: "metrics", atNs: clock.nowNs(), name, value, turn, node });
-  }
-
   private error(code: string, detail: string): void {
     const { observers, clock } = this.host;
     if (observers.wants("error")) observers.emit({ kind: "error", atNs: clock.nowNs(), code, detail });
@@ -423,7 +450,7 @@ export class EffectRunner {
     try {
       act();
     } catch (error) {
-      this.host.logger.error({ session_id: this.host.sessionId, err: error }, "port threw");
+      this.host.logger.error(describeFailure(error), "port threw");
     }
   }
 }

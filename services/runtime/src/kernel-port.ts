@@ -5,7 +5,7 @@ import type { TextSpan } from "@rspp/kernel/event";
 import type { Batch } from "@rspp/kernel/input";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
 import type { SessionConfig } from "@rspp/kernel/session-config";
-import { createSession, type SessionState } from "@rspp/kernel/state";
+import { createSession, findTurn, type GraphRun, type SessionState, type TurnState } from "@rspp/kernel/state";
 import { step } from "@rspp/kernel/step";
 import { evaluateText } from "@rspp/kernel/text-functions";
 import { timebaseErrorMs } from "@rspp/kernel/timebase";
@@ -16,6 +16,9 @@ export interface KernelStep {
   runnable: boolean;
 }
 
+/** A turn as the kernel holds it, to be looked at: it stays readable, as it ended, after the kernel has let go of it. */
+export type TurnView = Readonly<TurnState>;
+
 /** The kernel as the shell drives it; tests of the shell put a scripted one in its place. */
 export interface KernelPort {
   /** The state is the kernel's own; the shell passes it back untouched. */
@@ -25,6 +28,13 @@ export interface KernelPort {
   /** Of the last caller frame, milliseconds; negative before the first (NF-018). */
   mappingErrorMs(state: unknown): number;
   evaluateText(question: TextQuestion, join: (spans: readonly TextSpan[]) => string): FactAnswer;
+  /** For measurement alone; a scripted kernel has none. */
+  readonly look?: {
+    /** Null where there is no such turn. */
+    turn(state: unknown, number: number): TurnView | null;
+    /** The session's own part of the graph; null where the state is no kernel's. */
+    run(state: unknown): Readonly<GraphRun> | null;
+  };
 }
 
 export const kernel: KernelPort = {
@@ -36,4 +46,8 @@ export const kernel: KernelPort = {
     return timebase.mapped ? timebaseErrorMs(timebase) : -1;
   },
   evaluateText,
+  look: {
+    turn: (state, number) => findTurn(state as SessionState, number) ?? null,
+    run: (state) => (state as Partial<SessionState>).run ?? null,
+  },
 };

@@ -1,102 +1,71 @@
-import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
-import { NS_PER_MS } from "@rspp/base/brand";
+import { Histogram, type HistogramSummary } from "@rspp/telemetry/histogram";
+import { type Counter, type MetricFamily, MetricRegistry } from "@rspp/telemetry/metric-registry";
+import { COUNTED, type Instruments, instruments, LATENCIES } from "./metrics-catalogue.ts";
 
-/** Latencies between canonical anchors (`kernel.md` §10), stamped at the edges. */
-export const METRICS = [
-  /** turn_open_proposed_ingress_accepted -> turn_open_emitted. */
-  "turn_open_ms",
-  /** turn_open_emitted -> first_datalane_output_emitted. */
-  "first_output_ms",
-  /** cancel_accepted -> cancel_fence_applied. */
-  "cancel_fence_ms",
-  /** audio_input_ingress (last voiced frame) -> assistant_audio_playback_started. */
-  "voice_to_voice_ms",
-  /** The step that resolved a turn plan, whole: an upper bound of building the plan. */
-  "resolved_turn_plan_build_ms",
-  /** provider_cancel handed over -> the invocation's outcome read. */
-  "node_cancel_ms",
-  /** Arrival of an overtaking control message -> the step that took it in is done. */
-  "control_preempt_delay_ms",
-  /** |mapping error| between media and monotonic time, once per batch of caller audio (NF-018). */
-  "media_runtime_mapping_error_ms",
-] as const;
-/** What is counted besides; each is a loss or a breach of contract that somebody should see. */
-export const COUNTS = [
-  /** Evidence records given up: declared loss (`kernel.md` §11). */
-  "evidence_lost",
-  /** Providers that neither stopped nor answered within the grace after a cancel. */
-  "provider_cancel_ignored",
-] as const;
-export type CountName = (typeof COUNTS)[number];
-export type MetricName = (typeof METRICS)[number];
+export type CountName = keyof typeof COUNTED;
+export type MetricName = keyof typeof LATENCIES;
+export type MetricSummary = HistogramSummary;
 
-export interface MetricSummary {
-  count: number;
-  meanMs: number;
-  p50Ms: number;
-  p95Ms: number;
-  p99Ms: number;
-  maxMs: number;
-}
-
-const highestNs = 3_600_000_000_000;
-const nodesMax = 64;
-
-/** Histograms of one runtime; three significant figures, 1 ns to 1 h (F-040). */
+/** What one runtime measures. The latencies between anchors can be read here too, with their percentiles (F-040, F-068). */
 export class Metrics {
-  private readonly all = new Map<string, RecordableHistogram>();
-  private readonly counted = new Map<CountName, number>();
+  readonly registry: MetricRegistry;
+  readonly of: Instruments;
+  private readonly families = new Map<MetricName, MetricFamily<Histogram>>();
+  /** Of a metric per node: all its nodes together. */
+  private readonly overall = new Map<MetricName, Histogram>();
+  private readonly counted = new Map<CountName, Counter>();
+
+  constructor(registry: MetricRegistry = new MetricRegistry()) {
+    this.registry = registry;
+    for (const name of Object.keys(LATENCIES) as MetricName[])
+      this.families.set(name, registry.histogram(LATENCIES[name]));
+    for (const name of Object.keys(COUNTED) as CountName[])
+      this.counted.set(name, registry.counter(COUNTED[name]).with());
+    this.of = instruments(registry);
+  }
 
   count(name: CountName): void {
-    this.counted.set(name, this.counts(name) + 1);
+    this.counted.get(name)?.add();
   }
 
   counts(name: CountName): number {
-    return this.counted.get(name) ?? 0;
+    return this.counted.get(name)?.value ?? 0;
   }
 
   record(name: MetricName, ns: number): void {
-    this.histogram(name).record(inRange(ns));
+    this.whole(name)?.record(ns);
   }
 
-  /** Also per node, for the first 64 node names. */
   recordNode(name: MetricName, node: string, ns: number): void {
     this.record(name, ns);
-    const key = `${name}{node=${node}}`;
-    if (this.all.has(key) || this.all.size < METRICS.length + nodesMax) this.histogram(key).record(inRange(ns));
+    this.families.get(name)?.with(node).record(ns);
   }
 
   /** Null before the first value. @param node as given to {@link Metrics.recordNode}. */
   read(name: MetricName, node?: string): MetricSummary | null {
-    const histogram = this.all.get(node === undefined ? name : `${name}{node=${node}}`);
-    return histogram === undefined ? null : summary(histogram);
+    const series = this.families.get(name)?.series() ?? [];
+    const of = (wanted: string) => series.find(({ labels }) => labels.node === wanted)?.value;
+    const histogram = node === undefined ? this.whole(name) : of(node);
+    return histogram === undefined || histogram.count === 0 ? null : histogram.summary();
   }
 
   /** All that have a value, by name; per-node ones as `name{node=id}`. */
   snapshot(): Record<string, MetricSummary> {
-    return Object.fromEntries([...this.all].map(([name, histogram]) => [name, summary(histogram)]));
+    const found: Record<string, MetricSummary> = {};
+    for (const [name, family] of this.families) {
+      const whole = this.read(name);
+      if (whole !== null) found[name] = whole;
+      for (const { labels, value } of family.series())
+        if (labels.node !== undefined && value.count > 0) found[`${name}{node=${labels.node}}`] = value.summary();
+    }
+    return found;
   }
 
-  private histogram(key: string): RecordableHistogram {
-    const known = this.all.get(key);
-    if (known !== undefined) return known;
-    const made = createHistogram({ lowest: 1, highest: highestNs, figures: 3 });
-    this.all.set(key, made);
-    return made;
+  private whole(name: MetricName): Histogram | undefined {
+    const family = this.families.get(name);
+    if (family === undefined || (family.definition.labels ?? []).length === 0) return family?.with();
+    const known = this.overall.get(name) ?? new Histogram();
+    this.overall.set(name, known);
+    return known;
   }
-}
-
-function inRange(ns: number): number {
-  return Math.min(highestNs, Math.max(1, Math.round(ns)));
-}
-
-function summary(histogram: RecordableHistogram): MetricSummary {
-  return {
-    count: histogram.count,
-    meanMs: histogram.mean / NS_PER_MS,
-    p50Ms: histogram.percentile(50) / NS_PER_MS,
-    p95Ms: histogram.percentile(95) / NS_PER_MS,
-    p99Ms: histogram.percentile(99) / NS_PER_MS,
-    maxMs: histogram.max / NS_PER_MS,
-  };
 }

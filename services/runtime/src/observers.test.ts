@@ -28,7 +28,7 @@ const samples: Record<EventKind, ObservedEvent> = {
     seq: 1,
     cause: 0,
   },
-  metrics: { kind: "metrics", atNs: 0, name: "x", value: 1, turn: 0, node: "" },
+  metrics: { kind: "metrics", atNs: 0, name: "x", value: 1, turn: 0, node: "", edge: "" },
   debug: { kind: "debug", atNs: 0, text: "step", fields: {} },
   error: { kind: "error", atNs: 0, code: "x", detail: "" },
 };
@@ -57,7 +57,7 @@ test("a slow subscriber loses its own oldest events, counted, and is called once
     },
   });
   for (let value = 0; value < 10; value++)
-    observers.emit({ kind: "metrics", atNs: 0, name: "n", value, turn: 0, node: "" });
+    observers.emit({ kind: "metrics", atNs: 0, name: "n", value, turn: 0, node: "", edge: "" });
   for (const run of deferred) run();
   expect([calls, slow?.waiting(), slow?.dropped()]).toEqual([1, 4, 6]);
   expect(slow?.take()).toMatchObject({ value: 6 });

@@ -43,7 +43,8 @@ export type ObservedEvent =
       /** Input it came of; 0 none. */
       cause: number;
     }
-  | { kind: "metrics"; atNs: number; name: string; value: number; turn: number; node: string }
+  /** Value in the unit that ends its name; `node` or `edge` where one is meant, else "". */
+  | { kind: "metrics"; atNs: number; name: string; value: number; turn: number; node: string; edge: string }
   | { kind: "debug"; atNs: number; text: string; fields: Readonly<Record<string, string | number>> }
   | { kind: "error"; atNs: number; code: string; detail: string };
 

@@ -9,7 +9,9 @@ export interface SinkHost {
   /** The session cannot go on. */
   fail(reason: string): void;
   chunkRefused(): void;
-  outcomeSeen(invocation: number): void;
+  /** Of the first good chunk. */
+  firstOutput(invocation: number): void;
+  outcomeSeen(invocation: number, outcome: OutcomeKind): void;
 }
 
 const outcomes: ReadonlySet<OutcomeKind> = new Set<OutcomeKind>([
@@ -58,6 +60,7 @@ export class ProviderSink implements InvocationSink {
     if (this.done || !isGoodChunk(chunk)) return this.host.chunkRefused();
     const taken = chunk.kind === "text" ? this.takeText(chunk) : this.takeAudio(chunk);
     if (taken === null) return this.host.fail("payload_bytes_limit");
+    if (this.index === 0) this.host.firstOutput(this.invocation);
     this.host.submit({ type: "provider_chunk", invocation: this.invocation, index: this.index++, chunk: taken });
   }
 
@@ -67,7 +70,7 @@ export class ProviderSink implements InvocationSink {
     this.done = true;
     const { kind, detail, usage } = outcome;
     const known = outcomes.has(kind);
-    this.host.outcomeSeen(this.invocation);
+    this.host.outcomeSeen(this.invocation, known ? kind : "error");
     this.host.submit({
       type: "provider_outcome",
       invocation: this.invocation,

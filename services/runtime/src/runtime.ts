@@ -8,14 +8,20 @@ import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { SessionEnd, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
+import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
+import type { SpanSource } from "@rspp/telemetry/spans";
 import { type KernelPort, kernel } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
+import { collectRuntime } from "./metrics-runtime.ts";
+import { GraphMetrics } from "./node-metrics.ts";
 import type { Observers } from "./observers.ts";
+import { Overhead } from "./overhead.ts";
 import { TAG_SESSION } from "./payload-store.ts";
 import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
 import { SessionHost } from "./session-host.ts";
+import { safeReason } from "./session-trace.ts";
 import type { SessionEnded, SessionStats } from "./session-types.ts";
 import type { SessionView } from "./session-view.ts";
 import type { Spool, SpoolMeasures } from "./spool/spool.ts";
@@ -38,6 +44,10 @@ export interface RuntimeOptions {
   tenantKey?: (tenantId: string) => Uint8Array;
   /** Default: the kernel. */
   kernel?: KernelPort;
+  /** Where it counts what it measures, and who takes its spans. Default: a registry of its own, and nobody. */
+  telemetry?: { readonly metrics: MetricRegistry; readonly spans: SpanSource | null };
+  /** Real time in milliseconds, by which its own work is timed (F-052). Default performance.now. */
+  nowMs?: () => number;
 }
 
 export interface OpenSession {
@@ -47,6 +57,8 @@ export interface OpenSession {
   keepJournal?: boolean;
   /** Texts that the plan names by payload ref (positive), such as a system prompt. */
   texts?: Readonly<Record<number, string>>;
+  /** `traceparent` of who opens it: its spans become that one's children. */
+  traceparent?: string;
 }
 
 export interface RuntimeRefusal {
@@ -132,7 +144,12 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 }
 
 class RuntimeShell implements Runtime {
-  readonly metrics = new Metrics();
+  readonly metrics: Metrics;
+  private readonly shared: {
+    readonly graphs: GraphMetrics;
+    readonly overhead: Overhead;
+    readonly spans: SpanSource | null;
+  };
   private readonly options: RuntimeOptions;
   private readonly logger: Logger;
   private readonly defer: (run: () => void) => void;
@@ -150,17 +167,29 @@ class RuntimeShell implements Runtime {
     this.options = options;
     this.logger = options.logger ?? silentLogger;
     this.defer = options.defer ?? ((run) => void setImmediate(run));
+    this.metrics = new Metrics(options.telemetry?.metrics);
+    const overhead = new Overhead(this.metrics, options.nowMs);
+    this.shared = { graphs: new GraphMetrics(this.metrics), overhead, spans: options.telemetry?.spans ?? null };
     this.scheduler = createScheduler({ defer: this.defer, hold: () => options.clock.hold() });
     this.tenantKey = options.tenantKey ?? randomTenantKeys();
-    this.stopMeasures = options.spool.onMeasures((measures) => {
+    const stopPressure = options.spool.onMeasures((measures) => {
       for (const { host } of this.live.values()) host.pressure(measures);
     });
+    const stopCollecting = collectRuntime(this.metrics, {
+      stats: () => this.stats(),
+      sessions: () => [...this.live.values()].map(({ host }) => host.measures),
+    });
+    this.stopMeasures = () => {
+      stopPressure();
+      stopCollecting();
+    };
   }
 
   openSession(open: OpenSession): Result<RuntimeSession, RuntimeRefusal> {
     const refusal = this.refusalOf(open);
     if (refusal !== null) {
       this.refused.set(refusal.code, (this.refused.get(refusal.code) ?? 0) + 1);
+      this.metrics.of.sessionsRefused.with(refusal.code).add();
       this.logger.warn({ session_id: open.config.sessionId, code: refusal.code }, "session refused");
       return err(refusal);
     }
@@ -172,28 +201,35 @@ class RuntimeShell implements Runtime {
     const work = { run: () => host.run(), more: () => host.more() };
     const task: Task = this.scheduler.add(config.tenantId, work);
     const { clock, providers, vad, spool } = this.options;
-    const host: SessionHost = new SessionHost(config, open.transport, open.keepJournal === true, {
-      clock,
-      providers,
-      vad,
-      spool,
-      kernel: this.options.kernel ?? kernel,
-      metrics: this.metrics,
-      logger: this.logger,
-      defer: this.defer,
-      connectMs: this.options.connectMs ?? limits.SESSION_CONNECT_MS,
-      tenantKey: this.tenantKey,
-      ready: () => task.ready(),
-      ended: (end) => {
-        task.remove();
-        this.forget(config.sessionId);
-        settle(end);
+    const { transport, keepJournal = false, traceparent = null } = open;
+    const host: SessionHost = new SessionHost(
+      { config, transport, keepJournal, traceparent },
+      {
+        ...this.shared,
+        clock,
+        providers,
+        vad,
+        spool,
+        kernel: this.options.kernel ?? kernel,
+        metrics: this.metrics,
+        logger: this.logger,
+        defer: this.defer,
+        connectMs: this.options.connectMs ?? limits.SESSION_CONNECT_MS,
+        tenantKey: this.tenantKey,
+        ready: () => task.ready(),
+        ended: (end) => {
+          task.remove();
+          this.forget(config.sessionId);
+          this.metrics.of.sessionsEnded.with(safeReason(end.reason)).add();
+          settle(end);
+        },
       },
-    });
+    );
     for (const [ref, text] of Object.entries(open.texts ?? {})) host.payloads.putTextAt(Number(ref), text, TAG_SESSION);
     const session = sessionOf(host, ended);
     this.live.set(config.sessionId, { host, session });
     this.opened += 1;
+    this.metrics.of.sessionsOpened.with().add();
     return ok(session);
   }
 

@@ -1,6 +1,6 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { Effect, TimelineRecord } from "@rspp/kernel/effect";
-import type { Batch, Input, InputBody } from "@rspp/kernel/input";
+import type { Batch, Input, InputBody, OutcomeKind } from "@rspp/kernel/input";
 import { BATCH_INPUTS_MAX } from "@rspp/kernel/limits";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
@@ -10,7 +10,7 @@ import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
-import { Anchors } from "./anchors.ts";
+import { describeFailure } from "@rspp/rpc/log";
 import { EffectRunner } from "./effect-runner.ts";
 import { EvidenceWriter } from "./evidence-writer.ts";
 import { checkIngress, checkVadFrame, type IngressRefusal, inputOf } from "./ingress.ts";
@@ -18,11 +18,12 @@ import { InputQueue } from "./input-queue.ts";
 import type { KernelStep } from "./kernel-port.ts";
 import { createKeyedHash } from "./keyed-hash.ts";
 import { limits } from "./limits.ts";
-import type { Logger } from "./logger.ts";
+import { boundLogger, type Logger } from "./logger.ts";
+import { SessionMeasures } from "./metrics-session.ts";
 import { Observers } from "./observers.ts";
 import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
 import { SessionJournal } from "./session-journal.ts";
-import type { SessionHostPorts, SessionStats } from "./session-types.ts";
+import type { HostedSession, SessionHostPorts, SessionStats } from "./session-types.ts";
 import { ViewKeeper } from "./session-view.ts";
 import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
 
@@ -35,7 +36,7 @@ export class SessionHost {
   readonly clock: Clock;
   readonly payloads: PayloadStore;
   readonly observers: Observers;
-  readonly anchors: Anchors;
+  readonly measures: SessionMeasures;
   readonly evidence: EvidenceWriter;
   readonly viewed: ViewKeeper;
   readonly transport: TransportEnd;
@@ -77,7 +78,9 @@ export class SessionHost {
   /** Set where a step that is under way is to be the last one. */
   private discard = "";
 
-  constructor(config: SessionConfig, transport: TransportEnd, keepJournal: boolean, ports: SessionHostPorts) {
+  /** @param traceparent of who opened the session; "" for none. */
+  constructor(open: HostedSession, ports: SessionHostPorts) {
+    const { config, transport, keepJournal, traceparent } = open;
     this.config = config;
     this.sessionId = config.sessionId;
     this.transport = transport;
@@ -85,14 +88,14 @@ export class SessionHost {
     this.clock = ports.clock;
     this.providers = ports.providers;
     this.vad = ports.vad;
-    this.logger = ports.logger;
+    const { sessionId, graph } = config;
+    this.logger = boundLogger(ports.logger, { session_id: sessionId, pipeline: graph.pipelineVersion });
     this.cancelGraceMs = config.budgets.cancelGraceMs;
     this.detects = config.graph.nodes.some((node) => node.kind === "vad");
     this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
     this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config.recording.ceiling, keepJournal);
     this.observers = new Observers(ports.defer);
     this.viewed = new ViewKeeper(config, ports.clock.wallMs());
-    this.anchors = new Anchors(ports.metrics, (name, ns, turn, node) => this.latency(name, ns, turn, node));
     this.payloads = this.createPayloads();
     const quota = config.recording.evidenceQuotaBytes;
     this.evidence = new EvidenceWriter(ports.spool, this.stream, ports.clock, quota, {
@@ -104,6 +107,8 @@ export class SessionHost {
     this.runner = new EffectRunner(this);
     this.fns = { answer: (question) => this.answer(question) };
     this.state = ports.kernel.createSession(config);
+    const { observers, logger } = this;
+    this.measures = new SessionMeasures(config, this.state, { ...ports, observers, logger, traceparent });
     this.start();
   }
 
@@ -137,8 +142,10 @@ export class SessionHost {
 
   /** One scheduling point. @returns inputs and effects handled. */
   run(): number {
+    const { measures } = this;
     const batch = this.poll();
     this.stepping = true;
+    measures.begin();
     let result: KernelStep;
     try {
       result = this.ports.kernel.step(this.state, batch, this.fns);
@@ -148,13 +155,18 @@ export class SessionHost {
     }
     this.runnable = result.runnable;
     this.effects += result.effects.length;
-    this.measurePlan(result.effects, batch);
+    measures.ended("kernel");
+    measures.planBuilt(result.effects, batch.monoNs);
     this.journal.take(batch, result);
+    measures.ended("journal");
     this.runner.run(result.effects);
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
+    measures.ended("effects");
     if (this.config.debugEvents && this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
     this.measureStep(batch);
+    measures.stepped(batch.monoNs);
+    measures.ended("telemetry");
     this.stepping = false;
     if (this.phase === "ended") this.finish(this.reason, this.failing !== "");
     else if (this.discard !== "") this.end(this.discard);
@@ -165,7 +177,7 @@ export class SessionHost {
   fail(reason: string): void {
     if (this.failing !== "" || this.over) return;
     this.failing = reason;
-    this.logger.error({ session_id: this.sessionId, reason }, "session cannot go on");
+    this.logger.error({ reason }, "session cannot go on");
     if (this.observers.wants("error")) {
       this.observers.emit({
         kind: "error",
@@ -256,7 +268,9 @@ export class SessionHost {
     spool.release(this.sessionId);
     this.payloads.clear();
     this.queue.clear();
-    this.logger.info({ session_id: this.sessionId, reason: why, forced, steps: this.batches }, "session ended");
+    this.logger.info({ reason: why, forced, steps: this.batches }, "session ended");
+    this.measures.close(why);
+    this.ports.metrics.of.framesDropped.with().add(this.mediaDropped);
     this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats });
   }
 
@@ -266,8 +280,12 @@ export class SessionHost {
     this.chunksRefusedCount += 1;
   }
 
-  outcomeSeen(invocation: number): void {
-    this.runner.outcomeSeen(invocation);
+  firstOutput(invocation: number): void {
+    this.runner.firstOutput(invocation);
+  }
+
+  outcomeSeen(invocation: number, outcome: OutcomeKind): void {
+    this.runner.outcomeSeen(invocation, outcome);
   }
 
   cancelIgnored(): void {
@@ -278,7 +296,8 @@ export class SessionHost {
     this.phase = phase;
     this.reason = reason;
     if (phase !== "connecting") this.connect?.clear();
-    this.logger.info({ session_id: this.sessionId, phase, reconnecting, degraded, reason }, "session status");
+    this.measures.phase(phase, reason);
+    this.logger.info({ phase, reconnecting, degraded, reason }, "session status");
     if (!this.observers.wants("debug")) return;
     const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason };
     this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "status", fields });
@@ -306,13 +325,10 @@ export class SessionHost {
     const config = recording.ceiling === "L0" ? null : this.config;
     const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
     const result = this.ports.spool.append(this.stream, "session", content);
-    if (!result.ok) this.logger.warn({ session_id: sessionId, code: result.code }, "session record not appended");
+    if (!result.ok) this.logger.warn({ code: result.code }, "session record not appended");
     const connectBy = asMonoNs(this.clock.nowNs() + msToNs(this.ports.connectMs));
     this.connect = this.clock.timerAt(connectBy, () => this.end("connect_timeout"));
-    this.logger.info(
-      { session_id: sessionId, tenant_id: tenantId, pipeline, level: recording.ceiling },
-      "session opened",
-    );
+    this.logger.info({ tenant_id: tenantId, level: recording.ceiling }, "session opened");
   }
 
   private createPayloads(): PayloadStore {
@@ -407,14 +423,6 @@ export class SessionHost {
   }
 
   /** One pass over a step's effects, before they are carried out. */
-  private measurePlan(effects: readonly Effect[], batch: Batch): void {
-    for (const effect of effects) {
-      this.viewed.effect(effect);
-      if (effect.type !== "record" || effect.record.kind !== "plan") continue;
-      this.anchors.planBuilt(effect.record.turn, this.clock.nowNs() - batch.monoNs);
-    }
-  }
-
   private measureStep(batch: Batch): void {
     if (this.asked.length > 0) this.asked.length = 0;
     if (this.polledAudio) {
@@ -423,14 +431,15 @@ export class SessionHost {
     }
     for (let i = 0; i < this.polledUrgent; i++) {
       const input = batch.inputs[i];
-      if (input?.body.type === "control") this.anchors.preempted(input.body.turn, this.clock.nowNs() - input.monoNs);
+      if (input?.body.type === "control")
+        this.measures.anchors.preempted(input.body.turn, this.clock.nowNs() - input.monoNs);
     }
   }
 
   /** A broken invariant ends this session and no other; the batch that broke it is kept, so that it can be repeated. */
   private broken(batch: Batch, error: unknown): void {
     this.stepping = false;
-    this.logger.error({ session_id: this.sessionId, batch: batch.index, err: error }, "kernel invariant broken");
+    this.logger.error({ batch: batch.index, ...describeFailure(error) }, "kernel invariant broken");
     this.journal.broken(batch, this.asked, error instanceof Error ? error.message : String(error));
     this.finish("kernel_fault", true);
   }
@@ -444,25 +453,17 @@ export class SessionHost {
     this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "step", fields });
   }
 
-  private latency(name: string, ns: number, turn: number, node: string): void {
-    if (!this.observers.wants("metrics")) return;
-    this.observers.emit({ kind: "metrics", atNs: this.clock.nowNs(), name, value: ns / 1e6, turn, node });
-  }
-
   private appendFailed(turn: number, exhausted: boolean, detail: string): void {
-    this.logger.error({ session_id: this.sessionId, turn, exhausted, detail }, "timeline append failed");
+    this.logger.error({ turn, exhausted, detail }, "timeline append failed");
     this.submit({ type: "append_failed", turn, exhausted });
   }
 
   /** Never silent: an error event and a count now, a marker in the spool as soon as it takes one. */
   private evidenceLost(record: TimelineRecord, detail: string): void {
     const turn = "turn" in record ? record.turn : 0;
-    this.logger.error({ session_id: this.sessionId, turn, kind: record.kind, detail }, "evidence given up");
+    this.logger.error({ turn, kind: record.kind, detail }, "evidence given up");
     this.ports.metrics.count("evidence_lost");
-    if (this.observers.wants("metrics")) {
-      const atNs = this.clock.nowNs();
-      this.observers.emit({ kind: "metrics", atNs, name: "evidence_lost", value: this.evidence.lost, turn, node: "" });
-    }
+    this.measures.tell("evidence_lost", this.evidence.lost, turn, "", "");
     if (!this.observers.wants("error")) return;
     const what = `${record.kind} of turn ${turn} is not recorded: ${detail}`;
     this.observers.emit({

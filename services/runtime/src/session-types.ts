@@ -1,12 +1,26 @@
+import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
+import type { TransportEnd } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
+import type { SpanSource } from "@rspp/telemetry/spans";
 import type { IngressRefusal } from "./ingress.ts";
 import type { KernelPort } from "./kernel-port.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import type { GraphMetrics } from "./node-metrics.ts";
+import type { Overhead } from "./overhead.ts";
 import type { PayloadStats } from "./payload-store.ts";
 import type { Spool } from "./spool/spool.ts";
+
+export interface HostedSession {
+  readonly config: SessionConfig;
+  readonly transport: TransportEnd;
+  /** Whole journal in memory, at any recording level. */
+  readonly keepJournal: boolean;
+  /** `traceparent` of who opened it; null for none. */
+  readonly traceparent: string | null;
+}
 
 export interface SessionHostPorts {
   clock: Clock;
@@ -15,6 +29,10 @@ export interface SessionHostPorts {
   vad: VadPort | null;
   spool: Spool;
   metrics: Metrics;
+  graphs: GraphMetrics;
+  overhead: Overhead;
+  /** Null: no spans are made. */
+  spans: SpanSource | null;
   logger: Logger;
   defer: (run: () => void) => void;
   /** How long the adapter may take to say `connected`, milliseconds. */
