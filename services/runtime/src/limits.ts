@@ -105,7 +105,14 @@ export const limits = {
   /** By how much each time. */
   LEASE_OVERRUN_STEP_MS: 10_000,
   REPORT_EVERY_MS: 1_000,
+  REPORT_EVERY_MIN_MS: 100,
   REPORT_SESSIONS_MAX: 1_024,
+  /** A session without news is told again: what is older than 15 s counts as stale at the registry. */
+  REPORT_SESSION_AGAIN_MS: 5_000,
+  /** An answer that takes longer ends the stream. */
+  REPORT_ANSWER_MS: 10_000,
+  /** How long a stop waits for the answer to its last report. */
+  REPORT_LAST_MS: 1_000,
   /** Ended sessions still known by their last state. */
   ENDED_SESSIONS_KEPT_MAX: 1_024,
   LIST_SESSIONS_MAX: 1_000,
@@ -144,6 +151,7 @@ export function assertLimits(l: RuntimeLimits): void {
     "a lengthened lease lasts until it is lengthened again",
   );
   invariant(l.WATCH_BATCH_ITEMS_MAX <= l.WATCH_QUEUE_ITEMS_MAX, "a batch fits the queue");
+  invariant(l.REPORT_EVERY_MS <= l.REPORT_SESSION_AGAIN_MS, "a report comes before a session must be told again");
   invariant(l.WATCHDOG_BEAT_MS * 4 <= l.WATCHDOG_LIMIT_MS, "several beats fit the watchdog's limit");
 }
 
