@@ -1,6 +1,6 @@
 /**
  * The other side of `ws-server.ts`: callers in a process of their own, speaking frames of the native protocol. Arguments:
- * port, calls, seconds of warming up, seconds measured. Ends with one line of figures.
+ * port, calls, seconds of warming up, seconds measured. Says a line when it is warm, and one of figures.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AudioCodec } from "@rspp/gen/rspp/event/v1/audio_pb";
@@ -90,6 +90,7 @@ const timer = setInterval(() => {
 }, 1);
 const pause = (s: number) => new Promise((resolve) => setTimeout(resolve, s * 1_000));
 await pause(Number(warmS));
+process.stdout.write(`${JSON.stringify({ warm: true })}\n`);
 measuring = true;
 const cpu = process.cpuUsage();
 const from = performance.now();
