@@ -61,9 +61,8 @@ export class SessionMeasures {
     const now = { monoNs: clock.nowNs(), wallMs: clock.wallMs() };
     const ids = { sessionId, pipeline: graph.pipelineVersion, epoch: authority.epoch };
     this.trace = spans === null ? null : new SessionTrace(spans, ids, now, ports.traceparent);
-    const tell = this.tell.bind(this);
-    this.graph =
-      kernel.look === undefined ? null : new SessionGraph(graphs.series(graph), kernel.look.run(state), tell);
+    const run = kernel.look?.run(state) ?? null;
+    this.graph = run === null ? null : new SessionGraph(graphs.series(graph), run, this.tell.bind(this));
     this.anchors = new Anchors(ports.metrics, {
       latency: (name, ns, turn, node) => this.tell(name, ns / NS_PER_MS, turn, node, ""),
       anchor: (name, atNs, turn) => void this.turns.get(turn)?.anchors.set(name, atNs),
