@@ -1,0 +1,31 @@
+import { join, resolve } from "node:path";
+import type { DatabaseService } from "@rspp/host/service";
+import { openFileObjectStore } from "@rspp/store/file-object-store";
+import { pgTimelineIndex } from "@rspp/store/pg-timeline-index";
+import { replayFields } from "./config.ts";
+import { createReplayService } from "./service.ts";
+
+/** The replay service over the platform's database and a folder of objects. */
+export const replayDefinition: DatabaseService<typeof replayFields> = {
+  service: "replay",
+  fields: replayFields,
+  database: true,
+  start: async ({ data, objects }, { log }, db) => {
+    const index = pgTimelineIndex(db);
+    const { routes, idle } = createReplayService({
+      objects: await openFileObjectStore(objects === "" ? join(data, "objects") : resolve(objects)),
+      index,
+      log,
+      after: (ms, fire) => void setTimeout(fire, ms).unref(),
+    });
+    return {
+      routes,
+      // Shows whether the database answers.
+      sweep: () => index.info({ tenantId: "", sessionId: "" }),
+      drain: async (graceMs) => {
+        const late = new Promise<boolean>((done) => setTimeout(() => done(false), graceMs).unref());
+        return Promise.race([idle().then(() => true), late]);
+      },
+    };
+  },
+};

@@ -1,0 +1,59 @@
+/**
+ * A segment object: magic, then records one after another, each with its length and CRC-32, so that damage is found and
+ * located even where the object's own checksum can only say that something is wrong.
+ *
+ *     "rsppseg1" | { length u32 | CRC-32 of the bytes u32 | TimelineRecord in binary }…      little endian
+ */
+import { crc32 } from "node:zlib";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type TimelineRecord, TimelineRecordSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import { limits } from "./limits.ts";
+
+const magic = Buffer.from("rsppseg1");
+const headBytes = 8;
+
+export function encodeRecord(record: TimelineRecord): Uint8Array {
+  return toBinary(TimelineRecordSchema, record);
+}
+
+/** @param encoded records as {@link encodeRecord} gives them. */
+export function encodeSegment(encoded: readonly Uint8Array[]): Uint8Array {
+  const parts: Uint8Array[] = [magic];
+  for (const bytes of encoded) {
+    const head = Buffer.alloc(headBytes);
+    head.writeUInt32LE(bytes.length, 0);
+    head.writeUInt32LE(crc32(bytes), 4);
+    parts.push(head, bytes);
+  }
+  return Buffer.concat(parts);
+}
+
+export interface DecodedSegment {
+  readonly records: TimelineRecord[];
+  /** What is wrong behind the last of `records`; null when the segment is whole. */
+  readonly problem: string | null;
+}
+
+/** Records up to the first that is damaged. Never throws for what the bytes hold. */
+export function decodeSegment(content: Uint8Array): DecodedSegment {
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
+  const records: TimelineRecord[] = [];
+  const broken = (problem: string): DecodedSegment => ({ records, problem });
+  if (!bytes.subarray(0, magic.length).equals(magic)) return broken("the segment's first bytes are not those of one");
+  for (let at = magic.length; at < bytes.length; ) {
+    if (bytes.length - at < headBytes) return broken(`the record at byte ${at} is cut short`);
+    const length = bytes.readUInt32LE(at);
+    if (length > limits.RECORD_BYTES_MAX * 2) return broken(`the length at byte ${at} is out of bounds`);
+    const start = at + headBytes;
+    if (bytes.length - start < length) return broken(`the record at byte ${at} is cut short`);
+    const body = bytes.subarray(start, start + length);
+    if (crc32(body) !== bytes.readUInt32LE(at + 4)) return broken(`the record at byte ${at} fails its checksum`);
+    try {
+      records.push(fromBinary(TimelineRecordSchema, body));
+    } catch {
+      return broken(`the record at byte ${at} cannot be read`);
+    }
+    at = start + length;
+  }
+  return { records, problem: null };
+}

@@ -1,0 +1,226 @@
+/**
+ * Takes records of all chains and makes them durable: what comes within a moment goes into one segment per chain, few
+ * segments at a time, so that one busy session delays no other and load makes segments larger, not more.
+ */
+import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import { describeFailure, type Log } from "@rspp/rpc/log";
+import type { SessionKey } from "@rspp/store/state-store";
+import { StoreError } from "@rspp/store/store-error";
+import { Chain, type Neighbours, type Pending, type Sender, type Taken } from "./chain.ts";
+import { limits } from "./limits.ts";
+import { isSessionEnd, type SegmentStores, writeSegment } from "./segment-writer.ts";
+
+/** An append stream, as the keeper sees it. */
+export interface AppendClient extends Sender {
+  /** A chain it sent to is durable up to here. */
+  acknowledged(chain: KeptChain): void;
+  /** What it sent could not be stored: it must begin again from what is acknowledged. */
+  failed(failure: unknown): void;
+}
+
+export type KeptChain = Chain<AppendClient>;
+
+interface Session {
+  readonly chains: Map<number, KeptChain>;
+  /** Of epochs whose chains are not in memory, rising. */
+  readonly heads: Map<number, { lastSequence: number; digest: Uint8Array }>;
+}
+
+export interface KeeperOptions extends SegmentStores {
+  readonly log: Log;
+  /** Runs `fire` after `ms`. */
+  readonly after: (ms: number, fire: () => void) => void;
+}
+
+const nothing = new Uint8Array(0);
+
+export class TimelineKeeper {
+  readonly #options: KeeperOptions;
+  readonly #sessions = new Map<string, Session>();
+  readonly #loading = new Map<string, Promise<Session>>();
+  readonly #queue: KeptChain[] = [];
+  readonly #gathering = new Set<KeptChain>();
+  readonly #watchers = new Map<string, Set<() => void>>();
+  #writers = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  /** How far a chain is acknowledged. */
+  async position(session: SessionKey, epoch: number): Promise<{ stored: number; head: Uint8Array }> {
+    const kept = await this.#session(session);
+    const chain = kept.chains.get(epoch);
+    if (chain !== undefined) return { stored: chain.stored, head: chain.storedHead };
+    const head = kept.heads.get(epoch);
+    return { stored: head?.lastSequence ?? 0, head: head?.digest ?? nothing };
+  }
+
+  /** The chain that records of (session, epoch) go to. Rejects with a StoreError. */
+  async chain(session: SessionKey, epoch: number): Promise<KeptChain> {
+    const kept = await this.#session(session);
+    const known = kept.chains.get(epoch);
+    if (known !== undefined && !known.broken) return known;
+    const head = kept.heads.get(epoch);
+    const made: KeptChain = new Chain(session, epoch, head?.lastSequence ?? 0, head?.digest ?? nothing);
+    kept.chains.set(epoch, made);
+    return made;
+  }
+
+  /** Synchronous, so that records of one stream stay in order. The chain is of {@link chain}, asked a moment before. */
+  take(chain: KeptChain, record: TimelineRecord, client: AppendClient): Taken {
+    const taken = chain.take(record, client, this.#neighbours(chain));
+    if (taken.kind === "fresh") this.#gather(chain, isSessionEnd(record));
+    return taken;
+  }
+
+  /** Calls `stored` whenever something of the session became durable here. @returns how to stop. */
+  watch(session: SessionKey, stored: () => void): () => void {
+    const key = keyOf(session);
+    const watchers = this.#watchers.get(key) ?? new Set();
+    this.#watchers.set(key, watchers);
+    watchers.add(stored);
+    return () => {
+      watchers.delete(stored);
+      if (watchers.size === 0) this.#watchers.delete(key);
+    };
+  }
+
+  /** Settles when nothing waits to be stored. */
+  idle(): Promise<void> {
+    if (this.#writers === 0 && this.#queue.length === 0 && this.#gathering.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #neighbours(chain: KeptChain): Neighbours {
+    const kept = this.#sessions.get(keyOf(chain.session));
+    let floor = 0;
+    let before = 0;
+    for (const epoch of kept === undefined ? [] : [...kept.heads.keys(), ...kept.chains.keys()]) {
+      const begun = (kept?.chains.get(epoch)?.accepted ?? 0) > 0 || kept?.heads.has(epoch) === true;
+      if (!begun) continue;
+      floor = Math.max(floor, epoch);
+      if (epoch < chain.epoch) before = Math.max(before, epoch);
+    }
+    const predecessorHead = kept?.chains.get(before)?.head ?? kept?.heads.get(before)?.digest ?? nothing;
+    return { floor, predecessorHead };
+  }
+
+  #session(session: SessionKey): Promise<Session> {
+    const key = keyOf(session);
+    const known = this.#sessions.get(key);
+    if (known !== undefined) {
+      // Least recently used goes first.
+      this.#sessions.delete(key);
+      this.#sessions.set(key, known);
+      return Promise.resolve(known);
+    }
+    const under = this.#loading.get(key);
+    if (under !== undefined) return under;
+    const loading = this.#load(session).finally(() => this.#loading.delete(key));
+    this.#loading.set(key, loading);
+    return loading;
+  }
+
+  async #load(session: SessionKey): Promise<Session> {
+    const found = await this.#options.index.heads(session);
+    const heads = found.map(
+      ({ epoch, lastSequence, headDigest }): [number, Session["heads"] extends Map<number, infer H> ? H : never] => [
+        epoch,
+        { lastSequence, digest: new Uint8Array(Buffer.from(headDigest, "hex")) },
+      ],
+    );
+    const made: Session = { chains: new Map(), heads: new Map(heads) };
+    this.#makeRoom();
+    this.#sessions.set(keyOf(session), made);
+    return made;
+  }
+
+  #makeRoom(): void {
+    for (const [key, { chains }] of this.#sessions) {
+      if (this.#sessions.size < limits.SESSIONS_MAX) return;
+      if ([...chains.values()].every((chain) => chain.idle && !this.#gathering.has(chain))) this.#sessions.delete(key);
+    }
+  }
+
+  #gather(chain: KeptChain, now: boolean): void {
+    if (chain.writing) return;
+    const full = now || chain.pendingBytes >= limits.SEGMENT_BYTES_MAX / 2;
+    if (this.#gathering.has(chain)) {
+      if (full) this.#ready(chain);
+      return;
+    }
+    this.#gathering.add(chain);
+    if (full) this.#ready(chain);
+    else this.#options.after(limits.SEGMENT_GATHER_MS, () => this.#ready(chain));
+  }
+
+  #ready(chain: KeptChain): void {
+    if (!this.#gathering.delete(chain)) return;
+    chain.writing = true;
+    this.#queue.push(chain);
+    this.#startWriters();
+  }
+
+  #startWriters(): void {
+    while (this.#writers < limits.SEGMENT_WRITERS_MAX) {
+      const chain = this.#queue.shift();
+      if (chain === undefined) return;
+      this.#writers += 1;
+      void this.#write(chain).finally(() => {
+        this.#writers -= 1;
+        chain.writing = false;
+        if (!chain.broken && chain.pending.length > 0) this.#gather(chain, false);
+        this.#startWriters();
+        if (this.#writers === 0 && this.#gathering.size === 0) for (const done of this.#idle.splice(0)) done();
+      });
+    }
+  }
+
+  async #write(chain: KeptChain): Promise<void> {
+    const items = chain.nextSegment();
+    const { session, epoch } = chain;
+    try {
+      const records = items.map(({ record }) => record);
+      const encoded = items.map(({ bytes }) => bytes);
+      const losses = chain.unlinked && chain.stored === 0 ? 1 : 0;
+      const outcome = await writeSegment(this.#options, { session, epoch, records, encoded, losses });
+      if (outcome === "does_not_follow") throw anotherWriter();
+      chain.segmentStored(items);
+    } catch (failure) {
+      this.#options.log.warn({ epoch, records: items.length, ...describeFailure(failure) }, "segment not stored");
+      return this.#giveUp(chain, failure);
+    }
+    this.#tell(chain, items);
+  }
+
+  #tell(chain: KeptChain, items: readonly Pending<AppendClient>[]): void {
+    for (const [client, sent] of Map.groupBy(items, ({ sender }) => sender)) {
+      client.stored(
+        sent.length,
+        sent.reduce((sum, { bytes }) => sum + bytes.length, 0),
+      );
+      client.acknowledged(chain);
+    }
+    for (const stored of this.#watchers.get(keyOf(chain.session)) ?? []) stored();
+  }
+
+  /** What is durable is asked anew from the index; whoever sent the rest sends it again. */
+  #giveUp(chain: KeptChain, failure: unknown): void {
+    chain.broken = true;
+    const clients = new Set(chain.pending.map(({ sender }) => sender));
+    chain.pending.length = 0;
+    chain.pendingBytes = 0;
+    this.#sessions.delete(keyOf(chain.session));
+    for (const client of clients) client.failed(failure);
+  }
+}
+
+function anotherWriter(): StoreError {
+  return new StoreError("conflict", "Another process stored records of this chain", "Begin again from what is stored");
+}
+
+function keyOf({ tenantId, sessionId }: SessionKey): string {
+  return JSON.stringify([tenantId, sessionId]);
+}
