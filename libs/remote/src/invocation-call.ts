@@ -214,7 +214,7 @@ export class RemoteInvocation implements Invocation {
   #closed(error: RpcError | null): void {
     if (this.#over) return;
     this.#over = true;
-    const unreachable = error?.reason === ErrorReason.DEPENDENCY_UNAVAILABLE;
+    const unreachable = error !== null && kindOf(error) === "disconnect";
     if (!this.#done) {
       if (error === null) this.#end("disconnect", "the stream to the provider gateway ended without an outcome");
       else this.#end(kindOf(error), detailOf(error));
@@ -250,7 +250,9 @@ const kinds: ReadonlyMap<ErrorReason, OutcomeKind> = new Map([
   [ErrorReason.DEPENDENCY_UNAVAILABLE, "disconnect"],
 ]);
 
-function kindOf({ reason }: RpcError): OutcomeKind {
+function kindOf({ reason, detail }: RpcError): OutcomeKind {
+  // A stream without a deadline that is cancelled from afar: its server went.
+  if (detail.metadata.grpc_code === "Canceled") return "disconnect";
   return kinds.get(reason) ?? "error";
 }
 

@@ -125,10 +125,17 @@ function clientDuplex<In, Out>(
     closed = true;
     handlers.onClosed?.(error);
   };
+  // grpc-js 1.14 starts a call on later microtasks and does not look whether it was cancelled meanwhile: the stream would
+  // stay open, unknown to anybody. So a cancel in the turn of the opening waits for the next one.
+  let started = false;
+  setImmediate(() => {
+    started = true;
+    if (failure !== null) call.cancel();
+  });
   const fail = (error: RpcError): void => {
     if (closed || failure !== null) return;
     failure = error;
-    call.cancel();
+    if (started) call.cancel();
   };
   call.on("data", (message: Decoded<In>) => {
     if (closed || failure !== null) return;

@@ -55,6 +55,38 @@ function invoke(port: number, options: Parameters<typeof openDuplex>[3] = {}): C
 const credit = { message: { case: "credit" as const, value: { chunks: 1 } } };
 
 describe("streams of grpc-js with messages of gen", () => {
+  test("a stream that is failed in the turn it was opened in leaves nothing open at the server", async () => {
+    let opened = 0;
+    let closed = 0;
+    const { port } = await serve(() => {
+      opened++;
+      return { onMessage: () => undefined, onClosed: () => void closed++ };
+    });
+    const channel = openChannel({ address: `127.0.0.1:${port}` });
+    channels.push(channel);
+    const failed = (before: () => Promise<void>): Promise<RpcError | null> =>
+      new Promise((resolve) => {
+        const handlers = { onMessage: () => undefined, onClosed: resolve };
+        const duplex = openDuplex(channel, ProviderService.method.invoke, handlers);
+        duplex.write(create(InvokeRequestSchema, credit));
+        const fail = () => duplex.fail(rpcError(ErrorReason.DEADLINE_EXCEEDED, { domain: "test" }));
+        void before().then(fail);
+        if (before === now) fail();
+      });
+    const now = () => new Promise<void>(() => undefined);
+    const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+    // Twice, since the first finds no connection yet.
+    for (const before of [turn, now, now, () => Promise.resolve(), turn]) {
+      expect((await failed(before))?.reason).toBe(ErrorReason.DEADLINE_EXCEEDED);
+    }
+    const last = invoke(port);
+    last.send(credit);
+    last.end();
+    for (let n = 0; n < 500 && (opened === 0 || closed < opened - 1); n++) await turn();
+    expect(opened).toBeGreaterThan(1);
+    expect(closed).toBe(opened - 1);
+  });
+
   test("messages go both ways in order, and both ends see the end", async () => {
     let closed: RpcError | null | undefined;
     const { port } = await serve((duplex, info) => {
