@@ -113,6 +113,11 @@ export const limits = {
   REPORT_ANSWER_MS: 10_000,
   /** How long a stop waits for the answer to its last report. */
   REPORT_LAST_MS: 1_000,
+  /** How long a stop waits for the last of the timeline to be exported, within its grace. */
+  EXPORT_LAST_MS: 2_000,
+  /** How long a start looks for the gateway's stream port at the registry. */
+  GATEWAY_LOOK_MS: 2_000,
+  GATEWAY_LOOK_EVERY_MS: 200,
   /** Ended sessions still known by their last state. */
   ENDED_SESSIONS_KEPT_MAX: 1_024,
   LIST_SESSIONS_MAX: 1_000,

@@ -1,0 +1,253 @@
+/** The runtime as a service: its shell over real ports, its door for sessions, and how it is seen. */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
+import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import type { Clock } from "@rspp/ports/clock";
+import type { ProviderPort } from "@rspp/ports/provider";
+import { acceptLinkSessions } from "@rspp/remote/link-accept";
+import type { LinkSessions } from "@rspp/remote/link-session-types";
+import type { RpcConnection } from "@rspp/rpc/clients";
+import { rpcError } from "@rspp/rpc/errors";
+import { createLinkServer, type LinkServer } from "@rspp/rpc/link-server";
+import { openAiCandidate } from "@rspp/spec/bind-providers";
+import type { Admission, AdmissionHook, ProofVerifier } from "./admission.ts";
+import { createAdmission } from "./admission-open.ts";
+import { createProofVerifier } from "./admission-proofs.ts";
+import { createSystemClock } from "./clock/system-clock.ts";
+import { type RuntimeConfig, runtimeFields } from "./config.ts";
+import { openProviders } from "./definition-providers.ts";
+import { startExporter } from "./export/exporter.ts";
+import type { Exporter } from "./export/types.ts";
+import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
+import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
+import { limits } from "./limits.ts";
+import { linkOpenHandler } from "./link-sessions.ts";
+import { createPipelines } from "./pipelines.ts";
+import { createRuntime, type Runtime } from "./runtime.ts";
+import { sessionRoute } from "./session-service.ts";
+import { createSessionBook, type SessionBook } from "./session-service-book.ts";
+import { openNodeStore } from "./spool/node-store.ts";
+import { createSpool, type Spool } from "./spool/spool.ts";
+import { pause } from "./stream-loop.ts";
+import { createVadHost } from "./vad/vad.ts";
+import { startWatchdog } from "./watchdog.ts";
+
+export interface RuntimeDefinitionOptions {
+  /** Providers within this process, in place of a gateway; closed with the runtime. Asked for at each start. */
+  readonly providers?: (clock: Clock) => Promise<ProviderPort>;
+  /** Given the door for sessions as soon as it is there: for an adapter in the same process. */
+  readonly onAdmission?: AdmissionHook;
+  /** Default true: a process whose event loop hangs is ended (kernel.md §1). */
+  readonly watchdog?: boolean;
+}
+
+const service = "runtime";
+
+export function createRuntimeDefinition(options: RuntimeDefinitionOptions = {}): PlainService<typeof runtimeFields> {
+  return {
+    service,
+    fields: runtimeFields,
+    database: false,
+    start: async (values, context) => {
+      const parts = await openParts(values, context, options);
+      const running = new RuntimeService(values, context, parts);
+      options.onAdmission?.(running.admission, running.proofs);
+      return running.started();
+    },
+  };
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly registry: RpcConnection;
+  readonly lease: RpcConnection;
+  readonly providers: ProviderPort;
+  readonly spool: Spool;
+  readonly runtime: Runtime;
+  readonly exporter: Exporter | null;
+  readonly stopWatchdog: () => Promise<void>;
+}
+
+async function openParts(
+  values: RuntimeConfig,
+  context: ServiceContext,
+  options: RuntimeDefinitionOptions,
+): Promise<Parts> {
+  const { log, instanceId, build } = context;
+  const clock = createSystemClock();
+  const opened = openNodeStore(join(values.data, "spool"));
+  if (!opened.ok) throw configError("data", opened.error.detail, "Name another folder, or free this one.");
+  const store = opened.value;
+  let exporter: Exporter | null = null;
+  const exported = () => exporter?.stats() ?? { fill: 0, lagMs: 0 };
+  const spool = createSpool({ store, clock, exportMeasure: exported });
+  const registry = context.connect("registry", values.registry);
+  const lease = context.connect("lease", values.lease);
+  try {
+    const [providers, vad] = await Promise.all([
+      openProviders({ values, context, clock, registry, own: options.providers }),
+      createVadHost({ silero: values.silero === "off" ? "off" : "auto", clock }),
+    ]);
+    if (values.replay !== "") {
+      const connection = context.connect("replay", values.replay);
+      exporter = startExporter({ spool, store, connection, clock, log, instanceId, build });
+    }
+    const maxSessions = values.capacity_sessions;
+    const runtime = createRuntime({ clock, providers, vad, spool, logger: log, maxSessions });
+    const watchdog = options.watchdog === false ? null : startWatchdog();
+    const stopWatchdog = async () => watchdog?.stop();
+    return { clock, registry, lease, providers, spool, runtime, exporter, stopWatchdog };
+  } catch (failure) {
+    await spool.close();
+    throw failure;
+  }
+}
+
+function configError(field: string, message: string, remedy: string): Error {
+  const violations = [{ field, rule: "usable", message }];
+  return rpcError(ErrorReason.CONFIG_INVALID, { domain: service, violations, remedy });
+}
+
+class RuntimeService {
+  readonly admission: Admission;
+  readonly proofs: ProofVerifier;
+  readonly #values: RuntimeConfig;
+  readonly #context: ServiceContext;
+  readonly #parts: Parts;
+  readonly #book: SessionBook;
+  readonly #leases: LeaseKeeper;
+  readonly #linked: LinkSessions;
+  readonly #links: LinkServer;
+  #reporting: InstanceReporting | null = null;
+  #stopping = false;
+  /** The registry asked for it. */
+  #drained = false;
+
+  constructor(values: RuntimeConfig, context: ServiceContext, parts: Parts) {
+    this.#values = values;
+    this.#context = context;
+    this.#parts = parts;
+    const { log: logger, instanceId, build } = context;
+    const { clock, registry, lease, runtime, providers } = parts;
+    this.#book = createSessionBook(runtime, instanceId);
+    this.#leases = createLeaseKeeper({ lease, clock, logger, instanceId });
+    this.proofs = createProofVerifier({ registry, lease, clock });
+    this.admission = createAdmission({
+      instanceId,
+      runtime,
+      pipelines: createPipelines({ registry }),
+      providers,
+      leases: this.#leases,
+      clock,
+      logger,
+      llm: openAi(context),
+      capacity: values.capacity_sessions,
+      draining: () => this.#draining(),
+      onOpened: (session) => this.#book.opened(session),
+    });
+    this.#linked = acceptLinkSessions({
+      onOpen: linkOpenHandler(this.admission, this.proofs),
+      clock,
+      onRefused: ({ tenant, session, peer }, { reason, metadata }) => {
+        const where = { tenant_id: tenant, session_id: session, adapter: peer.peerId };
+        logger.info({ ...where, reason: ErrorReason[reason], metadata }, "link session refused");
+      },
+    });
+    const { onLink } = this.#linked;
+    this.#links = createLinkServer({ domain: service, peerId: instanceId, build, onLink });
+  }
+
+  started(): StartedService {
+    return {
+      routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
+      streams: [this.#links.service],
+      bound: async (_api, streams) => this.#bound(streams),
+      drain: (graceMs) => this.#drain(graceMs),
+      close: () => this.#close(),
+    };
+  }
+
+  #draining(): boolean {
+    return this.#stopping || this.#drained;
+  }
+
+  #bound(streams: Bound | null): Record<string, string> {
+    const { advertise_address, region, capacity_sessions: capacitySessions } = this.#values;
+    const { instanceId, build, log: logger, dependency } = this.#context;
+    const { clock, registry, runtime } = this.#parts;
+    const address = advertise_address || addressOf(streams);
+    dependency("registry", false);
+    this.#reporting = startInstanceReport({
+      registry,
+      clock,
+      logger,
+      book: this.#book,
+      status: () => ({
+        instanceId,
+        role: service,
+        address,
+        region,
+        build,
+        capacitySessions,
+        sessions: runtime.sessions().length,
+        draining: this.#draining(),
+        ready: !this.#draining(),
+      }),
+      onDrain: (drain) => this.#onDrain(drain),
+      onReachable: (there) => dependency("registry", there),
+    });
+    return { links: address };
+  }
+
+  #onDrain(drain: boolean): void {
+    if (drain === this.#drained) return;
+    this.#drained = drain;
+    const words = drain ? "registry asks: no new sessions" : "registry asks: new sessions again";
+    this.#context.log.info({ drain }, words);
+    this.#reporting?.now();
+  }
+
+  /** Sessions end their open turn and then themselves, or are ended at the deadline; the last of the timeline goes out. */
+  async #drain(graceMs: number): Promise<boolean> {
+    this.#stopping = true;
+    this.#reporting?.now();
+    const { clock, runtime, exporter } = this.#parts;
+    const endNs = clock.nowNs() + graceMs * 1e6;
+    for (const end of this.#links.links()) end.goAway(Reason.DRAINING, graceMs);
+    const cut = await runtime.drain(graceMs);
+    const leftMs = Math.min(limits.EXPORT_LAST_MS, Math.max(0, (endNs - clock.nowNs()) / 1e6));
+    const late = new AbortController();
+    await Promise.race([exporter?.idle(), pause(clock, leftMs, late.signal)]);
+    late.abort();
+    return cut === 0;
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping = true;
+    this.#linked.close("draining");
+    const { runtime, spool, exporter, stopWatchdog } = this.#parts;
+    await runtime.close();
+    await this.#leases.close();
+    await this.#reporting?.stop();
+    this.#links.close();
+    await exporter?.stop();
+    await spool.close();
+    await stopWatchdog();
+  }
+}
+
+/** Where others reach a port; an address that stands for all of a machine's is no address to dial. */
+function addressOf(bound: Bound | null): string {
+  if (bound === null) return "";
+  const { host, port } = bound;
+  const any = host === "0.0.0.0" || host === "::";
+  const dialled = any ? hostname() : host;
+  return `${dialled.includes(":") ? `[${dialled}]` : dialled}:${port}`;
+}
+
+function openAi({ env }: ServiceContext) {
+  const { OPENAI_BASE_URL: baseUrl, OPENAI_API_KEY: key, OPENAI_MODEL: model } = env;
+  return openAiCandidate({ baseUrl, hasKey: Boolean(key), model });
+}
