@@ -1,14 +1,24 @@
 /** An empty store is given the templates, so that one can talk at once. */
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import type { RpcConnection } from "@rspp/rpc/clients";
-import { localTenant } from "./tell.ts";
+import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
+import { startFailure } from "./failure.ts";
+import { localTenant, note } from "./tell.ts";
 
 const specs = new URL("../../../pipelines/specs/", import.meta.url);
 
-/** @returns what was published, as `name@version`; nothing where the tenant has a pipeline. */
+/** @returns what was published, as `name@version`; nothing where the tenant has a pipeline. @throws CommandError. */
 export async function publishTemplates(connection: RpcConnection): Promise<string[]> {
+  try {
+    return await publishAll(connection);
+  } catch (failure) {
+    throw startFailure("the registry", rpcErrorOf(failure, "registry"));
+  }
+}
+
+async function publishAll(connection: RpcConnection): Promise<string[]> {
   const registry = connection.client(RegistryService);
   const { versions } = await registry.listPipelines({ tenantId: localTenant, page: { size: 1 } });
   if (versions.length > 0) return [];
@@ -17,8 +27,15 @@ export async function publishTemplates(connection: RpcConnection): Promise<strin
   for (const file of files) {
     const source = new Uint8Array(await readFile(new URL(file, specs)));
     const ask = { tenantId: localTenant, source, sourceFormat: "yaml", author: "rspp up", note: "template" };
-    const { version } = await registry.publishPipeline(ask);
-    if (version !== undefined) published.push(`${version.name}@${version.version}`);
+    try {
+      const { version } = await registry.publishPipeline(ask);
+      if (version !== undefined) published.push(`${version.name}@${version.version}`);
+    } catch (failure) {
+      const { reason, message } = rpcErrorOf(failure, "registry");
+      if (reason !== ErrorReason.PIPELINE_INVALID) throw failure;
+      // A template somebody has changed keeps no platform from starting.
+      note(`${file} is not published: ${message}`);
+    }
   }
   return published;
 }
