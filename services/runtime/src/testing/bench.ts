@@ -14,7 +14,11 @@ export interface Bench {
   spool: Spool;
   runtime: ReturnType<typeof createRuntime>;
   providers: ReturnType<typeof fakeProviders>;
-  open(over?: Partial<SessionConfig>, texts?: Record<number, string>): { session: RuntimeSession; line: FakeTransport };
+  open(
+    over?: Partial<SessionConfig>,
+    texts?: Record<number, string>,
+    traceparent?: string,
+  ): { session: RuntimeSession; line: FakeTransport };
   until(done: () => boolean): Promise<void>;
   pass(forMs: number): Promise<void>;
   talk(line: FakeTransport, speechFrames: number, silentFrames: number): Promise<void>;
@@ -35,10 +39,11 @@ export function bench(options: Partial<RuntimeOptions> & { answer?: string } = {
     spool,
     runtime,
     providers,
-    open(over = {}, texts = {}) {
+    open(over = {}, texts = {}, traceparent) {
       const line = new FakeTransport(clock);
       const config = testConfig(assistantGraph(), over);
-      const opened = runtime.openSession({ config, transport: line, keepJournal: true, texts });
+      const trace = traceparent === undefined ? {} : { traceparent };
+      const opened = runtime.openSession({ config, transport: line, keepJournal: true, texts, ...trace });
       if (!opened.ok) throw new Error(opened.error.detail);
       line.session = opened.value;
       line.control("connected");
