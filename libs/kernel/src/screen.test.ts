@@ -79,6 +79,11 @@ describe("F-118 what compliance finds", () => {
     expect(matches(text, ["words", "email", "card_number"])).toEqual([]);
   });
 
+  test("a card in brackets is a card, not a telephone number with digits left over", () => {
+    expect(matches("(4111 1111 1111 1111)")).toEqual([{ rule: "card_number", text: "(4111 1111 1111 1111" }]);
+    expect(matches("4111 1111 1111 1111 12 29")[0]?.text).toBe("4111 1111 1111 1111");
+  });
+
   test("a rule that is off finds nothing", () => {
     expect(matches("a@b.com 4111111111111111 fox", [])).toEqual([]);
   });

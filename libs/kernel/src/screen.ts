@@ -77,8 +77,8 @@ type RuleAt = (text: string, at: number, question: ScreenQuestion) => number;
 const RULES: Readonly<Record<ScreenRule, RuleAt>> = {
   words: (text, at, { words, final }) => longestPhrase(text, at, words, final),
   email: (text, at, { final }) => emailAt(text, at, final),
-  card_number: (text, at, { final }) => numberAt(text, at, final, isCard),
-  phone_number: (text, at, { final }) => numberAt(text, at, final, isPhone),
+  card_number: (text, at, { final }) => numberAt(text, at, final, false, isCard),
+  phone_number: (text, at, { final }) => numberAt(text, at, final, true, isPhone),
 };
 
 /** The longest of the phrases that stands here; another that may still become one is awaited. */
@@ -126,8 +126,17 @@ function emailAt(text: string, start: number, final: boolean): number {
   return text.slice(domain, at).includes(".") ? at : NONE;
 }
 
-/** The longest run of digit groups from here that `fits`; decided once the run has ended, or has its full length. */
-function numberAt(text: string, start: number, final: boolean, fits: (digits: string) => boolean): number {
+/**
+ * The longest run of digit groups from here that `fits`; decided once the run has ended, or has its full length. `whole`: all
+ * of the run or none of it, so that nothing of a longer number is left over.
+ */
+function numberAt(
+  text: string,
+  start: number,
+  final: boolean,
+  whole: boolean,
+  fits: (digits: string) => boolean,
+): number {
   let digits = "";
   let gap = 0;
   let best = NONE;
@@ -141,15 +150,15 @@ function numberAt(text: string, start: number, final: boolean, fits: (digits: st
       // A number ends with its group, not inside it.
       if (fits(digits) && endsGroup(text, at + 1)) best = at + 1;
     } else {
-      const lead = digits === "" && at - start < SEPARATORS_MAX && (char === "+" || char === "(");
-      if (!lead && (digits === "" || !SEPARATOR.test(char))) break;
+      const leads = digits === "" && at - start < SEPARATORS_MAX && (char === "+" || char === "(");
+      if (!leads && (digits === "" || !SEPARATOR.test(char))) break;
       gap += 1;
       if (gap > SEPARATORS_MAX) break;
     }
   }
   if (digits === "" && at < text.length) return NONE;
   if (at === text.length && !final) return MORE;
-  return best;
+  return whole && !fits(digits) ? NONE : best;
 }
 
 function endsGroup(text: string, at: number): boolean {

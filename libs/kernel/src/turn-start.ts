@@ -1,6 +1,6 @@
 /** Starts a turn's graph: from the caller's words, from given text, or from an adopted speculation. */
 
-import { appendPart } from "./conversation.ts";
+import { appendPart, cutText } from "./conversation.ts";
 import type { KernelEvent, TextSpan } from "./event.ts";
 import { LANE_DATA } from "./event.ts";
 import { emit, noteOrder, offer } from "./flow.ts";
@@ -51,7 +51,7 @@ function startWords(cx: StepContext, turn: TurnState, proposal: Proposal, words:
     }
   }
   const direct = say !== null && words.speech.length === 0;
-  const told = direct ? { ...proposal, ...say } : proposal;
+  const told = direct ? { ...proposal, ...say } : words.plainEntry ? proposal : ownWords(cx, turn, proposal);
   let entered = 0;
   for (const e of topology.entryEdges) {
     const from = topology.edgeFrom[e] ?? -1;
@@ -65,6 +65,14 @@ function startWords(cx: StepContext, turn: TurnState, proposal: Proposal, words:
   remember(cx, turn, proposal);
   if (entered === 0 && (say === null || direct))
     cause(cx, "failure", turn.number, say === null ? "no_entry_edge" : "no_speech_path");
+}
+
+/** A copy that lives as long as the turn: the conversation may forget its own before they have been spoken. */
+function ownWords(cx: StepContext, turn: TurnState, proposal: Proposal): Proposal {
+  if (proposal.spans.length === 0) return proposal;
+  const copy = cutText(cx, proposal.spans);
+  turn.ownRefs.push(copy.ref);
+  return { ...proposal, spans: [copy] };
 }
 
 function enter(cx: StepContext, turn: TurnState, e: number, event: KernelEvent): void {

@@ -175,10 +175,15 @@ export class KernelHarness {
 
   /** One batch at the present instant, then empty ones while the session is runnable. Returns the effects of all. */
   feed(...bodies: InputBody[]): Effect[] {
+    return this.feedAt(bodies.map((body) => ({ body, atNs: this.nowNs })));
+  }
+
+  /** The same with a stamp for each input, none later than the present instant. */
+  feedAt(stamped: readonly { body: InputBody; atNs: number }[]): Effect[] {
     const effects: Effect[] = [];
-    let inputs: Input[] = bodies.map((body) => {
+    let inputs: Input[] = stamped.map(({ body, atNs }) => {
       this.inputSeq += 1;
-      return { seq: this.inputSeq, monoNs: this.nowNs as MonoNs, wallMs: Math.floor(this.nowNs / MS) as WallMs, body };
+      return { seq: this.inputSeq, monoNs: atNs as MonoNs, wallMs: Math.floor(atNs / MS) as WallMs, body };
     });
     for (;;) {
       const result = this.step(inputs);
@@ -323,7 +328,7 @@ export class KernelHarness {
   textChunk(
     invocation: number,
     text: string,
-    over: { final?: boolean; revision?: number; segment?: number } = {},
+    over: { final?: boolean; revision?: number; segment?: number; language?: string } = {},
   ): InputBody {
     const index = this.chunkIndex(invocation);
     return {
@@ -338,7 +343,7 @@ export class KernelHarness {
         revision: over.revision ?? index + 1,
         final: over.final ?? true,
         confidence: 1,
-        language: "en",
+        language: over.language ?? "en",
       },
     };
   }
@@ -375,14 +380,14 @@ export class KernelHarness {
   }
 
   /** Speaks an utterance with this transcript, up to the proposal. */
-  utter(text: string, speechFrames = 6): Effect[] {
+  utter(text: string, speechFrames = 6, language = "en"): Effect[] {
     const effects = this.hear(true, speechFrames);
     effects.push(...this.hear(false, 6));
     const stt =
       Object.values(this.state.invocations).find(
         (inv) => inv.modality === "stt" && inv.finished && inv.status === "open",
       )?.id ?? 0;
-    effects.push(...this.feed(this.textChunk(stt, text), this.outcome(stt)));
+    effects.push(...this.feed(this.textChunk(stt, text, { language }), this.outcome(stt)));
     return effects;
   }
 

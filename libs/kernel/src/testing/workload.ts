@@ -1,6 +1,7 @@
 /** A seeded random workload over a `World`: legal and illegal inputs of every kind. For tests. */
 import type { MonoNs } from "@rspp/base/brand";
 import { evidenceBytesMax } from "../evidence.ts";
+import type { GraphDefinition } from "../graph.ts";
 import type { InputBody } from "../input.ts";
 import { assistantGraph, PCM, POLICY, testConfig } from "./harness.ts";
 import { randomOf, World, type WorldInvocation } from "./world.ts";
@@ -25,15 +26,16 @@ export function words(r: Random, max: number): string {
   return out.join(" ") + (r.chance(0.4) ? ". " : " ");
 }
 
-export function randomWorld(seed: number): { world: World; r: Random } {
+/** `graphOf`: another graph than the assistant's. */
+export function randomWorld(seed: number, graphOf?: (r: Random) => GraphDefinition): { world: World; r: Random } {
   const r = randomOf(seed);
-  const graph = assistantGraph({
+  const assistant = assistantGraph({
     stt: r.chance(0.5) ? ["sim/stt"] : ["sim/stt", "sim/stt-b"],
     llm: r.chance(0.5) ? ["sim/llm"] : ["sim/llm", "sim/llm-b"],
     tts: r.chance(0.5) ? ["sim/tts"] : ["sim/tts", "sim/tts-b", "sim/tts-c"],
     endpointing: { speculate_ms: r.chance(0.5) ? 40 : 0 },
   });
-  const config = testConfig(graph, {
+  const config = testConfig(graphOf?.(r) ?? assistant, {
     seed: `seed-${seed}`,
     policy: {
       ...POLICY,

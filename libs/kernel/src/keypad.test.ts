@@ -1,0 +1,121 @@
+import { describe, expect, test } from "vitest";
+import type { NodeDefinition } from "./graph.ts";
+import { replayJournal } from "./replay.ts";
+import type { SessionConfig } from "./session-config.ts";
+import { EAR_EDGES, EAR_NODES, graphOf, MODEL_NODES, VOICE_EDGES, VOICE_NODES } from "./testing/graphs.ts";
+import { assistantGraph, KernelHarness, node, testConfig } from "./testing/harness.ts";
+import { clauses } from "./testing/said.ts";
+import { conversation, lastMessages } from "./testing/scenes.ts";
+
+function menu(settings: NodeDefinition["settings"] = {}, over: Partial<SessionConfig> = {}): KernelHarness {
+  const graph = graphOf(
+    [...EAR_NODES, node("keypad", "dtmf", "session", settings), ...MODEL_NODES, ...VOICE_NODES],
+    [
+      ...EAR_EDGES,
+      "stt.text -> endpointing.text",
+      "endpointing.utterance -> context.utterance",
+      "keypad.utterance -> context.utterance",
+      "context.messages -> llm.messages",
+      "llm.text -> segmenter.text",
+      ...VOICE_EDGES,
+    ],
+  );
+  const h = new KernelHarness(testConfig(graph, over));
+  h.connect();
+  return h;
+}
+
+const key = (h: KernelHarness, digits: string, name = "telephony.digit") =>
+  h.feed(h.control("dtmf", { fields: { [name]: digits } }));
+
+describe("F-010 DTMF", () => {
+  test("digits up to the terminator are the caller's words of a turn, answered like speech", () => {
+    const h = menu();
+    for (const digit of "42#") key(h, digit);
+    expect(h.signals("turn_open#")).toEqual(["turn_open#1"]);
+    expect(lastMessages(h)).toEqual(["user: 42"]);
+    h.reply("Forty-two it is.", 5);
+    expect(clauses(h)).toEqual(["Forty-two it is."]);
+    expect(h.signals("commit")).toEqual(["commit#1"]);
+    expect(conversation(h)[0]).toBe("user: 42");
+    expect(replayJournal(h.config, h.journal).identical).toBe(true);
+  });
+
+  test("the greatest length proposes without a terminator; what follows is another input", () => {
+    const h = menu({ max_digits: 4 });
+    key(h, "123456#", "dtmf.digits");
+    expect(h.signals("turn_open_proposed")).toHaveLength(2);
+    expect(conversation(h)[0]).toBe("user: 1234");
+  });
+
+  test("a pause proposes what was keyed in; each digit starts the pause again", () => {
+    const h = menu({ timeout_ms: 500 });
+    key(h, "7");
+    h.advance(400);
+    key(h, "8");
+    h.advance(400);
+    expect(h.signals("turn_open_proposed")).toEqual([]);
+    h.advance(200);
+    expect(conversation(h)).toEqual(["user: 78"]);
+  });
+
+  test("a bare terminator, keys that are none, and another graph propose nothing", () => {
+    const h = menu();
+    key(h, "#");
+    key(h, "x!");
+    h.feed(h.control("dtmf", { fields: { "telephony.volume": 5 } }));
+    h.advance(5_000);
+    const plain = new KernelHarness(testConfig(assistantGraph()));
+    plain.connect();
+    key(plain, "5#");
+    plain.advance(5_000);
+    for (const one of [h, plain]) expect(one.signals("turn_open_proposed")).toEqual([]);
+  });
+
+  test("F-034 the first digit cuts the reply, as speech does; without barge-in it does not", () => {
+    const playing = (bargeIn: boolean): KernelHarness => {
+      const h = menu({}, { policy: { ...testConfig(assistantGraph()).policy, bargeIn } });
+      key(h, "1#");
+      h.reply("Once upon a time there was a fox.", 40);
+      h.deliver(1, "accepted", 0);
+      h.deliver(1, "started", 0);
+      h.advance(200);
+      key(h, "2");
+      return h;
+    };
+    expect(playing(true).signals("barge_in")).toEqual(["barge_in#1(dtmf)"]);
+    expect(playing(true).signals("playback_cancelled")).toHaveLength(1);
+    expect(playing(false).signals("barge_in")).toEqual([]);
+  });
+
+  test("speech still opens its own turn, with its own words only", () => {
+    const h = menu();
+    h.utter("hello there");
+    expect(lastMessages(h)).toEqual(["user: hello there"]);
+  });
+
+  test("digits are personal data: no signal and no state shows one, whatever the recording level", () => {
+    const h = menu({}, { recording: { ...testConfig(assistantGraph()).recording, ceiling: "L2" } });
+    key(h, "7391", "dtmf.digits");
+    expect(h.signals("dtmf")).toEqual(["dtmf"]);
+    const shown = JSON.stringify([h.state.keypad, h.log.map(({ effect }) => effect)]);
+    expect(shown).not.toMatch(/7391|"7"/);
+    expect(h.journal.flatMap(({ facts }) => facts).map(({ fn }) => fn)).toEqual(["cut", "cut", "cut", "cut"]);
+  });
+
+  test("NF-004 what one input holds is bounded", () => {
+    const h = menu({ max_digits: 1_000 });
+    for (let i = 0; i < 40; i++) key(h, "1");
+    expect(h.state.keypad?.spans.length).toBe(8);
+    expect(h.signals("turn_open_proposed")).toHaveLength(1);
+  });
+
+  test("without the lease what was keyed in is let go", () => {
+    const h = menu();
+    key(h, "12");
+    h.feed({ type: "authority", kind: "revoked", epoch: 1, deadlineNs: h.config.authority.deadlineNs });
+    expect(h.state.keypad).toBeUndefined();
+    h.advance(10_000);
+    expect(h.signals("turn_open_proposed")).toEqual([]);
+  });
+});
