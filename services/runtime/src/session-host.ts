@@ -163,7 +163,7 @@ export class SessionHost {
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
     measures.ended("effects");
-    if (this.config.debugEvents && this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
+    if (this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
     this.measureStep(batch);
     measures.stepped(batch.monoNs);
     measures.ended("telemetry");
@@ -328,7 +328,7 @@ export class SessionHost {
     if (!result.ok) this.logger.warn({ code: result.code }, "session record not appended");
     const connectBy = asMonoNs(this.clock.nowNs() + msToNs(this.ports.connectMs));
     this.connect = this.clock.timerAt(connectBy, () => this.end("connect_timeout"));
-    this.logger.info({ tenant_id: tenantId, level: recording.ceiling }, "session opened");
+    this.logger.info({ tenant_id: tenantId, level_of_recording: recording.ceiling }, "session opened");
   }
 
   private createPayloads(): PayloadStore {
