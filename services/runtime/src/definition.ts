@@ -18,7 +18,6 @@ import { createProofVerifier } from "./admission-proofs.ts";
 import { createSystemClock } from "./clock/system-clock.ts";
 import { type RuntimeConfig, runtimeFields } from "./config.ts";
 import { openProviders } from "./definition-providers.ts";
-import { startExporter } from "./export/exporter.ts";
 import type { Exporter } from "./export/types.ts";
 import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
@@ -91,6 +90,7 @@ async function openParts(
       createVadHost({ silero: values.silero === "off" ? "off" : "auto", clock }),
     ]);
     if (values.replay !== "") {
+      const { startExporter } = await import("./export/exporter.ts");
       const connection = context.connect("replay", values.replay);
       exporter = startExporter({ spool, store, connection, clock, log, instanceId, build });
     }

@@ -58,11 +58,10 @@ export interface LeaseKeeper {
  */
 export function leaseTerms(grant: Grant, clock: Clock): LeaseTerms | null {
   const nowNs = clock.nowNs();
-  const usableMs = grant.termMs - machine.LEASE_CLOCK_MARGIN_MS - limits.LEASE_CONFIRM_MS;
   const longGone = clock.wallMs() - Number(grant.expiresWallMs) > limits.WALL_SKEW_MS;
-  if (usableMs <= 0 || longGone) return null;
-  const requestedAtNs = asMonoNs(nowNs - msToNs(limits.LEASE_CONFIRM_MS));
-  return { requestedAtNs, deadlineNs: asMonoNs(nowNs + msToNs(usableMs)) };
+  const requestedAtNs = asMonoNs(Math.max(0, nowNs - msToNs(limits.LEASE_CONFIRM_MS)));
+  const deadlineNs = requestedAtNs + msToNs(grant.termMs - machine.LEASE_CLOCK_MARGIN_MS);
+  return longGone || deadlineNs <= nowNs ? null : { requestedAtNs, deadlineNs: asMonoNs(deadlineNs) };
 }
 
 export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {

@@ -159,6 +159,7 @@ export class SessionHost {
     measures.planBuilt(result.effects, batch.monoNs);
     this.journal.take(batch, result);
     measures.ended("journal");
+    this.viewed.take(result.effects);
     this.runner.run(result.effects);
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);

@@ -47,15 +47,17 @@ export class ViewKeeper {
     };
   }
 
-  /** Before the effects are carried out, in one pass over those of a step. */
-  effect(effect: Effect): void {
+  /** The effects of a step, before they are carried out. */
+  take(effects: readonly Effect[]): void {
     const { view } = this;
-    if (effect.type === "status") {
-      view.phase = effect.phase;
-      view.reconnecting = effect.reconnecting;
-      view.degraded = effect.degraded;
-    } else if (effect.type === "signal") this.#signal(effect.event);
-    else if (effect.type === "record") this.#record(effect.record);
+    for (const effect of effects) {
+      if (effect.type === "status") {
+        view.phase = effect.phase;
+        view.reconnecting = effect.reconnecting;
+        view.degraded = effect.degraded;
+      } else if (effect.type === "signal") this.#signal(effect.event);
+      else if (effect.type === "record") this.#record(effect.record);
+    }
   }
 
   #signal({ signal, turn }: SignalEvent): void {
