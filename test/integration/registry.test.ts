@@ -136,6 +136,29 @@ describe("routes", () => {
     expect(await problem(route.token, undefined, { tenantId: "other" })).toBe("other_tenant");
   });
 
+  test("F-159 an instance whose connection breaks gets no routes until it tells again; one that ends its stream stays", async () => {
+    await routed();
+    const ask = () =>
+      registry.createRoute({ tenantId: "routes", pipelineName: "echo", idempotencyKey: crypto.randomUUID() });
+    expect((await ask()).route?.instanceId).toBe("runtime-1");
+    const cut = new AbortController();
+    const stays = async function* () {
+      yield { status: instance };
+      await new Promise((resolve) => cut.signal.addEventListener("abort", resolve));
+    };
+    const instances = service.rpc.client(InstanceService);
+    for await (const _told of instances.reportInstance(stays(), { signal: cut.signal })) break;
+    cut.abort();
+    const refused = async () =>
+      ask().then(
+        () => false,
+        () => true,
+      );
+    while (!(await refused()));
+    await report();
+    expect((await ask()).route?.instanceId).toBe("runtime-1");
+  });
+
   test("a session's status is what its runtime told, and unknown to other tenants", async () => {
     const { session } = await routed();
     const info = { session, pipeline: { name: "echo", version: 1 }, state: SessionState.ACTIVE, turns: 3 };

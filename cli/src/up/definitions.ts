@@ -1,27 +1,42 @@
 /** The services' definitions, loaded only where they run in this process. */
 import type { ServiceFields } from "@rspp/host/common-fields";
 import type { ServiceDefinition } from "@rspp/host/service";
+import type { LocalRuntime } from "@rspp/remote/link-session-types";
 import type { UpOptions, UpService } from "./plan.ts";
 
 export type Definitions = Readonly<Record<UpService, () => ServiceDefinition<ServiceFields>>>;
 
 /** A function each, since the adapter is given the runtime beside it. */
-export async function loadDefinitions(_options: Pick<UpOptions, "gateway">): Promise<Definitions> {
-  const [{ registryDefinition }, { leaseDefinition }, { gatewayDefinition }] = await Promise.all([
+export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): Promise<Definitions> {
+  const [registry, lease, replay, runtime, local, adapter, providers] = await Promise.all([
     import("@rspp/registry/definition"),
     import("@rspp/lease/definition"),
-    import("@rspp/provider-gateway/definition"),
+    import("@rspp/replay/definition"),
+    import("@rspp/runtime/definition"),
+    import("@rspp/runtime/admission-local"),
+    import("@rspp/transport-websocket/definition"),
+    gateway === "service" ? import("@rspp/provider-gateway/definition") : null,
   ]);
-  const none = (): never => {
-    throw new Error("not yet");
-  };
+  const own = gateway === "library" ? await import("./own-providers.ts") : null;
+  let beside: LocalRuntime | null = null;
   return {
-    registry: () => erased(registryDefinition),
-    lease: () => erased(leaseDefinition),
-    "provider-gateway": () => erased(gatewayDefinition()),
-    replay: none,
-    runtime: none,
-    "transport-websocket": none,
+    registry: () => erased(registry.registryDefinition),
+    lease: () => erased(lease.leaseDefinition),
+    replay: () => erased(replay.replayDefinition),
+    "provider-gateway": () => {
+      if (providers === null) throw new Error("the provider gateway is within the runtime");
+      return erased(providers.gatewayDefinition());
+    },
+    runtime: () =>
+      erased(
+        runtime.createRuntimeDefinition({
+          ...(own === null ? {} : { providers: own.openOwnProviders }),
+          onAdmission: (admission, proofs) => {
+            beside = local.createLocalRuntime(admission, proofs);
+          },
+        }),
+      ),
+    "transport-websocket": () => erased(adapter.createWebSocketDefinition({ local: () => beside })),
   };
 }
 

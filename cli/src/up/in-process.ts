@@ -11,6 +11,7 @@ import { openPlatformDatabase } from "./database.ts";
 import { loadDefinitions } from "./definitions.ts";
 import { configFailure, startFailure } from "./failure.ts";
 import { type Addresses, addressOf, flagsOf, stagesOf, type UpOptions, type UpService } from "./plan.ts";
+import { untilReady } from "./ready.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
 
@@ -62,6 +63,7 @@ class Platform {
       if (stage.includes("registry") && registry !== undefined)
         published = await publishTemplates(registry.connection());
     }
+    await untilReady(() => [...this.#running.values()].every(({ health }) => health.ready));
     const websocket = this.#running.get("transport-websocket")?.ready.addresses.websocket ?? "";
     const { registry = "" } = this.#addresses;
     tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);

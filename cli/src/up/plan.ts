@@ -61,6 +61,8 @@ export interface Addresses {
   readonly lease?: string;
   readonly replay?: string;
   readonly gateway?: string;
+  /** `host:port` of its invocations. */
+  readonly gateway_streams?: string;
 }
 
 interface Told {
@@ -76,7 +78,7 @@ const told: Readonly<Record<UpService, Told>> = {
   lease: { data: true, database: true },
   "provider-gateway": { streamPort: "invocations", peers: ["registry"] },
   replay: { data: true, database: true },
-  runtime: { streamPort: "links", data: true, peers: ["registry", "lease", "replay", "gateway"] },
+  runtime: { streamPort: "links", data: true, peers: ["registry", "lease", "replay", "gateway", "gateway_streams"] },
   "transport-websocket": { websocketPort: "websocket", peers: ["registry", "lease"] },
 };
 
@@ -95,7 +97,7 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
   if (websocketPort !== undefined) flags.push(["websocket-port", portOf(options, websocketPort)]);
   if (data) flags.push(["data", options.data]);
   if (database) flags.push(["database-url", `env:${databaseUrlName}`]);
-  for (const peer of peers) flags.push([peer, addresses[peer] ?? ""]);
+  for (const peer of peers) flags.push([peer.replaceAll("_", "-"), addresses[peer] ?? ""]);
   return flags.flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 
@@ -112,7 +114,7 @@ export function addressOf(
     case "replay":
       return { replay: ready.url };
     case "provider-gateway":
-      return { gateway: ready.url };
+      return { gateway: ready.url, gateway_streams: `${URL.parse(ready.url)?.hostname}:${ready.stream_port ?? 0}` };
     default:
       return {};
   }

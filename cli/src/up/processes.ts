@@ -17,6 +17,7 @@ import {
   type UpOptions,
   type UpService,
 } from "./plan.ts";
+import { untilReady } from "./ready.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
 
@@ -72,6 +73,7 @@ class Fleet {
       await allSettledOrFirst(stage.map((service) => this.#startOne(service, env)));
       if (stage.includes("registry")) published = await this.#publish();
     }
+    await untilReady(() => this.#allReady());
     const websocket = this.#children.get("transport-websocket")?.ready?.addresses.websocket ?? "";
     const { registry = "" } = this.#addresses;
     tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);
@@ -94,6 +96,12 @@ class Fleet {
     this.#addresses = { ...this.#addresses, ...addressOf(service, ready) };
     this.#settled = { ...this.#settled, ports: new Map([...this.#settled.ports, ...portsOf(service, ready)]) };
     tellService(ready, this.#options);
+  }
+
+  async #allReady(): Promise<boolean> {
+    const urls = [...this.#children.values()].map(({ ready }) => ready?.url ?? "");
+    const answers = await Promise.all(urls.map((url) => fetch(`${url}/readyz`).catch(() => null)));
+    return answers.every((answer) => answer?.status === 200);
   }
 
   async #publish(): Promise<string[]> {

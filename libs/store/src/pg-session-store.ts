@@ -65,6 +65,11 @@ export function pgSessionStore(db: Database): SessionStore {
           });
       });
     },
+    loseInstance: (instanceId, reportedWallMs) =>
+      db.transaction(async (tx) => {
+        const same = and(eq(i.instanceId, instanceId), eq(i.reportedWallMs, reportedWallMs));
+        await tx.update(i).set({ ready: false }).where(same);
+      }),
     instances: (limit) => {
       if (limit < 1 || limit > 4_096)
         throw new StoreError("invalid", "A view holds 1 to 4096 instances", "Ask for fewer");

@@ -98,6 +98,8 @@ export interface SessionStore {
     readonly after?: string | null;
   }): Promise<SessionPage>;
   reportInstance(instance: Instance): Promise<void>;
+  /** Takes an instance out of the routes until it tells again; nothing when it told after `reportedWallMs`. */
+  loseInstance(instanceId: string, reportedWallMs: number): Promise<void>;
   instances(limit: number): Promise<readonly Instance[]>;
   /** @returns how many fell silent before `beforeWallMs` and are gone from the view. */
   forgetInstances(beforeWallMs: number): Promise<number>;

@@ -4,6 +4,7 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { Page } from "@rspp/gen/rspp/common/v1/reference_pb";
 import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
+import { rpcErrorOf } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import type { SpecFinding } from "./ports.ts";
@@ -121,24 +122,31 @@ function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
 
 function instanceCalls({ statuses }: RegistryLogic) {
   return {
-    reportInstance: async function* (reports) {
+    reportInstance: async function* (reports, { signal }) {
       let told = "";
-      for await (const { status, sessions } of reports) {
-        if (status === undefined) continue;
-        const { instanceId } = status;
-        const foreign = sessions.findIndex(({ info }) => info?.instanceId !== instanceId);
-        if (foreign >= 0) {
-          const field = `sessions[${foreign}].info.instance_id`;
-          throw fieldError(domain, { field, rule: "reporter", message: "an instance reports its own sessions" });
+      let last: { readonly instanceId: string; readonly atMs: number } | null = null;
+      try {
+        for await (const { status, sessions } of reports) {
+          if (status === undefined) continue;
+          const { instanceId } = status;
+          const foreign = sessions.findIndex(({ info }) => info?.instanceId !== instanceId);
+          if (foreign >= 0) {
+            const field = `sessions[${foreign}].info.instance_id`;
+            throw fieldError(domain, { field, rule: "reporter", message: "an instance reports its own sessions" });
+          }
+          const view = await overStore(domain, async () => {
+            last = { instanceId, atMs: await statuses.reportInstance(instanceOfWire(status)) };
+            for (const session of sessions) await statuses.report(reportOfWire(session, instanceId));
+            return statuses.view();
+          });
+          const changed = view.version === told ? {} : { view: viewToWire(view) };
+          told = view.version;
+          yield { ...changed, drain: false, reportEveryMs };
         }
-        const view = await overStore(domain, async () => {
-          await statuses.reportInstance(instanceOfWire(status));
-          for (const session of sessions) await statuses.report(reportOfWire(session, instanceId));
-          return statuses.view();
-        });
-        const changed = view.version === told ? {} : { view: viewToWire(view) };
-        told = view.version;
-        yield { ...changed, drain: false, reportEveryMs };
+        // It has said what it had to say.
+        last = null;
+      } finally {
+        await lostInstance(statuses, last, signal);
       }
     },
     getRoutingView: ({ knownVersion }) =>
@@ -147,6 +155,20 @@ function instanceCalls({ statuses }: RegistryLogic) {
         return view.version === knownVersion ? {} : { view: viewToWire(view) };
       }),
   } satisfies Parameters<typeof route<typeof InstanceService>>[1];
+}
+
+/**
+ * A process that was killed or cut off says nothing more, but its connection breaks: no routes lead to it from now on, not
+ * only after it has been silent for long. One that lives tells again at once. Nothing is concluded from our own stopping.
+ */
+async function lostInstance(
+  statuses: Statuses,
+  last: { readonly instanceId: string; readonly atMs: number } | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const stopping = signal.aborted && rpcErrorOf(signal.reason, domain).reason === ErrorReason.DEPENDENCY_UNAVAILABLE;
+  if (last === null || stopping) return;
+  await statuses.loseInstance(last.instanceId, last.atMs).catch(() => undefined);
 }
 
 function pageOf(page: Page | undefined): { limit: number; after: string | null } {

@@ -30,7 +30,10 @@ export interface Statuses {
     readonly limit: number;
     readonly after?: string | null;
   }): Promise<{ readonly sessions: readonly SessionStatus[]; readonly next: string | null }>;
-  reportInstance(instance: Omit<Instance, "reportedWallMs">): Promise<void>;
+  /** @returns the instant of the report, for {@link loseInstance}. */
+  reportInstance(instance: Omit<Instance, "reportedWallMs">): Promise<number>;
+  /** Its connection broke after the report of that instant: no routes to it until it tells again. */
+  loseInstance(instanceId: string, reportedWallMs: number): Promise<void>;
   view(): Promise<RoutingView>;
   /** Takes silent instances out of the view. To be called now and then. */
   sweep(): Promise<number>;
@@ -64,7 +67,12 @@ export function createStatuses(store: SessionStore, clock: WallClock, config: St
       const { sessions, next } = await store.list(ask);
       return { sessions: sessions.map(statusOf), next };
     },
-    reportInstance: (instance) => store.reportInstance({ ...instance, reportedWallMs: clock.wallMs() }),
+    reportInstance: async (instance) => {
+      const reportedWallMs = clock.wallMs();
+      await store.reportInstance({ ...instance, reportedWallMs });
+      return reportedWallMs;
+    },
+    loseInstance: (instanceId, reportedWallMs) => store.loseInstance(instanceId, reportedWallMs),
     view: async () => {
       const takenWallMs = clock.wallMs();
       const fresh = (await store.instances(instancesMax)).filter(

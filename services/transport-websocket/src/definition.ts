@@ -1,0 +1,197 @@
+/** The WebSocket adapter as a service: who may come in, where sessions are opened, and how it is seen. */
+import { hostname } from "node:os";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { type Reporter, startReporter } from "@rspp/host/instance-report";
+import { type Identity, openIdentity } from "@rspp/host/peers";
+import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import type { LocalRuntime, OpenerNotice, RemoteSessionOpener } from "@rspp/remote/link-session-types";
+import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
+import { rpcError } from "@rspp/rpc/errors";
+import type { Log } from "@rspp/rpc/log";
+import { type WebSocketConfig, websocketFields } from "./config.ts";
+import { measureTransport } from "./metrics.ts";
+import type { AuditEntry } from "./ports.ts";
+import { openWebSocketTransport, type WebSocketTransport } from "./server.ts";
+import { createSystemClock } from "./system-clock.ts";
+import { createRegistryVerifier } from "./verifier.ts";
+
+export interface WebSocketServiceOptions {
+  /** A runtime in this process, asked for when the adapter starts: its sessions need no link. */
+  readonly local?: () => LocalRuntime | null;
+}
+
+const service = "transport-websocket";
+/** How long a start waits for the registry; without it the adapter is alive and not ready. */
+const registryMs = 3_000;
+const drainLookMs = 50;
+
+export function createWebSocketDefinition(options: WebSocketServiceOptions = {}): PlainService<typeof websocketFields> {
+  return {
+    service,
+    fields: websocketFields,
+    database: false,
+    start: (values, context) => start(values, context, options),
+  };
+}
+
+async function start(
+  values: WebSocketConfig,
+  context: ServiceContext,
+  { local }: WebSocketServiceOptions,
+): Promise<StartedService> {
+  const { log, instanceId, build } = context;
+  const clock = createSystemClock();
+  const registry = context.connect("registry", values.registry);
+  const identity = await openIdentity(values, context.env);
+  const runtime = local?.() ?? null;
+  const opener = createRemoteSessionOpener({
+    clock,
+    adapterId: instanceId,
+    build,
+    lease: context.connect("lease", values.lease),
+    registry,
+    domain: service,
+    link: await linkOptions(values, identity),
+    onNotice: (notice) => tellNotice(log, notice),
+    ...(runtime === null ? {} : { local: runtime }),
+  });
+  const verifier = createRegistryVerifier({ registry, wallMs: clock.wallMs });
+  const open = () =>
+    openWebSocketTransport({ ...transportOptions(values, identity, log), clock, verifier, openSession: opener.open });
+  return new Adapter(values, context, opener, open, registry).started();
+}
+
+async function linkOptions({ links_per_runtime: linksPerRuntime }: WebSocketConfig, identity: Identity) {
+  const token = (await identity.token?.()) ?? null;
+  const { client: tls } = identity;
+  return {
+    linksPerRuntime,
+    ...(tls === undefined ? {} : { tls }),
+    ...(token === null ? {} : { headers: () => ({ authorization: `Bearer ${token}` }) }),
+  };
+}
+
+function transportOptions(values: WebSocketConfig, identity: Identity, log: Log) {
+  const origins = values.origins.split(",").flatMap((origin) => origin.trim() || []);
+  const { server: tls } = identity;
+  return {
+    host: values.host,
+    port: values.websocket_port,
+    compression: values.compression === "on",
+    connectionsMax: values.connections_max,
+    sessionsMax: values.sessions_max,
+    resumeWithinMs: values.resume_within_ms,
+    audit: (entry: AuditEntry) => log.info({ audit: entry }, "audit"),
+    ...(origins.length === 0 ? {} : { origins }),
+    ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
+  };
+}
+
+class Adapter {
+  readonly #values: WebSocketConfig;
+  readonly #context: ServiceContext;
+  readonly #opener: RemoteSessionOpener;
+  readonly #open: () => Promise<WebSocketTransport>;
+  readonly #registry: ReturnType<ServiceContext["connect"]>;
+  #transport: WebSocketTransport | null = null;
+  #reporter: Reporter | null = null;
+  #draining = false;
+  readonly #stopMeasuring: () => void;
+
+  constructor(
+    values: WebSocketConfig,
+    context: ServiceContext,
+    opener: RemoteSessionOpener,
+    open: () => Promise<WebSocketTransport>,
+    registry: ReturnType<ServiceContext["connect"]>,
+  ) {
+    this.#values = values;
+    this.#context = context;
+    this.#opener = opener;
+    this.#open = open;
+    this.#registry = registry;
+    this.#stopMeasuring = measureTransport(context.telemetry.metrics, () => {
+      const transport = this.#transport?.stats();
+      return transport === undefined ? null : { transport, opener: opener.stats() };
+    });
+  }
+
+  started(): StartedService {
+    return {
+      routes: [],
+      bound: async () => ({ websocket: await this.#bind() }),
+      drain: (graceMs) => this.#drain(graceMs),
+      close: () => this.#close(),
+    };
+  }
+
+  async #bind(): Promise<string> {
+    const { host, websocket_port: port } = this.#values;
+    const transport = await this.#open().catch((failure: NodeJS.ErrnoException) => {
+      throw bindError(failure, host, port);
+    });
+    this.#transport = transport;
+    const url = this.#values.advertise_url || reachable(transport.url, host);
+    const { log, instanceId, build, dependency } = this.#context;
+    const { region, sessions_max: capacitySessions } = this.#values;
+    const endpoints = [{ transport: "websocket", url, region }];
+    const fixed = { instanceId, role: service, region, build, capacitySessions, endpoints };
+    this.#reporter = startReporter({
+      registry: this.#registry,
+      log,
+      report: () => ({
+        ...fixed,
+        sessions: transport.stats().sessions,
+        draining: this.#draining,
+        ready: !this.#draining,
+      }),
+    });
+    // Later the registry may be away: what was learnt of it is acted on (kernel.md §7).
+    if (!(await this.#reporter.first(registryMs))) {
+      dependency("registry", false);
+      void this.#reporter.first().then(() => dependency("registry", true));
+    }
+    return url;
+  }
+
+  /** Routes lead elsewhere from now on; calls that run may end by themselves. */
+  async #drain(graceMs: number): Promise<boolean> {
+    this.#draining = true;
+    this.#reporter?.now();
+    const transport = this.#transport;
+    if (transport === null) return true;
+    transport.drain();
+    const endMs = performance.now() + graceMs;
+    while (transport.stats().sessions > 0 && performance.now() < endMs) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(drainLookMs, endMs - performance.now())));
+    }
+    const left = transport.stats().sessions;
+    if (left > 0) this.#context.log.warn({ sessions: left }, "calls cut off by the stop");
+    await transport.close();
+    return left === 0;
+  }
+
+  async #close(): Promise<void> {
+    await this.#reporter?.stop();
+    await this.#transport?.close();
+    this.#opener.close();
+    this.#stopMeasuring();
+  }
+}
+
+/** An address that stands for all of a machine's is none to connect to. */
+function reachable(url: string, host: string): string {
+  return host === "0.0.0.0" || host === "::" ? url.replace(/\/\/[^/]*:/, `//${hostname()}:`) : url;
+}
+
+function bindError(failure: NodeJS.ErrnoException, host: string, port: number) {
+  const problem = failure.code ?? "unknown";
+  const taken = "Another process listens there: stop it, or set another websocket_port (0 picks a free one).";
+  const remedy = problem === "EADDRINUSE" ? taken : "Check host and websocket_port.";
+  const metadata = { key: "websocket_port", host, port: String(port), problem };
+  return rpcError(ErrorReason.CONFIG_INVALID, { domain: service, metadata, remedy, cause: failure });
+}
+
+function tellNotice(log: Log, { kind, ...fields }: OpenerNotice): void {
+  log.warn({ notice: kind, ...fields }, "session opener");
+}
