@@ -1,12 +1,16 @@
 /** Every command of `rspp`, in the groups its help shows. */
 import { Command } from "commander";
+import { registerCompletion } from "./commands/completion.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerDoctor } from "./commands/doctor.ts";
+import { registerFeatures } from "./commands/features.ts";
 import { registerLint } from "./commands/lint.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerSchema } from "./commands/schema.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerTalk } from "./commands/talk.ts";
@@ -16,14 +20,16 @@ import { registerVerify } from "./commands/verify.ts";
 import { registerWatch } from "./commands/watch.ts";
 import type { Done } from "./options.ts";
 import { coloured } from "./output/style.ts";
+import { registerUp } from "./up/command.ts";
 
 type Register = (cli: Command, done: Done) => void;
 
 const groups: readonly (readonly [string, readonly Register[]])[] = [
-  ["Start here:", [registerDemo, registerRun, registerTalk]],
+  ["Start here:", [registerDemo, registerUp, registerTalk, registerRun, registerDoctor]],
   ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
+  ["Reference:", [registerSchema, registerFeatures, registerCompletion]],
 ];
 
 const afterHelp = `

@@ -86,10 +86,7 @@ export class Conversation {
     this.#began.add(turn);
     const view = this.#turn(turn);
     if (this.#spokenMs !== null && view.user !== "") view.latencies_ms.reply_ms = this.#nowMs() - this.#spokenMs;
-    this.#tell(
-      "turn",
-      `turn ${turn} is heard${this.#spokenMs === null ? "" : latencyTail(view.latencies_ms.reply_ms)}`,
-    );
+    this.#tell("turn", `turn ${turn} plays${latencyTail(view.latencies_ms.reply_ms)}`);
   }
 
   played({ turn, state, playedUs }: Played): void {
@@ -177,5 +174,5 @@ export class Conversation {
 }
 
 function latencyTail(ms: number | undefined): string {
-  return ms === undefined ? "" : ` ${Math.round(ms)} ms after the last word`;
+  return ms === undefined ? "" : `, ${Math.round(ms)} ms after the last word`;
 }
