@@ -32,7 +32,7 @@ const level = (name: string, unit: string, help: string, labels: readonly string
 /** Latencies between canonical anchors (`kernel.md` §10), by their name in events and in `Metrics.read`. */
 export const LATENCIES = {
   turn_open_ms: seconds("turn_open", "Bytes of the deciding event read until turn_open is handed out."),
-  first_output_ms: seconds("turn_first_output", "turn_open handed out until the first frame of the reply is."),
+  first_output_ms: seconds("turn_first_output", "A turn_open handed out until the first frame of the reply is."),
   cancel_fence_ms: seconds("cancel_fence", "Bytes of a cancel read until the adapter has acknowledged the fence."),
   voice_to_voice_ms: seconds("voice_to_voice", "Last voiced frame read until the reply is heard at the adapter."),
   resolved_turn_plan_build_ms: seconds("plan_build", "The step that resolved a turn plan, whole: an upper bound."),
