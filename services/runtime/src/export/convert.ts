@@ -17,10 +17,8 @@ import { recordDigest } from "@rspp/wire/timeline-chain";
 import { turnIdOf } from "@rspp/wire/wire-event";
 import type { SpoolRecord } from "../spool/frame.ts";
 import { decodeEntry } from "../spool/journal-codec.ts";
+import { exportLimits } from "./limits.ts";
 import type { ChainPlace } from "./place.ts";
-
-/** A record with its typed body and its canonical form must fit one message of the API (4 MiB). */
-export const TIMELINE_RECORD_BYTES_MAX = 3_145_728;
 
 type Body = NonNullable<MessageInitShape<typeof TimelineRecordSchema>["body"]>;
 
@@ -39,7 +37,7 @@ export interface Maker {
 export function* convert(record: SpoolRecord, place: ChainPlace, maker: Maker): Generator<Converted> {
   if (record.kind === "mark") return;
   const writer = new RecordWriter(place, record.wallMs, maker);
-  if (record.kind === "session" && !record.erased) noteSession(parse(textOf(record)), place);
+  if (record.kind === "session" && !record.erased) noteSession(record, place);
   else if (place.sequence === 0) yield writer.header({ continued: true, epoch: place.epoch, sessionId: place.session });
   if (record.erased) {
     const value = { reason: "erased_in_spool", bodyDigest: Uint8Array.from(record.digest) };
@@ -195,7 +193,7 @@ class RecordWriter {
   /** A record of which only the canonical form tells all. */
   named(kind: string, content: unknown, about: About): Converted {
     const canonical = encode(content);
-    if (canonical.length > TIMELINE_RECORD_BYTES_MAX) return this.leftOut(kind, canonical);
+    if (canonical.length > exportLimits.RECORD_BYTES_MAX) return this.leftOut(kind, canonical);
     const value = { kind, id: about.id ?? "", turnNumber: about.turn ?? 0, hash: sha256(canonical) };
     return this.write({ case: "canonicalRecord", value }, content, about);
   }
@@ -216,7 +214,7 @@ class RecordWriter {
     // What its typed body cannot hold is told by its canonical form.
     const turn = "turn" in content ? content.turn : 0;
     if (!made.ok) return this.named(content.kind, content, { turn });
-    if (sizeOf(made.value) > TIMELINE_RECORD_BYTES_MAX) return this.named(content.kind, content, { turn });
+    if (sizeOf(made.value) > exportLimits.RECORD_BYTES_MAX) return this.named(content.kind, content, { turn });
     return this.taken(made.value);
   }
 
@@ -237,7 +235,9 @@ class RecordWriter {
   }
 }
 
-function noteSession(content: unknown, place: ChainPlace): void {
+/** What a session record says of those after it. */
+export function noteSession(record: SpoolRecord, place: ChainPlace): void {
+  const content = parse(textOf(record));
   if (!isObject(content)) return;
   const { tenantId, pipeline, level } = content;
   if (typeof tenantId === "string") place.tenant = tenantId;

@@ -23,11 +23,9 @@ export interface ExportStats {
   readonly exported: number;
   /** Records sent and not yet acknowledged. */
   readonly inFlight: number;
-  /** Bytes of the spool that are not read yet. */
-  readonly backlogBytes: number;
   /** Age of the oldest record that is not acknowledged, milliseconds; 0 when there is none. */
   readonly lagMs: number;
-  /** 0 … 1, for the spool's `exportMeasure`: how full the queue of what waits is. */
+  /** For the spool's `exportMeasure`; always 0: what waits is in the spool, whose own measures say how full it is. */
   readonly fill: number;
   /** Export fell behind and catches up (F-154). */
   readonly behind: boolean;

@@ -1,0 +1,86 @@
+/** One chain on its way to the replay service: what was made of it, what waits, what is acknowledged. */
+import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import type { StreamId } from "../spool/spool.ts";
+import { type ChainPlace, writePlace } from "./place.ts";
+
+/** The end of one spool record: once the timeline's record `sequence` is acknowledged, the spool's `seq` is exported. */
+interface Boundary {
+  readonly seq: number;
+  readonly wallMs: number;
+  readonly place: ChainPlace;
+}
+
+/**
+ * `asking`: how far it is acknowledged is not known yet. `passing`: records that are acknowledged are made again, to know
+ * what follows. `live`: the machine counts it. `halted`: left alone.
+ */
+export type ChainStatus = "asking" | "passing" | "live" | "halted";
+
+export class ExportChain {
+  readonly id: StreamId;
+  readonly place: ChainPlace;
+  status: ChainStatus = "asking";
+  /** The resume query has gone out on the present connection. */
+  asked = false;
+  /** What the service acknowledged when it was asked. */
+  resume: { sequence: number; head: Uint8Array } = { sequence: 0, head: new Uint8Array(0) };
+  /** Spool records made so far. */
+  seq: number;
+  /** Its last record said that nothing more comes. */
+  ended = false;
+  /** Something was acknowledged and not yet marked in the spool. */
+  dirty = false;
+  /** Records acknowledged while export was behind. */
+  caughtUp = 0;
+  /** Not acknowledged, by index from `acked` on. */
+  readonly waiting: { record: TimelineRecord; bytes: number }[] = [];
+  acked = 0;
+  private readonly boundaries: Boundary[] = [];
+  private exported: Boundary | null = null;
+
+  constructor(id: StreamId, place: ChainPlace, seq: number) {
+    this.id = { ...id };
+    this.place = place;
+    this.seq = seq;
+  }
+
+  /** Wall time of the oldest spool record that is not wholly acknowledged; null for none. */
+  get oldestWallMs(): number | null {
+    return this.boundaries[0]?.wallMs ?? null;
+  }
+
+  get settled(): boolean {
+    return this.boundaries.length === 0;
+  }
+
+  recordDone(seq: number, wallMs: number): void {
+    this.seq = seq;
+    this.boundaries.push({ seq, wallMs, place: { ...this.place } });
+    this.export();
+  }
+
+  /** Everything below `nextIndex` is acknowledged. @returns records and bytes that wait no longer. */
+  acknowledge(nextIndex: number): { records: number; bytes: number } {
+    const gone = this.waiting.splice(0, Math.max(0, nextIndex - this.acked));
+    this.acked = Math.max(this.acked, nextIndex);
+    this.export();
+    return { records: gone.length, bytes: gone.reduce((sum, { bytes }) => sum + bytes, 0) };
+  }
+
+  /** What the spool is to be told, once. */
+  takeMark(): { seq: number; note: string } | null {
+    if (!this.dirty || this.exported === null) return null;
+    this.dirty = false;
+    const { seq, place } = this.exported;
+    return { seq, note: writePlace(place) };
+  }
+
+  private export(): void {
+    for (let first = this.boundaries[0]; first !== undefined; first = this.boundaries[0]) {
+      if (first.place.sequence > this.acked) return;
+      this.boundaries.shift();
+      this.exported = first;
+      this.dirty = true;
+    }
+  }
+}
