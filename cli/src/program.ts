@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerLint } from "./commands/lint.ts";
@@ -29,7 +30,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
-  ["Reference:", [registerSchema, registerFeatures, registerCompletion]],
+  ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
 ];
 
 const afterHelp = `

@@ -1,7 +1,6 @@
 /** Connections to the services of a platform; whatever goes wrong is told with reason, field and remedy. */
 import type { DescService } from "@bufbuild/protobuf";
-import type { Client } from "@connectrpc/connect";
-import { connectRpc } from "@rspp/rpc/clients";
+import { connectRpc, type RpcConnection } from "@rspp/rpc/clients";
 import { secretSource } from "@rspp/store/secret";
 import { StoreError } from "@rspp/store/store-error";
 import { usageError } from "../errors.ts";
@@ -11,6 +10,9 @@ export interface Caller {
   /** Reference of the token, `env:NAME` or `file:/path`. */
   readonly token?: string | undefined;
 }
+
+const clientOf = <S extends DescService>(connection: RpcConnection, service: S) => connection.client(service);
+type Client<S extends DescService> = ReturnType<typeof clientOf<S>>;
 
 export interface Peer<S extends DescService> {
   readonly url: string;
@@ -30,7 +32,7 @@ export function connectTo<S extends DescService>(peer: PeerName, url: string, se
     messageBytesMax,
     ...(caller.token === undefined ? {} : { token: tokenOf(caller.token) }),
   });
-  const client = connection.client(service);
+  const client = clientOf(connection, service);
   return {
     url,
     ask: async (call) => {

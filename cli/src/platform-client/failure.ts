@@ -1,22 +1,22 @@
 /** From what a service refused with to what a person reads: reason, fields, remedy, exit status. */
-import { Code } from "@connectrpc/connect";
 import { rpcErrorOf } from "@rspp/rpc/clients";
 import { errorRule, type RpcError } from "@rspp/rpc/errors";
 import { StoreError } from "@rspp/store/store-error";
 import { CommandError, EXIT_FAILED, EXIT_INPUT, EXIT_UNREACHABLE } from "../errors.ts";
 import { msWords } from "../output/words.ts";
+import { grpcCodeOf } from "./grpc-code.ts";
 
 export type PeerName = "registry" | "runtime" | "replay";
 
 /** Refusals of what was asked; the rest is a platform that could not do it now. */
-const inputCodes: ReadonlySet<Code> = new Set([
-  Code.InvalidArgument,
-  Code.NotFound,
-  Code.AlreadyExists,
-  Code.OutOfRange,
-  Code.Unauthenticated,
-  Code.PermissionDenied,
-  Code.Unimplemented,
+const inputCodes: ReadonlySet<string> = new Set([
+  "INVALID_ARGUMENT",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "OUT_OF_RANGE",
+  "UNAUTHENTICATED",
+  "PERMISSION_DENIED",
+  "UNIMPLEMENTED",
 ]);
 
 /** Of codes that came without a detail: those of a call that reached nobody who could answer. */
@@ -34,9 +34,9 @@ export function serviceFailure(failure: unknown, peer: PeerName, url: string): C
   const error = rpcErrorOf(failure, peer);
   const unreached = unreachedBy(error);
   if (unreached !== null) return unreachable(peer, url, unreached);
-  const { name, code } = errorRule(error.reason);
+  const { name } = errorRule(error.reason);
   const { domain, violations, metadata, retryAfterMs } = error.detail;
-  const isInput = inputCodes.has(code) || name === "version_immutable";
+  const isInput = inputCodes.has(grpcCodeOf(error.reason)) || name === "version_immutable";
   const told = narrower(name, metadata);
   const wait = retryAfterMs > 0 ? `; it may be repeated after ${msWords(retryAfterMs)}` : "";
   return new CommandError({
