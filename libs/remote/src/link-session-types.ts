@@ -62,7 +62,7 @@ export interface LinkOpened {
   readonly observe?: (kinds: readonly SessionNote["kind"][], tell: (note: SessionNote) => void) => () => void;
   /** The adapter's floor stands at `epoch`. */
   readonly onFloor?: (epoch: number) => void;
-  /** The adapter is gone for good; the session was told `disconnected` and `ended` before. Once, also after `close`. */
+  /** The adapter is gone for good; unless it had closed or ended, the session was told `ended` before. Once. */
   readonly onGone?: (reason: string) => void;
 }
 
@@ -74,6 +74,8 @@ export interface LinkSessionsOptions {
   readonly clock: Clock;
   /** Service name in errors; default `runtime`. */
   readonly domain?: string;
+  /** `onOpen` rejected: a defect, for the log. */
+  readonly onFailure?: (failure: unknown) => void;
   /** A session was broken off or refused; the detail is what the adapter was told. For logs, metrics and audit. */
   readonly onRefused?: (where: { tenant: string; session: string; peer: LinkPeer }, detail: ErrorDetail) => void;
 }

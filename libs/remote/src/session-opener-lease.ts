@@ -1,0 +1,65 @@
+/** The lease of a session, asked for by the adapter on behalf of the runtime that will hold it (kernel.md §7). */
+import { err, ok, type Result } from "@rspp/base/result";
+import { ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import type { OpenRefusal, TokenClaims } from "@rspp/ports/session-opener";
+import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
+import { refusalOf } from "./link-words.ts";
+
+/** Who must know the floor of a session held by `instance`. Runtimes acknowledge under these names. */
+export function leaseReceivers(adapterId: string, instance: string): { receiverId: string; kind: ReceiverKind }[] {
+  return [
+    { receiverId: adapterId, kind: ReceiverKind.ADAPTER },
+    { receiverId: `${instance}/ingress`, kind: ReceiverKind.RUNTIME_INGRESS },
+    { receiverId: `${instance}/egress`, kind: ReceiverKind.RUNTIME_EGRESS },
+    { receiverId: "timeline", kind: ReceiverKind.TIMELINE },
+  ];
+}
+
+export interface Leased {
+  readonly grant: SignedGrant;
+  readonly epoch: number;
+}
+
+export interface LeaseAsk {
+  readonly claims: TokenClaims;
+  readonly adapterId: string;
+  readonly instance: string;
+  /** Milliseconds; 0: the lease service's own. */
+  readonly termMs: number;
+  /** The same over repeats of one opening, and of no other. */
+  readonly idempotencyKey: string;
+}
+
+export async function grantLease(lease: RpcConnection, ask: LeaseAsk): Promise<Result<Leased, OpenRefusal>> {
+  const { claims, adapterId, instance, termMs, idempotencyKey } = ask;
+  try {
+    const answer = await lease.client(LeaseService).grantLease({
+      session: { tenantId: claims.tenant, sessionId: claims.session },
+      holderId: instance,
+      termMs,
+      receivers: leaseReceivers(adapterId, instance),
+      idempotencyKey,
+    });
+    const epoch = Number(answer.lease?.grant?.epoch ?? 0n);
+    if (answer.signed === undefined || epoch < 1) {
+      return err({
+        reason: "runtime_internal_error",
+        remedy: "The lease service answered without a grant: report it.",
+      });
+    }
+    return ok({ grant: answer.signed, epoch });
+  } catch (failure) {
+    return err(refusalOf(rpcErrorOf(failure, "lease").detail));
+  }
+}
+
+/** Gives back what no session stands on; whoever fails here lets it run out. */
+export async function releaseLease(lease: RpcConnection, ask: LeaseAsk, epoch: number): Promise<void> {
+  const session = { tenantId: ask.claims.tenant, sessionId: ask.claims.session };
+  try {
+    await lease.client(LeaseService).releaseLease({ session, holderId: ask.instance, epoch: BigInt(epoch) });
+  } catch {
+    // Its term ends it.
+  }
+}
