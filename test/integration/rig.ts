@@ -15,7 +15,7 @@ import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
 import { createVirtualClock, runFast, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
-import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
+import { createRuntime, type Runtime, type RuntimeOptions, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
 import { compileSpec } from "@rspp/spec/compile-spec";
@@ -39,14 +39,15 @@ export interface Rig {
   pass(ms: number): Promise<void>;
 }
 
-export function createRig(): Rig {
+/** @param over what this rig's runtime is given besides. */
+export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
   const clock = createVirtualClock({ wallOriginMs: 1_700_000_000_000 });
   const store = createMemoryStore();
   const spool = createSpool({ store, clock });
   const told = new Map<string, Messages>();
   const providers = [listening(createSimLlm({ clock }), told), createSimTts({ clock }), createSimStt({ clock })];
   const gateway = createProviderGateway({ clock, providers });
-  const runtime = createRuntime({ clock, providers: gateway, vad: levelVad(), spool });
+  const runtime = createRuntime({ clock, providers: gateway, vad: levelVad(), spool, ...over });
   const run = (until: () => boolean, maxMs: number) =>
     runFast(clock, { until, maxNs: (clock.nowNs() + msToNs(maxMs)) as MonoNs });
   return {
@@ -110,7 +111,7 @@ export function withSettings(config: SessionConfig, kind: NodeDefinition["kind"]
   return { ...config, graph: { ...config.graph, nodes } };
 }
 
-export function openCall(rig: Rig, config: SessionConfig): SimCall {
+export function openCall(rig: Rig, config: SessionConfig, traceparent = ""): SimCall {
   const line = createLoopbackAdapter({ clock: rig.clock, epoch: config.authority.epoch });
   const sent: TransportEgress[] = [];
   const signals: string[] = [];
@@ -122,7 +123,7 @@ export function openCall(rig: Rig, config: SessionConfig): SimCall {
       line.send(message);
     },
   };
-  const opened = rig.runtime.openSession({ config, transport, keepJournal: true });
+  const opened = rig.runtime.openSession({ config, transport, keepJournal: true, traceparent });
   if (!opened.ok) throw new Error(opened.error.detail);
   const session = opened.value;
   line.connect({
