@@ -1,0 +1,61 @@
+/** One contract for all adapters (F-086): what `adapters.test.ts` asks of each, and what each gives to be asked. */
+import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+
+/** A caller on a line of the adapter under test, and the runtime's side of it by hand. */
+export interface Line {
+  /** What the adapter told the session, in order. */
+  received(): readonly TransportIngress[];
+  /** The session to the adapter. */
+  send(message: TransportEgress): void;
+  /** The caller says 20 ms frames of these samples, 16 kHz. */
+  speak(frames: readonly Int16Array[]): void;
+  endOfUtterance(): void;
+  stop(): void;
+  hangUp(): void;
+  /** Media time that the caller has heard so far, microseconds, by turn. */
+  heardUs(turn: number): number;
+  raiseEpoch(epoch: number): boolean;
+  close(): Promise<void>;
+}
+
+export interface Adapter {
+  readonly name: string;
+  /** Opens under epoch 1. */
+  open(id: string): Promise<Line>;
+  close(): Promise<void>;
+}
+
+/** Sound heard by turn, from frames as they are heard. */
+export class Ear {
+  readonly #us = new Map<number, number>();
+
+  hear(turn: number, durationUs: number): void {
+    this.#us.set(turn, this.heardUs(turn) + durationUs);
+  }
+
+  heardUs(turn: number): number {
+    return this.#us.get(turn) ?? 0;
+  }
+}
+
+export function media(turn: number, from: number, count: number, over: Partial<MediaShape> = {}): TransportEgress[] {
+  const { epoch = 1, generation = 0, end = false } = over;
+  return Array.from({ length: count }, (_, i) => ({
+    kind: "media",
+    epoch,
+    turn,
+    generation,
+    sequence: from + i,
+    offsetUs: (from + i - 1) * 20_000,
+    durationUs: 20_000,
+    format: { codec: "pcm_s16le", rateHz: 16_000, channels: 1 },
+    bytes: new Uint8Array(640).fill(1),
+    end: end && i === count - 1,
+  }));
+}
+
+interface MediaShape {
+  epoch: number;
+  generation: number;
+  end: boolean;
+}
