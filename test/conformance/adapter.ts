@@ -3,6 +3,8 @@ import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 
 /** A caller on a line of the adapter under test, and the runtime's side of it by hand. */
 export interface Line {
+  /** Granted at the start. */
+  readonly epoch: number;
   /** What the adapter told the session, in order. */
   received(): readonly TransportIngress[];
   /** The session to the adapter. */
@@ -20,7 +22,6 @@ export interface Line {
 
 export interface Adapter {
   readonly name: string;
-  /** Opens under epoch 1. */
   open(id: string): Promise<Line>;
   close(): Promise<void>;
 }
@@ -38,8 +39,14 @@ export class Ear {
   }
 }
 
-export function media(turn: number, from: number, count: number, over: Partial<MediaShape> = {}): TransportEgress[] {
-  const { epoch = 1, generation = 0, end = false } = over;
+/** `count` frames of a turn, from number `from` on. */
+export function media(
+  epoch: number,
+  turn: number,
+  from: number,
+  count: number,
+  { generation = 0, end = false }: { generation?: number; end?: boolean } = {},
+): TransportEgress[] {
   return Array.from({ length: count }, (_, i) => ({
     kind: "media",
     epoch,
@@ -52,10 +59,4 @@ export function media(turn: number, from: number, count: number, over: Partial<M
     bytes: new Uint8Array(640).fill(1),
     end: end && i === count - 1,
   }));
-}
-
-interface MediaShape {
-  epoch: number;
-  generation: number;
-  end: boolean;
 }

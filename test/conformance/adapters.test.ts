@@ -3,6 +3,7 @@ import type { TransportIngress } from "@rspp/ports/transport";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../integration/websocket-rig.ts";
 import { type Adapter, type Line, media } from "./adapter.ts";
+import { overLink } from "./link.ts";
 import { loopback } from "./loopback.ts";
 import { websocket } from "./websocket.ts";
 
@@ -18,6 +19,7 @@ const voiced = (line: Line): Of<"audio">[] => of(line, "audio").filter(({ bytes 
 
 const adapters: readonly (readonly [string, () => Adapter | Promise<Adapter>])[] = [
   ["loopback", loopback],
+  ["loopback over a link", overLink],
   ["websocket, binary", () => websocket("binary")],
   ["websocket, json", () => websocket("json")],
 ];
@@ -49,7 +51,7 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
         kind: "control",
         signal: "connected",
         controlClass: "overtaking",
-        epoch: 1,
+        epoch: line.epoch,
       });
       const audio = of(line, "audio");
       expect(audio.map((a) => a.sequence)).toEqual(audio.map((_, i) => i + 1));
@@ -59,7 +61,7 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
           format: { codec: "pcm_s16le", rateHz: 16_000, channels: 1 },
           durationUs: 20_000,
           bytes: 640,
-          epoch: 1,
+          epoch: line.epoch,
         });
       }
       const samples = voiced(line).map(({ bytes }) => new Int16Array(bytes.slice().buffer)[319]);
@@ -81,31 +83,31 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
 
   test("a reply is reported in media time: accepted, started, never backwards, completed with all of it", () =>
     call(async (line) => {
-      for (const frame of media(1, 1, 15, { end: true })) line.send(frame);
+      for (const frame of media(line.epoch, 1, 1, 15, { end: true })) line.send(frame);
       await until(() => states(line, 1).includes("completed"), "the delivery");
       const reports = of(line, "delivery");
       expect(states(line, 1)[0]).toBe("accepted");
       expect(states(line, 1).filter((s) => s !== "progress")).toEqual(["accepted", "started", "completed"]);
       const played = reports.map((r) => r.playedUs);
       expect(played).toEqual([...played].sort((a, b) => a - b));
-      expect(reports.at(-1)).toMatchObject({ turn: 1, generation: 0, playedUs: 300_000, epoch: 1 });
+      expect(reports.at(-1)).toMatchObject({ turn: 1, generation: 0, playedUs: 300_000, epoch: line.epoch });
       expect(line.heardUs(1)).toBe(300_000);
     }));
 
   test("a fence empties what waits, says what was heard, and nothing below it is heard afterwards", () =>
     call(async (line) => {
-      for (const frame of media(1, 1, 100)) line.send(frame);
+      for (const frame of media(line.epoch, 1, 1, 100)) line.send(frame);
       await until(() => line.heardUs(1) >= 100_000, "the sound");
-      line.send({ kind: "fence", epoch: 1, turn: 1, generation: 1, all: true, reason: "barge_in" });
+      line.send({ kind: "fence", epoch: line.epoch, turn: 1, generation: 1, all: true, reason: "barge_in" });
       await until(() => of(line, "fence_ack").length > 0, "the acknowledgement");
       const [ack] = of(line, "fence_ack");
       const heardAtAck = line.heardUs(1);
-      expect(ack).toMatchObject({ turn: 1, generation: 1, epoch: 1 });
+      expect(ack).toMatchObject({ turn: 1, generation: 1, epoch: line.epoch });
       expect(ack?.playedUs).toBeGreaterThanOrEqual(60_000);
       expect(ack?.playedUs).toBeLessThan(1_500_000);
       expect(ack?.flushed).toBeGreaterThan(0);
-      for (const frame of media(1, 101, 5)) line.send(frame);
-      for (const frame of media(2, 1, 5, { end: true })) line.send(frame);
+      for (const frame of media(line.epoch, 1, 101, 5)) line.send(frame);
+      for (const frame of media(line.epoch, 2, 1, 5, { end: true })) line.send(frame);
       await until(() => states(line, 2).includes("completed"), "the next turn");
       // A frame that had begun is heard to its end.
       expect(line.heardUs(1) - heardAtAck).toBeLessThanOrEqual(20_000);
@@ -116,16 +118,16 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
 
   test("a newer epoch is believed alone: what an older holder says is not heard, the caller is heard under the new one", () =>
     call(async (line) => {
-      expect(line.raiseEpoch(3)).toBe(true);
-      expect(line.raiseEpoch(2)).toBe(false);
-      for (const frame of media(1, 1, 5, { end: true })) line.send(frame);
-      for (const frame of media(2, 1, 5, { epoch: 3, end: true })) line.send(frame);
+      expect(line.raiseEpoch(line.epoch + 2)).toBe(true);
+      expect(line.raiseEpoch(line.epoch + 1)).toBe(false);
+      for (const frame of media(line.epoch, 1, 1, 5, { end: true })) line.send(frame);
+      for (const frame of media(line.epoch + 2, 2, 1, 5, { end: true })) line.send(frame);
       await until(() => states(line, 2).includes("completed"), "the new holder's reply");
       expect([line.heardUs(1), line.heardUs(2)]).toEqual([0, 100_000]);
       expect(states(line, 1)).toEqual([]);
       line.speak(speech(3));
       await until(() => voiced(line).length >= 3, "the words");
-      expect(voiced(line).map((a) => a.epoch)).toEqual([3, 3, 3]);
+      expect(voiced(line).map((a) => a.epoch)).toEqual([1, 2, 3].map(() => line.epoch + 2));
     }));
 
   test("stop overtakes; whoever hangs up is told as ended, once, and nothing sent later does harm", () =>
@@ -136,7 +138,7 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
       expect(of(line, "control").find((c) => c.signal === "stop")).toMatchObject({ controlClass: "overtaking" });
       line.hangUp();
       await until(() => signals().includes("ended"), "the end");
-      for (const frame of media(1, 1, 3, { end: true })) line.send(frame);
+      for (const frame of media(line.epoch, 1, 1, 3, { end: true })) line.send(frame);
       expect(signals().filter((s) => s === "ended")).toHaveLength(1);
       expect(line.heardUs(1)).toBe(0);
     }));

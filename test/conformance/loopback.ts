@@ -19,6 +19,7 @@ export function loopback(): Adapter {
       });
       adapter.connect({ receive: (message) => void received.push(message) });
       return Promise.resolve({
+        epoch: 1,
         received: () => received,
         send: (message) => adapter.send(message),
         speak: (frames) => void adapter.speak(joined(frames)),
@@ -37,7 +38,7 @@ export function loopback(): Adapter {
   };
 }
 
-function joined(frames: readonly Int16Array[]): Int16Array {
+export function joined(frames: readonly Int16Array[]): Int16Array {
   const all = new Int16Array(frames.length * 320);
   frames.forEach((frame, i) => {
     all.set(frame, i * 320);

@@ -15,6 +15,7 @@ export async function websocket(encoding: "binary" | "json"): Promise<Adapter> {
       const session = rig.session(id);
       let epoch = 1;
       return {
+        epoch,
         received: () => session.received,
         send: (message) => session.transport.send(message),
         speak: (frames) => {
