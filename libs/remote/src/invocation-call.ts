@@ -93,7 +93,9 @@ export class RemoteInvocation implements Invocation {
       onEnd: (): void => this.#end("disconnect", "the provider gateway ended the stream without an outcome"),
       onClosed: (error: RpcError | null): void => this.#closed(error),
     };
-    this.#duplex = openDuplex(channel, ProviderService.method.invoke, handlers, { headers });
+    this.#duplex = openDuplex(channel, ProviderService.method.invoke, handlers, {
+      headers: { ...headers, ...this.#request.headers },
+    });
     this.#duplex.write(open.value);
     this.#after(acceptTimeoutMs, () => {
       this.#end("disconnect", `the provider gateway did not answer within ${acceptTimeoutMs} ms`);
