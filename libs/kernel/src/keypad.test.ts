@@ -48,6 +48,18 @@ describe("F-010 DTMF", () => {
     expect(conversation(h)[0]).toBe("user: 1234");
   });
 
+  test("a menu turns its digits into words; what is not in it stays as keyed in", () => {
+    const h = menu({ max_digits: 2, menu: ["1: when do you open", "12: tell me a story"] });
+    key(h, "1#12#21#", "dtmf.digits");
+    expect(conversation(h).slice(0, 1)).toEqual(["user: when do you open"]);
+    h.reply("At nine.", 2);
+    h.advance(20_000);
+    expect(conversation(h).filter((part) => part.startsWith("user"))).toEqual([
+      "user: when do you open",
+      "user: tell me a story",
+    ]);
+  });
+
   test("a pause proposes what was keyed in; each digit starts the pause again", () => {
     const h = menu({ timeout_ms: 500 });
     key(h, "7");

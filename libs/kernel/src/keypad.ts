@@ -1,17 +1,19 @@
 /**
  * DTMF (F-010): digits the caller keys in, from the adapter's `dtmf` control. They are collected up to the terminator, the
- * greatest length or a pause, and are then the caller's words of a turn. The first one cuts a reply that is under way, as
+ * greatest length or a pause, and are then the caller's words of a turn, or stand for those of a menu. The first one cuts a reply that is under way, as
  * speech does. Digits are personal data: each is a payload, and neither state nor signals hold one.
  */
 import type { MonoNs } from "@rspp/base/brand";
 import { cutText } from "./conversation.ts";
+import type { TextSpan } from "./event.ts";
 import type { Settings } from "./graph.ts";
 import { releaseText } from "./hearing.ts";
 import { KEYPAD_DIGITS_MAX, KEYPAD_FIELD_CHARS_MAX } from "./limits.ts";
 import { cutTurnsInFlight } from "./prelude.ts";
 import { spansLength } from "./rope.ts";
 import { numberSetting } from "./state.ts";
-import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { ask, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { listSetting } from "./text-filter.ts";
 import { literalText } from "./text-out.ts";
 
 const TIMER = "keypad";
@@ -54,8 +56,11 @@ export function proposeDigits(cx: StepContext): void {
   delete cx.s.keypad;
   const entry = cx.s.topology.words?.keypad ?? -1;
   if (keypad === undefined || entry === -1) return;
-  const spans = [cutText(cx, keypad.spans)];
+  const digits = cutText(cx, keypad.spans);
   releaseText(cx, keypad.spans);
+  const meant = menuWords(cx, digits, keypad.spans.length);
+  if (meant !== null) releaseText(cx, [digits]);
+  const spans = [meant ?? digits];
   const node = cx.s.config.graph.nodes[entry]?.id ?? "";
   signal(cx, "turn_open_proposed", "prelude", 0, "", { origin: "endpoint", node });
   cx.proposals.push({
@@ -75,6 +80,24 @@ export function proposeDigits(cx: StepContext): void {
     invocations: [],
     entry,
   });
+}
+
+/** One line of a menu: digits, and the words they stand for. Null for a line of another form. */
+export function parseMenuLine(line: string): { digits: string; words: string } | null {
+  const match = /^\s*([0-9]{1,8})\s*:\s*(.*\S)\s*$/.exec(line);
+  return match === null ? null : { digits: match[1] ?? "", words: match[2] ?? "" };
+}
+
+/** The words a menu has for these digits; null where it has none. */
+function menuWords(cx: StepContext, digits: TextSpan, count: number): TextSpan | null {
+  const settings = cx.s.config.graph.nodes[cx.s.topology.words?.keypad ?? -1]?.settings ?? {};
+  for (const line of listSetting(settings, "menu")) {
+    const entry = parseMenuLine(line);
+    if (entry === null || entry.digits.length !== count) continue;
+    if (ask(cx, { fn: "has_words", spans: [digits], words: [entry.digits] }) === true)
+      return literalText(cx, 0, entry.words);
+  }
+  return null;
 }
 
 /** Nobody here may act on them any more, e.g. without the lease. */

@@ -1,6 +1,6 @@
 /** Which of a pipeline's candidates serve in this process. Pure: what the environment holds is told in the options. */
 import { err, ok, type Result } from "@rspp/base/result";
-import type { NodeDefinition, ProviderCandidate, Settings } from "@rspp/kernel/graph";
+import { NODE_KINDS, type NodeDefinition, type ProviderCandidate, type Settings } from "@rspp/kernel/graph";
 import type { CompiledPipeline } from "./compiled.ts";
 
 export interface Binding {
@@ -53,8 +53,7 @@ export function requireCandidates(
   available: readonly string[],
 ): Result<CompiledPipeline, CandidatesMissing> {
   for (const { id, kind, candidates } of pipeline.graph.nodes) {
-    const needs = kind === "stt" || kind === "llm" || kind === "tts";
-    if (!needs || candidates.length > 0) continue;
+    if (NODE_KINDS[kind].execution !== "provider" || candidates.length > 0) continue;
     return err({
       node: id,
       message: `node ${id}: none of its providers can serve here`,

@@ -1,5 +1,6 @@
 /** The rules of the graph: ids, ports and their types, cycles, scopes, required inputs (F-003, F-010; `kernel.md` §8). */
-import { NODE_KINDS, type NodeKind, type PortDefinition } from "@rspp/kernel/graph";
+import { NODE_KINDS, type NodeKind, type PortDefinition, portsFit } from "@rspp/kernel/graph";
+import { checkTextNodes } from "./check-text-nodes.ts";
 import type { GraphEdge, GraphNode, GraphView, PortName } from "./graph-view.ts";
 import { portsOf, resolveScopes } from "./graph-view.ts";
 import { suggest } from "./nearest.ts";
@@ -39,6 +40,7 @@ export function checkGraph(view: GraphView, report: Report): void {
   checkScopes(checked);
   checkCycles(checked);
   checkCounts(checked);
+  checkTextNodes(view, report);
 }
 
 function checkEdgeIds({ view, report }: Checked): void {
@@ -63,7 +65,7 @@ function checkEdge(checked: Checked, edge: GraphEdge): void {
   const to = findPort(checked, edge.to, edge.toPath, "inputs");
   if (from === null) checked.doubtful.add(edge.to.node);
   if (to === null) checked.doubtful.add(edge.to.node);
-  if (from === null || to === null || from.type === to.type) return;
+  if (from === null || to === null || portsFit(from.type, to.type)) return;
   const takers = inputsTaking(checked, from);
   checked.report({
     path: edge.path,
@@ -79,7 +81,7 @@ function checkEdge(checked: Checked, edge: GraphEdge): void {
 function inputsTaking({ view }: Checked, output: PortDefinition): string[] {
   return view.nodes.flatMap((node) =>
     (portsOf(node, "inputs") ?? [])
-      .filter((input) => input.type === output.type)
+      .filter((input) => portsFit(output.type, input.type))
       .map((input) => `${node.id}.${input.name}`),
   );
 }
@@ -124,7 +126,7 @@ function checkInputsTakenOnce({ view, report }: Checked): void {
       taken.set(input, edge);
       continue;
     }
-    if (first.id === edge.id) continue;
+    if (first.id === edge.id || takesMany(view, edge)) continue;
     report({
       path: edge.toPath,
       code: "input_taken",
@@ -134,17 +136,24 @@ function checkInputsTakenOnce({ view, report }: Checked): void {
   }
 }
 
+function takesMany(view: GraphView, { to }: GraphEdge): boolean {
+  const node = view.nodes.find(({ id }) => id === to.node);
+  return node !== undefined && portsOf(node, "inputs")?.find(({ name }) => name === to.port)?.many === true;
+}
+
 function checkRequiredInputs({ view, byId, report, doubtful }: Checked): void {
   if (!view.edgesComplete) return;
   const fed = new Set(view.edges.map((edge) => `${edge.to.node}.${edge.to.port}`));
   for (const node of view.nodes) {
     if (doubtful.has(node.id) || byId.get(node.id) !== node) continue;
     for (const input of portsOf(node, "inputs") ?? []) {
-      if (fed.has(`${node.id}.${input.name}`)) continue;
+      if (input.optional === true || fed.has(`${node.id}.${input.name}`)) continue;
       const givers = view.nodes.flatMap((other) =>
         other === node
           ? []
-          : (portsOf(other, "outputs") ?? []).filter((o) => o.type === input.type).map((o) => `${other.id}.${o.name}`),
+          : (portsOf(other, "outputs") ?? [])
+              .filter((o) => portsFit(o.type, input.type))
+              .map((o) => `${other.id}.${o.name}`),
       );
       const from = givers[0] ?? `<node>.<${input.type} output>`;
       report({
@@ -209,6 +218,10 @@ const counts: Readonly<Partial<Record<NodeKind, { min: number; max: number }>>> 
   endpointing: { min: 0, max: 1 },
   context: { min: 0, max: 1 },
   llm: { min: 0, max: 1 },
+  // One recogniser hears a session, and a turn speaks with one voice: two would count each clause twice as heard.
+  stt: { min: 0, max: 1 },
+  tts: { min: 0, max: 1 },
+  dtmf: { min: 0, max: 1 },
   output: { min: 1, max: 64 },
 };
 

@@ -3,6 +3,7 @@ import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
 import { NODE_KINDS } from "@rspp/kernel/graph";
 import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
 import type { Report } from "./check-graph.ts";
+import { checkTextSettings } from "./check-text-settings.ts";
 import { looseField, parseEdge } from "./graph-view.ts";
 
 export const PROFILE_DEFAULT = "simple/v1";
@@ -48,12 +49,18 @@ const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
     { low: "first_min_chars", high: "max_chars", why: "no first clause could ever be long enough" },
     { low: "min_chars", high: "max_chars", why: "no clause could ever be long enough" },
   ],
+  translator: [{ low: "min_chars", high: "max_chars", why: "no clause could ever be long enough" }],
 };
 
 export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {
   checkBudgets(document, profile, report);
   const nodes = looseField(document, "nodes");
-  if (Array.isArray(nodes)) for (const [i, node] of nodes.entries()) checkNode(node, `nodes[${i}]`, profile, report);
+  if (Array.isArray(nodes)) {
+    for (const [i, node] of nodes.entries()) {
+      checkNode(node, `nodes[${i}]`, profile, report);
+      checkTextSettings(node, `nodes[${i}]`, document, report);
+    }
+  }
   const edges = looseField(document, "edges");
   if (Array.isArray(edges)) for (const [i, edge] of edges.entries()) checkBuffer(edge, nodes, `edges[${i}]`, report);
 }

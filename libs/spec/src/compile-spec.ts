@@ -140,6 +140,10 @@ function compileCandidate(node: NodeDocument, index: number, at: number, sources
   const specPath = `nodes[${index}].provider`;
   sources.note(`${path}.provider`, sources.written(`${specPath}.candidates[${at}]`));
   const settings: Record<string, Settings[string]> = {};
+  for (const [key, value] of Object.entries(impliedSettings(node))) {
+    settings[key] = value;
+    sources.note(`${path}.settings.${key}`, `node_kind/${node.kind}`);
+  }
   const layers = [
     { given: node.provider?.settings, from: `${specPath}.settings` },
     { given: candidate.settings, from: `${specPath}.candidates[${at}].settings` },
@@ -151,6 +155,18 @@ function compileCandidate(node: NodeDocument, index: number, at: number, sources
     }
   }
   return { provider: candidate.name, settings };
+}
+
+/** What a model is told of the work of its node; the author's own settings are laid over it. */
+function impliedSettings({ kind, settings }: NodeDocument): Settings {
+  if (kind !== "translator") return {};
+  const { source_language: source, target_language: target } = settings ?? {};
+  const from = source === undefined ? "" : ` from ${String(source)}`;
+  return {
+    ...(source === undefined ? {} : { source_language: source }),
+    ...(target === undefined ? {} : { target_language: target }),
+    prompt: `Translate what the user says${from} into ${String(target)}. Answer with the translation alone.`,
+  };
 }
 
 function compileEdge(

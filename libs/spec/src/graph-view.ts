@@ -111,9 +111,16 @@ export function portsOf(node: GraphNode, side: "inputs" | "outputs"): readonly P
   return node.kind === null ? null : NODE_KINDS[node.kind][side];
 }
 
+/** Whether the edge leaves a node where a turn begins: what it carries is there once the turn is open. */
+export function opensTurn(view: Pick<GraphView, "nodes">, edge: GraphEdge): boolean {
+  const from = view.nodes.find((node) => node.id === edge.from.node);
+  if (from === undefined) return false;
+  return portsOf(from, "outputs")?.find((port) => port.name === edge.from.port)?.type === "utterance";
+}
+
 /**
  * Scope of each node by id. Kinds that may be either take what the author says, else `turn` when anything before them
- * belongs to a turn.
+ * belongs to a turn, or when they are given the words that open one.
  */
 export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<string, "session" | "turn"> {
   const scopes = new Map<string, "session" | "turn">();
@@ -126,8 +133,8 @@ export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<str
   for (let changed = true; changed; ) {
     changed = false;
     for (const edge of view.edges) {
-      if (!open.has(edge.to.node) || scopes.get(edge.from.node) !== "turn" || scopes.get(edge.to.node) === "turn")
-        continue;
+      if (!open.has(edge.to.node) || scopes.get(edge.to.node) === "turn") continue;
+      if (scopes.get(edge.from.node) !== "turn" && !opensTurn(view, edge)) continue;
       scopes.set(edge.to.node, "turn");
       changed = true;
     }

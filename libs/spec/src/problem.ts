@@ -22,6 +22,7 @@ export type ProblemCode =
   | "port_types"
   | "input_taken"
   | "unconnected_input"
+  | "unconnected_output"
   | "cycle"
   | "scope"
   | "node_count"

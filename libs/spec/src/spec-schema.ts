@@ -3,6 +3,7 @@ import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
 import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
+import { textNodeSettings } from "./text-node-schema.ts";
 
 /** The first line of every spec: which schema the rest is written in. */
 export const SPEC_SCHEMA = "rspp/pipeline/v1";
@@ -93,7 +94,14 @@ const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Fi
     min_chars: may(whole(1, 500)),
     max_chars: may(whole(10, 2_000)),
   },
+  ...textNodeSettings,
 };
+
+/** Kinds with a setting that must be given must have settings. */
+function settingsField(of: NodeKind, known: Readonly<Record<string, Field>>): Field {
+  const schema = map(`the settings of a node of kind ${of}`, known);
+  return Object.values(known).some((field) => field.required === true) ? must(schema) : may(schema);
+}
 
 function nodeSchema(of: NodeKind): MapSchema {
   const known = nodeSettings[of];
@@ -103,7 +111,7 @@ function nodeSchema(of: NodeKind): MapSchema {
     kind: must(kind),
     ...(definition.scope === "either" ? { scope: may(oneOf("session", "turn")) } : {}),
     ...(definition.execution === "provider" ? { provider: must(providerSchema) } : {}),
-    ...(known === undefined ? {} : { settings: may(map(`the settings of a node of kind ${of}`, known)) }),
+    ...(known === undefined ? {} : { settings: settingsField(of, known) }),
     description: may(description),
   });
 }

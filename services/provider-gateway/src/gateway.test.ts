@@ -182,7 +182,7 @@ test("the authority table is bounded", () => {
 test("the shipped providers are listed by name where they can serve, and warm up and close", async () => {
   const clock = new ManualClock();
   const gateway = createProviderGateway({ clock, providers: createProviders({ clock }) });
-  const always = ["local/flite", "local/responder", "sim/stt", "sim/llm", "sim/tts"];
+  const always = ["local/flite", "local/responder", "local/phrasebook", "sim/stt", "sim/llm", "sim/tts"];
   expect(gateway.providers()).toEqual(expect.arrayContaining(always));
   expect(gateway.providers().includes("local/pocketsphinx")).toBe(isPocketsphinxAvailable());
   await gateway.warm();

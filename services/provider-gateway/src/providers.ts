@@ -1,6 +1,7 @@
 import type { Clock } from "@rspp/ports/clock";
 import type { ManagedProvider } from "./attempt.ts";
 import { createFlite } from "./local/flite.ts";
+import { createPhrasebook } from "./local/phrasebook.ts";
 import { createPocketsphinx } from "./local/pocketsphinx.ts";
 import { createResponder } from "./local/responder.ts";
 import { createOpenAiChat, type OpenAiChatOptions } from "./openai/chat.ts";
@@ -17,6 +18,7 @@ export function createProviders(options: {
     createFlite(options),
     createPocketsphinx(options),
     createResponder(options),
+    createPhrasebook(options),
     createOpenAiChat({ clock: options.clock, ...options.openai }),
     createSimStt(options),
     createSimLlm(options),

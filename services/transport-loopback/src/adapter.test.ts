@@ -80,7 +80,7 @@ describe("the caller's side", () => {
     expect(r.controls().slice(1)).toMatchObject([
       { signal: "end_of_utterance", controlClass: "positioned", lastMediaSequence: 3, sequence: 2 },
       { signal: "stop", controlClass: "overtaking", reason: "caller_stopped", sequence: 3 },
-      { signal: "dtmf", controlClass: "positioned", lastMediaSequence: 3, fields: { digits: "5#" } },
+      { signal: "dtmf", controlClass: "positioned", lastMediaSequence: 3, fields: { "dtmf.digits": "5#" } },
     ]);
     expect(r.controls()[2]).not.toHaveProperty("lastMediaSequence");
     expect(r.audio().length).toBe(3);

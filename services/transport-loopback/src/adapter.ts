@@ -189,7 +189,7 @@ class Loopback implements LoopbackAdapter {
   }
 
   dtmf(digits: string): void {
-    this.#run(() => this.#positioned("dtmf", { fields: { digits } }));
+    this.#run(() => this.#positioned("dtmf", { fields: { "dtmf.digits": digits } }));
   }
 
   stop(reason = "caller_stopped"): void {
