@@ -170,11 +170,11 @@ export async function until(done: () => boolean, what: string, maxMs = 30_000, t
 /** The greeting, a question, its answer, and a second question into the middle of it; both turns are to come out right. */
 export async function converse(caller: Caller): Promise<void> {
   const told = (): string => JSON.stringify({ turns: caller.turns, said: caller.said(), states: caller.states });
-  const closed = (turn: number): boolean => caller.turns.some((t) => t.turn === turn && t.phase === "close");
-  await until(() => closed(1), "the greeting", 30_000, told);
+  const heardOut = (turn: number): boolean => caller.heard.some((frame) => frame.turn === turn && frame.end);
+  await until(() => heardOut(1), "the greeting", 30_000, told);
   caller.say(await question("question-1"));
   await until(() => caller.heardMs(2) >= 2_500, "two and a half seconds of the answer", 30_000, told);
   caller.say(await question("question-2"));
   await until(() => caller.flushes.some(({ turn }) => turn >= 2), "the cut", 15_000, told);
-  await until(() => closed(3), "the second answer", 45_000, told);
+  await until(() => heardOut(3), "the second answer", 45_000, told);
 }

@@ -64,13 +64,14 @@ describe.each([
   test("F-068 F-084 F-108 P10 one ready line each, a conversation with a barge-in, health and methods, an orderly stop", async () => {
     const data = join(tempDir(), "data");
     const platform = await up(data, ...args);
-    expect(platform.platform.published).toEqual(["echo@1", "voice-assistant@1"]);
+    expect(platform.platform.published).toContain("voice-assistant@1");
     for (const service of services) expect(platform.lines(service)).toHaveLength(1);
     const pids = new Set(services.map((service) => platform.line(service).pid));
     expect(pids.size).toBe(args.length === 0 ? 1 : services.length);
     await tellsOfItself(platform, services);
     const caller = await call(platform.registry);
     await converse(caller);
+    expect(caller.flushes.map(({ turn }) => turn)).toEqual([2]);
     expect(caller.afterFlush()).toBe(0);
     expect(caller.turns.filter(({ phase }) => phase === "abort")).toEqual([]);
     if (pocketsphinx !== undefined) expect(caller.said()).toEqual(["tell me a story", "how many days are in february"]);

@@ -2,7 +2,7 @@
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { RpcError } from "@rspp/rpc/errors";
 import { createLog, describeFailure } from "@rspp/rpc/log";
-import { StoreError } from "@rspp/store/store-error";
+import { StoreError, type StoreErrorCode } from "@rspp/store/store-error";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import { describeProblem, resolveConfig } from "./config.ts";
 import type { ConfigValues } from "./config-fields.ts";
@@ -94,8 +94,19 @@ export function tellFailure(failure: unknown): string {
   return `an unforeseen failure (${failure instanceof Error ? failure.name : typeof failure}); its log line says where`;
 }
 
+const ofSurroundings: readonly StoreErrorCode[] = [
+  "invalid",
+  "permission",
+  "secret_missing",
+  "in_use",
+  "port_in_use",
+  "storage_full",
+  "unsupported",
+  "version_mismatch",
+];
+
 /** Whether what kept a service from starting is to be mended in its configuration or surroundings: exit status 2. */
 export function isConfiguration(failure: unknown): boolean {
   if (failure instanceof RpcError) return failure.reason === ErrorReason.CONFIG_INVALID;
-  return failure instanceof StoreError && ["invalid", "permission", "secret_missing"].includes(failure.code);
+  return failure instanceof StoreError && ofSurroundings.includes(failure.code);
 }

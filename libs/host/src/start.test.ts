@@ -4,9 +4,11 @@ import { LinkService } from "@rspp/gen/rspp/runtime/v1/link_service_pb";
 import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
 import { route } from "@rspp/rpc/route";
 import { HealthService, ServingStatus } from "@rspp/rpc/well-known";
+import { StoreError } from "@rspp/store/store-error";
 import { expect, onTestFinished, test } from "vitest";
 import { commonFields, portField } from "./common-fields.ts";
 import { resolveConfig } from "./config.ts";
+import { isConfiguration } from "./process.ts";
 import type { PlainService, ServiceContext, StartedService } from "./service.ts";
 import { startService } from "./start.ts";
 
@@ -106,4 +108,11 @@ test("a start that fails leaves nothing running and says which key it was", asyn
   expect(closed).toEqual(["closed"]);
   const missing = valuesOf("--service-token", "env:NOT_THERE");
   await expect(startService(second, missing, { env: {} })).rejects.toThrow(/env:NOT_THERE is not set/);
+});
+
+test("NF-015 what is to be mended around a service ends it with status 2, a defect or an outage with 1", () => {
+  const mended = ["in_use", "storage_full", "permission", "invalid", "version_mismatch"] as const;
+  expect(mended.map((code) => isConfiguration(new StoreError(code, "x", "y")))).toEqual(mended.map(() => true));
+  expect(isConfiguration(new StoreError("unavailable", "x", "y"))).toBe(false);
+  expect(isConfiguration(new TypeError("x"))).toBe(false);
 });
