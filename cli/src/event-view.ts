@@ -16,6 +16,19 @@ export function eventData(event: Envelope): unknown {
 
 const kindWidth = 8;
 
+/** The latencies of a turn by the canonical anchors (kernel.md §10): what a person wants of the metrics unasked. */
+const turnLatencies: ReadonlySet<string> = new Set([
+  "turn_open_ms",
+  "first_output_ms",
+  "voice_to_voice_ms",
+  "cancel_fence_ms",
+]);
+
+/** Levels of queues and the like come many times a second: a person sees them only when they are asked for. */
+export function isNoise({ payload }: Envelope): boolean {
+  return payload.case === "metrics" && payload.value.samples.every(({ name }) => !turnLatencies.has(name));
+}
+
 /** `17:05:09.123  turn 2  control  turn_open (endpoint)`. */
 export function eventLine(event: Envelope): string {
   const { kind, words, how } = describe(event);
@@ -46,9 +59,9 @@ function describe({ payload, nodeId }: Envelope): Described {
     case "control":
       return { kind: "control", words: controlWords(payload.value), how: "bold" };
     case "metrics": {
-      const samples = payload.value.samples.map(({ name, value, nodeId: node }) => {
-        const where = node === "" ? "" : `${node} `;
-        return `${where}${name} ${Number.isInteger(value) ? value : value.toFixed(2)}`;
+      const samples = payload.value.samples.map(({ name, value, nodeId: node, edgeId }) => {
+        const where = [node, edgeId].filter((part) => part !== "").join(" ");
+        return `${where}${where === "" ? "" : " "}${name} ${Number.isInteger(value) ? value : value.toFixed(2)}`;
       });
       return { kind: "metrics", words: samples.join(", "), how: "dim" };
     }

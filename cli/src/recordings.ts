@@ -16,14 +16,19 @@ export function localSessions(options: { data: string; json: boolean }): number 
     printer.line("no recorded sessions");
     return EXIT_OK;
   }
-  const columns = [{ head: "SESSION" }, { head: "RECORDED" }, { head: "RECORDS", right: true }, { head: "EPOCHS" }];
+  const columns = [
+    { head: "SESSION" },
+    { head: "RECORDED" },
+    { head: "RECORDS", right: true },
+    { head: "EPOCHS", right: true },
+  ];
   const rows = [...found]
     .reverse()
     .map(({ sessionId, firstWallMs, records, epochs }) => [
       paint("bold", sessionId),
       timeWords(firstWallMs),
       String(records),
-      epochs.join(", "),
+      String(epochs.length),
     ]);
   printer.lines(table(columns, rows));
   return EXIT_OK;

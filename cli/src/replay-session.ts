@@ -1,4 +1,4 @@
-/** Replays a recorded session from the spool and says, turn by turn, whether it came out the same (`kernel.md` §12). */
+/** Replays a recorded session from the spool of this machine (`kernel.md` §12). */
 import { configOf, reExecute, type SessionReplay } from "@rspp/replay/re-execute";
 import { readSession } from "@rspp/runtime/spool/reader";
 import { describeProblem } from "@rspp/runtime/spool/scan";
@@ -17,10 +17,11 @@ export function replaySession(store: SpoolStore, sessionId: string): SessionRepl
       `session ${sessionId}: not in this spool\n   help: list the sessions with \`rspp sessions --data DIR\``,
     );
   const config = configOf(run);
-  if (config === null) {
-    throw new InputError(
-      `session ${sessionId}: recorded at L0, without a journal\n   help: record at L1 or L2 (recording.level in the spec, or --record L1) to replay by re-execution`,
-    );
-  }
+  if (config === null) throw new InputError(noJournal(sessionId));
   return reExecute(sessionId, config, run, problems);
+}
+
+/** What there is to say of a recording at L0. */
+export function noJournal(sessionId: string): string {
+  return `session ${sessionId}: recorded at L0, without a journal\n   help: record at L1 or L2 (recording.level in the spec, or --record L1) to replay by re-execution`;
 }

@@ -2,7 +2,7 @@
 import { ErrorReasonSchema } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SealedEvidence } from "@rspp/kernel/evidence";
 import { verifyEvidence } from "@rspp/kernel/evidence";
-import { readSession } from "@rspp/runtime/spool/reader";
+import { listSessions, readSession } from "@rspp/runtime/spool/reader";
 import { describeProblem } from "@rspp/runtime/spool/scan";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
 import type { Command } from "commander";
@@ -105,10 +105,8 @@ function localVerdict(session: string, store: SpoolStore, data: string): Verdict
     );
   const opened = new Set<number>();
   const sealed = new Set<number>();
-  let records = 0;
   for (const run of runs)
     for (const { content } of run.records) {
-      records += 1;
       const record = content as { kind?: string; turn?: number; manifest?: SealedEvidence } | null;
       if (record?.kind === "plan" && record.turn !== undefined) opened.add(record.turn);
       if (record?.kind !== "evidence" || record.turn === undefined || record.manifest === undefined) continue;
@@ -120,7 +118,7 @@ function localVerdict(session: string, store: SpoolStore, data: string): Verdict
   return {
     chain_intact: faults.length === 0,
     complete: faults.length === 0 && ended,
-    records,
+    records: listSessions(store).find(({ sessionId }) => sessionId === session)?.records ?? 0,
     turns_with_evidence: sealed.size,
     turns_without_evidence: [...opened].filter((turn) => !sealed.has(turn)).length,
     faults,

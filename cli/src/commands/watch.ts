@@ -3,7 +3,7 @@ import { EventKindSchema, SessionService } from "@rspp/gen/rspp/runtime/v1/sessi
 import { type Command, Option } from "commander";
 import { allWords, valueOfWord, wordsOption } from "../enum-words.ts";
 import { EXIT_OK } from "../errors.ts";
-import { eventData, eventLine } from "../event-view.ts";
+import { eventData, eventLine, isNoise } from "../event-view.ts";
 import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, whole, withCaller } from "../options.ts";
 import { createPrinter } from "../output/printer.ts";
 import { connectTo } from "../platform-client/connect.ts";
@@ -38,7 +38,7 @@ export function registerWatch(cli: Command, done: Done): void {
   examples(
     command,
     ["rspp watch SESSION", ""],
-    ["rspp watch SESSION --kind text,control", ""],
+    ["rspp watch SESSION --kind text,control", "with --kind metrics every metric, else the latencies of turns"],
     ["rspp watch SESSION --json | jq .text", "one event a line"],
   );
 }
@@ -48,13 +48,14 @@ async function watch(sessionId: string, options: WatchOptions): Promise<number> 
   const kinds = (options.kind ?? []).map((word) => valueOfWord(EventKindSchema, word));
   const runtime = connectTo("runtime", options.runtime, SessionService, options);
   const { signal, release } = interrupted(options.for);
+  const metricsAsked = (options.kind ?? []).includes("metrics");
   let dropped = 0n;
   try {
     const request = { session: { tenantId: options.tenant, sessionId }, kinds, debugForMs: options.debugFor };
     for await (const told of runtime.stream((client) => client.watchSession(request, { signal }), signal)) {
       for (const event of told.events) {
         printer.data(eventData(event));
-        printer.line(eventLine(event));
+        if (metricsAsked || !isNoise(event)) printer.line(eventLine(event));
       }
       if (told.dropped > dropped)
         printer.note(`${told.dropped - dropped} events were not told: this watcher is too slow`);

@@ -64,6 +64,11 @@ function narrower(name: string, facts: Readonly<Record<string, string>>): { what
       what: facts.session === undefined ? "" : `nobody knows session ${facts.session} here`,
       remedy: "`rspp sessions` lists the sessions and the runtime each runs on; name that one with --runtime URL",
     };
+  if (name === "session_ended")
+    return {
+      what: facts.session === undefined ? "" : `session ${facts.session} is over`,
+      remedy: "`rspp timeline SESSION` tells what happened in it; `rspp talk` opens a new one",
+    };
   if (name === "capacity_exhausted" && facts.problem === "none_ready")
     return {
       what: "no runtime is ready to take a session",

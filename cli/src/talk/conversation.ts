@@ -19,6 +19,14 @@ export interface HeardTurn {
 
 export type Tell = (kind: "caller" | "agent" | "turn" | "error" | "line", words: string) => void;
 
+/** By the canonical anchors (kernel.md §10); the rest of the metrics is for `rspp watch`. */
+const turnLatencies: ReadonlySet<string> = new Set([
+  "turn_open_ms",
+  "first_output_ms",
+  "voice_to_voice_ms",
+  "cancel_fence_ms",
+]);
+
 const settling: Readonly<Record<string, string>> = {
   playback_completed: "completed",
   playback_cancelled: "cancelled",
@@ -52,7 +60,8 @@ export class Conversation {
     client.on("turn", ({ turn, phase, reason }) => this.#phase(turn, phase, reason));
     client.on("control", ({ turn, signal, reason }) => this.#control(turn, signal, reason));
     client.on("metrics", ({ turn, samples }) => {
-      if (turn > 0) for (const { name, value } of samples) this.#turn(turn).latencies_ms[name] ??= value;
+      if (turn === 0) return;
+      for (const { name, value } of samples) if (turnLatencies.has(name)) this.#turn(turn).latencies_ms[name] ??= value;
     });
     client.on("error", ({ reason, fields, remedy }) => {
       const words = [reason, ...fields.map(({ field, message }) => `${field}: ${message}`), remedy].join(". ");

@@ -1,17 +1,16 @@
-/** Replay of a session whose records the replay service holds. */
-import { CommandError, EXIT_FAILED } from "../errors.ts";
-import type { SessionReplay } from "../replay-session.ts";
-import type { Source } from "./source.ts";
+/** Replay of a session whose records the replay service holds: by its timeline, with the kernel of this build. */
+import { replayTimeline } from "@rspp/replay/recording";
+import { InputError } from "../errors.ts";
+import { noJournal, type SessionReplay } from "../replay-session.ts";
+import { readRecords, type Source, unknownSession } from "./source.ts";
 
-/** @throws CommandError for what is not there, or cannot be re-executed. */
+/** @throws CommandError, InputError for what is not there, or cannot be re-executed. */
 export async function replayOfService(
   session: string,
   source: Extract<Source, { kind: "service" }>,
 ): Promise<SessionReplay> {
-  throw new CommandError({
-    status: EXIT_FAILED,
-    reason: "unsupported",
-    what: `session ${session} is held by ${source.replay.url}`,
-    remedy: "not yet",
-  });
+  const replayed = replayTimeline(await readRecords(session, source));
+  if (replayed.ok) return replayed.value;
+  if (replayed.error === "no_journal") throw new InputError(noJournal(session));
+  throw unknownSession(session, source.replay.url);
 }
