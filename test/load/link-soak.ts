@@ -174,11 +174,12 @@ class Reporter {
   }
 }
 
-/** Calls `each` for every frame time, catching up when the loop was late. */
+/** Calls `each` for every frame time; catches up when the loop was late, but skips what is older than a second. */
 function paced(each: (n: number) => void): () => void {
   const startMs = performance.now();
   let n = 0;
   const timer = setInterval(() => {
+    n = Math.max(n, Math.floor((performance.now() - startMs - 1_000) / frameMs));
     while (performance.now() - startMs >= n * frameMs) each(n++);
   }, 5);
   return () => clearInterval(timer);
@@ -241,9 +242,14 @@ async function adapter(): Promise<number> {
   const child = fork(fileURLToPath(import.meta.url), args, { execArgv: ["--expose-gc"] });
   const { port } = await answer<{ port: number }>(child);
   const reporter = new Reporter();
+  const downs: string[] = [];
   const clients = Array.from({ length: links }, (_, i) => {
     const options = { domain: "adapter", linkId: `link-${i}`, peerId: "adapter-1", build: "soak" };
-    const handlers = { onSession: () => ({ onEvent: () => undefined }), onNotice: () => void reporter.notices++ };
+    const handlers = {
+      onSession: () => ({ onEvent: () => undefined }),
+      onNotice: () => void reporter.notices++,
+      onPairDown: (_incarnation: number, reason: string) => void downs.push(reason),
+    };
     return createLinkClient({ ...options, address: `127.0.0.1:${port}` }, handlers);
   });
   await Promise.all(clients.map((client) => client.ready(10_000)));
@@ -259,7 +265,7 @@ async function adapter(): Promise<number> {
   });
   const samples: Sample[] = [];
   const startMs = performance.now();
-  while (performance.now() - startMs < seconds * 1_000) {
+  while (performance.now() - startMs < seconds * 1_000 && downs.length === 0) {
     await new Promise((resolve) => setTimeout(resolve, sampleMs));
     child.send("report");
     const sample = {
@@ -275,9 +281,10 @@ async function adapter(): Promise<number> {
     }
   }
   stop();
+  const lost = [...downs];
   for (const client of clients) client.close();
   child.send("stop");
-  return judge(samples);
+  return judge(samples, lost);
 }
 
 function tell({ atS, adapter: a, runtime: r }: Sample): void {
@@ -292,11 +299,11 @@ function tell({ atS, adapter: a, runtime: r }: Sample): void {
   process.stdout.write(`${atS.toFixed(0).padStart(4)} s  ${words.join(" | ")}\n`);
 }
 
-function judge(samples: readonly Sample[]): number {
+function judge(samples: readonly Sample[], lost: readonly string[]): number {
   const settled = samples.filter(({ atS }) => atS >= warmUpS);
   const last = samples.at(-1);
   if (last === undefined || settled.length < 2) return 1;
-  const problems: string[] = [];
+  const problems: string[] = lost.map((reason) => `a link was lost: ${reason}`);
   for (const end of ["adapter", "runtime"] as const) {
     const report = last[end];
     const heap = (of: Sample): number => of[end].memory.heapMb + of[end].memory.externalMb;

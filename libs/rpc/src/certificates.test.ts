@@ -2,13 +2,18 @@ import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { ProviderService } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
+import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { afterEach, describe, expect, test } from "vitest";
-import { connectRpc, rpcErrorOf } from "./clients.ts";
-import type { RpcError } from "./errors.ts";
+import { CallGuard } from "./call-guard.ts";
+import { connectDirect, connectRpc, rpcErrorOf } from "./clients.ts";
+import { type RpcError, rpcError } from "./errors.ts";
 import { openChannel, openDuplex } from "./grpc-client.ts";
-import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
+import { bidiMethod, type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { grpcHealth, Health } from "./health.ts";
 import { grpcReflection, Reflection } from "./reflection.ts";
+import { route } from "./route.ts";
 import { type RpcServer, startRpcServer } from "./server.ts";
 import { HealthService, reflectionContracts } from "./well-known.ts";
 
@@ -134,5 +139,48 @@ describe("TLS and mutual TLS", () => {
       });
     expect(await list(tlsOf(clientPair))).toBe(3);
     expect(await list(tlsOf(stranger))).toMatchObject({ retryable: true });
+  });
+
+  test("F-119 with peer names only those may call, on both stacks; health answers all that the CA has signed", async () => {
+    const guardOf = (...peerNames: string[]) => new CallGuard({ domain: "registry", mutualTls: true, peerNames });
+    const tls = { ...tlsOf(serverPair), ca: ca.cert };
+    const listKeys = route(RegistryService, { listTokenKeys: () => ({ keys: [] }) });
+    for (const [names, allowed] of [
+      [["runtime-1"], true],
+      [["lease-1", "localhost"], true],
+      [["lease-1"], false],
+      [[], true],
+    ] as const) {
+      const guard = guardOf(...names);
+      const api = await startRpcServer({ domain: "registry", port: 0, routes: [listKeys], tls, guard });
+      const client = { ca: ca.cert, ...tlsOf(clientPair) };
+      const rpc = connectRpc({ baseUrl: `https://localhost:${api.port}`, domain: "registry", tls: client });
+      const seen = await rpc
+        .client(RegistryService)
+        .listTokenKeys({})
+        .then(
+          () => null,
+          (failure: unknown) => rpcErrorOf(failure, "registry").reason,
+        );
+      expect(seen).toBe(allowed ? null : ErrorReason.PERMISSION_DENIED);
+      expect((await rpc.client(HealthService).check({})).status).toBe(1);
+      // In the same process without a socket there is no certificate, and none is needed.
+      const direct = connectDirect(api.handlers, { domain: "registry" });
+      expect((await direct.client(RegistryService).listTokenKeys({})).keys).toEqual([]);
+      await api.stop(0);
+      const accept = () => ({ onMessage: () => undefined });
+      const methods = { invoke: bidiMethod(ProviderService.method.invoke, accept) };
+      const services = [{ service: ProviderService, methods }];
+      const grpc = await startGrpcServer({ domain: "gateway", port: 0, services, tls, guard });
+      const channel = openChannel({ address: `localhost:${grpc.port}`, tls: client });
+      const refused = await new Promise<RpcError | null>((resolve) => {
+        const handlers = { onMessage: () => undefined, onClosed: resolve };
+        const duplex = openDuplex(channel, ProviderService.method.invoke, handlers);
+        if (allowed) setTimeout(() => duplex.fail(rpcError(ErrorReason.DRAINING, { domain: "test" })), 50);
+      });
+      expect(refused?.reason).toBe(allowed ? ErrorReason.DRAINING : ErrorReason.PERMISSION_DENIED);
+      channel.close();
+      await grpc.stop(0);
+    }
   });
 });

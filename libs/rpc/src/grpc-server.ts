@@ -11,13 +11,14 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { validate } from "@rspp/wire/validate";
+import type { CallGuard } from "./call-guard.ts";
 import type { BidiMethod, Duplex, DuplexHandlers } from "./duplex.ts";
 import { errorRule, fromWireError, type RpcError, rpcError, toRpcError } from "./errors.ts";
 import { type Decoded, isMalformed, serviceDefinition } from "./grpc-codec.ts";
 import { toGrpcStatus } from "./grpc-status.ts";
 import { limits } from "./limits.ts";
 import { type Listener, type ListenOptions, listen, within } from "./listener.ts";
-import { type ServerTls, serverCredentials } from "./tls.ts";
+import { namesOf, type ServerTls, serverCredentials } from "./tls.ts";
 import { noTracer, type RpcTracer } from "./tracing.ts";
 
 /** What a handler knows of a call besides its messages. */
@@ -44,6 +45,7 @@ export type GrpcMethod = (context: ServerContext) => UntypedServiceImplementatio
 export interface ServerContext {
   readonly domain: string;
   readonly tracer: RpcTracer;
+  readonly guard: CallGuard | undefined;
   listener(): Listener | undefined;
   /** Told of every failure before it is answered; for the log. */
   onError(method: string, error: RpcError): void;
@@ -57,6 +59,8 @@ export interface GrpcServerOptions extends ListenOptions {
   readonly messageBytesMax?: number;
   readonly streamsPerConnectionMax?: number;
   readonly tracer?: RpcTracer;
+  /** Who may call; all by default, which is for loopback alone. Session tokens are no use here: streams bind sessions by themselves. */
+  readonly guard?: CallGuard;
   readonly onError?: (method: string, error: RpcError) => void;
 }
 
@@ -85,8 +89,8 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   let listener: Listener | undefined;
   const onError = options.onError ?? ((): void => undefined);
-  const { domain, tracer = noTracer } = options;
-  const context: ServerContext = { domain, tracer, listener: () => listener, onError };
+  const { domain, tracer = noTracer, guard } = options;
+  const context: ServerContext = { domain, tracer, guard, listener: () => listener, onError };
   for (const { service, methods } of options.services) {
     const bound = Object.entries(methods).map(([name, method]) => [name, method(context)] as const);
     server.addService(serviceDefinition(service), Object.fromEntries(bound));
@@ -134,6 +138,7 @@ export function bidiMethod<I extends DescMessage, O extends DescMessage>(
       const duplex = serverDuplex(context, method, call);
       let handlers: DuplexHandlers<MessageShape<I>>;
       try {
+        admit(context, method, call);
         handlers = accept(duplex, infoOf(context, method, call));
       } catch (failure) {
         duplex.fail(toRpcError(failure, context.domain));
@@ -253,10 +258,19 @@ function infoOf<In, Out>(context: ServerContext, method: DescMethod, call: Serve
   };
 }
 
-function namesOf(certificate: { subject?: { CN?: string | string[] }; subjectaltname?: string } | undefined): string[] {
-  const alternatives = (certificate?.subjectaltname ?? "").split(",").map((name) => name.trim().replace(/^DNS:/, ""));
-  return [certificate?.subject?.CN ?? [], alternatives].flat().filter((name) => name !== "");
+/** @throws RpcError for a caller that may not. */
+function admit(context: ServerContext, method: DescMethod, call: Pick<AnyCall, "metadata" | "getAuthContext">): void {
+  if (context.guard === undefined) return;
+  const [authorization] = call.metadata.get("authorization");
+  const refused = context.guard.refusal({
+    service: method.parent.typeName,
+    authorization: typeof authorization === "string" ? authorization : null,
+    peer: { names: namesOf(call.getAuthContext().sslPeerCertificate), inProcess: false },
+  });
+  if (refused !== null) throw refused;
 }
+
+type AnyCall = ServerDuplexStream<unknown, unknown>;
 
 /** A unary method. */
 export function unaryMethod<I extends DescMessage, O extends DescMessage>(
@@ -266,6 +280,7 @@ export function unaryMethod<I extends DescMessage, O extends DescMessage>(
   return (context): handleUnaryCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call, callback) => {
       try {
+        admit(context, method, call);
         callback(null, handle(checked(context, method, call.request)));
       } catch (failure) {
         const error = toRpcError(failure, context.domain);
@@ -283,6 +298,7 @@ export function serverStreamMethod<I extends DescMessage, O extends DescMessage>
   return (context): handleServerStreamingCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call) => {
       try {
+        admit(context, method, call);
         const stop = handle(checked(context, method, call.request), (message, written) => {
           call.write(message, () => written?.());
         });

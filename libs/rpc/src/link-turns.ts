@@ -50,6 +50,8 @@ export class LinkTurns {
   }
 }
 
+const looksMin = Math.floor(limits.LINK_SILENCE_MS / limits.LINK_PING_AFTER_MS) - 1;
+
 /** Asks a silent peer whether it lives, and tells when it has not answered. */
 export class LinkSilence {
   readonly #clock: LinkClock;
@@ -57,6 +59,8 @@ export class LinkSilence {
   readonly #giveUp: () => void;
   #heardAtNs = 0;
   #pings = 0n;
+  /** Looks since it was last heard. */
+  #looks = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(clock: LinkClock, ping: (nonce: bigint) => void, giveUp: () => void) {
@@ -67,11 +71,13 @@ export class LinkSilence {
 
   start(): void {
     this.#heardAtNs = this.#clock.nowNs();
+    this.#looks = 0;
     this.#timer ??= setInterval(() => this.#check(), limits.LINK_PING_AFTER_MS);
   }
 
   heard(atNs: MonoNs): void {
     this.#heardAtNs = atNs;
+    this.#looks = 0;
   }
 
   stop(): void {
@@ -81,7 +87,10 @@ export class LinkSilence {
 
   #check(): void {
     const silentNs = this.#clock.nowNs() - this.#heardAtNs;
-    if (silentNs >= msToNs(limits.LINK_SILENCE_MS)) this.#giveUp();
+    this.#looks++;
+    // A process that did not run for a while has heard nobody: what came meanwhile is read after this. So it looks several
+    // times before it gives a healthy peer up (kernel.md §7).
+    if (silentNs >= msToNs(limits.LINK_SILENCE_MS) && this.#looks >= looksMin) this.#giveUp();
     // A timer may fire a little early.
     else if (silentNs >= msToNs(limits.LINK_PING_AFTER_MS) * 0.9) this.#ping(++this.#pings);
   }

@@ -19,6 +19,7 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { type CallGuard, peerContext } from "./call-guard.ts";
 import { withCode, withErrorDetails } from "./error-body.ts";
 import { rpcError, toConnectError } from "./errors.ts";
 import { Health, healthRoute } from "./health.ts";
@@ -28,7 +29,7 @@ import { type Listener, type ListenOptions, listen, within } from "./listener.ts
 import { type Log, silentLog } from "./log.ts";
 import { Reflection, reflectionRoutes } from "./reflection.ts";
 import type { RpcRoute } from "./route.ts";
-import { type ServerTls, serverTlsOptions } from "./tls.ts";
+import { certificateNames, type ServerTls, serverTlsOptions } from "./tls.ts";
 import { noTracer, type RpcTracer } from "./tracing.ts";
 
 type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -43,7 +44,9 @@ export interface RpcServerOptions extends ListenOptions {
   readonly tracer?: RpcTracer;
   /** Ready at once unless one is given and says otherwise. */
   readonly health?: Health;
-  /** Between deadline and validation, e.g. of tokens. */
+  /** Who may call; all by default, which is for loopback alone. */
+  readonly guard?: CallGuard;
+  /** Between deadline and validation, after the guard. */
   readonly interceptors?: readonly Interceptor[];
   readonly messageBytesMax?: number;
   readonly streamsPerConnectionMax?: number;
@@ -183,6 +186,7 @@ function handlersOf(
       callInterceptor({ domain, log, tracer }),
       shutdownInterceptor(shutdownSignal),
       deadlineInterceptor({ domain, defaultMs, maxMs }),
+      ...(options.guard === undefined ? [] : [options.guard.interceptor()]),
       ...interceptors,
       validationInterceptor(domain),
     ],
@@ -194,7 +198,8 @@ function handlersOf(
 }
 
 async function answerRpc(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
-  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, undefined));
+  const context = peerContext(certificateNames(request.socket));
+  const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, context));
   await universalResponseToNodeResponse(answer, response);
 }
 

@@ -1,4 +1,6 @@
 /** TLS and mutual TLS of both stacks, from PEM text. */
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { ChannelCredentials, ServerCredentials } from "@grpc/grpc-js";
 
 /** `ca` makes a server ask for client certificates and refuse those it does not sign (mTLS). */
@@ -47,4 +49,30 @@ export function serverTlsOptions(tls: ServerTls): {
 export function clientTlsOptions(tls: ClientTls): { ca?: string; cert?: string; key?: string; servername?: string } {
   const { serverName, ...pems } = tls;
   return { ...pems, ...(serverName === undefined ? {} : { servername: serverName }) };
+}
+
+/** The parts of a certificate that hold names. */
+export interface NamedCertificate {
+  readonly subject?: { readonly CN?: string | string[] };
+  readonly subjectaltname?: string;
+}
+
+/** Common name and DNS names. */
+export function namesOf(certificate: NamedCertificate | undefined): readonly string[] {
+  const alternatives = (certificate?.subjectaltname ?? "").split(",").map((name) => name.trim().replace(/^DNS:/, ""));
+  return [certificate?.subject?.CN ?? [], alternatives].flat().filter((name) => name !== "");
+}
+
+const namesBySocket = new WeakMap<Socket, readonly string[]>();
+
+/** Of the client, where the server asked for a certificate and its CA has signed it; else none. */
+export function certificateNames(socket: Socket): readonly string[] {
+  // HTTP/2 hands out a stand-in for its socket that is no instance of it, but reads through.
+  const tls = socket as Partial<TLSSocket>;
+  if (tls.encrypted !== true || tls.authorized !== true || typeof tls.getPeerCertificate !== "function") return [];
+  const known = namesBySocket.get(socket);
+  if (known !== undefined) return known;
+  const names = namesOf(tls.getPeerCertificate());
+  namesBySocket.set(socket, names);
+  return names;
 }

@@ -27,27 +27,34 @@ export function tokenInterceptor(options: TokenInterceptorOptions): Interceptor 
   const { domain, keys, open, wallMs } = options;
   return (next) => async (request) => {
     if (open.has(request.service.typeName)) return next(request);
-    const claims = await verified(request.header.get("authorization"), keys, wallMs(), domain);
-    request.contextValues.set(claimsKey, claims);
-    if (!request.stream) {
-      checkBound(claims, request.method.input, request.message, domain);
-      return next(request);
-    }
-    return next({ ...request, message: bound(claims, request.method.input, request.message, domain) });
+    const token = bearerOf(request.header.get("authorization"));
+    if (token === null) throw rpcError(ErrorReason.UNAUTHENTICATED, { domain });
+    return admitSession(request, next, { domain, keys, token, nowMs: wallMs() });
   };
 }
 
-async function verified(
-  authorization: string | null,
-  keys: TokenKeys,
-  nowMs: number,
-  domain: string,
-): Promise<SessionTokenClaims> {
-  const token = bearerOf(authorization);
-  if (token === null) throw rpcError(ErrorReason.UNAUTHENTICATED, { domain });
-  const claims = await verifySessionToken(token, keys, {}, nowMs, domain);
-  if (!claims.ok) throw claims.error;
-  return claims.value;
+export interface SessionAdmission {
+  readonly domain: string;
+  readonly keys: TokenKeys;
+  readonly token: string;
+  readonly nowMs: number;
+}
+
+/** Lets a call in for what its session token names, every message of it. */
+export async function admitSession(
+  request: Parameters<ReturnType<Interceptor>>[0],
+  next: ReturnType<Interceptor>,
+  { domain, keys, token, nowMs }: SessionAdmission,
+): Promise<Awaited<ReturnType<ReturnType<Interceptor>>>> {
+  const verified = await verifySessionToken(token, keys, {}, nowMs, domain);
+  if (!verified.ok) throw verified.error;
+  const claims = verified.value;
+  request.contextValues.set(claimsKey, claims);
+  if (!request.stream) {
+    checkBound(claims, request.method.input, request.message, domain);
+    return next(request);
+  }
+  return next({ ...request, message: bound(claims, request.method.input, request.message, domain) });
 }
 
 /** The token of an `authorization` header; null when there is none. */
@@ -69,6 +76,8 @@ async function* bound<T extends Message>(
 
 function checkBound(claims: SessionTokenClaims, schema: DescMessage, message: Message, domain: string): void {
   const wanted = sessionOf(schema, message);
+  // A list of a tenant's sessions is not one session's business.
+  if (wanted.sessionId === undefined) throw foreign("no_session", domain);
   if (wanted.tenantId !== undefined && wanted.tenantId !== claims.tenantId) throw foreign("other_tenant", domain);
   if (wanted.sessionId !== undefined && wanted.sessionId !== claims.sessionId) throw foreign("other_session", domain);
 }
