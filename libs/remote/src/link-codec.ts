@@ -123,6 +123,11 @@ function sameFormat(a: AudioFormat, b: AudioFormat): boolean {
   return a.codec === b.codec && a.rateHz === b.rateHz && a.channels === b.channels;
 }
 
+/** Audio in another format than the bound one still lies in the chunk it was read in, which would be kept with it. */
+export function ownBytes(data: Uint8Array): Uint8Array {
+  return data.byteLength === data.buffer.byteLength ? data : new Uint8Array(data);
+}
+
 /** Microseconds of an event's media time; null without one or past exact arithmetic. */
 export function microsecondsOf(time: MediaTime | undefined): number | null {
   if (time === undefined) return null;

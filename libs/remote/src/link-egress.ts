@@ -12,7 +12,7 @@ import { signalInit } from "@rspp/wire/kernel-event";
 import type { OvertakingMessage } from "@rspp/wire/link-control";
 import { reasonFromWire, reasonToWire } from "@rspp/wire/reason";
 import { fieldError, type WireError } from "@rspp/wire/wire-error";
-import { isUint32, isWhole, type LinkCodec, type LinkItem, microsecondsOf, outside } from "./link-codec.ts";
+import { isUint32, isWhole, type LinkCodec, type LinkItem, microsecondsOf, outside, ownBytes } from "./link-codec.ts";
 import { emitterOf, numberAfter, wordOf } from "./link-words.ts";
 
 type Of<K extends TransportEgress["kind"]> = Extract<TransportEgress, { kind: K }>;
@@ -142,7 +142,8 @@ export function mediaFromLink(codec: LinkCodec, envelope: Envelope): Result<Of<"
   if (offsetUs === null) {
     return err(fieldError("media_sample", "required", "audio has a media time", "set media_sample"));
   }
-  const { durationUs, data: bytes, end, format } = payload.value;
+  const { durationUs, end, format } = payload.value;
+  const bytes = ownBytes(payload.value.data);
   return ok({
     kind: "media",
     epoch: codec.constants.epoch,

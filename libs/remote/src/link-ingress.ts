@@ -15,7 +15,7 @@ import { eventOfValid, toEnvelope } from "@rspp/wire/envelope";
 import type { PositionedMessage } from "@rspp/wire/link-control";
 import { fieldError, type WireError } from "@rspp/wire/wire-error";
 import type { WireControl } from "@rspp/wire/wire-event";
-import { isUint32, isWhole, type LinkCodec, type LinkItem, microsecondsOf, outside } from "./link-codec.ts";
+import { isUint32, isWhole, type LinkCodec, type LinkItem, microsecondsOf, outside, ownBytes } from "./link-codec.ts";
 import { LINK_NAMESPACE } from "./link-signals.ts";
 import { isCancel, numberAfter, wordOf } from "./link-words.ts";
 
@@ -177,7 +177,8 @@ export function audioFromLink(codec: LinkCodec, envelope: Envelope): Result<Of<"
   if (mediaUs === null) {
     return err(fieldError("media_sample", "required", "audio has a media time", "set media_sample"));
   }
-  const { durationUs, data: bytes, format } = payload.value;
+  const { durationUs, format } = payload.value;
+  const bytes = ownBytes(payload.value.data);
   const message: Of<"audio"> = {
     kind: "audio",
     epoch: codec.constants.epoch,

@@ -63,9 +63,12 @@ export class Resend {
     return kept;
   }
 
-  /** Null when more waits than is kept. */
+  /** Null when more waits than is kept. Of what was sent the oldest goes: the session cannot go on without it, should its pair die now. */
   signal(message: Signal): KeptSignal | null {
-    if (this.#signals.length >= limits.LINK_CONTROL_KEPT_MAX) return null;
+    if (this.#signals.length >= limits.LINK_CONTROL_KEPT_MAX) {
+      if (this.#signals[0]?.linkSeq === 0) return null;
+      this.#signals.shift();
+    }
     const kept: KeptSignal = { message, number: ++this.#numbers, linkSeq: 0 };
     this.#signals.push(kept);
     return kept;
