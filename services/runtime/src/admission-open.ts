@@ -125,7 +125,8 @@ function open(
     variables: variables.variables,
   });
   const texts = prompt === "" ? {} : { [systemPromptRef]: prompt };
-  const opened = options.runtime.openSession({ config, transport, texts });
+  const trace = request.traceparent === undefined ? {} : { traceparent: request.traceparent };
+  const opened = options.runtime.openSession({ config, transport, texts, ...trace });
   if (!opened.ok) return err(openRefusal(opened.error));
   const session = opened.value;
   options.onOpened?.(session, request);

@@ -40,6 +40,8 @@ export interface AdmissionRequest extends VerifiedProofs {
   readonly transport: TransportEnd;
   /** JSON values by name; those of the token come first. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** W3C trace context of who asks: the session's spans become its children. */
+  readonly traceparent?: string;
   /**
    * The lease was rotated to this same runtime: called before anything is sent under the new epoch, with the lease service's
    * signed grant for the adapter's floor.

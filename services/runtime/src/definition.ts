@@ -95,7 +95,8 @@ async function openParts(
       exporter = startExporter({ spool, store, connection, clock, log, instanceId, build });
     }
     const maxSessions = values.capacity_sessions;
-    const runtime = createRuntime({ clock, providers, vad, spool, logger: log, maxSessions });
+    const { telemetry } = context;
+    const runtime = createRuntime({ clock, providers, vad, spool, logger: log, maxSessions, telemetry });
     const watchdog = options.watchdog === false ? null : startWatchdog();
     const stopWatchdog = async () => watchdog?.stop();
     return { clock, registry, lease, providers, spool, runtime, exporter, stopWatchdog };

@@ -1,0 +1,241 @@
+import { create } from "@bufbuild/protobuf";
+import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { GrantSchema, LeaseSchema, LeaseState, ReceiverKind } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import { rpcError } from "@rspp/rpc/errors";
+import { route } from "@rspp/rpc/route";
+import { expect, onTestFinished, test } from "vitest";
+import { createVirtualClock, runFast } from "./clock/virtual-clock.ts";
+import { createLeaseKeeper, leaseTerms } from "./lease-keeper.ts";
+import { silentLogger } from "./logger.ts";
+import type { SystemInput } from "./runtime.ts";
+import { away, peerOf, soon } from "./testing/peers.ts";
+
+const session = { tenantId: "acme", sessionId: "s1" };
+const startWallMs = 1_700_000_000_000;
+
+function grantOf(epoch: number, part: object = {}) {
+  const issuedWallMs = BigInt(startWallMs);
+  const receivers = [{ receiverId: "runtime-1/in", kind: ReceiverKind.RUNTIME_INGRESS }];
+  const fixed = {
+    session,
+    storeIncarnation: 1,
+    holderId: "runtime-1",
+    termMs: 60_000,
+    grantId: `g-${epoch}`,
+    receivers,
+  };
+  const expiresWallMs = issuedWallMs + 60_000n;
+  return create(GrantSchema, { ...fixed, epoch: BigInt(epoch), issuedWallMs, expiresWallMs, ...part });
+}
+
+type Change = { state?: LeaseState; grant: ReturnType<typeof grantOf> };
+
+async function rig() {
+  const clock = createVirtualClock({ wallOriginMs: startWallMs });
+  const calls: string[] = [];
+  const state = { away: false, refusal: null as ErrorReason | null, reissued: 0 };
+  let tell: (change: Change) => void = () => {};
+  const answer = <T>(what: string, value: () => T): T => {
+    calls.push(what);
+    if (state.away) throw away("lease");
+    if (state.refusal !== null) throw rpcError(state.refusal, { domain: "lease" });
+    return value();
+  };
+  const leaseOf = (epoch: number) =>
+    create(LeaseSchema, { grant: grantOf(epoch), state: LeaseState.GRANTED, version: BigInt(epoch) });
+  const signed = { grant: new Uint8Array(1), keyId: "k", signature: new Uint8Array(64) };
+  const lease = route(LeaseService, {
+    renewLease: ({ epoch }) => answer(`renew ${epoch}`, () => ({ lease: leaseOf(Number(epoch)), signed })),
+    releaseLease: ({ epoch }) => answer(`release ${epoch}`, () => ({ lease: leaseOf(Number(epoch)) })),
+    grantLease: () => {
+      calls.push("grant");
+      state.refusal = null;
+      return { lease: leaseOf(state.reissued), signed };
+    },
+    acknowledgeFloor: ({ floors }) => answer(`floor ${floors[0]?.floorEpoch}`, () => ({})),
+    watchLeases: async function* (_ask, { signal }) {
+      const told: Change[] = [];
+      let wake: () => void = () => {};
+      tell = (change) => {
+        told.push(change);
+        wake();
+      };
+      signal.addEventListener("abort", () => wake());
+      yield { synced: true, storeIncarnation: 1 };
+      while (!signal.aborted) {
+        const next = told.shift();
+        if (next === undefined) await new Promise<void>((resolve) => (wake = resolve));
+        else {
+          const { grant, state: leaseState = LeaseState.GRANTED } = next;
+          const changes = [{ lease: { grant, state: leaseState, version: grant.epoch }, signed }];
+          yield { changes, synced: true, storeIncarnation: 1 };
+        }
+      }
+    },
+  });
+  const { connection } = await peerOf("lease", [lease]);
+  const keeper = createLeaseKeeper({ lease: connection, clock, logger: silentLogger, instanceId: "runtime-1" });
+  const inputs: SystemInput[] = [];
+  const raised: number[] = [];
+  let end: () => void = () => {};
+  const ended = new Promise<never>((resolve) => {
+    end = () => resolve(undefined as never);
+  });
+  onTestFinished(async () => {
+    end();
+    await keeper.close();
+  });
+  const grant = grantOf(5);
+  const terms = leaseTerms(grant, clock);
+  if (terms === null) throw new Error("the grant is good");
+  keeper.keep({
+    session: { id: session.sessionId, ended, update: (input) => void inputs.push(input) },
+    tenantId: session.tenantId,
+    grant,
+    terms,
+    raiseEpoch: (epoch) => {
+      expect(authority()).not.toContain(`rotated ${epoch}`);
+      raised.push(epoch);
+    },
+  });
+  const authority = () =>
+    inputs.flatMap((input) => (input.type === "authority" ? [`${input.kind} ${input.epoch}`] : []));
+  const deadline = (): number => {
+    const last = inputs.findLast((input) => input.type === "authority");
+    return last?.type === "authority" ? last.deadlineNs / 1e6 : 0;
+  };
+  /** A second at a time, with turns for the answers in between. */
+  const pass = async (seconds: number): Promise<void> => {
+    for (let i = 0; i < seconds; i++) {
+      const untilNs = asMonoNs(clock.nowNs() + msToNs(1_000));
+      let over = false;
+      clock.timerAt(untilNs, () => {
+        over = true;
+      });
+      await runFast(clock, { until: () => over, maxNs: asMonoNs(untilNs + 1) });
+      for (let turn = 0; turn < 30; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const nowMs = () => clock.nowNs() / 1e6;
+  return {
+    clock,
+    keeper,
+    calls,
+    state,
+    inputs,
+    raised,
+    authority,
+    deadline,
+    pass,
+    nowMs,
+    end: () => end(),
+    tell: (c: Change) => tell(c),
+  };
+}
+
+test("F-156 a lease is renewed every five seconds as its holder, and given back at the end", async () => {
+  const r = await rig();
+  await r.pass(21);
+  expect(r.calls).toEqual(["floor 5", "renew 5", "renew 5", "renew 5", "renew 5"]);
+  expect(r.authority()).toEqual(Array(4).fill("renewed 5"));
+  expect(r.deadline()).toBeGreaterThan(r.nowMs() + 57_000);
+  expect(r.keeper.epochOf("acme", "s1")).toBe(5);
+  r.end();
+  await soon(() => r.calls.at(-1) === "release 5");
+  expect(r.keeper.held()).toBe(0);
+  const before = r.calls.length;
+  await r.pass(10);
+  expect(r.calls).toHaveLength(before);
+});
+
+test("an outage of the lease service ends no call: the session goes on past its lease, and comes back to it", async () => {
+  const r = await rig();
+  await r.pass(6);
+  r.state.away = true;
+  await r.pass(180);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs());
+  expect(new Set(r.authority())).toEqual(new Set(["renewed 5"]));
+  r.state.away = false;
+  await r.pass(10);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs() + 50_000);
+});
+
+test("an outage is not borne for ever: after an hour past its lease the session's authority lapses", async () => {
+  const r = await rig();
+  await r.pass(6);
+  r.state.away = true;
+  await r.pass(3_700);
+  expect(r.deadline()).toBeLessThan(r.nowMs());
+});
+
+test.each([[ErrorReason.LEASE_LOST], [ErrorReason.AUTHORITY_EPOCH_MISMATCH], [ErrorReason.SESSION_NOT_FOUND]])(
+  "a refused renewal (%s) ends the session's authority, once",
+  async (reason) => {
+    const r = await rig();
+    await r.pass(6);
+    r.state.refusal = reason;
+    await r.pass(20);
+    expect(r.authority().filter((one) => one.startsWith("revoked"))).toEqual(["revoked 5"]);
+    const renewals = r.calls.filter((one) => one.startsWith("renew")).length;
+    await r.pass(20);
+    expect(r.calls.filter((one) => one.startsWith("renew"))).toHaveLength(renewals);
+  },
+);
+
+test("a failure that says nothing of the lease (here: no permission) ends no call", async () => {
+  const r = await rig();
+  r.state.refusal = ErrorReason.PERMISSION_DENIED;
+  await r.pass(90);
+  expect(r.authority().filter((one) => !one.startsWith("renewed"))).toEqual([]);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs());
+});
+
+test("revoked, given elsewhere, or given back by another hand: the watch tells, and nothing is released then", async () => {
+  const revoked = await rig();
+  await revoked.pass(1);
+  revoked.tell({ state: LeaseState.REVOKED, grant: grantOf(6, { holderId: "" }) });
+  await soon(() => revoked.authority().includes("revoked 5"));
+  revoked.end();
+  await revoked.pass(1);
+  expect(revoked.calls.some((one) => one.startsWith("release"))).toBe(false);
+
+  const taken = await rig();
+  await taken.pass(1);
+  taken.tell({ grant: grantOf(9, { holderId: "runtime-2" }) });
+  await soon(() => taken.authority().includes("granted_elsewhere 9"));
+});
+
+test("rotated to this same holder: the adapter's floor is raised before the session goes on under the new epoch", async () => {
+  const r = await rig();
+  await r.pass(1);
+  r.tell({ grant: grantOf(8, { lastSequence: 4n }) });
+  await soon(() => r.authority().includes("rotated 8"));
+  expect(r.raised).toEqual([8]);
+  await r.pass(6);
+  expect(r.calls.slice(-2)).toEqual(expect.arrayContaining(["renew 8"]));
+  expect(r.calls).toContain("floor 8");
+  expect(r.keeper.epochOf("acme", "s1")).toBe(8);
+  // Older news changes nothing.
+  r.tell({ grant: grantOf(7, { holderId: "runtime-2" }) });
+  await r.pass(1);
+  expect(r.authority().filter((one) => one.startsWith("granted_elsewhere"))).toEqual([]);
+});
+
+test("a restored store that does not know the epoch is asked for the session again, and the call goes on", async () => {
+  const r = await rig();
+  await r.pass(1);
+  r.state.reissued = 4_294_967_301;
+  r.state.refusal = ErrorReason.STORE_INCARNATION_MISMATCH;
+  await r.pass(6);
+  expect(r.calls).toContain("grant");
+  expect(r.authority()).toContain("rotated 4294967301");
+  expect(r.raised).toEqual([4_294_967_301]);
+});
+
+test("a grant that ran out long ago, or is too short to act on, is worth nothing", () => {
+  const clock = createVirtualClock({ wallOriginMs: startWallMs + 300_000 });
+  expect(leaseTerms(grantOf(5), clock)).toBeNull();
+  expect(leaseTerms(grantOf(5, { termMs: 1_000, expiresWallMs: BigInt(startWallMs + 400_000) }), clock)).toBeNull();
+});
