@@ -1,0 +1,135 @@
+/** Text nodes through the shipped runtime and the loopback line: digits as words, and a graph of every built-in node. */
+import { readFileSync } from "node:fs";
+import type { MonoNs } from "@rspp/base/brand";
+import { replayJournal } from "@rspp/kernel/replay";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import { compileSpec } from "@rspp/spec/compile-spec";
+import { parseSpec } from "@rspp/spec/parse-spec";
+import { formatProblems } from "@rspp/spec/problem";
+import { describe, expect, test } from "vitest";
+import { sessionConfigOf } from "../../cli/src/pipeline.ts";
+import { createRig, openCall, type Rig, type SimCall, speech } from "./rig.ts";
+
+/** The spec with a simulated provider for each of its own, which keep their settings. */
+function simulated(text: string, sessionId: string, transcripts: string[]): SessionConfig {
+  const spec = parseSpec(text, "spec.yaml");
+  if (!spec.ok) throw new Error(formatProblems(spec.error, text));
+  const compiled = compileSpec(spec.value);
+  if (!compiled.ok) throw new Error(formatProblems(compiled.error, text));
+  const { graph } = compiled.value;
+  const nodes = graph.nodes.map((node) => {
+    const modality = node.kind === "translator" ? "llm" : node.kind;
+    const settings = { ...node.candidates[0]?.settings, ...(modality === "stt" ? { transcripts } : {}) };
+    return { ...node, candidates: node.candidates.length === 0 ? [] : [{ provider: `sim/${modality}`, settings }] };
+  });
+  const authority = { epoch: 1, incarnation: "test-1", deadlineNs: 1e18 as MonoNs };
+  const pipeline = { ...compiled.value, graph: { ...graph, nodes } };
+  return sessionConfigOf(pipeline, { sessionId, authority, seed: sessionId, recording: "L1" });
+}
+
+const shipped = (name: string): string =>
+  readFileSync(new URL(`../../pipelines/specs/${name}`, import.meta.url), "utf8");
+
+function saidIn(call: SimCall, turn: number): string {
+  return call.sent
+    .flatMap((m) => (m.kind === "text" && m.turn === turn && m.role === "assistant" ? [m.text] : []))
+    .join("");
+}
+
+const playedOf = (call: SimCall, turn: number): boolean =>
+  call.line.deliveries().some((d) => d.turn === turn && d.phase === "completed");
+
+async function over(rig: Rig, call: SimCall): Promise<void> {
+  call.line.end();
+  await rig.until(() => rig.runtime.session(call.session.id) === null);
+  expect(replayJournal(call.session.config, call.session.journal())).toMatchObject({ identical: true });
+}
+
+describe("the phone menu", () => {
+  test("F-010 digits open a turn: a menu's by its words, others as keyed in, after the terminator or a pause", async () => {
+    const rig = createRig();
+    const call = openCall(rig, simulated(shipped("phone-menu.yaml"), "menu", []));
+    call.line.dtmf("1#");
+    await rig.until(() => playedOf(call, 1));
+    expect(rig.told.get("menu/1")?.at(-1)).toEqual({ role: "user", text: "when do you open" });
+    expect(saidIn(call, 1)).toBe("when do you open");
+    call.line.dtmf("7");
+    call.line.dtmf("3");
+    await rig.until(() => playedOf(call, 2));
+    expect(rig.told.get("menu/2")?.at(-1)).toEqual({ role: "user", text: "73" });
+    const journal = JSON.stringify(call.session.journal().map(({ facts }) => facts));
+    expect(journal).not.toContain("73");
+    await over(rig, call);
+  });
+
+  test("F-010 F-034 a digit cuts the reply that plays; nothing of it is heard after the fence", async () => {
+    const rig = createRig();
+    const call = openCall(rig, simulated(shipped("phone-menu.yaml"), "cut", ["tell me all there is to know of it"]));
+    call.line.speak(speech(400));
+    await rig.until(() => call.line.deliveries().some((d) => d.turn === 1 && d.phase === "playing"));
+    call.line.dtmf("2");
+    await rig.until(() => call.signals.includes("playback_cancelled/1") || call.signals.includes("abort/1"));
+    await rig.until(() => playedOf(call, 2));
+    expect(rig.told.get("cut/2")?.at(-1)).toEqual({ role: "user", text: "tell me a story" });
+    await over(rig, call);
+  });
+});
+
+const EVERYTHING = `schema: rspp/pipeline/v1
+name: everything
+version: 1
+nodes:
+  - {id: caller, kind: ingress}
+  - {id: vad, kind: vad}
+  - {id: stt, kind: stt, provider: {candidates: [sim/stt], settings: {language: de}}}
+  - {id: noise, kind: filter, settings: {drop_words: [uh]}}
+  - {id: endpointing, kind: endpointing}
+  - {id: keypad, kind: dtmf, settings: {max_digits: 2}}
+  - {id: words, kind: merge, settings: {rule: arrival/v1}}
+  - {id: context, kind: context}
+  - {id: llm, kind: llm, provider: {candidates: [sim/llm]}}
+  - id: german
+    kind: translator
+    settings: {target_language: de}
+    provider: {candidates: [sim/llm], settings: {text: "Ihre Karte 4111 1111 1111 1111 ist da."}}
+  - {id: pick, kind: select, settings: {choose: ["german: language = de", "llm: otherwise"]}}
+  - {id: policy, kind: compliance, settings: {card_numbers: mask}}
+  - {id: segmenter, kind: segmenter}
+  - {id: breath, kind: filter, settings: {min_chars: 2}}
+  - {id: tts, kind: tts, provider: {candidates: [sim/tts]}}
+  - {id: output, kind: output}
+edges:
+  - caller.audio -> vad.audio
+  - caller.audio -> stt.audio
+  - vad.activity -> endpointing.activity
+  - stt.text -> noise.text
+  - noise.text -> endpointing.text
+  - endpointing.utterance -> words.text
+  - keypad.utterance -> words.text
+  - words.text -> context.utterance
+  - context.messages -> llm.messages
+  - llm.text -> german.text
+  - llm.text -> pick.text
+  - german.text -> pick.text
+  - pick.text -> policy.text
+  - policy.text -> segmenter.text
+  - segmenter.text -> breath.text
+  - breath.text -> tts.text
+  - tts.audio -> output.audio
+`;
+
+test("F-010 every built-in node in one graph: speech in, speech out, digits too, replayed identically", async () => {
+  const rig = createRig();
+  const call = openCall(rig, { ...simulated(EVERYTHING, "all", ["wo ist sie", "uh"]), variables: { language: "de" } });
+  call.line.speak(speech(400));
+  await rig.until(() => playedOf(call, 1));
+  call.line.speak(speech(400));
+  await rig.pass(3_000);
+  call.line.dtmf("42");
+  await rig.until(() => playedOf(call, 2));
+  expect(call.signals.filter((s) => s.startsWith("turn_open/"))).toEqual(["turn_open/1", "turn_open/2"]);
+  expect(call.signals.filter((s) => s.startsWith("commit/"))).toEqual(["commit/1", "commit/2"]);
+  expect(saidIn(call, 1)).toBe("Ihre Karte card number removed ist da.");
+  expect(call.sent.filter((m) => m.kind === "media" && m.turn === 1).length).toBeGreaterThan(10);
+  await over(rig, call);
+});
