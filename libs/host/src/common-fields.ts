@@ -33,7 +33,18 @@ export const commonFields = {
     charsMax: 4_096,
   },
   ...telemetryFields,
-  service_token: { kind: "secret", about: "Shown to the services it calls", fallback: "" },
+  service_token: {
+    kind: "secret",
+    about: "Token that the services of a platform share: shown to those it calls, asked of those that call it",
+    fallback: "",
+  },
+  peer_names: {
+    kind: "text",
+    about:
+      "With tls_ca: names in the certificates of those that may call, with commas between; none: all it has signed",
+    fallback: "",
+    charsMax: 4_096,
+  },
 } as const satisfies ConfigFields;
 
 /** Of services that keep files: keys, a spool, the embedded database. */

@@ -1,19 +1,29 @@
 /** TLS of a process and its calls to other services. */
 import { readFileSync } from "node:fs";
 import { connectRpc, type RpcClientOptions, type RpcConnection } from "@rspp/rpc/clients";
+import { serviceTokensOf } from "@rspp/rpc/service-token";
 import type { ClientTls, ServerTls } from "@rspp/rpc/tls";
 import { secretSource } from "@rspp/store/secret";
 import { osCode, StoreError } from "@rspp/store/store-error";
 import type { HostValues } from "./common-fields.ts";
-import type { Environment, PeerService } from "./service.ts";
+import type { Environment, PeerService, StreamAccess } from "./service.ts";
 
 export interface Identity {
   readonly server: ServerTls | undefined;
   readonly client: ClientTls | undefined;
   readonly token: RpcClientOptions["token"] | undefined;
+  /** The tokens that are accepted now, the one that is shown first; undefined without one. */
+  readonly serviceTokens: (() => readonly string[]) | undefined;
+  readonly peerNames: readonly string[];
+  close(): void;
 }
 
-/** @throws StoreError `invalid` or `secret_missing`, by the key that is wrong. */
+/** How often a token that was changed is looked for. */
+const tokenEveryMs = 5_000;
+
+/**
+ * @throws StoreError `invalid` or `secret_missing`, RpcError `config_invalid`, by the key that is wrong.
+ */
 export async function openIdentity(values: HostValues, env: Environment): Promise<Identity> {
   const server = await serverTls(values, env);
   const { peer_ca, tls_ca, service_token } = values;
@@ -21,11 +31,37 @@ export async function openIdentity(values: HostValues, env: Environment): Promis
   const ca = caFile === "" ? {} : { ca: textOf(peer_ca === "" ? "tls_ca" : "peer_ca", caFile) };
   const pair = server === undefined ? {} : { cert: server.cert, key: server.key };
   const client = { ...ca, ...pair };
-  if (service_token === "") return { server, client: none(client), token: undefined };
+  const names = values.peer_names.split(",").map((name) => name.trim());
+  const peerNames = names.filter((name) => name !== "");
+  const without = { server, client: none(client), token: undefined, serviceTokens: undefined, peerNames };
+  if (service_token === "") return { ...without, close: () => undefined };
   const source = secretSource(service_token, env);
-  // Looked at once, so that a missing one is told at the start; then read for each call, so that a rotated one is met.
-  await source.read();
-  return { server, client: none(client), token: async () => (await source.read()).reveal() };
+  const read = async (): Promise<readonly string[]> => serviceTokensOf((await source.read()).reveal(), "host");
+  // Looked at once, so that a missing one is told at the start; then now and then, so that a changed one is met.
+  let tokens = await read();
+  const refresh = setInterval(() => {
+    read().then(
+      (found) => {
+        tokens = found;
+      },
+      // One that cannot be read for a moment leaves the last.
+      () => undefined,
+    );
+  }, tokenEveryMs);
+  refresh.unref();
+  const shown = (): string | null => tokens[0] ?? null;
+  return { ...without, token: shown, serviceTokens: () => tokens, close: () => clearInterval(refresh) };
+}
+
+/** For links and invocations to other services. */
+export function streamAccess({ client, serviceTokens }: Identity): StreamAccess {
+  return {
+    ...(client === undefined ? {} : { tls: client }),
+    headers: () => {
+      const [token] = serviceTokens?.() ?? [];
+      return token === undefined ? {} : { authorization: `Bearer ${token}` };
+    },
+  };
 }
 
 function none(tls: ClientTls): ClientTls | undefined {

@@ -3,11 +3,13 @@
  * definition runs in a process of its own and beside the others in one.
  */
 
+import type { SessionAccess } from "@rspp/rpc/call-guard";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import type { GrpcService } from "@rspp/rpc/grpc-server";
 import type { Log } from "@rspp/rpc/log";
 import type { RpcRoute } from "@rspp/rpc/route";
 import type { RpcServerOptions } from "@rspp/rpc/server";
+import type { ClientTls } from "@rspp/rpc/tls";
 import type { Database } from "@rspp/store/database";
 import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { ConfigFields, ConfigValues } from "./config-fields.ts";
@@ -16,6 +18,13 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Services that others call. */
 export type PeerService = "registry" | "lease" | "provider-gateway" | "replay";
+
+/** What a link or an invocation to another service is opened with. */
+export interface StreamAccess {
+  readonly tls?: ClientTls;
+  /** Of each call, asked for each time: the service token, where there is one. */
+  headers(): Readonly<Record<string, string>>;
+}
 
 /** What a service is given besides its configuration. */
 export interface ServiceContext {
@@ -30,6 +39,8 @@ export interface ServiceContext {
   dependency(name: string, there: boolean): void;
   /** A peer by its base URL, with this process's TLS and token; directly, without a socket, where it runs in this process. */
   connect(peer: PeerService, baseUrl: string): RpcConnection;
+  /** The same TLS and token for streams. */
+  readonly streams: StreamAccess;
 }
 
 /** Where a service listens. */
@@ -43,6 +54,8 @@ export interface StartedService {
   /** On the API port, beside health, reflection, `/livez`, `/readyz` and `/metrics`. */
   readonly routes: readonly RpcRoute[];
   readonly http?: NonNullable<RpcServerOptions["http"]>;
+  /** Services on the API port that callers reach with the token of their session too. */
+  readonly sessions?: SessionAccess;
   /** On the stream port: links and invocations. A service without has no stream port. */
   readonly streams?: readonly GrpcService[];
   /** Called once when all ports are open, before the service is ready. Gives addresses for the ready line, by name. */

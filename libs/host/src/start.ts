@@ -1,5 +1,6 @@
 /** A service from its definition to open ports, wherever it runs: in a process of its own or beside others in one. */
 import { randomBytes } from "node:crypto";
+import { CallGuard } from "@rspp/rpc/call-guard";
 import { connectDirect, type RpcConnection } from "@rspp/rpc/clients";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
 import { grpcHealth, Health } from "@rspp/rpc/health";
@@ -14,7 +15,7 @@ import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import type { ConfigValues } from "./config-fields.ts";
-import { connectPeer, type Identity, openIdentity } from "./peers.ts";
+import { connectPeer, type Identity, openIdentity, streamAccess } from "./peers.ts";
 import { Readiness } from "./readiness.ts";
 import type { Environment, PeerService, ServiceContext, ServiceDefinition, StartedService } from "./service.ts";
 
@@ -83,6 +84,8 @@ export async function startService<F extends ServiceFields>(
   const undo: (() => Promise<unknown>)[] = [];
   try {
     const identity = await openIdentity(common, env);
+    undo.push(async () => identity.close());
+    checkExposure(common, identity);
     const telemetry = await openTelemetry({ service, instanceId, build: buildVersion, env, config: common, log });
     undo.push(() => telemetry.close());
     const context: ServiceContext = {
@@ -95,6 +98,7 @@ export async function startService<F extends ServiceFields>(
       dependency: (name, there) => readiness.dependency(name, there),
       connect: (peer, baseUrl) =>
         overrides.connect?.(peer, baseUrl) ?? connectPeer(peer, baseUrl, identity, telemetry.rpc),
+      streams: streamAccess(identity),
     };
     const started = await startDefined(definition, values, context, { common, overrides, readiness, undo });
     undo.push(async () => started.close?.());
@@ -130,6 +134,35 @@ function directOptions(service: string, { token }: Identity, telemetry: Telemetr
 function logOf(service: string, { log_level }: HostValues, overrides: StartOverrides, instance: string): Log {
   const write = overrides.logTo ?? ((line: string): void => void process.stderr.write(line));
   return createLog({ service, level: log_level as "info", instance, destination: { write } });
+}
+
+/** @throws StoreError `invalid`: what others can reach asks who they are (NF-015). */
+function checkExposure({ host, peer_names, tls_ca }: HostValues, { serviceTokens, server }: Identity): void {
+  if (peer_names !== "" && tls_ca === "") {
+    throw new StoreError("invalid", "peer_names names certificates that nobody asks for", "Set tls_ca too");
+  }
+  if (isLoopback(host) || serviceTokens !== undefined || server?.ca !== undefined) return;
+  const what = `It would listen on ${host} for anybody`;
+  const remedy = "Set service_token, or tls_cert, tls_key and tls_ca, or leave host at 127.0.0.1";
+  throw new StoreError("invalid", what, remedy);
+}
+
+function isLoopback(host: string): boolean {
+  return /^127\.\d+\.\d+\.\d+$/.test(host) || host === "::1" || host === "localhost";
+}
+
+function guardOf(
+  domain: string,
+  { sessions }: StartedService,
+  { server, serviceTokens, peerNames }: Identity,
+): CallGuard {
+  return new CallGuard({
+    domain,
+    peerNames,
+    mutualTls: server?.ca !== undefined,
+    ...(serviceTokens === undefined ? {} : { serviceTokens }),
+    ...(sessions === undefined ? {} : { sessions }),
+  });
 }
 
 interface Opening {
@@ -182,7 +215,10 @@ async function openServers(
 ): Promise<Servers> {
   const { host, port, stream_port = 0 } = common;
   const tls = identity.server === undefined ? {} : { tls: identity.server };
-  const shared = { domain, host, tracer: telemetry.rpc, ...tls };
+  const guard = guardOf(domain, started, identity);
+  if (!guard.guards)
+    log.info({ host }, "callers are not asked who they are: loopback only; set service_token or tls_ca");
+  const shared = { domain, host, tracer: telemetry.rpc, guard, ...tls };
   const named = [...started.routes, ...(started.streams ?? [])];
   for (const { service } of named) health.set(service.typeName, ServingStatus.NOT_SERVING);
   const http = withMetrics(telemetry, started.http);
