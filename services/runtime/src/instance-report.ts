@@ -32,7 +32,7 @@ export interface InstanceReportOptions {
 export interface InstanceReporting {
   /** Reports at once, e.g. that it drains. */
   now(): void;
-  /** Reports one last time, waits a moment for the answer, and ends. */
+  /** Reports one last time, waits a moment for the answer, and ends. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -47,6 +47,7 @@ class Reporting implements InstanceReporting {
   #everyMs: number = limits.REPORT_EVERY_MS;
   #hurry = new AbortController();
   #stopping = false;
+  #stopped: Promise<void> | null = null;
   #there: boolean | null = null;
   #answered: (well: boolean) => void = () => {};
   #last: () => void = () => {};
@@ -67,7 +68,12 @@ class Reporting implements InstanceReporting {
     this.#hurry.abort();
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     const told = new Promise<void>((resolve) => {
       this.#last = resolve;
     });
