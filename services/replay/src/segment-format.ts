@@ -49,7 +49,8 @@ export function decodeSegment(content: Uint8Array): DecodedSegment {
     const body = bytes.subarray(start, start + length);
     if (crc32(body) !== bytes.readUInt32LE(at + 4)) return broken(`the record at byte ${at} fails its checksum`);
     try {
-      records.push(fromBinary(TimelineRecordSchema, body));
+      // Plain arrays, not Node's: what they hold goes on to others.
+      records.push(fromBinary(TimelineRecordSchema, new Uint8Array(body.buffer, body.byteOffset, body.length)));
     } catch {
       return broken(`the record at byte ${at} cannot be read`);
     }
