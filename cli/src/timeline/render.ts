@@ -73,14 +73,20 @@ function renderTurn(turn: WaterfallTurn, waterfall: Waterfall, options: RenderOp
 
 function turnHead(turn: WaterfallTurn): string {
   const { terminal, reason, delivery, playedMs, evidenceComplete } = turn;
-  const played = playedMs >= 0 && delivery !== "" ? ` after ${msWords(playedMs)}` : "";
   const parts = [
     turn.origin === "" ? "" : originWords(turn.origin),
     terminal === "" ? paint("yellow", "not finished") : terminalWords(terminal, reason),
-    delivery === "" ? "" : `delivery ${delivery}${played}`,
+    deliveryWords(delivery, playedMs),
     evidenceComplete ? "" : paint("yellow", "evidence incomplete"),
   ].filter((part) => part !== "");
   return `${paint("bold", `turn ${turn.turn}`)}  ${parts.join(", ")}`;
+}
+
+function deliveryWords(delivery: string, playedMs: number): string {
+  const played = playedMs < 0 ? "" : msWords(playedMs);
+  if (delivery === "completed") return played === "" ? "played to the end" : `played to the end (${played})`;
+  if (delivery === "cancelled") return played === "" ? "cut while it played" : `cut after ${played} of playback`;
+  return delivery === "" ? "" : `delivery ${delivery}`;
 }
 
 function terminalWords(terminal: string, reason: string): string {
