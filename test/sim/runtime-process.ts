@@ -247,16 +247,7 @@ export class RuntimeProcess {
     const world = this.#world;
     if (this.proc.dead() || this.session !== null) return;
     const { epoch, deadlineNs } = holder.state;
-    const config = this.#config(
-      SESSION,
-      epoch,
-      assistantGraph({
-        llm: ["sim/llm", "sim/llm-b"],
-        tts: ["sim/tts", "sim/tts-b"],
-        endpointing: world.endpointing,
-      }),
-      deadlineNs,
-    );
+    const config = this.#config(SESSION, epoch, world.graph, deadlineNs);
     const turnsBefore = world.adapter.turnSeen;
     let life: Life | null = null;
     const opened = this.runtime.openSession({

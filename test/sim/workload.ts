@@ -1,4 +1,5 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { takesDigits } from "./graphs.ts";
 import { sentence } from "./providers.ts";
 import type { Rng } from "./rng.ts";
 import type { World } from "./world.ts";
@@ -27,6 +28,7 @@ export class Workload {
   actions = 0;
   readonly #world: World;
   readonly #rng: Rng;
+  readonly #keys: Rng;
   readonly #between: (done: () => void) => void;
   readonly #finished: () => void;
 
@@ -34,6 +36,7 @@ export class Workload {
   constructor(world: World, between: (done: () => void) => void, finished: () => void) {
     this.#world = world;
     this.#rng = world.rng.fork("workload");
+    this.#keys = world.rng.fork("keys");
     this.#between = between;
     this.#finished = finished;
     world.trace.listen((event) => {
@@ -44,7 +47,8 @@ export class Workload {
   next(): void {
     if (this.turnsOpened >= TURNS_WANTED || this.actions >= actionsMax) return this.#finished();
     this.actions += 1;
-    this.#between(() => this.#act(this.#rng.weighted(actions)));
+    const keys = takesDigits(this.#world.graph) && this.#keys.chance(20);
+    this.#between(() => (keys ? this.#keyIn() : this.#act(this.#rng.weighted(actions))));
   }
 
   after(ms: number, run: () => void): void {
@@ -151,6 +155,15 @@ export class Workload {
         for (let n = rng.int(2, 6); n > 0; n--) this.#world.holder()?.session?.say(sentence(rng, 1, 4));
         return this.#settle();
     }
+  }
+
+  /** Digits, with or without their terminator, now and then into a reply that plays. */
+  #keyIn(): void {
+    const keys = this.#keys;
+    const { device } = this.#world.adapter;
+    device.dtmf(keys.pick(["1", "42", "7#", "#", "123456"]));
+    if (keys.chance(40)) return this.after(keys.int(0, 300), () => this.next());
+    this.#settle();
   }
 
   /** While the turn is still Active or when it is closed and plays: the draw of the wait decides. */

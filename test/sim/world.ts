@@ -1,10 +1,12 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
+import type { GraphDefinition } from "@rspp/kernel/graph";
 import type { SessionPolicy } from "@rspp/kernel/session-config";
 import type { ExportBatch, ExportServerOutput } from "@rspp/protocol/export-types";
 import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
 import type { ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createVirtualClock, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { AdapterProcess } from "./adapter-process.ts";
+import { drawGraph } from "./graphs.ts";
 import type { Rpc } from "./holder.ts";
 import { LeaseProcess, Receiver } from "./lease-process.ts";
 import type { Life } from "./life.ts";
@@ -36,7 +38,8 @@ export class World {
   /** How this seed's session is set. */
   readonly policy: Partial<SessionPolicy>;
   readonly level: "L0" | "L1";
-  readonly endpointing: Record<string, number>;
+  /** The assistant, or in one seed of four a random graph of text nodes. */
+  readonly graph: GraphDefinition;
   readonly #controlPath: Path;
   readonly #channels = new Map<string, Channel>();
 
@@ -52,7 +55,7 @@ export class World {
       finalWaitMs: 400,
     };
     this.level = this.rng.chance(10) ? "L1" : "L0";
-    this.endpointing = { speculate_ms: this.policy.speculation ? 60 : 0, first_min_chars: this.rng.pick([4, 12, 24]) };
+    this.graph = drawGraph(this.rng, this.rng.fork("graph"), this.policy.speculation ? 60 : 0);
     this.#controlPath = newPath(this.rng.float(0.3, 3), this.rng.float(0, 3));
     this.gatewayPath = newPath(this.rng.float(0.2, 3), this.rng.float(0, 2));
     this.dial = { percent: 0, happened: (name) => this.fault(name) };

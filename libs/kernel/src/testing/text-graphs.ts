@@ -30,7 +30,13 @@ function textNode(r: Random, id: string): NodeDefinition {
     case 0:
       return node(id, "filter", "turn", r.chance(0.5) ? { min_chars: 3 } : { drop_words: ["chilly night", "moon"] });
     case 1:
-      return node(id, "translator", "turn", { target_language: "de" }, r.chance(0.5) ? ["sim/llm"] : ["a/x", "b/y"]);
+      return node(
+        id,
+        "translator",
+        "turn",
+        { target_language: "de" },
+        r.chance(0.5) ? ["sim/llm"] : ["sim/llm", "sim/llm-b"],
+      );
     case 2:
       return node(id, "segmenter", "turn");
     default:
