@@ -128,7 +128,7 @@ test("F-095 a lease that is revoked, or given to another by takeover, ends the s
   expect([lease?.state, lease?.grant?.holderId]).toEqual([LeaseState.GRANTED, "runtime-2"]);
 });
 
-test("F-157 a rotation raises the epoch of a live session, which goes on", async () => {
+test("F-095 a rotation raises the epoch of a live session, which goes on", async () => {
   const leases = connectionTo(rig.lease).client(LeaseService);
   const raised: number[] = [];
   const { admitted, ticket } = await call(runtime, await ticketOf(rig, runtime, "greeter"), raised);

@@ -1,7 +1,6 @@
 /** Where a runtime's providers are: within its process, or at a gateway. */
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { InstanceService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import { openIdentity } from "@rspp/host/peers";
 import type { ServiceContext } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
@@ -34,16 +33,15 @@ export async function openProviders(options: OpenProviders): Promise<ProviderPor
     });
   }
   const address = values.gateway_streams || (await streamAddress(options));
-  const identity = await openIdentity(values, context.env);
-  const token = (await identity.token?.()) ?? null;
-  const { client: tls } = identity;
+  const { streams } = context;
+  const { tls } = streams;
   context.log.info({ gateway: address }, "providers are at a gateway");
   const providers = createRemoteProviders({
     address,
     clock,
+    headers: () => streams.headers(),
     onReachable: (there) => context.dependency("provider-gateway", there),
     ...(tls === undefined || !values.gateway.startsWith("https:") ? {} : { tls }),
-    ...(token === null ? {} : { headers: () => ({ authorization: `Bearer ${token}` }) }),
   });
   await providers.refresh();
   return providers;
