@@ -149,15 +149,32 @@ export async function runtimeOf(
   };
 }
 
-export interface Ticket {
+export interface Route {
   readonly token: string;
   readonly sessionId: string;
   readonly pipelineVersion: string;
+  readonly instanceId: string;
+}
+
+export interface Ticket extends Route {
   readonly grant: SignedGrant;
   readonly epoch: number;
 }
 
 let keys = 0;
+
+export async function routeOf(
+  { registry }: Pick<PlatformRig, "registry">,
+  pipelineName: string,
+  variables: Record<string, string | number | boolean | string[]> = {},
+): Promise<Route> {
+  keys += 1;
+  const ask = { tenantId, pipelineName, idempotencyKey: `route-${keys}`, variables };
+  const { route } = await connectionTo(registry).client(RegistryService).createRoute(ask);
+  if (route?.session === undefined || route.pipeline === undefined) throw new Error("no route");
+  const pipelineVersion = `${route.pipeline.name}@${route.pipeline.version}`;
+  return { token: route.token, sessionId: route.session.sessionId, pipelineVersion, instanceId: route.instanceId };
+}
 
 export async function ticketOf(
   { registry, lease }: Pick<PlatformRig, "registry" | "lease">,
@@ -165,11 +182,8 @@ export async function ticketOf(
   pipelineName: string,
   variables: Record<string, string | number | boolean | string[]> = {},
 ): Promise<Ticket> {
-  keys += 1;
-  const ask = { tenantId, pipelineName, idempotencyKey: `route-${keys}`, variables };
-  const { route } = await connectionTo(registry).client(RegistryService).createRoute(ask);
-  if (route?.session === undefined || route.pipeline === undefined) throw new Error("no route");
-  const { sessionId } = route.session;
+  const route = await routeOf({ registry }, pipelineName, variables);
+  const { sessionId } = route;
   const granted = await connectionTo(lease)
     .client(LeaseService)
     .grantLease({
@@ -180,12 +194,11 @@ export async function ticketOf(
         { receiverId: `${admission.instanceId}/in`, kind: ReceiverKind.RUNTIME_INGRESS },
         { receiverId: `${admission.instanceId}/out`, kind: ReceiverKind.RUNTIME_EGRESS },
       ],
-      idempotencyKey: `grant-${keys}`,
+      idempotencyKey: `grant-${sessionId}`,
     });
   if (granted.signed === undefined || granted.lease?.grant === undefined) throw new Error("no grant");
   const epoch = Number(granted.lease.grant.epoch);
-  const pipelineVersion = `${route.pipeline.name}@${route.pipeline.version}`;
-  return { token: route.token, sessionId, pipelineVersion, grant: granted.signed, epoch };
+  return { ...route, grant: granted.signed, epoch };
 }
 
 export interface Call {
