@@ -15,7 +15,8 @@ import { providerTimeNs } from "./metrics-overlap.ts";
 import { type GraphMetrics, SessionGraph } from "./node-metrics.ts";
 import type { Observers } from "./observers.ts";
 import type { Overhead, StepPart } from "./overhead.ts";
-import { type InvocationNote, SessionTrace, safeReason } from "./session-trace.ts";
+import { type InvocationNote, SessionTrace } from "./session-trace.ts";
+import { safeReason } from "./session-trace-reasons.ts";
 
 export interface MeasuresPorts {
   readonly clock: Clock;

@@ -21,7 +21,7 @@ import { Overhead } from "./overhead.ts";
 import { TAG_SESSION } from "./payload-store.ts";
 import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
 import { SessionHost } from "./session-host.ts";
-import { safeReason } from "./session-trace.ts";
+import { safeReason } from "./session-trace-reasons.ts";
 import type { SessionEnded, SessionStats } from "./session-types.ts";
 import type { SessionView } from "./session-view.ts";
 import type { Spool, SpoolMeasures } from "./spool/spool.ts";

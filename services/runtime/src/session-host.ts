@@ -23,6 +23,7 @@ import { SessionMeasures } from "./metrics-session.ts";
 import { Observers } from "./observers.ts";
 import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
 import { SessionJournal } from "./session-journal.ts";
+import { safeReason } from "./session-trace-reasons.ts";
 import type { HostedSession, SessionHostPorts, SessionStats } from "./session-types.ts";
 import { ViewKeeper } from "./session-view.ts";
 import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
@@ -269,7 +270,7 @@ export class SessionHost {
     spool.release(this.sessionId);
     this.payloads.clear();
     this.queue.clear();
-    this.logger.info({ reason: why, forced, steps: this.batches }, "session ended");
+    this.logger.info({ reason: safeReason(why), forced, steps: this.batches }, "session ended");
     this.measures.close(why);
     this.ports.metrics.of.framesDropped.with().add(this.mediaDropped);
     this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats });
@@ -298,9 +299,10 @@ export class SessionHost {
     this.reason = reason;
     if (phase !== "connecting") this.connect?.clear();
     this.measures.phase(phase, reason);
-    this.logger.info({ phase, reconnecting, degraded, reason }, "session status");
+    const told = safeReason(reason);
+    this.logger.info({ phase, reconnecting, degraded, reason: told }, "session status");
     if (!this.observers.wants("debug")) return;
-    const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason };
+    const fields = { phase, reconnecting: String(reconnecting), degraded: String(degraded), reason: told };
     this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "status", fields });
   }
 

@@ -2,7 +2,7 @@ import { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { readTraceparent } from "@rspp/telemetry/spans";
 import { type RecordedSpan, RecordedSpans } from "@rspp/telemetry/testing/recorded-spans";
 import { describe, expect, test } from "vitest";
-import { safeReason } from "./session-trace.ts";
+import { safeReason } from "./session-trace-reasons.ts";
 import { type Bench, bench } from "./testing/bench.ts";
 
 const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

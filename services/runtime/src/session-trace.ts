@@ -7,6 +7,7 @@ import type { SignalEvent } from "@rspp/kernel/effect";
 import type { OpenSpan, SpanAttributes, SpanSource } from "@rspp/telemetry/spans";
 import type { TurnView } from "./kernel-port.ts";
 import type { NodeSpan } from "./node-metrics.ts";
+import { safeReason } from "./session-trace-reasons.ts";
 
 export interface TraceIds {
   readonly sessionId: string;
@@ -273,82 +274,4 @@ function anchorsOf({ anchors }: TurnView, told: ReadonlyMap<string, number>): [s
     ["cancel_accepted", anchors.cancelAcceptedNs],
     ["cancel_fence_applied", anchors.cancelAppliedNs],
   ];
-}
-
-/**
- * Reasons are the platform's words, but a client or an operator may give one of its own: that is told in the timeline, which
- * is guarded, and nowhere else.
- */
-const REASONS: ReadonlySet<string> = new Set([
-  "",
-  "attempt_failed",
-  "authority_loss",
-  "barge_in",
-  "block_overrun",
-  "budget_exhausted",
-  "caller_speaking",
-  "cancelled",
-  "coalesced",
-  "connect_timeout",
-  "discarded_empty",
-  "discarded_too_short",
-  "disconnect",
-  "drain_deadline",
-  "drained",
-  "edge_full",
-  "empty",
-  "end_overrun",
-  "ended_by_caller",
-  "endpoint",
-  "error",
-  "evidence_exhausted",
-  "final_wait",
-  "granted_elsewhere",
-  "hold_deadline",
-  "input_queue_overflow",
-  "kernel_fault",
-  "latest_only",
-  "lease_expired",
-  "max_block_ms",
-  "max_bytes",
-  "max_items",
-  "max_queue_ms",
-  "no_entry_edge",
-  "no_speech_path",
-  "node_answers_again",
-  "node_soft",
-  "node_timeout",
-  "node_timeout_or_failure",
-  "open_turns",
-  "operator",
-  "overload",
-  "payload_bytes_limit",
-  "preempted",
-  "proposal_queue_full",
-  "provider_failure",
-  "recogniser_failed",
-  "reconnect_timeout",
-  "recording",
-  "recording_evidence_unavailable",
-  "refused",
-  "revoked",
-  "runtime_closed",
-  "runtime_draining",
-  "safety_block",
-  "schema_validation_error",
-  "session_draining",
-  "session_end",
-  "speech_candidate",
-  "speech_resumed",
-  "stale_epoch",
-  "timeout",
-  "too_short",
-  "transport_disconnect_or_stall",
-  "transport_fault",
-  "unauthorized",
-  "user_cancel",
-]);
-
-export function safeReason(reason: string): string {
-  return REASONS.has(reason) ? reason : "other";
 }
