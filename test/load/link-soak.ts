@@ -14,6 +14,7 @@ import type { LinkIncoming, LinkSessionHandlers, LinkSessionPort, SessionConstan
 import { createLinkClient } from "@rspp/rpc/link-client";
 import { createLinkServer } from "@rspp/rpc/link-server";
 import { toEnvelope } from "@rspp/wire/envelope";
+import { waitedUs } from "./bench.ts";
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +30,7 @@ const links = Number(values.links);
 const seconds = Number(values.seconds);
 const frameMs = 20;
 const warmUpS = Math.min(60, seconds / 3);
-const sampleMs = Math.min(10_000, (seconds * 1_000) / 12);
+const sampleMs = Math.min(20_000, (seconds * 1_000) / 12);
 /** Collected heap and what hangs on it, over the time after the warm-up. */
 const heapGrowthMbMax = 4;
 const stalled = "s-0";
@@ -90,6 +91,7 @@ class Side {
   queuedMax = 0;
   readonly delaysMs: number[];
   readonly #consume: boolean;
+  #before = 0;
 
   constructor(session: string, turn: number, consume: boolean, delaysMs: number[]) {
     this.base = baseOf(session, turn);
@@ -111,6 +113,17 @@ class Side {
 
   handlers(): LinkSessionHandlers {
     return { onEvent: (event) => this.#take(event) };
+  }
+
+  /** On a new incarnation of its link, where the other end counts anew. */
+  rebound(port: LinkSessionPort): void {
+    this.port = port;
+    this.#before += this.seen;
+    this.seen = 0;
+  }
+
+  get seenInAll(): number {
+    return this.#before + this.seen;
   }
 
   #take(event: LinkIncoming): void {
@@ -141,6 +154,8 @@ interface Report {
   readonly delayMaxMs: number;
   readonly notices: number;
   readonly cpuPercent: number;
+  /** Share of the time in which the process was ready and had no core. */
+  readonly waitedPercent: number;
 }
 
 class Reporter {
@@ -148,6 +163,7 @@ class Reporter {
   notices = 0;
   #cpu = process.cpuUsage();
   #atMs = performance.now();
+  #waitedUs = waitedUs();
 
   report(sides: readonly Side[]): Report {
     const flowing = sides.filter((side) => side.port?.constants.session !== stalled);
@@ -156,11 +172,13 @@ class Reporter {
     const at = (share: number): number => sorted[Math.floor((sorted.length - 1) * share)] ?? 0;
     const { user, system } = process.cpuUsage(this.#cpu);
     const tookMs = performance.now() - this.#atMs;
+    const waited = waitedUs() - this.#waitedUs;
     this.#cpu = process.cpuUsage();
     this.#atMs = performance.now();
+    this.#waitedUs = waitedUs();
     return {
       memory: memory(),
-      seen: sum(({ seen }) => seen),
+      seen: sum(({ seenInAll }) => seenInAll),
       outOfOrder: sum(({ outOfOrder }) => outOfOrder),
       lost: sum(({ lost }) => lost),
       refused: sum(({ refused }) => refused),
@@ -170,6 +188,7 @@ class Reporter {
       delayMaxMs: at(1),
       notices: this.notices,
       cpuPercent: Math.round((user + system) / 10 / tookMs),
+      waitedPercent: Math.round(waited / 10 / tookMs),
     };
   }
 }
@@ -197,6 +216,8 @@ async function runtime(): Promise<void> {
         const { session } = port.constants;
         const side = new Side(session, 1, session !== stalled, reporter.delaysMs);
         side.port = port;
+        const old = sides.findIndex((other) => other.port?.constants.session === session);
+        if (old >= 0) sides.splice(old, 1);
         sides.push(side);
         return side.handlers();
       },
@@ -243,29 +264,34 @@ async function adapter(): Promise<number> {
   const { port } = await answer<{ port: number }>(child);
   const reporter = new Reporter();
   const downs: string[] = [];
-  const clients = Array.from({ length: links }, (_, i) => {
-    const options = { domain: "adapter", linkId: `link-${i}`, peerId: "adapter-1", build: "soak" };
-    const handlers = {
-      onSession: () => ({ onEvent: () => undefined }),
-      onNotice: () => void reporter.notices++,
-      onPairDown: (_incarnation: number, reason: string) => void downs.push(reason),
+  const sides = Array.from({ length: sessions }, (_, i) => new Side(`s-${i}`, 0, true, reporter.delaysMs));
+  const clients = Array.from({ length: links }, (_, link) => {
+    const options = { domain: "adapter", linkId: `link-${link}`, peerId: "adapter-1", build: "soak" };
+    const bindAll = (): void => {
+      for (const [i, side] of sides.entries()) {
+        if (i % links !== link) continue;
+        const bound = client.end.bind(constantsOf(`s-${i}`), side.handlers());
+        if (bound.ok) side.rebound(bound.value);
+      }
     };
-    return createLinkClient({ ...options, address: `127.0.0.1:${port}` }, handlers);
+    const client = createLinkClient(
+      { ...options, address: `127.0.0.1:${port}` },
+      {
+        onSession: () => ({ onEvent: () => undefined }),
+        onNotice: () => void reporter.notices++,
+        onPairUp: () => setImmediate(bindAll),
+        onPairDown: (_incarnation, reason) => void downs.push(reason),
+      },
+    );
+    return client;
   });
   await Promise.all(clients.map((client) => client.ready(10_000)));
-  const sides = Array.from({ length: sessions }, (_, i) => {
-    const side = new Side(`s-${i}`, 0, true, reporter.delaysMs);
-    const bound = clients[i % links]?.end.bind(constantsOf(`s-${i}`), side.handlers());
-    if (bound?.ok !== true) throw new Error("a session was not bound");
-    side.port = bound.value;
-    return side;
-  });
   const stop = paced(() => {
     for (const side of sides) side.send();
   });
   const samples: Sample[] = [];
   const startMs = performance.now();
-  while (performance.now() - startMs < seconds * 1_000 && downs.length === 0) {
+  while (performance.now() - startMs < seconds * 1_000) {
     await new Promise((resolve) => setTimeout(resolve, sampleMs));
     child.send("report");
     const sample = {
@@ -292,9 +318,9 @@ function tell({ atS, adapter: a, runtime: r }: Sample): void {
     ["adapter", a],
     ["runtime", r],
   ] as const;
-  const words = ends.map(([name, { memory: m, delayP50Ms, delayP99Ms, delayMaxMs, cpuPercent }]) => {
+  const words = ends.map(([name, { memory: m, delayP50Ms, delayP99Ms, delayMaxMs, cpuPercent, waitedPercent }]) => {
     const sizes = `rss ${m.rssMb} heap ${m.heapMb} external ${m.externalMb} buffers ${m.buffersMb} MB`;
-    return `${name}: ${sizes}, delay p50 ${delayP50Ms.toFixed(1)} p99 ${delayP99Ms.toFixed(1)} max ${delayMaxMs.toFixed(0)} ms, cpu ${cpuPercent}%`;
+    return `${name}: ${sizes}, delay p50 ${delayP50Ms.toFixed(1)} p99 ${delayP99Ms.toFixed(1)} max ${delayMaxMs.toFixed(0)} ms, cpu ${cpuPercent}% and ${waitedPercent}% without a core`;
   });
   process.stdout.write(`${atS.toFixed(0).padStart(4)} s  ${words.join(" | ")}\n`);
 }
@@ -303,7 +329,11 @@ function judge(samples: readonly Sample[], lost: readonly string[]): number {
   const settled = samples.filter(({ atS }) => atS >= warmUpS);
   const last = samples.at(-1);
   if (last === undefined || settled.length < 2) return 1;
-  const problems: string[] = lost.map((reason) => `a link was lost: ${reason}`);
+  // A process without a core for seconds is silent, and its peers are right to say so.
+  const starved = samples.some(({ adapter: a, runtime: r }) => Math.max(a.waitedPercent, r.waitedPercent) > 40);
+  const words = lost.map((reason) => `a link was lost: ${reason}`);
+  if (starved) process.stdout.write(`starved of CPU at times; ${words.join("; ") || "no link was lost"}\n`);
+  const problems: string[] = starved ? [] : words;
   for (const end of ["adapter", "runtime"] as const) {
     const report = last[end];
     const heap = (of: Sample): number => of[end].memory.heapMb + of[end].memory.externalMb;
