@@ -13,6 +13,7 @@ import { createPrinter } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
 import { countWords } from "../output/words.ts";
 import {
+  isUnknown,
   openSource,
   orNowhere,
   type RecordingOptions,
@@ -77,7 +78,11 @@ async function verdictOf(session: string, source: Source): Promise<Verdict> {
 
 async function remoteVerdict(session: string, source: Extract<Source, { kind: "service" }>): Promise<Verdict> {
   const request = { session: { tenantId: source.tenant, sessionId: session } };
-  const told = await source.replay.ask((client) => client.verifyTimeline(request));
+  const told = await source.replay
+    .ask((client) => client.verifyTimeline(request))
+    .catch((error: unknown) => {
+      throw isUnknown(error) ? unknownSession(session, source.replay.url) : error;
+    });
   if (told.records === 0n) throw unknownSession(session, source.replay.url);
   return {
     chain_intact: told.chainIntact,

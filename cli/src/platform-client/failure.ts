@@ -37,7 +37,7 @@ export function serviceFailure(failure: unknown, peer: PeerName, url: string): C
   const { name } = errorRule(error.reason);
   const { domain, violations, metadata, retryAfterMs } = error.detail;
   const isInput = inputCodes.has(grpcCodeOf(error.reason)) || name === "version_immutable";
-  const told = narrower(name, metadata);
+  const told = narrower(name, metadata, peer);
   const wait = retryAfterMs > 0 ? `; it may be repeated after ${msWords(retryAfterMs)}` : "";
   return new CommandError({
     status: isInput ? EXIT_INPUT : EXIT_FAILED,
@@ -53,17 +53,23 @@ export function serviceFailure(failure: unknown, peer: PeerName, url: string): C
 }
 
 /** What a reason means to somebody at a terminal, where more can be said than the catalogue does. */
-function narrower(name: string, facts: Readonly<Record<string, string>>): { what: string; remedy: string } {
+function narrower(
+  name: string,
+  facts: Readonly<Record<string, string>>,
+  peer: PeerName,
+): { what: string; remedy: string } {
   if (name === "not_found" && facts.pipeline !== undefined) {
     const version = facts.version === undefined || facts.version === "newest" ? "" : `@${facts.version}`;
     const what = `no pipeline ${facts.pipeline}${version} is published`;
     return { what, remedy: "`rspp pipelines` lists what is published; publish it with `rspp publish SPEC`" };
   }
-  if (name === "session_not_found")
+  if (name === "session_not_found") {
+    const elsewhere = peer === "runtime" ? " and the runtime each runs on; name that one with --runtime URL" : "";
     return {
       what: facts.session === undefined ? "" : `nobody knows session ${facts.session} here`,
-      remedy: "`rspp sessions` lists the sessions and the runtime each runs on; name that one with --runtime URL",
+      remedy: `\`rspp sessions\` lists the sessions${elsewhere}`,
     };
+  }
   if (name === "session_ended")
     return {
       what: facts.session === undefined ? "" : `session ${facts.session} is over`,

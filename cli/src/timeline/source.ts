@@ -106,11 +106,17 @@ export async function readRecords(session: string, { replay, tenant }: Extract<S
       if (records.length > recordsMax)
         throw usageError(`session ${session} has more than ${recordsMax} records`, "read a part of it with --turn");
     }
+  } catch (error) {
+    throw isUnknown(error) ? unknownSession(session, replay.url) : error;
   } finally {
     progress.done();
   }
   if (records.length === 0) throw unknownSession(session, replay.url);
   return records;
+}
+
+export function isUnknown(error: unknown): boolean {
+  return error instanceof CommandError && error.facts.reason === "session_not_found";
 }
 
 export function unknownSession(session: string, url: string): CommandError {

@@ -10,7 +10,7 @@ import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { openPlatformDatabase } from "./database.ts";
 import { loadDefinitions } from "./definitions.ts";
 import { configFailure, startFailure } from "./failure.ts";
-import { type Addresses, addressOf, flagsOf, stagesOf, type UpOptions, type UpService } from "./plan.ts";
+import { type Addresses, addressOf, flagsOf, stagesOf, stopStages, type UpOptions, type UpService } from "./plan.ts";
 import { untilReady } from "./ready.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
@@ -91,13 +91,14 @@ class Platform {
     return running !== undefined && running.ready.url === baseUrl ? running.connection() : null;
   }
 
-  /** In the reverse order of their start. */
   async stop(graceMs: number): Promise<boolean> {
     let inOrder = true;
-    for (const [service, running] of [...this.#running].reverse()) {
-      if (!(await running.stop(graceMs))) {
+    for (const stage of stopStages) {
+      const ends = await Promise.all(stage.map(async (service) => this.#running.get(service)?.stop(graceMs)));
+      for (const [at, end] of ends.entries()) {
+        if (end !== false) continue;
         inOrder = false;
-        note(`${service} was cut off`);
+        note(`${stage[at]} had to cut something off`);
       }
     }
     await this.#database?.close();

@@ -49,11 +49,20 @@ export function portOf({ ports, portBase }: Pick<UpOptions, "ports" | "portBase"
   return ports.get(name) ?? (portBase === 0 ? 0 : portBase + portOffsets[name]);
 }
 
-/** In the order they are started; they are stopped in the reverse of it. Those of one stage may start together. */
+/** In the order they are started; those of one stage together. */
 export function stagesOf({ gateway }: Pick<UpOptions, "gateway">): readonly (readonly UpService[])[] {
   const providers: readonly UpService[] = gateway === "service" ? ["provider-gateway"] : [];
   return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket"]];
 }
+
+/**
+ * In the order they are stopped: the runtime ends its calls while the adapter waits for them; then what they need goes.
+ */
+export const stopStages: readonly (readonly UpService[])[] = [
+  ["transport-websocket", "runtime"],
+  ["replay", "provider-gateway"],
+  ["lease", "registry"],
+];
 
 /** Where services are reached, by their key in the configuration of others. */
 export interface Addresses {

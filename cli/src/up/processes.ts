@@ -14,6 +14,7 @@ import {
   flagsOf,
   portsOf,
   stagesOf,
+  stopStages,
   type UpOptions,
   type UpService,
 } from "./plan.ts";
@@ -121,17 +122,17 @@ class Fleet {
     if (againMs === null) this.#lose(service);
   }
 
-  /** In the reverse order of their start; the database last. */
+  /** The database last. */
   async stop(): Promise<boolean> {
     let inOrder = true;
-    for (const stage of [...stagesOf(this.#options)].reverse()) {
+    for (const stage of stopStages) {
       const ends = await Promise.all(
         stage.map((service) => this.#children.get(service)?.stop(this.#options.stopGraceMs + closeMs)),
       );
       for (const [at, end] of ends.entries()) {
         if (end === undefined || (end.status === 0 && end.signal === null)) continue;
         inOrder = false;
-        note(`${stage[at]} was cut off`);
+        note(`${stage[at]} ended with status ${end.status ?? end.signal}: something had to be cut off`);
       }
     }
     await this.#database?.close();
