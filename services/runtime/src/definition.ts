@@ -195,6 +195,8 @@ class RuntimeService {
         sessions: runtime.sessions().length,
         draining: this.#draining(),
         ready: !this.#draining(),
+        // For clients that hold a link of their own; they are their own adapter.
+        endpoints: [{ transport: "link", url: `grpc://${address}`, region }],
       }),
       onDrain: (drain) => this.#onDrain(drain),
       onReachable: (there) => dependency("registry", there),

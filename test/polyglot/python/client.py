@@ -14,7 +14,7 @@ import wave
 
 import grpc
 from rspp.common.v1 import lane_pb2, reason_pb2
-from rspp.event.v1 import audio_pb2, control_pb2
+from rspp.event.v1 import audio_pb2, control_pb2, control_rule_pb2
 from rspp.lease.v1 import lease_pb2, lease_service_pb2, lease_service_pb2_grpc
 from rspp.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
 from rspp.replay.v1 import timeline_service_pb2, timeline_service_pb2_grpc
@@ -55,6 +55,7 @@ class Session:
         self.said = {}
         self.signals = []
         self.flushed = set()
+        self.ended = set()
         self.after_flush = 0
         self.error = None
         self.opened = threading.Event()
@@ -122,13 +123,14 @@ class Session:
     def connected(self):
         control = control_pb2.Control(
             signal=control_pb2.CONTROL_SIGNAL_CONNECTED,
-            emitter=control_pb2.SIGNAL_EMITTER_ADAPTER,
-            scope=control_pb2.SIGNAL_SCOPE_SESSION,
+            emitter=control_rule_pb2.SIGNAL_EMITTER_ADAPTER,
+            scope=control_rule_pb2.SIGNAL_SCOPE_SESSION,
         )
         with self.lock:
             self.control_sequence += 1
             message = link_pb2.OvertakingControl(
-                session_ref=REF, sequence=self.control_sequence, elapsed_us=self.elapsed_us(), control=control
+                session_ref=REF, sequence=self.control_sequence, elapsed_us=self.elapsed_us(), control=control,
+                details=link_pb2.LinkEventDetails(event_id="c-1"),
             )
             self.frames(link_pb2.LinkControlFrame(overtaking=message))
 
@@ -227,6 +229,7 @@ class Session:
         self.heard_us[turn] = self.heard_us.get(turn, 0) + event.duration_us
         steps = [link_pb2.DELIVERY_STEP_STARTED] if first else []
         if event.end:
+            self.ended.add(turn)
             steps.append(link_pb2.DELIVERY_STEP_COMPLETED)
         for step in steps:
             self.positioned(
@@ -267,17 +270,21 @@ def wav_frames(path):
 
 
 def talk(session, frames, turns_before, seconds):
-    """Says `frames`, then silence, in real time, until the turn it opens has closed."""
+    """Says `frames`, then silence, in real time, until the turn it opens has closed and been heard."""
     silence = bytes(FRAME_BYTES)
-    closed = lambda signals: sum(1 for _, name in signals if name == "close") > turns_before
+
+    def over():
+        closed = sum(1 for _, name in session.signals if name == "close")
+        return closed > turns_before and len(session.ended) > turns_before
+
     start, sent = time.monotonic(), 0
-    while session.error is None and not closed(session.signals) and time.monotonic() - start < seconds:
+    while session.error is None and not over() and time.monotonic() - start < seconds:
         due = int((time.monotonic() - start) * 50) + 1
         for number in range(sent, due):
             session.speak(frames[number] if number < len(frames) else silence)
         sent = max(sent, due)
         time.sleep(0.01)
-    return closed(session.signals)
+    return over()
 
 
 def main():

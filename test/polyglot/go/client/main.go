@@ -139,16 +139,16 @@ func run(registryAt, leaseAt, replayAt, spec, wav, tenant, transcript string, gr
 	return out, err
 }
 
-// Says frames, then silence, in real time, until the turn that they open has closed.
+// Says frames, then silence, in real time, until the turn that they open has closed and been heard.
 func talk(session *Session, frames [][]byte, before int) error {
 	silence := make([]byte, frameBytes)
 	start := time.Now()
-	for sent := 0; session.Closed() <= before; {
+	for sent := 0; session.Over() <= before; {
 		if err := session.Err(); err != nil {
 			return err
 		}
 		if time.Since(start) > 60*time.Second {
-			return errors.New("no turn closed within 60 s")
+			return errors.New("no turn was over within 60 s")
 		}
 		for due := int(time.Since(start).Milliseconds()/20) + 1; sent < due; sent++ {
 			if sent < len(frames) {

@@ -56,6 +56,7 @@ type Session struct {
 	sentBytes  int
 	acted      runtimev1.LaneMarks
 	fences     map[uint32]uint32
+	ended      int
 	opened     chan struct{}
 	// Results.
 	err        error
@@ -122,6 +123,7 @@ func Open(ctx context.Context, o Opening) (*Session, error) {
 	s.controlSeq++
 	s.send(&runtimev1.LinkControlFrame{Frame: &runtimev1.LinkControlFrame_Overtaking{Overtaking: &runtimev1.OvertakingControl{
 		SessionRef: ref, Sequence: s.controlSeq, ElapsedUs: s.elapsedUs(),
+		Details: &runtimev1.LinkEventDetails{EventId: "c-1"},
 		Payload: &runtimev1.OvertakingControl_Control{Control: &eventv1.Control{
 			Signal:  eventv1.ControlSignal_CONTROL_SIGNAL_CONNECTED,
 			Emitter: eventv1.SignalEmitter_SIGNAL_EMITTER_ADAPTER,
@@ -172,8 +174,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Closed counts turns that have closed.
-func (s *Session) Closed() int {
+// Over counts turns that have closed and been heard to their end.
+func (s *Session) Over() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	count := 0
@@ -182,7 +184,7 @@ func (s *Session) Closed() int {
 			count++
 		}
 	}
-	return count
+	return min(count, s.ended)
 }
 
 func (s *Session) elapsedUs() float64 { return float64(time.Since(s.started).Microseconds()) }
@@ -314,6 +316,7 @@ func (s *Session) play(event *runtimev1.LinkEvent) {
 		report(runtimev1.DeliveryStep_DELIVERY_STEP_STARTED)
 	}
 	if event.End {
+		s.ended++
 		report(runtimev1.DeliveryStep_DELIVERY_STEP_COMPLETED)
 	}
 }
