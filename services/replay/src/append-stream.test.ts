@@ -112,7 +112,7 @@ describe("F-154 an append stream", () => {
     expect(told(answers)).toEqual(["2 OUT_OF_ORDER", 3]);
   });
 
-  test("F-062 a lower epoch than the session's newest is refused; what it had stored is still acknowledged", async () => {
+  test("F-156 a lower epoch than the session's newest is refused; what it had stored is still acknowledged", async () => {
     const at = service();
     const first = chainOf(6);
     const second = chainOf(3, { epoch: 2, previous: first[3]?.digest as Uint8Array });
