@@ -31,6 +31,8 @@ export interface SessionRequest {
   formats: { input: AudioFormat; output: AudioFormat };
   /** Always false today: a client that comes back is reattached here, the session knows nothing of it. */
   resume: boolean;
+  /** W3C trace context of the adapter: the session's spans become its children. */
+  traceparent?: string;
   /** Grants of a newer epoch for this receiver, which then believes only that one; false when it would lower the floor. */
   raiseEpoch(epoch: number): boolean;
 }

@@ -181,6 +181,7 @@ function openOf(session: RuntimeSession, binding: RuntimeBinding, ask: OpenAsk):
     grant: ask.signed,
     outputFormat: ask.outputFormat ?? binding.codec.format,
     variables: ask.variables,
+    traceparent: ask.traceparent,
     transport: session,
     peer: binding.peer,
     announceFloor: (grant) => session.announceFloor(grant),

@@ -267,8 +267,8 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       return err(refused(ErrorReason.DEADLINE_EXCEEDED));
     }
     this.#next = binding;
-    const { claims, token, formats } = request;
-    const init = { token, grant: this.#grant, variables: claims.variables, outputFormat: formats.output };
+    const { claims, token, formats, traceparent = "" } = request;
+    const init = { token, grant: this.#grant, variables: claims.variables, outputFormat: formats.output, traceparent };
     binding.send(openItem(reattach ? { ...init, reattach: this.#standing() } : init));
     const answer = await binding.answer(clock, deadlineNs);
     if (!answer.ok) binding.leave("timeout");

@@ -26,6 +26,8 @@ export interface OpenInit {
   readonly grant: SignedGrant;
   readonly variables: Readonly<Record<string, string>>;
   readonly outputFormat: AudioFormat;
+  /** W3C trace context; of its spans the session's become children. */
+  readonly traceparent?: string;
   readonly reattach?: ReattachInit;
 }
 
@@ -48,6 +50,7 @@ export function openItem(init: OpenInit): LinkItem {
   const value = create(OpenSessionSchema, {
     token: new TextEncoder().encode(init.token),
     grant: init.grant,
+    traceparent: init.traceparent ?? "",
     ...(variables === null ? {} : { variables }),
     ...(format.ok ? { outputFormat: format.value } : {}),
     ...(init.reattach === undefined ? {} : { reattach: reattachOf(init.reattach) }),
@@ -134,6 +137,8 @@ export interface OpenAsk {
   readonly grant: Grant;
   readonly variables: Readonly<Record<string, string>>;
   readonly outputFormat: AudioFormat | null;
+  /** "" for none. */
+  readonly traceparent: string;
   readonly reattach: ReattachSession | null;
 }
 
@@ -150,6 +155,7 @@ export function readOpen(message: OpenSession): Result<OpenAsk, { field: string;
       Object.entries(message.variables ?? {}).map(([name, value]) => [name, JSON.stringify(value)]),
     ),
     outputFormat: message.outputFormat === undefined ? null : (formatFromWire(message.outputFormat) as AudioFormat),
+    traceparent: message.traceparent,
     reattach: message.reattach ?? null,
   });
 }

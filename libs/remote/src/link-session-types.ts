@@ -40,6 +40,8 @@ export interface LinkOpen {
   readonly outputFormat: AudioFormat;
   /** JSON values by name. */
   readonly variables: Readonly<Record<string, string>>;
+  /** W3C trace context of the adapter; "" for none. */
+  readonly traceparent: string;
   /** Where the session sends what is for the caller; kept until the adapter was answered. */
   readonly transport: TransportEnd;
   /** Who asks. */

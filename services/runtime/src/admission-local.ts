@@ -8,7 +8,7 @@ import type { Admission, ProofVerifier } from "./admission.ts";
 export function createLocalRuntime(admission: Admission, proofs: ProofVerifier): LocalRuntime {
   return {
     instance: admission.instanceId,
-    async open({ claims, token, transport, raiseEpoch }, grant) {
+    async open({ claims, token, transport, traceparent, raiseEpoch }, grant) {
       const bound = {
         tenantId: claims.tenant,
         sessionId: claims.session,
@@ -17,7 +17,8 @@ export function createLocalRuntime(admission: Admission, proofs: ProofVerifier):
       };
       const proved = await proofs.verify({ token, grant, bound });
       if (!proved.ok) return proved;
-      const admitted = await admission.open({ ...proved.value, transport, raiseEpoch });
+      const trace = traceparent === undefined ? {} : { traceparent };
+      const admitted = await admission.open({ ...proved.value, transport, raiseEpoch, ...trace });
       if (!admitted.ok) return admitted;
       const { session, epoch, pipelineVersion, reconnectMs, observe } = admitted.value;
       const { tenant, session: sessionId } = claims;

@@ -4,13 +4,14 @@ import type { Admission, ProofVerifier } from "./admission.ts";
 
 export function linkOpenHandler(admission: Admission, proofs: ProofVerifier): LinkOpenHandler {
   return async (open) => {
-    const { token, grant, transport, variables } = open;
+    const { token, grant, transport, variables, traceparent } = open;
     const proved = await proofs.verify({ token, grant, bound: boundOf(open) });
     if (!proved.ok) return proved;
     const admitted = await admission.open({
       ...proved.value,
       transport,
       variables,
+      traceparent,
       raiseEpoch: (_epoch, proof) => {
         // The link keeps what the session sends under the new epoch until the adapter's floor is raised.
         if (proof !== null) open.announceFloor(proof);

@@ -4,10 +4,12 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
 import { type Identity, openIdentity } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import type { SessionOpener } from "@rspp/ports/session-opener";
 import type { LocalRuntime, OpenerNotice, RemoteSessionOpener } from "@rspp/remote/link-session-types";
 import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
 import { rpcError } from "@rspp/rpc/errors";
 import type { Log } from "@rspp/rpc/log";
+import type { RpcTracer } from "@rspp/rpc/tracing";
 import { type WebSocketConfig, websocketFields } from "./config.ts";
 import { measureTransport } from "./metrics.ts";
 import type { AuditEntry } from "./ports.ts";
@@ -56,9 +58,22 @@ async function start(
     ...(runtime === null ? {} : { local: runtime }),
   });
   const verifier = createRegistryVerifier({ registry, wallMs: clock.wallMs });
+  const openSession = tracedOpener(context.telemetry.rpc, opener.open);
   const open = () =>
-    openWebSocketTransport({ ...transportOptions(values, identity, log), clock, verifier, openSession: opener.open });
+    openWebSocketTransport({ ...transportOptions(values, identity, log), clock, verifier, openSession });
   return new Adapter(values, context, opener, open, registry).started();
+}
+
+/** F-070: the trace of a call begins where the caller comes in; lease and session are asked for under its span. */
+function tracedOpener(tracer: RpcTracer, open: SessionOpener): SessionOpener {
+  return async (request) => {
+    const headers = new Headers();
+    const span = tracer.start({ side: "client", service: "rspp.transport.SessionOpener", method: "Open", headers });
+    const traceparent = headers.get("traceparent");
+    const opened = await span.run(() => open(traceparent === null ? request : { ...request, traceparent }));
+    span.end(opened.ok ? null : opened.error.reason);
+    return opened;
+  };
 }
 
 async function linkOptions({ links_per_runtime: linksPerRuntime }: WebSocketConfig, identity: Identity) {

@@ -441,6 +441,14 @@ export declare type OpenSession = Message<"rspp.runtime.v1.OpenSession"> & {
    * @generated from field: rspp.event.v1.AudioFormat output_format = 5;
    */
   outputFormat?: AudioFormat | undefined;
+
+  /**
+   * W3C trace context of who asks, as the header of that name: the session's spans become its children. One that cannot be
+   * read is ignored.
+   *
+   * @generated from field: string traceparent = 6;
+   */
+  traceparent: string;
 };
 
 /**
