@@ -1,12 +1,213 @@
-/** Resolved plans of the kernel in the contract's form. */
-import type { ResolvedTurnPlan, SessionPlan } from "@rspp/gen/rspp/plan/v1/plan_pb";
+/** Resolved plans of the kernel in the contract's form: what a session and its open or last turn run by. */
+import { createHash } from "node:crypto";
+import { create, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
+import { canonicalJson } from "@rspp/base/canonical-json";
+import { Lane, RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { CancelMode, LateEvent, OverlapPolicy, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
+import { BudgetOutcome, BudgetScope } from "@rspp/gen/rspp/pipeline/v1/budget_pb";
+import { OverflowStrategy } from "@rspp/gen/rspp/pipeline/v1/buffer_pb";
+import { PortType, SideEffectClass, StateScope } from "@rspp/gen/rspp/pipeline/v1/pipeline_pb";
+import { AdaptiveAction, Modality } from "@rspp/gen/rspp/pipeline/v1/provider_binding_pb";
+import {
+  type ResolvedTurnPlan,
+  ResolvedTurnPlanSchema,
+  type SessionPlan,
+  SessionPlanSchema,
+  ValueSource,
+} from "@rspp/gen/rspp/plan/v1/plan_pb";
+import { type EdgeDefinition, NODE_KINDS, type NodeDefinition } from "@rspp/kernel/graph";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import { validate } from "@rspp/wire/validate";
+import { turnIdOf } from "@rspp/wire/wire-event";
 import type { RuntimeSession } from "./runtime.ts";
+import type { PlanRecord, SessionView } from "./session-view.ts";
 
 export interface PlanMessages {
   readonly sessionPlan?: SessionPlan;
   readonly turnPlan?: ResolvedTurnPlan;
 }
 
-export function planMessages(_session: RuntimeSession): PlanMessages {
-  return {};
+type Init = MessageInitShape<typeof ResolvedTurnPlanSchema>;
+
+/** What was planned so far; a plan that has no legal form in the contract is left out. */
+export function planMessages(session: Pick<RuntimeSession, "config" | "view">): PlanMessages {
+  const { config } = session;
+  const view = session.view();
+  const sessionPlan = view.sessionPlan === null ? null : sessionPlanOf(config, view, view.sessionPlan);
+  const turnPlan = view.turnPlan === null ? null : turnPlanOf(config, view, view.turnPlan);
+  return {
+    ...(sessionPlan !== null && validate(SessionPlanSchema, sessionPlan).ok ? { sessionPlan } : {}),
+    ...(turnPlan !== null && validate(ResolvedTurnPlanSchema, turnPlan).ok ? { turnPlan } : {}),
+  };
+}
+
+function sessionPlanOf(config: SessionConfig, { epoch }: SessionView, record: PlanRecord): SessionPlan {
+  const { tenantId, sessionId } = config;
+  return create(SessionPlanSchema, {
+    ...shared(config, record, epoch),
+    ...graphOf(config, "session"),
+    session: { tenantId, sessionId },
+  });
+}
+
+function turnPlanOf(
+  config: SessionConfig,
+  { epoch, level }: SessionView,
+  record: Extract<PlanRecord, { kind: "plan" }>,
+): ResolvedTurnPlan {
+  const plan = record.plan as { epoch?: number; admissionOutcome?: string; streaming?: string; variablesHash?: string };
+  const levels = { L0: RecordingLevel.L0, L1: RecordingLevel.L1, L2: RecordingLevel.L2 } as const;
+  const planEpoch = plan.epoch ?? epoch;
+  return create(ResolvedTurnPlanSchema, {
+    ...shared(config, record, planEpoch),
+    ...graphOf(config, "turn"),
+    turnId: turnIdOf(record.turn),
+    budgets: budgetsOf(config),
+    recording: { level: levels[level], ceiling: levels[config.recording.ceiling] },
+    admissionOutcome: plan.admissionOutcome || "admit",
+    authorityEpoch: BigInt(planEpoch),
+    variablesDigest: bytesOf(plan.variablesHash ?? ""),
+    streamingHandoff: plan.streaming ?? "",
+  });
+}
+
+/** What both kinds of plan say. */
+function shared(config: SessionConfig, record: PlanRecord, epoch: number) {
+  const at = config.graph.pipelineVersion.lastIndexOf("@");
+  const version = Number(config.graph.pipelineVersion.slice(at + 1));
+  return {
+    schemaVersion: 1,
+    planId: record.planId,
+    planHash: bytesOf(record.hash),
+    pipeline: { name: config.graph.pipelineVersion.slice(0, at), version: Number.isInteger(version) ? version : 0 },
+    executionProfile: config.profile,
+    arbitration: arbitrationOf(config),
+    determinism: determinismOf(config, epoch),
+    snapshots: snapshotsOf(config),
+    provenance: provenanceOf(config),
+  };
+}
+
+function graphOf({ graph, budgets }: SessionConfig, scope: "session" | "turn") {
+  const nodes = graph.nodes.filter((node) => node.scope === scope);
+  const ids = new Set(nodes.map(({ id }) => id));
+  return {
+    nodes: nodes.map((node) => nodeOf(node, budgets)),
+    edges: graph.edges.filter(({ to }) => ids.has(to.node)).map(edgeOf),
+    providers: nodes.flatMap((node) => providerOf(node, budgets)),
+  };
+}
+
+function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) {
+  return {
+    id: node.id,
+    kind: node.kind,
+    pure: NODE_KINDS[node.kind].execution === "pure",
+    configDigest: sha256(canonicalJson(node.settings)),
+    sideEffect: SideEffectClass.NONE,
+    stateScope: node.scope === "session" ? StateScope.SESSION : StateScope.TURN,
+    limits: { maxConcurrency: 1, eventTimeoutMs: nodeSoftMs },
+  };
+}
+
+const portTypes: Readonly<Record<EdgeDefinition["type"], PortType>> = {
+  audio: PortType.AUDIO,
+  text: PortType.TEXT,
+  activity: PortType.VOICE_ACTIVITY,
+  utterance: PortType.UTTERANCE,
+  messages: PortType.MESSAGES,
+};
+
+const strategies: Readonly<Record<EdgeDefinition["buffer"]["strategy"], OverflowStrategy>> = {
+  block: OverflowStrategy.BLOCK,
+  drop_newest: OverflowStrategy.DROP_NEWEST,
+  drop_oldest: OverflowStrategy.DROP_OLDEST,
+  latest_only: OverflowStrategy.LATEST_ONLY,
+  coalesce: OverflowStrategy.COALESCE,
+};
+
+function edgeOf({ id, from, to, type, buffer }: EdgeDefinition) {
+  const { maxItems, maxBytes, maxQueueMs, maxBlockMs, strategy } = buffer;
+  const laneRules = [{ lane: Lane.DATA, strategy: strategies[strategy], maxBlockTimeMs: Math.min(maxBlockMs, 10_000) }];
+  // A bound past what the contract can say is left open there.
+  const told = {
+    ...(maxItems >= 1 && maxItems <= 65_536 ? { maxItems } : {}),
+    ...(maxBytes >= 1 && maxBytes <= 67_108_864 ? { maxBytes } : {}),
+    ...(maxQueueMs >= 1 && maxQueueMs <= 60_000 ? { maxTimeInQueueMs: maxQueueMs } : {}),
+  };
+  return { id, from, to, type: portTypes[type], buffer: { ...told, laneRules } };
+}
+
+const modalities: Readonly<Record<string, Modality>> = { stt: Modality.STT, llm: Modality.LLM, tts: Modality.TTS };
+
+function providerOf({ id: nodeId, kind, candidates }: NodeDefinition, { providerAttemptMs }: SessionConfig["budgets"]) {
+  const modality = modalities[kind];
+  if (modality === undefined || candidates.length === 0) return [];
+  const wired = candidates.map(({ provider, settings }) => {
+    // What callers are to say, where it is simulated, is content of theirs and no setting to be shown.
+    const { transcripts: _, api_key, model, ...rest } = settings;
+    return {
+      provider,
+      model: typeof model === "string" ? model : "",
+      settings: rest as unknown as JsonObject,
+      secretRef: typeof api_key === "string" ? api_key : "",
+      attemptTimeoutMs: providerAttemptMs,
+      streaming: true,
+    };
+  });
+  return [{ nodeId, binding: { modality, candidates: wired, allowedActions: [AdaptiveAction.SWITCH] } }];
+}
+
+function arbitrationOf({ policy, budgets }: SessionConfig): NonNullable<Init["arbitration"]> {
+  const seconds = { preempt: SecondProposal.PREEMPT, queue: SecondProposal.QUEUE, drop: SecondProposal.DROP } as const;
+  const late = { drop: LateEvent.DROP, remap: LateEvent.REMAP, diagnose: LateEvent.DIAGNOSE } as const;
+  return {
+    overlap: OverlapPolicy.REFUSE,
+    secondProposal: seconds[policy.secondProposal],
+    lateEvent: late[policy.lateEvents],
+    bargeIn: { enabled: policy.bargeIn, holdOnCandidate: policy.holdOnCandidate, cancelMode: CancelMode.HARD },
+    cancelGraceMs: budgets.cancelGraceMs,
+  };
+}
+
+function determinismOf({ seed, behaviours }: SessionConfig, epoch: number): NonNullable<Init["determinism"]> {
+  const bytes = new TextEncoder().encode(seed);
+  return {
+    seed: bytes.length <= 32 ? bytes : sha256(seed),
+    epoch: BigInt(epoch),
+    evaluatorVersion: "text-functions/1",
+    behaviourFlags: [...behaviours],
+    level: 1,
+  };
+}
+
+function budgetsOf({ budgets }: SessionConfig): NonNullable<Init["budgets"]> {
+  const { turnFirstOutputMs, nodeSoftMs, providerAttemptMs } = budgets;
+  return [
+    { scope: BudgetScope.NODE, softMs: nodeSoftMs, onExhausted: BudgetOutcome.CONTINUE },
+    { scope: BudgetScope.TURN, softMs: turnFirstOutputMs, onExhausted: BudgetOutcome.DEGRADE },
+    { scope: BudgetScope.PROVIDER_INVOCATION, hardMs: providerAttemptMs, onExhausted: BudgetOutcome.FALLBACK },
+  ];
+}
+
+function snapshotsOf({ snapshots }: SessionConfig): NonNullable<Init["snapshots"]> {
+  return Object.entries(snapshots)
+    .map(([kind, version]) => ({ kind: kind.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), version }))
+    .filter(({ version }) => version !== "");
+}
+
+function provenanceOf({ provenance }: SessionConfig): NonNullable<Init["provenance"]> {
+  return Object.entries(provenance).map(([field, from]) => {
+    const profile = /^defaulting_source=(.*)$/.exec(from)?.[1];
+    const source = profile === undefined ? ValueSource.SPEC : ValueSource.EXECUTION_PROFILE;
+    return { field, source, sourceRef: (profile ?? from).slice(0, 160) };
+  });
+}
+
+function sha256(text: string): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(text).digest());
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hex, "hex"));
 }

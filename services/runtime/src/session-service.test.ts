@@ -265,3 +265,21 @@ test("watchers of one session are bounded, and their places free once they leave
   session.operator("end");
   await b.pass(100);
 });
+
+test("F-081 the plans of a session and of its last turn are told, whole and legal, without what callers are to say", async () => {
+  const { b, sessions, open, key } = await rig();
+  const { session, line } = open("s");
+  await b.talk(line, 20, 20);
+  await b.until(() => line.signals().includes("close/1"));
+  const told = await sessions.getSession({ session: key("s") });
+  expect(told.sessionPlan).toMatchObject({ session: key("s"), executionProfile: session.config.profile });
+  expect(told.turnPlan).toMatchObject({ turnId: "t-1", authorityEpoch: 1n });
+  expect(told.sessionPlan?.planId).toMatch(/^splan/);
+  const kinds = (plan: typeof told.turnPlan | typeof told.sessionPlan) => plan?.nodes.map(({ kind }) => kind) ?? [];
+  expect([...kinds(told.sessionPlan), ...kinds(told.turnPlan)].sort()).toEqual(
+    session.config.graph.nodes.map(({ kind }) => kind).sort(),
+  );
+  expect(told.turnPlan?.providers.map(({ binding }) => binding?.candidates[0]?.provider)).toEqual(
+    expect.arrayContaining([expect.stringMatching(/llm/)]),
+  );
+});
