@@ -64,11 +64,12 @@ export function createProgram(done: Done): Command {
       getErrHasColors: () => coloured(process.stderr, process.env),
     })
     .configureHelp({ subcommandTerm })
-    .showHelpAfterError("(see --help for what is there)");
+    .showHelpAfterError("(rspp --help shows what there is)");
   for (const [heading, commands] of groups) {
     cli.commandsGroup(heading);
     for (const register of commands) register(cli, done);
   }
+  for (const command of cli.commands) command.showHelpAfterError(`(rspp ${command.name()} --help shows what there is)`);
   cli.addHelpText("after", afterHelp);
   return cli;
 }

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseWav } from "@rspp/audio/wav";
 import { connect } from "@rspp/client/connect";
-import type { Cut, OutputFrame, TurnEvent } from "@rspp/client/types";
+import type { Cut, OutputFrame } from "@rspp/client/types";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { questionPath } from "../fixtures/questions.ts";
 import { problemsOf, startUp, type UpPlatform } from "./cli-rig.ts";
@@ -37,6 +37,71 @@ function specIn(dir: string, change: (source: string) => string): string {
 }
 
 const named = (name: string) => (source: string) => source.replace("name: voice-assistant", `name: ${name}`);
+
+/** What the replay service keeps of the call: drawn, told, replayed, and checked offline with the served schema. */
+async function expectRecording(session: string, dir: string): Promise<void> {
+  const file = join(dir, "session.jsonl");
+  const set = join(dir, "rspp.binpb");
+  const [timeline, explained, replayed, exported, schema] = await Promise.all([
+    at("timeline", session),
+    at("timeline", session, "--explain", "--turn", "2"),
+    at("replay", session, "--json"),
+    at("timeline", session, "--export", file, "--json"),
+    at("schema", "--out", set, "--json"),
+  ]);
+  expect(problemsOf(timeline, 0)).toBe("");
+  expect(timeline.stdout).toMatch(/turn 2 .*cut after [\s\S]*"tell me a story"[\s\S]*█[\s\S]*voice to voice/);
+  expect(explained.stdout).toMatch(/tell me a story/);
+  expect(problemsOf(replayed, 0)).toBe("");
+  expect(jsonOf(replayed)).toMatchObject({ identical: true, divergences: [], problems: [] });
+  expect(jsonOf<{ schema_version: number }>(schema).schema_version).toBe(1);
+  // Offline: no address is given, and the set alone tells what a record is.
+  const checked = await rspp(["schema", "--check", file, "--schema", set, "--json"]);
+  expect(problemsOf(checked, 0)).toBe("");
+  const { records } = jsonOf<{ records: number }>(exported);
+  expect(jsonOf(checked)).toMatchObject({ ok: true, checked: records, problems: [] });
+  const lines = readFileSync(file, "utf8").split("\n");
+  const broken = [
+    JSON.stringify({ ...JSON.parse(lines[0] ?? ""), sequence: "0" }),
+    '{"no_such_field": 1}',
+    ...lines.slice(1),
+  ];
+  writeFileSync(file, broken.join("\n"));
+  const wrong = await rspp(["schema", "--check", file, "--schema", set]);
+  expect(problemsOf(wrong, 1)).toBe("");
+  expect(wrong.stderr).toMatch(/session\.jsonl:1: sequence: [\s\S]*session\.jsonl:2: /);
+}
+
+/** Who is called, and sees what a client sees. */
+async function callerOf(endpoint: string, token: string) {
+  const cuts: Cut[] = [];
+  const heard = new Map<number, OutputFrame>();
+  const waiting = new Set<() => void>();
+  const wake = (): void => {
+    for (const look of waiting) look();
+  };
+  const client = await connect(endpoint, token, {
+    onAudio: (frame) => {
+      heard.set(frame.turn, frame);
+      wake();
+    },
+  });
+  client.on("flush", (cut) => {
+    cuts.push(cut);
+    wake();
+  });
+  const came = (there: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        if (!there()) return;
+        waiting.delete(look);
+        resolve();
+      };
+      waiting.add(look);
+      look();
+    });
+  return { client, heard, cuts, came };
+}
 
 describe("F-015 F-092 pipelines", () => {
   test("F-015 published once, unchanged the second time, refused with other content; listed with author and hash", async () => {
@@ -172,74 +237,14 @@ describe("F-084 a call", () => {
     expect(end.stderr).toMatch(/caller +"tell me a story"[\s\S]*the caller barges in[\s\S]*turn 2 is cut/);
 
     await until(() => at("verify", "ses_cli_talk", "--json"), whole);
-    const file = join(dir, "session.jsonl");
-    const set = join(dir, "rspp.binpb");
-    const [timeline, explained, replayed, exported, schema] = await Promise.all([
-      at("timeline", "ses_cli_talk"),
-      at("timeline", "ses_cli_talk", "--explain", "--turn", "2"),
-      at("replay", "ses_cli_talk", "--json"),
-      at("timeline", "ses_cli_talk", "--export", file, "--json"),
-      at("schema", "--out", set, "--json"),
-    ]);
-    expect(problemsOf(timeline, 0)).toBe("");
-    expect(timeline.stdout).toMatch(/turn 2 .*cut after [\s\S]*"tell me a story"[\s\S]*█[\s\S]*voice to voice/);
-    expect(explained.stdout).toMatch(/tell me a story/);
-    expect(problemsOf(replayed, 0)).toBe("");
-    expect(jsonOf(replayed)).toMatchObject({ identical: true, divergences: [], problems: [] });
-    expect(jsonOf<{ schema_version: number }>(schema).schema_version).toBe(1);
-    // Offline: no address is given, and the set alone tells what a record is.
-    const checked = await rspp(["schema", "--check", file, "--schema", set, "--json"]);
-    expect(problemsOf(checked, 0)).toBe("");
-    const { records } = jsonOf<{ records: number }>(exported);
-    expect(jsonOf(checked)).toMatchObject({ ok: true, checked: records, problems: [] });
-    const lines = readFileSync(file, "utf8").split("\n");
-    const broken = [
-      JSON.stringify({ ...JSON.parse(lines[0] ?? ""), sequence: "0" }),
-      '{"no_such_field": 1}',
-      ...lines.slice(1),
-    ];
-    writeFileSync(file, broken.join("\n"));
-    const wrong = await rspp(["schema", "--check", file, "--schema", set]);
-    expect(problemsOf(wrong, 1)).toBe("");
-    expect(wrong.stderr).toMatch(/session\.jsonl:1: sequence: [\s\S]*session\.jsonl:2: /);
+    await expectRecording("ses_cli_talk", dir);
   });
 
   test("F-022 a running session: listed, watched, made to speak, cut and ended", async () => {
     const id = "ses_cli_live";
     const route = await at("route", "voice-assistant@1", "--session", id, "--show-token", "--json");
     const { endpoint, token } = jsonOf<{ endpoint: string; token: string }>(route);
-    const turns: TurnEvent[] = [];
-    const cuts: Cut[] = [];
-    const waiting = new Set<() => void>();
-    const heard = new Map<number, OutputFrame>();
-    const wake = (): void => {
-      for (const look of waiting) look();
-    };
-    const client = await connect(endpoint, token, {
-      onAudio: (frame) => {
-        heard.set(frame.turn, frame);
-        wake();
-      },
-    });
-    client.on("turn", (event) => {
-      turns.push(event);
-      wake();
-    });
-    client.on("flush", (cut) => {
-      cuts.push(cut);
-      wake();
-    });
-    const came = (there: () => boolean): Promise<void> =>
-      new Promise((resolve) => {
-        const look = (): void => {
-          if (there()) {
-            waiting.delete(look);
-            resolve();
-          }
-        };
-        waiting.add(look);
-        look();
-      });
+    const { client, heard, cuts, came } = await callerOf(endpoint, token);
     await came(() => heard.has(1));
     const watch = startRspp(["watch", id, "--json"], { env: { ...platform.env } });
     const people = startRspp(["watch", id, "--kind", "control", "text"], { env: { ...platform.env } });
@@ -250,7 +255,6 @@ describe("F-084 a call", () => {
     expect(listed.stdout).toMatch(new RegExp(`${id} +active .*voice-assistant@1 .*runtime-`));
 
     const story = "Once upon a time there was a small robot. ".repeat(20);
-    // Said again until a watcher has seen a turn of it: whoever watches late sees what comes then.
     const said = await at("say", id, story, "--json");
     expect(problemsOf(said, 0)).toBe("");
     expect(jsonOf<{ proposal_event: string }>(said).proposal_event).not.toBe("");
