@@ -32,20 +32,28 @@ function grantOf(epoch: number, part: object = {}) {
 
 type Change = { state?: LeaseState; grant: ReturnType<typeof grantOf> };
 
-async function rig() {
-  const clock = createVirtualClock({ wallOriginMs: startWallMs });
+interface FakeLease {
+  readonly calls: string[];
+  readonly state: { away: boolean; refusal: ErrorReason | null; reissued: number };
+  readonly route: ReturnType<typeof route>;
+  tell(change: Change): void;
+}
+
+const leaseOf = (epoch: number) =>
+  create(LeaseSchema, { grant: grantOf(epoch), state: LeaseState.GRANTED, version: BigInt(epoch) });
+const signed = { grant: new Uint8Array(1), keyId: "k", signature: new Uint8Array(64) };
+
+function fakeLease(): FakeLease {
   const calls: string[] = [];
-  const state = { away: false, refusal: null as ErrorReason | null, reissued: 0 };
-  let tell: (change: Change) => void = () => {};
+  const state: FakeLease["state"] = { away: false, refusal: null, reissued: 0 };
+  const told: Change[] = [];
+  let wake: () => void = () => {};
   const answer = <T>(what: string, value: () => T): T => {
     calls.push(what);
     if (state.away) throw away("lease");
     if (state.refusal !== null) throw rpcError(state.refusal, { domain: "lease" });
     return value();
   };
-  const leaseOf = (epoch: number) =>
-    create(LeaseSchema, { grant: grantOf(epoch), state: LeaseState.GRANTED, version: BigInt(epoch) });
-  const signed = { grant: new Uint8Array(1), keyId: "k", signature: new Uint8Array(64) };
   const lease = route(LeaseService, {
     renewLease: ({ epoch }) => answer(`renew ${epoch}`, () => ({ lease: leaseOf(Number(epoch)), signed })),
     releaseLease: ({ epoch }) => answer(`release ${epoch}`, () => ({ lease: leaseOf(Number(epoch)) })),
@@ -56,25 +64,32 @@ async function rig() {
     },
     acknowledgeFloor: ({ floors }) => answer(`floor ${floors[0]?.floorEpoch}`, () => ({})),
     watchLeases: async function* (_ask, { signal }) {
-      const told: Change[] = [];
-      let wake: () => void = () => {};
-      tell = (change) => {
-        told.push(change);
-        wake();
-      };
       signal.addEventListener("abort", () => wake());
       yield { synced: true, storeIncarnation: 1 };
       while (!signal.aborted) {
         const next = told.shift();
-        if (next === undefined) await new Promise<void>((resolve) => (wake = resolve));
-        else {
-          const { grant, state: leaseState = LeaseState.GRANTED } = next;
-          const changes = [{ lease: { grant, state: leaseState, version: grant.epoch }, signed }];
-          yield { changes, synced: true, storeIncarnation: 1 };
+        if (next === undefined) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          continue;
         }
+        const { grant, state: leaseState = LeaseState.GRANTED } = next;
+        const changes = [{ lease: { grant, state: leaseState, version: grant.epoch }, signed }];
+        yield { changes, synced: true, storeIncarnation: 1 };
       }
     },
   });
+  const tell = (change: Change): void => {
+    told.push(change);
+    wake();
+  };
+  return { calls, state, route: lease, tell };
+}
+
+async function rig() {
+  const clock = createVirtualClock({ wallOriginMs: startWallMs });
+  const { calls, state, route: lease, tell } = fakeLease();
   const { connection } = await peerOf("lease", [lease]);
   const keeper = createLeaseKeeper({ lease: connection, clock, logger: silentLogger, instanceId: "runtime-1" });
   const inputs: SystemInput[] = [];
@@ -131,7 +146,7 @@ async function rig() {
     pass,
     nowMs,
     end: () => end(),
-    tell: (c: Change) => tell(c),
+    tell,
   };
 }
 
