@@ -6,6 +6,7 @@ import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { OpenRefusal, SessionNote } from "@rspp/ports/session-opener";
 import type { TransportIngress } from "@rspp/ports/transport";
+import { describeFailure } from "@rspp/rpc/log";
 import { bindForSession } from "@rspp/spec/bind-providers";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { sessionConfigOf } from "@rspp/spec/session-config";
@@ -41,12 +42,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
   return {
     instanceId: options.instanceId,
     async open(request) {
-      const admitted = await admit(options, request);
-      if (!admitted.ok) {
-        const { session, tenantId } = { session: request.claims.sessionId, tenantId: request.claims.tenantId };
-        const { reason, remedy } = admitted.error;
-        options.logger.info({ session_id: session, tenant_id: tenantId, reason, remedy }, "session not admitted");
-      }
+      const { sessionId: session_id, tenantId: tenant_id } = request.claims;
+      const admitted = await admit(options, request).catch((failure: unknown) => {
+        options.logger.error({ session_id, tenant_id, ...describeFailure(failure) }, "session could not be opened");
+        return refused("runtime_internal_error", "this is a defect of the runtime: report it with the session's id");
+      });
+      if (!admitted.ok) options.logger.info({ session_id, tenant_id, ...admitted.error }, "session not admitted");
       return admitted;
     },
   };

@@ -1,0 +1,154 @@
+import { create } from "@bufbuild/protobuf";
+import { GrantSchema } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import { compileSpec } from "@rspp/spec/compile-spec";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { expandTemplate } from "@rspp/spec/parse-spec";
+import { expect, test } from "vitest";
+import type { AdmissionRequest } from "./admission.ts";
+import { type AdmissionOptions, createAdmission } from "./admission-open.ts";
+import type { LeaseKeeper, LeaseToKeep } from "./lease-keeper.ts";
+import { silentLogger } from "./logger.ts";
+import { bench } from "./testing/bench.ts";
+import { FakeTransport } from "./testing/fakes.ts";
+
+function pipeline(part: Partial<CompiledPipeline> = {}): CompiledPipeline {
+  const providers = {
+    stt: { candidates: ["local/pocketsphinx", "sim/stt"] },
+    llm: { candidates: ["sim/llm"] },
+    tts: { candidates: ["sim/tts"] },
+  };
+  const spec = expandTemplate({ template: "voice-assistant", providers });
+  if (!spec.ok) throw new Error("the template holds");
+  const compiled = compileSpec(spec.value);
+  if (!compiled.ok) throw new Error("the template compiles");
+  return { ...compiled.value, ...part };
+}
+
+function rig(part: Partial<AdmissionOptions> = {}, compiled = pipeline()) {
+  const b = bench();
+  const kept: LeaseToKeep[] = [];
+  const state = { draining: false };
+  const leases: LeaseKeeper = {
+    keep: (lease) => void kept.push(lease),
+    epochOf: () => null,
+    held: () => kept.length,
+    close: () => Promise.resolve(),
+  };
+  const logged: string[] = [];
+  const write = (fields: object, message: string): void => void logged.push(`${message} ${JSON.stringify(fields)}`);
+  const admission = createAdmission({
+    instanceId: "runtime-1",
+    runtime: b.runtime,
+    pipelines: { get: () => Promise.resolve({ ok: true, value: compiled }), held: () => 1 },
+    providers: b.providers,
+    leases,
+    clock: b.clock,
+    logger: { ...silentLogger, info: write, error: write },
+    llm: null,
+    draining: () => state.draining,
+    ...part,
+  });
+  const line = new FakeTransport(b.clock);
+  const request = (sessionId: string, more: Partial<AdmissionRequest> = {}): AdmissionRequest => ({
+    claims: create(SessionTokenClaimsSchema, { tenantId: "acme", sessionId, pipelineVersion: "voice-assistant@1" }),
+    grant: create(GrantSchema, {
+      session: { tenantId: "acme", sessionId },
+      epoch: 1n,
+      storeIncarnation: 3,
+      holderId: "runtime-1",
+      termMs: 60_000,
+      expiresWallMs: BigInt(Math.round(b.clock.wallMs()) + 60_000),
+    }),
+    transport: line,
+    ...more,
+  });
+  return { b, kept, state, admission, line, request, logged };
+}
+
+const words = (answer: Awaited<ReturnType<ReturnType<typeof rig>["admission"]["open"]>>): string =>
+  answer.ok ? "admitted" : `${answer.error.reason}: ${answer.error.remedy}`;
+
+test("an admitted session runs the prompt, variables and lease it was given, and greets once its caller is there", async () => {
+  const { b, kept, admission, line, request } = rig({}, pipeline({ systemPrompt: "Be brief.", greeting: "Good day." }));
+  const admitted = await admission.open(request("s", { variables: { name: '"Ada"' } }));
+  if (!admitted.ok) throw new Error(words(admitted));
+  const { session, epoch, reconnectMs } = admitted.value;
+  expect([epoch, reconnectMs]).toEqual([1, session.config.policy.reconnectMs]);
+  expect(session.config).toMatchObject({
+    variables: { name: "Ada" },
+    authority: { incarnation: "store-3" },
+    systemPrompt: [{ ref: 1, from: 0, to: 9 }],
+  });
+  expect(kept).toMatchObject([{ tenantId: "acme", terms: { deadlineNs: session.config.authority.deadlineNs } }]);
+  await b.pass(500);
+  expect(session.view().turns).toBe(0);
+  line.session = session;
+  line.control("connected");
+  await b.until(() => line.sent.some((m) => m.kind === "text" && m.role === "assistant"));
+  line.control("connected");
+  await b.pass(5_000);
+  expect(session.view().turns).toBe(1);
+  session.operator("end");
+  await b.pass(100);
+});
+
+test("onlookers of the adapter are told of what they asked for, until they leave", async () => {
+  const { b, admission, line, request } = rig();
+  const admitted = await admission.open(request("s"));
+  if (!admitted.ok) throw new Error(words(admitted));
+  const seen: string[] = [];
+  const leave = admitted.value.observe(["debug"], (note) => void seen.push(note.kind));
+  line.session = admitted.value.session;
+  line.control("connected");
+  await b.pass(100);
+  expect(new Set(seen)).toEqual(new Set(["debug"]));
+  leave();
+  const before = seen.length;
+  admitted.value.session.operator("end");
+  await b.pass(100);
+  expect(seen).toHaveLength(before);
+});
+
+test("what nothing here can serve, what is full, stopping, or held under a newer epoch is refused with what to do", async () => {
+  const unserved = rig({ providers: { ...bench().providers, providers: () => ["sim/stt", "sim/tts"] } });
+  expect(words(await unserved.admission.open(unserved.request("s")))).toMatch(
+    /^dependency_unavailable: node llm: none of its providers can serve here: available are sim\/stt, sim\/tts/,
+  );
+
+  const small = rig({ capacity: 1 });
+  expect(words(await small.admission.open(small.request("a")))).toBe("admitted");
+  expect(words(await small.admission.open(small.request("b")))).toMatch(/^capacity_exhausted: all 1 sessions/);
+  expect(words(await rig().admission.open(small.request("a")))).toBe("admitted");
+
+  const stopping = rig();
+  stopping.state.draining = true;
+  expect(words(await stopping.admission.open(stopping.request("s")))).toMatch(/^draining: /);
+
+  const twice = rig();
+  await twice.admission.open(twice.request("s"));
+  expect(words(await twice.admission.open(twice.request("s")))).toMatch(/^already_exists: session s is open already/);
+});
+
+test("a runtime that fills while the registry is asked refuses all the same", async () => {
+  let go: () => void = () => {};
+  const waiting = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const get = async () => {
+    await waiting;
+    return { ok: true, value: pipeline() } as const;
+  };
+  const r = rig({ capacity: 1, pipelines: { get, held: () => 0 } });
+  const both = Promise.all([r.admission.open(r.request("a")), r.admission.open(r.request("b"))]);
+  go();
+  expect((await both).map(words)).toEqual(["admitted", expect.stringMatching(/^capacity_exhausted/)]);
+});
+
+test("a defect is a refusal too, and its text is told to nobody", async () => {
+  const get = () => Promise.reject(new Error("secret words"));
+  const r = rig({ pipelines: { get, held: () => 0 } });
+  expect(words(await r.admission.open(r.request("s")))).toMatch(/^runtime_internal_error: this is a defect/);
+  expect(r.logged.join("\n")).toContain("session could not be opened");
+  expect(r.logged.join("\n")).not.toContain("secret words");
+});
