@@ -124,7 +124,7 @@ describe("an adapter that keeps no order", () => {
     },
   };
 
-  test("F-172 each wrong breaks its own session off, naming field and remedy; the other sessions of the pair go on", async () => {
+  test("F-131 each wrong breaks its own session off, naming field and remedy; the other sessions of the pair go on", async () => {
     rig = await remoteRig();
     raw = await rawAdapter(rig);
     const { app, client } = raw;
@@ -166,7 +166,7 @@ describe("an adapter that keeps no order", () => {
     expect(rig.sessions.stats()).toMatchObject({ open: 1, opening: 0 });
   });
 
-  test("a session whose reader stalls delays no other on the same pair, and comes to no harm", async () => {
+  test("F-105 a session whose reader stalls delays no other on the same pair, and comes to no harm", async () => {
     rig = await remoteRig();
     raw = await rawAdapter(rig);
     const { app, client } = raw;
@@ -192,8 +192,8 @@ describe("an adapter that keeps no order", () => {
   });
 });
 
-describe("F-038 barge-in over a link", () => {
-  test("the fence overtakes media on a slow line: nothing it cuts is heard after it, and the next turn is heard in full", async () => {
+describe("barge-in over a link", () => {
+  test("F-033 the fence overtakes media on a slow line: nothing it cuts is heard after it, and the next turn is heard in full", async () => {
     rig = await remoteRig();
     const { caller, host, end } = await rig.open("s-1");
     const { epoch } = end;
@@ -217,7 +217,7 @@ describe("F-038 barge-in over a link", () => {
     expect(tookMs).toBeLessThan(250);
   });
 
-  test("any interleaving of media and fences: no frame of a fenced generation after its fence", async () => {
+  test("F-033 any interleaving of media and fences: no frame of a fenced generation after its fence", async () => {
     rig = await remoteRig();
     await fc.assert(
       fc.asyncProperty(
@@ -285,7 +285,7 @@ describe("F-038 barge-in over a link", () => {
   });
 });
 
-describe("F-042 end of utterance over a link", () => {
+describe("end of utterance over a link", () => {
   test("any interleaving of frames and signals: it never clips, on a line that slows down and recovers", async () => {
     rig = await remoteRig();
     const slow = rig.line;

@@ -111,7 +111,7 @@ describe("a pair that dies", () => {
     await until(() => caller.closed === "completed", "the end");
   });
 
-  test("F-038 a fence raised while there is no pair holds on the next: what it cuts is not said again", async () => {
+  test("F-033 a fence raised while there is no pair holds on the next: what it cuts is not said again", async () => {
     rig = await remoteRig({ reconnectMs: 8_000 });
     const { caller, host, end } = await rig.open("s-1");
     rig.line.stall(true);
@@ -184,8 +184,8 @@ describe("a pair that dies", () => {
   });
 });
 
-describe("F-156 a newer epoch", () => {
-  test("the adapter checks the grant, raises its floor, acknowledges, and goes on under it; the turn goes on", async () => {
+describe("a newer epoch", () => {
+  test("F-156 the adapter checks the grant, raises its floor, acknowledges, and goes on under it; the turn goes on", async () => {
     rig = await remoteRig({ reconnectMs: 8_000 });
     const { caller, host, end } = await rig.open("s-1");
     for (let n = 1; n <= 10; n++) end.session.receive(audioIn(end.epoch, n));
@@ -208,7 +208,7 @@ describe("F-156 a newer epoch", () => {
     expect(caller.closed).toBe(null);
   });
 
-  test("a grant that is forged, of another session, of another holder or not newer changes nothing", async () => {
+  test("F-156 a grant that is forged, of another session, of another holder or not newer changes nothing", async () => {
     rig = await remoteRig({ reconnectMs: 8_000 });
     const { caller, host, end } = await rig.open("s-1");
     const newer = end.epoch + 1;
@@ -229,8 +229,8 @@ describe("F-156 a newer epoch", () => {
   });
 });
 
-describe("F-159 the routing view", () => {
-  test("it is asked again when it is too old or an instance is unknown; a registry that is away ends no opening at once", async () => {
+describe("the way to a runtime", () => {
+  test("F-159 the routing view is asked again when it is too old or an instance is unknown; a registry that is away ends no opening at once", async () => {
     rig = await remoteRig();
     const { platform, opener } = rig;
     await rig.open("s-1");
@@ -257,7 +257,7 @@ describe("F-159 the routing view", () => {
     expect(opener.stats().view.stale).toBe(true);
   });
 
-  test("sessions are spread over the pairs of a runtime", async () => {
+  test("F-105 sessions are spread over the pairs of a runtime", async () => {
     rig = await remoteRig({ opener: { link: { linksPerRuntime: 3 } } });
     for (let n = 1; n <= 6; n++) await rig.open(`s-${n}`);
     expect(rig.opener.stats().links.map((link) => link.sessions)).toEqual([2, 2, 2]);

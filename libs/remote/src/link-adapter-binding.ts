@@ -14,6 +14,7 @@ import { LinkCodec, type LinkItem } from "./link-codec.ts";
 import { eventNumber, fenceFromLink, mediaFromLink, wordsFromLink } from "./link-egress.ts";
 import { noteFromLink } from "./link-notes.ts";
 import { type Reattached, reattachedOf } from "./link-open.ts";
+import { PartJoiner, partIn } from "./link-parts.ts";
 import { reconnectOf } from "./link-signals.ts";
 
 /** The session whose binding it is. */
@@ -37,6 +38,7 @@ export class AdapterBinding implements LinkSessionHandlers {
   readonly port: LinkSessionPort;
   readonly codec: LinkCodec;
   readonly #owner: BindingOwner;
+  readonly #joiner = new PartJoiner();
   #opened = false;
   #left = false;
   #error: ErrorDetail | null = null;
@@ -103,7 +105,8 @@ export class AdapterBinding implements LinkSessionHandlers {
   }
 
   onBroken({ reason }: LinkBroken): void {
-    this.#answer(err(this.#error ?? refused(ErrorReason.DEPENDENCY_UNAVAILABLE)));
+    const full = reason === "sessions_full" ? ErrorReason.CAPACITY_EXHAUSTED : ErrorReason.DEPENDENCY_UNAVAILABLE;
+    this.#answer(err(this.#error ?? refused(full)));
     if (!this.#left) this.#owner.broken(this, reason === "pair_dead", reason);
   }
 
@@ -120,9 +123,12 @@ export class AdapterBinding implements LinkSessionHandlers {
       if (note !== null) this.#owner.noted(note);
       return;
     }
-    const message = mediaFromLink(this.codec, envelope);
-    if (message.ok) this.#owner.heard(message.value);
-    else this.#wrong("media without its place");
+    const cut = partIn(envelope);
+    const message =
+      cut === null ? mediaFromLink(this.codec, envelope) : mediaFromLink(this.codec, envelope, cut.sequence);
+    if (!message.ok) return this.#wrong("media without its place");
+    const whole = cut === null ? message.value : this.#joiner.take(message.value, cut.part);
+    if (whole !== null) this.#owner.heard(whole);
   }
 
   #overtaking({ cutoff, seq, payload }: Extract<LinkIncoming, { kind: "overtaking" }>): void {

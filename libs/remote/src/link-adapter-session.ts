@@ -95,13 +95,18 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   receive(message: TransportIngress): void {
     if (this.#phase === "over" || this.#phase === "opening") return;
     if (message.kind === "audio") {
+      if (!Number.isSafeInteger(message.mediaUs)) return this.#unsent("audio");
       // Bytes are the transport's own again as soon as this has returned.
       const kept = this.#resend.audio({ ...message, bytes: new Uint8Array(message.bytes) });
       this.#captured = message.sequence;
       if (this.#speaks(message.epoch)) this.#sendAudio(kept);
       return;
     }
-    if (message.kind === "delivery") this.#noteDelivery(message);
+    if (message.kind === "delivery") {
+      // The contract reports on turns; nothing waits for a report on the session's own output.
+      if (message.turn === 0) return;
+      this.#noteDelivery(message);
+    }
     this.#say(message, message.epoch);
   }
 

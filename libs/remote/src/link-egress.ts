@@ -53,10 +53,14 @@ function mediaSequence(envelope: Envelope): number | null {
   return Math.floor(short / PLACES) === envelope.turnNumber ? short % PLACES : null;
 }
 
-function mediaToLink(codec: LinkCodec, message: Of<"media">): Result<LinkItem, WireError> {
+/** A frame, or a part of one with an id of its own. */
+export function mediaToLink(
+  codec: LinkCodec,
+  message: Of<"media">,
+  eventId: string = mediaId(message.turn, message.sequence),
+): Result<LinkItem, WireError> {
   const { turn, generation, sequence, offsetUs: mediaUs, durationUs, format, bytes, end } = message;
   if (!isWhole(sequence, Number.MAX_SAFE_INTEGER)) return outside("event_id", "uint64.safe");
-  const eventId = mediaId(turn, sequence);
   const init = { eventId, turn, generation, mediaUs, durationUs, format, bytes, end, idempotencyKey: "" };
   const envelope = codec.audio(init);
   return envelope.ok ? ok({ kind: "media", envelope: envelope.value, urgent: end || sequence === 1 }) : envelope;
@@ -128,13 +132,17 @@ export function eventNumber(envelope: Envelope): number {
 
 // --- read at the adapter ---
 
-export function mediaFromLink(codec: LinkCodec, envelope: Envelope): Result<Of<"media">, WireError> {
+/** A frame, or a part of one. */
+export function mediaFromLink(
+  codec: LinkCodec,
+  envelope: Envelope,
+  sequence: number | null = mediaSequence(envelope),
+): Result<Of<"media">, WireError> {
   const { payload, turnNumber: turn, fenceGeneration: generation } = envelope;
   if (payload.case !== "audio") {
     const kind = payload.case ?? "nothing";
     return err(fieldError("payload", "egress.kind", `a runtime sends no ${kind} as data`, "send audio"));
   }
-  const sequence = mediaSequence(envelope);
   if (sequence === null) {
     return err(fieldError("event_number", "required", "names turn and frame", "number the frames of the turn"));
   }

@@ -37,6 +37,11 @@ export const limits = {
   /** Keys of the lease service are fetched again for an unknown id at most this often. */
   GRANT_KEYS_REFRESH_MS: 5_000,
 
+  /** A larger frame of the agent travels in parts, each well within one event of a link. */
+  LINK_PART_BYTES: 49_152,
+  LINK_PART_AUDIO_US: 1_000_000,
+  LINK_PARTS_MAX: 32,
+
   // --- the contract's bounds, checked here where the general rules would cost too much per frame ---
   UINT32_MAX: 0xffff_ffff,
   AUDIO_DURATION_US_MAX: 10_000_000,

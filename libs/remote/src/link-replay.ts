@@ -2,7 +2,7 @@
  * What the runtime has said to a caller and the adapter has not acted on yet, kept for the pair that takes the place of one
  * that died (libs/protocol reattach, F-158). Bounded there: past it a session that loses its pair ends.
  */
-import type { MonoNs } from "@rspp/base/brand";
+import { type MonoNs, msToNs } from "@rspp/base/brand";
 import type { SessionNote } from "@rspp/ports/session-opener";
 import type { LaneMarks } from "@rspp/protocol/link-types";
 import {
@@ -25,13 +25,18 @@ export interface Kept {
   linkSeq: number;
 }
 
-/** Messages between two looks at what the adapter has acted on. */
+/** Messages, or nanoseconds, between two looks at what the adapter has acted on. */
 const TRIM_EVERY = 32;
+const TRIM_EVERY_NS = msToNs(1_000);
+const nothing: Readonly<LaneMarks> = Object.freeze({ control: 0, data: 0, telemetry: 0 });
 
 export class Replay {
   readonly #state: ReattachServerState<Kept>;
   #numbers = 0;
   #sinceTrim = 0;
+  #trimmedAtNs = 0;
+  /** Sequences of the session that are known to have been acted on. */
+  #acted: LaneMarks = { ...nothing };
 
   constructor(session: string, token: string) {
     this.#state = createReattachServer<Kept>(session, token);
@@ -41,8 +46,9 @@ export class Replay {
     return this.#state.openTurn ?? 0;
   }
 
-  /** Keeps a message; to be sent now if it can be. */
-  record(message: Kept["message"], now: MonoNs): Kept {
+  /** Keeps a message; to be sent now if it can be. `acted`: what the present binding's peer has acted on. */
+  record(message: Kept["message"], now: MonoNs, acted: Readonly<LaneMarks> = nothing): Kept {
+    this.#trim(acted, now);
     const kept: Kept = { message, number: message.kind === "media" ? 0 : ++this.#numbers, linkSeq: 0 };
     const media = message.kind === "media";
     if (message.kind === "fence") {
@@ -59,16 +65,27 @@ export class Replay {
     return kept;
   }
 
-  /** Forgets what the present binding's peer has acted on, now and then. */
-  trim(acked: Readonly<LaneMarks>): void {
-    if (++this.#sinceTrim < TRIM_EVERY) return;
+  /** Forgets what was acted on, now and then, and before its age could be taken for a loss. */
+  #trim(acted: Readonly<LaneMarks>, now: MonoNs): void {
+    if (++this.#sinceTrim < TRIM_EVERY && now - this.#trimmedAtNs < TRIM_EVERY_NS) return;
     this.#sinceTrim = 0;
-    replayAcked(this.#state, this.#marks(acked));
+    this.#trimmedAtNs = now;
+    this.#forget(acted);
+  }
+
+  #forget(acted: Readonly<LaneMarks>): void {
+    const marks = this.#marks(acted);
+    this.#acted = {
+      control: Math.max(this.#acted.control, marks.control),
+      data: Math.max(this.#acted.data, marks.data),
+      telemetry: 0,
+    };
+    replayAcked(this.#state, marks);
   }
 
   /** The binding is gone; `acked` is what its peer had acted on. */
   detached(acked: Readonly<LaneMarks>, now: MonoNs): void {
-    replayAcked(this.#state, this.#marks(acked));
+    this.#forget(acked);
     for (const { payload } of this.#state.entries) if (payload.linkSeq > 0) payload.linkSeq = 0;
     reattachDetached(this.#state, this.#state.attachment, now);
   }
@@ -108,10 +125,13 @@ export class Replay {
     return marks;
   }
 
+  /** Up to what each lane needs not be said again; below what was lost, where something was. */
   #received(): LaneMarks {
-    const { entries, last } = this.#state;
+    const { entries, last, lost } = this.#state;
     const before = (lane: "control" | "data"): number =>
-      (entries.find((e) => e.lane === lane)?.seq ?? last[lane] + 1) - 1;
+      lost[lane] > this.#acted[lane]
+        ? this.#acted[lane]
+        : (entries.find((e) => e.lane === lane)?.seq ?? last[lane] + 1) - 1;
     return { control: before("control"), data: before("data"), telemetry: last.telemetry };
   }
 }

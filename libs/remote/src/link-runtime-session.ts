@@ -14,15 +14,18 @@ import type { TransportEgress, TransportEnd, TransportIngress } from "@rspp/port
 import type { LaneMarks } from "@rspp/protocol/link-types";
 import { ingressTake } from "@rspp/protocol/reattach-audio";
 import { CUTS_NOTHING } from "@rspp/wire/cutoff";
-import { egressToLink } from "./link-egress.ts";
+import { egressToLink, mediaToLink } from "./link-egress.ts";
 import { limits } from "./link-limits.ts";
 import { noteToLink } from "./link-notes.ts";
 import { type OpenAsk, openedItem, openProblem, readGrant } from "./link-open.ts";
+import { isLarge, partsOf } from "./link-parts.ts";
 import { type Kept, Replay } from "./link-replay.ts";
 import type { BoundSession, RuntimeBinding } from "./link-runtime-binding.ts";
 import type { RuntimeShared } from "./link-runtime-shared.ts";
 import type { LinkOpened } from "./link-session-types.ts";
 import { reconnectItem } from "./link-signals.ts";
+
+type Sent = ReturnType<RuntimeBinding["send"]> | null;
 
 export interface RuntimeSessionInit {
   readonly shared: RuntimeShared;
@@ -182,32 +185,46 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     if (message.epoch < this.#epoch) return this.#shared.unsent("stale_epoch");
     // Bytes are the session's own again as soon as this has returned.
     const own = message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
-    const kept = this.#replay.record(own, this.#shared.clock.nowNs());
     const binding = this.#binding;
+    const kept = this.#replay.record(own, this.#shared.clock.nowNs(), binding?.port.peerAcked);
     if (this.#phase !== "open" || binding === null || message.epoch !== this.#epoch) return;
     this.#transmit(kept);
-    this.#replay.trim(binding.port.peerAcked);
   }
 
   #transmit(kept: Kept): void {
     const binding = this.#binding;
     if (binding === null) return;
     const { message, number } = kept;
+    if (message.kind === "media" && isLarge(message)) return this.#transmitParts(binding, kept, message);
     const item =
       message.kind === "error"
         ? noteToLink(binding.codec, message, number)
         : egressToLink(binding.codec, message, number);
     const sent = item.ok ? binding.send(item.value) : null;
+    this.#settle(kept, sent);
+    if (sent?.ok && message.kind === "fence") this.#keepFence(sent.value, message);
+  }
+
+  #transmitParts(binding: RuntimeBinding, kept: Kept, message: Extract<TransportEgress, { kind: "media" }>): void {
+    let sent: Sent = null;
+    for (const { media, eventId } of partsOf(message) ?? []) {
+      const item = mediaToLink(binding.codec, media, eventId);
+      sent = item.ok ? binding.send(item.value) : null;
+      if (!sent?.ok) break;
+    }
+    this.#settle(kept, sent);
+  }
+
+  /** Notes where the link put a message, or that it is not to be sent; without a pair it waits for the next. */
+  #settle(kept: Kept, sent: Sent): void {
     if (sent?.ok) {
       kept.linkSeq = sent.value;
-      if (message.kind === "fence") this.#keepFence(sent.value, message);
       return;
     }
-    const pairGone = sent?.ok === false && sent.error.kind === "refused" && isAway(sent.error.reason);
-    if (pairGone) return;
+    const refused = sent?.error.kind === "refused" ? sent.error.reason : null;
+    if (refused === "not_up" || refused === "unknown_ref") return;
     kept.linkSeq = -1;
-    const fenced = sent?.ok === false && sent.error.kind === "refused" && sent.error.reason === "fenced";
-    if (!fenced) this.#shared.unsent(message.kind);
+    if (refused !== "fenced") this.#shared.unsent(kept.message.kind);
   }
 
   #keepFence(sequence: number, { turn, generation }: { turn: number; generation: number }): void {
@@ -269,7 +286,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   #note(note: SessionNote): void {
     if (this.#phase !== "open" || !this.#observed.includes(note.kind)) return;
     if (note.kind === "error") {
-      this.#transmit(this.#replay.record(note, this.#shared.clock.nowNs()));
+      this.#transmit(this.#replay.record(note, this.#shared.clock.nowNs(), this.#binding?.port.peerAcked));
       return;
     }
     const binding = this.#binding;
@@ -341,8 +358,4 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     this.#onOver(this);
     this.#opened?.onGone?.(reason);
   }
-}
-
-function isAway(reason: string): boolean {
-  return reason === "not_up" || reason === "unknown_ref";
 }

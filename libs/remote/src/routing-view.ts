@@ -40,7 +40,7 @@ export class RoutingViewCache {
     this.#onStale = onStale;
   }
 
-  /** The instance, null when the registry knows none of that id; `away` when neither it nor a view young enough is there. */
+  /** The instance, null when the registry knows none of that id; `away` when it cannot be asked and the last view does not help. */
   async find(instanceId: string): Promise<Result<InstanceStatus | null, "away">> {
     const view = await this.#current(() => this.#byId.has(instanceId));
     return view ? ok(this.#byId.get(instanceId) ?? null) : err("away");
@@ -72,7 +72,7 @@ export class RoutingViewCache {
     const sinceMs = nsToMs(this.#clock.nowNs() - this.#askedAtNs);
     if (young && sinceMs < limits.VIEW_REFRESH_EVERY_MS && this.#asking === null) return true;
     if (await this.#refresh()) return true;
-    if (this.#view === null || this.#ageMs() > limits.VIEW_SERVED_STALE_MS) return false;
+    if (this.#view === null || !suffices() || this.#ageMs() > limits.VIEW_SERVED_STALE_MS) return false;
     if (!young) this.#onStale(this.#view.version, this.#ageMs());
     return true;
   }
