@@ -44,6 +44,8 @@ export interface Running {
 export interface StartOptions {
   env?: Record<string, string>;
   cwd?: string;
+  /** The caller kills it, for what lives longer than one test. */
+  kept?: boolean;
 }
 
 /** Starts `rspp …`; it is killed at the end of the test whatever happens. */
@@ -54,7 +56,7 @@ export function startRspp(args: readonly string[], options: StartOptions = {}): 
     env: { ...clean, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  onTestFinished(() => void child.kill("SIGKILL"));
+  if (options.kept !== true) onTestFinished(() => void child.kill("SIGKILL"));
   let stdout = "";
   let stderr = "";
   let all = "";

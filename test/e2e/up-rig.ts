@@ -10,7 +10,7 @@ import type { SessionRoute } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import type { ReadyLine } from "@rspp/host/start";
 import { connectRpc, type RpcConnection } from "@rspp/rpc/clients";
-import { type Running, startRspp } from "./rspp.ts";
+import { type Running, type StartOptions, startRspp } from "./rspp.ts";
 
 export interface PlatformLine {
   readonly ready: true;
@@ -35,8 +35,12 @@ export interface Up {
 
 /** On free ports, in a data directory of its own unless one is given; resolves when it is ready. */
 export async function up(data: string, ...args: readonly string[]): Promise<Up> {
+  return upWith({}, data, ...args);
+}
+
+export async function upWith(options: StartOptions, data: string, ...args: readonly string[]): Promise<Up> {
   const env = { RSPP_LOG_LEVEL: process.env.RSPP_LOG_LEVEL ?? "warn" };
-  const running = startRspp(["up", "--json", "--port-base", "0", "--data", data, ...args], { env });
+  const running = startRspp(["up", "--json", "--port-base", "0", "--data", data, ...args], { env, ...options });
   const [line] = await running.said(/^\{"ready":true,"service":"platform".*\}$/m);
   const platform = JSON.parse(line) as PlatformLine;
   const lines = (service: string): ReadyLine[] =>

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { jsonOf, pocketsphinx, rspp, tempDir } from "./rspp.ts";
-import { call, converse, type Up, up } from "./up-rig.ts";
+import { call, converse, type Up, until, up } from "./up-rig.ts";
 
 const root = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
@@ -81,7 +81,12 @@ describe.each([
     const again = await up(data, ...args);
     expect(again.platform.published).toEqual([]);
     expect(again.platform.ready_ms).toBeLessThan(args.length === 0 ? 8_000 : 30_000);
+    // A call that has nothing open is ended, and told why.
+    const waiting = await call(again.registry);
+    await until(() => waiting.heard.some(({ turn, end }) => turn === 1 && end), "the greeting");
     await stopped(again, "SIGINT");
+    await waiting.hangUp();
+    expect(waiting.states.at(-1)).toEqual({ state: "closed", reason: "draining" });
   }, 240_000);
 });
 

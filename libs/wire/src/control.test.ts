@@ -173,6 +173,8 @@ describe("F-035 reasons", () => {
     ["edge_full", "queue_full"],
     ["stale_epoch_audio", "stale_epoch"],
     ["threw", "node_failure"],
+    ["runtime_draining", "draining"],
+    ["drain_deadline", "draining"],
     ["snapshot: too old", "internal"],
     ["", "internal"],
   ])("the kernel's %j travels as %s with its own word as the detail", (word, mapped) => {
