@@ -10,6 +10,7 @@ import type { Duplex, DuplexHandlers, InputOf, OutputOf } from "./duplex.ts";
 import { type RpcError, rpcError } from "./errors.ts";
 import { type GrpcChannel, openChannel, openDuplex } from "./grpc-client.ts";
 import { bidiMethod, type CallInfo, type GrpcServer, type GrpcServerOptions, startGrpcServer } from "./grpc-server.ts";
+import { startRpcServer } from "./server.ts";
 
 type Invoke = typeof ProviderService.method.invoke;
 type Accept = (duplex: Duplex<OutputOf<Invoke>>, info: CallInfo) => DuplexHandlers<InputOf<Invoke>>;
@@ -53,6 +54,18 @@ function invoke(port: number, options: Parameters<typeof openDuplex>[3] = {}): C
 }
 
 const credit = { message: { case: "credit" as const, value: { chunks: 1 } } };
+
+test("an API server tells grpc-js that it has no such method, in gRPC's words", async () => {
+  const api = await startRpcServer({ domain: "registry", port: 0, routes: [] });
+  const call = invoke(api.port);
+  call.send(credit);
+  const ended = await call.ended;
+  expect(ended).toMatchObject({
+    reason: ErrorReason.NOT_FOUND,
+    detail: { domain: "registry", metadata: { what: "rpc" } },
+  });
+  await api.stop(0);
+});
 
 describe("streams of grpc-js with messages of gen", () => {
   test("a stream that is failed in the turn it was opened in leaves nothing open at the server", async () => {

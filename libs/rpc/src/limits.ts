@@ -10,6 +10,9 @@ export const limits = {
   RPC_HEADER_BYTES_MAX: 32_768,
   RPC_STREAMS_PER_CONNECTION_MAX: 256,
   RPC_CONNECTIONS_MAX: 4_096,
+  /** So many connections past the bound are held for a moment and told why; more are closed as they come. */
+  RPC_OVERFLOW_CONNECTIONS_MAX: 512,
+  RPC_OVERFLOW_MS: 1_000,
   /** A connection that has sent nothing that could be a request is closed after this. */
   RPC_FIRST_BYTES_MS: 10_000,
   /** A connection without a call is closed after this. */

@@ -3,13 +3,15 @@ import { createServer, type Server, type Socket } from "node:net";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type RpcError, rpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { overflowOf } from "./overflow.ts";
+import type { ServerTls } from "./tls.ts";
 
 export interface ListenOptions {
   /** Address to bind; default 127.0.0.1. */
   readonly host?: string;
   /** 0 picks a free one. */
   readonly port: number;
-  /** More are closed as they come. */
+  /** Past it a few are told why they are refused, and the rest is closed as it comes. */
   readonly connectionsMax?: number;
 }
 
@@ -30,20 +32,27 @@ export interface Listener {
  */
 export async function listen(
   domain: string,
-  options: ListenOptions,
+  options: ListenOptions & { readonly tls?: ServerTls },
   onConnection: (socket: Socket) => void,
 ): Promise<Listener> {
   const { host = "127.0.0.1", port, connectionsMax = limits.RPC_CONNECTIONS_MAX } = options;
   const sockets = new Map<string, Socket>();
+  const refused = new Set<Socket>();
+  const overflow = overflowOf({ domain, connectionsMax, ...(options.tls === undefined ? {} : { tls: options.tls }) });
   const server = createServer({ noDelay: true }, (socket) => {
+    // Without a listener a reset would end the process; the protocol above sees the close.
+    socket.on("error", () => undefined);
+    if (sockets.size >= connectionsMax) {
+      refused.add(socket);
+      socket.once("close", () => refused.delete(socket));
+      return overflow(socket);
+    }
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     sockets.set(peer, socket);
     socket.once("close", () => sockets.delete(peer));
-    // Without a listener a reset would end the process; the protocol above sees the close.
-    socket.on("error", () => undefined);
     onConnection(socket);
   });
-  server.maxConnections = connectionsMax;
+  server.maxConnections = connectionsMax + limits.RPC_OVERFLOW_CONNECTIONS_MAX;
   await bind(server, domain, host, port);
   const address = server.address();
   return {
@@ -53,7 +62,7 @@ export async function listen(
     socketOf: (peer) => sockets.get(peer),
     stopListening: () => new Promise((resolve) => server.close(() => resolve())),
     destroyAll: () => {
-      for (const socket of sockets.values()) socket.destroy();
+      for (const socket of [...sockets.values(), ...refused]) socket.destroy();
     },
   };
 }

@@ -1,24 +1,17 @@
 /** API servers: gRPC, gRPC-Web and Connect on one port, over HTTP/1.1 and HTTP/2, plain or TLS (architecture.md, Contracts). */
-import {
-  createServer as createHttp1Server,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerResponse,
-} from "node:http";
-import {
-  createServer as createHttp2Server,
-  createSecureServer,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type Http2Session,
-  type ServerHttp2Session,
-} from "node:http2";
-import type { Socket } from "node:net";
+import type { ServerResponse } from "node:http";
 import { Code, ConnectError, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import {
+  type Acceptor,
+  answerTrailersOnly,
+  type NodeRequest,
+  type NodeResponse,
+  plainAcceptor,
+  tlsAcceptor,
+} from "./acceptor.ts";
 import { type CallGuard, peerContext } from "./call-guard.ts";
 import { withCode, withErrorDetails } from "./error-body.ts";
 import { rpcError, toConnectError } from "./errors.ts";
@@ -29,11 +22,8 @@ import { type Listener, type ListenOptions, listen, within } from "./listener.ts
 import { type Log, silentLog } from "./log.ts";
 import { Reflection, reflectionRoutes } from "./reflection.ts";
 import type { RpcRoute } from "./route.ts";
-import { certificateNames, type ServerTls, serverTlsOptions } from "./tls.ts";
+import { certificateNames, type ServerTls } from "./tls.ts";
 import { noTracer, type RpcTracer } from "./tracing.ts";
-
-type NodeRequest = IncomingMessage | Http2ServerRequest;
-type NodeResponse = ServerResponse | Http2ServerResponse;
 
 export interface RpcServerOptions extends ListenOptions {
   /** Service name in errors, e.g. `registry`. */
@@ -226,127 +216,5 @@ function answerUnknown(domain: string, request: NodeRequest, response: NodeRespo
     return reply(response, 404, { "content-type": "text/plain" }, text);
   }
   const known = rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { what: "rpc" } });
-  const error = withCode(toConnectError(known), Code.Unimplemented);
-  const trailer = setTrailerStatus(new Headers({ "content-type": type }), error);
-  reply(response, 200, Object.fromEntries(trailer));
-}
-
-// --- connections ---
-
-interface Acceptor {
-  accept(socket: Socket): void;
-  /** Lets calls that run finish, takes no more. */
-  drain(): void;
-  destroy(): void;
-}
-
-/** The HTTP/2 sessions of a server, each with its bound of streams and an end when it idles. */
-class Sessions {
-  readonly #all = new Set<Http2Session>();
-
-  add(session: ServerHttp2Session): void {
-    this.#all.add(session);
-    let streams = 0;
-    session.on("stream", (stream) => {
-      streams++;
-      stream.once("close", () => {
-        streams--;
-      });
-    });
-    // A watch that has nothing to say is no idle connection.
-    const look = (): void => {
-      if (streams === 0) session.close();
-      else session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, look);
-    };
-    session.setTimeout(limits.RPC_IDLE_CONNECTION_MS, look);
-    session.on("error", () => undefined);
-    session.once("close", () => this.#all.delete(session));
-  }
-
-  close(): void {
-    for (const session of this.#all) session.close();
-  }
-
-  destroy(): void {
-    for (const session of this.#all) session.destroy();
-  }
-}
-
-function http2Options(options: RpcServerOptions) {
-  return {
-    settings: {
-      maxConcurrentStreams: options.streamsPerConnectionMax ?? limits.RPC_STREAMS_PER_CONNECTION_MAX,
-      maxHeaderListSize: limits.RPC_HEADER_BYTES_MAX,
-    },
-    maxHeaderListPairs: 128,
-  };
-}
-
-const firstBytesOfHttp2 = "PRI";
-
-/** HTTP/1.1 and HTTP/2 with prior knowledge on one plain port, told apart by their first bytes. */
-function plainAcceptor(options: RpcServerOptions, handle: (q: NodeRequest, s: NodeResponse) => void): Acceptor {
-  const sessions = new Sessions();
-  const http2 = createHttp2Server(http2Options(options), handle);
-  const http1 = createHttp1Server(
-    { maxHeaderSize: limits.RPC_HEADER_BYTES_MAX, requestTimeout: limits.RPC_DEADLINE_MAX_MS },
-    handle as RequestListener,
-  );
-  http1.keepAliveTimeout = limits.RPC_IDLE_CONNECTION_MS;
-  http2.on("session", (session) => sessions.add(session));
-  http2.on("sessionError", () => undefined);
-  return {
-    accept: (socket) => {
-      const silent = setTimeout(() => socket.destroy(), limits.RPC_FIRST_BYTES_MS);
-      socket.once("close", () => clearTimeout(silent));
-      let start: Buffer = Buffer.alloc(0);
-      const look = (): void => {
-        const chunk: Buffer | null = socket.read();
-        if (chunk !== null) start = Buffer.concat([start, chunk]);
-        const first = start.toString("latin1", 0, firstBytesOfHttp2.length);
-        if (first.length < firstBytesOfHttp2.length && firstBytesOfHttp2.startsWith(first)) {
-          // Not put back yet: what is put back is readable at once, and this would never end.
-          return void socket.once("readable", look);
-        }
-        clearTimeout(silent);
-        socket.unshift(start);
-        (first === firstBytesOfHttp2 ? http2 : http1).emit("connection", socket);
-      };
-      socket.once("readable", look);
-    },
-    drain: () => {
-      sessions.close();
-      http1.closeIdleConnections();
-    },
-    destroy: () => {
-      sessions.destroy();
-      http1.closeAllConnections();
-    },
-  };
-}
-
-function tlsAcceptor(
-  options: RpcServerOptions,
-  tls: ServerTls,
-  handle: (q: NodeRequest, s: NodeResponse) => void,
-): Acceptor {
-  const sessions = new Sessions();
-  const server = createSecureServer(
-    {
-      ...http2Options(options),
-      ...serverTlsOptions(tls),
-      allowHTTP1: true,
-      handshakeTimeout: limits.RPC_FIRST_BYTES_MS,
-    },
-    handle,
-  );
-  server.on("session", (session) => sessions.add(session));
-  server.on("sessionError", () => undefined);
-  server.on("tlsClientError", (_failure, socket) => socket.destroy());
-  server.on("secureConnection", (socket) => socket.on("error", () => undefined));
-  return {
-    accept: (socket) => void server.emit("connection", socket),
-    drain: () => sessions.close(),
-    destroy: () => sessions.destroy(),
-  };
+  answerTrailersOnly(type, response, withCode(toConnectError(known), Code.Unimplemented));
 }
