@@ -34,6 +34,17 @@ describe("NF-009 golden recordings", () => {
     expect(files).toEqual(expect.arrayContaining(Object.keys(SCENARIOS).map((name) => `${name}.${behaviours}.json`)));
   });
 
+  test("F-010 there is one with every kind of text node", () => {
+    const golden = read("text-nodes.b1-2.json");
+    const kinds = new Set(golden.config.graph.nodes.map(({ kind }) => kind));
+    expect([...kinds]).toEqual(
+      expect.arrayContaining(["translator", "merge", "select", "compliance", "filter", "dtmf"]),
+    );
+    expect(golden.told.join(" ")).toMatch(
+      /compliance_replace.*compliance_mask.*commit#1.*barge_in#1\(dtmf\).*commit#2/,
+    );
+  });
+
   for (const name of files)
     test(`${name} replays as it was recorded`, () => {
       const golden = read(name);

@@ -6,11 +6,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { record, SCENARIOS } from "./scenarios.ts";
+import { record, SCENARIOS, TEXT_SCENARIOS } from "./scenarios.ts";
 
 const dir = fileURLToPath(new URL("golden", import.meta.url));
 const asked = process.argv.slice(2);
-for (const name of asked.length > 0 ? asked : Object.keys(SCENARIOS)) {
+for (const name of asked.length > 0 ? asked : Object.keys({ ...SCENARIOS, ...TEXT_SCENARIOS })) {
   const golden = record(name);
   const file = join(dir, `${name}.b${golden.config.behaviours.join("-")}.json`);
   writeFileSync(file, `${JSON.stringify(golden)}\n`);
