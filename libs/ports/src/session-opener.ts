@@ -39,7 +39,8 @@ export interface SessionRequest {
 
 /** What an observer of the session sees, for clients that ask for metrics, debug events and errors. */
 export type SessionNote =
-  | { kind: "metrics"; name: string; value: number; turn: number; node: string }
+  /** `edge`: absent where none is meant. */
+  | { kind: "metrics"; name: string; value: number; turn: number; node: string; edge?: string }
   | { kind: "debug"; text: string; fields: Readonly<Record<string, string | number>> }
   | { kind: "error"; code: string; detail: string };
 

@@ -30,8 +30,8 @@ export function noteToLink(codec: LinkCodec, note: SessionNote, number: number):
   return made.ok ? ok({ kind: "media", envelope: made.value, urgent: false }) : made;
 }
 
-function sampleOf({ name, value, node }: Extract<SessionNote, { kind: "metrics" }>) {
-  return { name, kind: "gauge", value, nodeId: node, edgeId: "", labels: {} } as const;
+function sampleOf({ name, value, node, edge = "" }: Extract<SessionNote, { kind: "metrics" }>) {
+  return { name, kind: "gauge", value, nodeId: node, edgeId: edge, labels: {} } as const;
 }
 
 function noteDetail({ code, detail }: Extract<SessionNote, { kind: "error" }>): ErrorDetail {
@@ -76,7 +76,8 @@ export function noteFromLink({ payload, turnNumber: turn }: Envelope): SessionNo
     case "metrics": {
       const sample = payload.value.samples[0];
       if (sample === undefined) return null;
-      return { kind: "metrics", name: sample.name, value: sample.value, turn, node: sample.nodeId };
+      const { name, value, nodeId: node, edgeId: edge } = sample;
+      return { kind: "metrics", name, value, turn, node, ...(edge === "" ? {} : { edge }) };
     }
     case "debug":
       return { kind: "debug", text: payload.value.message, fields: { ...payload.value.fields } };

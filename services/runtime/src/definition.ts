@@ -23,6 +23,7 @@ import { type InstanceReporting, startInstanceReport } from "./instance-report.t
 import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
+import { measureLinks } from "./metrics-links.ts";
 import { createPipelines } from "./pipelines.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
 import { sessionRoute } from "./session-service.ts";
@@ -156,6 +157,7 @@ class RuntimeService {
         logger.info({ ...where, reason: ErrorReason[reason], metadata }, "link session refused");
       },
     });
+    measureLinks(context.telemetry.metrics, () => this.#linked.stats());
     const { onLink } = this.#linked;
     this.#links = createLinkServer({ domain: service, peerId: instanceId, build, onLink });
   }

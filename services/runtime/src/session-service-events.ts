@@ -62,7 +62,7 @@ function payloadOf(event: Exclude<ObservedEvent, { kind: "control" }>): WirePayl
         kind,
         value: event.value,
         nodeId: event.node,
-        edgeId: "",
+        edgeId: event.edge,
         labels: {},
       } as const;
       return { kind: "metrics", samples: [sample] };

@@ -75,7 +75,7 @@ export function createEventWriter(clock: Clock, constants: () => EventConstants)
           kind: "gauge",
           value: note.value,
           nodeId: note.node,
-          edgeId: "",
+          edgeId: note.edge ?? "",
           labels: {},
         } as const;
         const payload = { kind: "metrics", samples: [sample] } as const;

@@ -1,10 +1,12 @@
+import { Metrics } from "@rspp/runtime/metrics";
+import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
+import { measureLinks } from "@rspp/runtime/metrics-links";
 import { type Metric, MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
+import { measureTransport } from "@rspp/transport-websocket/metrics";
 import { expect, test } from "vitest";
-import { Metrics } from "./metrics.ts";
-import { LATENCIES } from "./metrics-catalogue.ts";
 
-const units: Readonly<Record<string, string>> = { s: "seconds", By: "bytes", "1": "ratio" };
+const units: Readonly<Record<string, string>> = { s: "seconds", By: "bytes", "1": "number" };
 
 function rows(metrics: readonly Metric[]): string[] {
   const inBand = new Map(Object.entries(LATENCIES).map(([name, { name: exported }]) => [exported, name]));
@@ -14,21 +16,28 @@ function rows(metrics: readonly Metric[]): string[] {
       const event = inBand.get(name);
       const also = event === undefined ? "" : ` In events: \`${event}\`.`;
       const of = labels.map((label) => `\`${label}\``).join(", ");
-      return `| \`${name}\` | ${kind} | ${units[unit] ?? unit.replace(/[{}]/g, "")} | ${of} | ${help}${also} |`;
+      const shown = name.endsWith("_ratio") ? "ratio" : units[unit];
+      return `| \`${name}\` | ${kind} | ${shown ?? unit.replace(/[{}]/g, "")} | ${of} | ${help.replace(/\.?$/, ".")}${also} |`;
     })
     .sort();
 }
 
 const head = ["| name | kind | unit | labels | meaning |", "|---|---|---|---|---|"];
 
-const page = (service: readonly Metric[], runtime: readonly Metric[]): string =>
+interface Measured {
+  readonly service: readonly Metric[];
+  readonly runtime: readonly Metric[];
+  readonly adapter: readonly Metric[];
+}
+
+const page = ({ service, runtime, adapter }: Measured): string =>
   [
     "# Metrics",
     "",
     "Read at `/metrics` of a service's API port (Prometheus text), and sent to the OTLP collector named by `otlp` or",
     "`OTEL_EXPORTER_OTLP_ENDPOINT`. One thing has one name in both. Labels are bounded: nodes, edges, providers, reasons of the",
     "platform; never sessions or turns, which are in traces and logs. Past 256 series of a metric the rest counts as `other`.",
-    "A test holds this page to the code; write it anew with `vitest run services/runtime/src/metrics-catalogue.test.ts -u`.",
+    "A test holds this page to the code; write it anew with `vitest run test/contract/metrics-page.test.ts -u`.",
     "",
     "Histograms hold three significant figures inside the process and are exported by buckets, of which the safety gates",
     "(120 ms, 150 ms, 1.5 s, 2 s) are bounds: p95 is `histogram_quantile(0.95, sum by (le) (rate(NAME_bucket[5m])))`.",
@@ -48,6 +57,11 @@ const page = (service: readonly Metric[], runtime: readonly Metric[]): string =>
     ...head,
     ...rows(runtime),
     "",
+    "## WebSocket adapter",
+    "",
+    ...head,
+    ...rows(adapter),
+    "",
     "## In-band",
     "",
     "A session that asks for `metrics` events gets these with node and edge (F-026), in the unit that ends the name:",
@@ -62,8 +76,15 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   const service = telemetry.metrics.collect();
   const own = new MetricRegistry();
   new Metrics(own);
+  measureLinks(own, () => {
+    const none = { opening: 0, open: 0, waiting: 0, opened: 0, reattached: 0, duplicates: 0 };
+    return { ...none, refused: {}, unsent: {} };
+  });
   const runtime = own.collect();
-  const all = [...service, ...runtime];
+  const callers = new MetricRegistry();
+  measureTransport(callers, () => null);
+  const adapter = callers.collect();
+  const all = [...service, ...runtime, ...adapter];
   const names = all.map(({ family }) => family.definition.name);
   expect(new Set(names).size).toBe(names.length);
   for (const { kind, family } of all) {
@@ -71,8 +92,8 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     expect(name).toMatch(/^rspp_[a-z0-9_]+$/);
     expect(name.endsWith("_total"), `${name} is a ${kind}`).toBe(kind === "counter");
     if (kind === "histogram") expect([unit, name.endsWith("_seconds")], name).toEqual(["s", true]);
-    expect(help, name).toMatch(/^[A-Z].*\.$/);
+    expect(help, name).toMatch(/^[A-Z0-9]/);
   }
   await telemetry.close();
-  await expect(page(service, runtime)).toMatchFileSnapshot("../../../docs/metrics.md");
+  await expect(page({ service, runtime, adapter })).toMatchFileSnapshot("../../docs/metrics.md");
 });
