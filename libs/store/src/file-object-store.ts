@@ -76,13 +76,20 @@ async function put(key: string, path: string, temporary: string, content: Uint8A
   const sha256 = createHash("sha256").update(content).digest();
   try {
     await writeSynced(temporary, content, sha256);
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDir(dirname(path));
     await (ifAbsent ? link(temporary, path) : rename(temporary, path));
     await syncDir(dirname(path));
     return { key, bytes: content.length, sha256: sha256.toString("hex") };
   } finally {
     await rm(temporary, { force: true });
   }
+}
+
+/** A new directory is durable once the one that holds it is synced, up to the first that was there. */
+async function makeDir(dir: string): Promise<void> {
+  const first = await mkdir(dir, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = dir; made.length >= first.length; made = dirname(made)) await syncDir(dirname(made));
 }
 
 async function writeSynced(path: string, content: Uint8Array, sha256: Uint8Array): Promise<void> {

@@ -178,19 +178,19 @@ describe("F-154 an append stream", () => {
       objects: { ...stores.objects, put: (...of: Parameters<typeof put>) => held.then(() => put(...of)) },
     };
     const at = service(slow);
-    const records = chainOf(3_000);
+    const records = chainOf(12_000);
     let read = 0;
     async function* requests() {
       yield open;
-      for (; read < 3_000; read += 100) yield appendOf(records.slice(read, read + 100));
+      for (; read < 12_000; read += 100) yield appendOf(records.slice(read, read + 100));
     }
     const answers = appendStream(at.keeper, requests(), new AbortController().signal)[Symbol.asyncIterator]();
     await answers.next();
-    for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 400; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(read).toBeLessThanOrEqual(limits.APPEND_WINDOW_RECORDS + 100);
     release();
     for (let one = await answers.next(); one.done !== true; one = await answers.next());
-    expect((await stored(at)).length).toBe(3_000);
+    expect((await stored(at)).length).toBe(12_000);
   });
 
   test("random batches from two runtimes, with failures of the store and restarts of either end: one intact chain", async () => {

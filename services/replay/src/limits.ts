@@ -3,14 +3,17 @@ import { invariant } from "@rspp/base/invariant";
 /** Every bound of this room, units last. */
 export const limits = {
   /** Records and bytes of one append stream that are taken and not yet stored; told to the runtime as its window. */
-  APPEND_WINDOW_RECORDS: 1_024,
-  APPEND_WINDOW_BYTES: 8_388_608,
+  APPEND_WINDOW_RECORDS: 8_192,
+  APPEND_WINDOW_BYTES: 16_777_216,
   /** Answers that the runtime has not read; past it nothing more is taken from it. */
   ANSWERS_MAX: 1_024,
   /** Sessions whose chains are kept in memory; the one that rests longest goes first. */
   SESSIONS_MAX: 2_048,
-  /** What comes within this time goes into one segment. */
-  SEGMENT_GATHER_MS: 50,
+  /**
+   * What comes within this time goes into one segment; a session's end does not wait. Longer makes fewer and larger
+   * objects; with the writing it must stay well below the 2 s of lag that lower recording levels (kernel.md §11).
+   */
+  SEGMENT_GATHER_MS: 400,
   /** Segments written at the same time. */
   SEGMENT_WRITERS_MAX: 8,
   SEGMENT_BYTES_MAX: 4_194_304,

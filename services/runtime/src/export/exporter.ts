@@ -10,7 +10,6 @@ import {
   exporterStep,
 } from "@rspp/protocol/export-client";
 import type { ExportBatch, ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
-import { limits as protocol } from "@rspp/protocol/limits";
 import { sameBytes } from "@rspp/wire/timeline-chain";
 import { streamKey } from "../spool/scan.ts";
 import { AppendConnection } from "./append-connection.ts";
@@ -262,8 +261,8 @@ class SpoolExporter implements Exporter {
 
   private begin(connection: number, window: { maxRecords: number; maxBytes: number }): void {
     const { config } = this.machine;
-    config.windowRecords = Math.min(protocol.EXPORT_WINDOW_RECORDS, window.maxRecords);
-    config.windowBytes = Math.min(protocol.EXPORT_WINDOW_BYTES, window.maxBytes);
+    config.windowRecords = Math.min(exportLimits.CACHE_RECORDS_MAX, window.maxRecords);
+    config.windowBytes = Math.min(exportLimits.CACHE_BYTES_MAX, window.maxBytes);
     this.connected = connection;
     this.options.log.info({ connection, lag_ms: this.lagMs() }, "timeline export connected");
     this.step({ kind: "connected", connection });

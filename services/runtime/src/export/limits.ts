@@ -9,8 +9,8 @@ export const exportLimits = {
   REQUEST_RECORDS_MAX: 256,
   REQUEST_BYTES_MAX: 1_048_576,
   /** Records made and not yet acknowledged, over all sessions: what is beyond stays in the spool. */
-  CACHE_RECORDS_MAX: 2_048,
-  CACHE_BYTES_MAX: 8_388_608,
+  CACHE_RECORDS_MAX: 8_192,
+  CACHE_BYTES_MAX: 16_777_216,
   /** Records made, or passed over, in one turn of the event loop. */
   TURN_RECORDS_MAX: 16,
   TURN_PASSED_MAX: 64,
