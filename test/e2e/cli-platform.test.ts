@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseWav } from "@rspp/audio/wav";
 import { connect } from "@rspp/client/connect";
 import type { Cut, OutputFrame } from "@rspp/client/types";
+import { readWavSource } from "@rspp/transport-loopback/wav-source";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { questionPath } from "../fixtures/questions.ts";
 import { problemsOf, startUp, type UpPlatform } from "./cli-rig.ts";
@@ -238,6 +239,35 @@ describe("F-084 a call", () => {
 
     await until(() => at("verify", "ses_cli_talk", "--json"), whole);
     await expectRecording("ses_cli_talk", dir);
+  });
+
+  test("talk --mic: what a recorder gives is spoken, what is heard is written, Ctrl-C hangs up in order", async () => {
+    const dir = tempDir();
+    const { samples } = await readWavSource(questionPath("hours"));
+    writeFileSync(join(dir, "question.raw"), new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
+    // A recorder that gives 3 s of silence, the question, and silence for ever, at the pace of a microphone.
+    const feed = `const { readFileSync } = require("node:fs");
+const said = readFileSync(process.argv[1]);
+const start = Date.now();
+let at = -96000;
+setInterval(() => {
+  for (; at < (Date.now() - start) * 32 - 96000; at += 640) {
+    const frame = Buffer.alloc(640);
+    if (at >= 0 && at < said.length) said.copy(frame, 0, at, at + 640);
+    process.stdout.write(frame);
+  }
+}, 20);`;
+    const script = `#!/bin/sh\n[ "$1" = --version ] && exit 0\nexec ${process.execPath} -e '${feed}' ${join(dir, "question.raw")}\n`;
+    writeFileSync(join(dir, "arecord"), script, { mode: 0o755 });
+    const env = { ...platform.env, PATH: `${dir}:${process.env.PATH}` };
+    const call = startRspp(["talk", "voice-assistant@1", "--mic", "--out", join(dir, "heard.wav")], { env });
+    await call.said(/arecord listens: speak; Ctrl-C hangs up/);
+    await call.said(pocketsphinx === undefined ? /turn 1 plays/ : /caller +"when do you open"[\s\S]*turn 2 plays/);
+    call.child.kill("SIGINT");
+    const end = await call.finished;
+    expect(problemsOf(end, 0)).toBe("");
+    expect(end.stdout).toMatch(/call over \(caller_hangup\); what the caller heard is in .*heard\.wav/);
+    expect(parseWav(readFileSync(join(dir, "heard.wav"))).rateHz).toBe(16_000);
   });
 
   test("F-022 a running session: listed, watched, made to speak, cut and ended", async () => {

@@ -147,6 +147,14 @@ describe("NF-011 tokens", () => {
   });
 });
 
+test("talk --mic where nothing records: what to install, before any session is asked for", async () => {
+  const end = await rspp(["talk", "--mic", "--registry", nobody], { env: { PATH: tempDir() } });
+  expect(problemsOf(end, 2)).toBe("");
+  expect(end.stderr).toMatch(
+    /neither arecord nor sox is installed[\s\S]*help: .*apt-get install alsa-utils.*--wav FILE/,
+  );
+});
+
 describe("F-126 lint and validate without a platform", () => {
   test("relaxed says, strict refuses; --json is one object with file, line, column and remedy", async () => {
     const dir = tempDir();

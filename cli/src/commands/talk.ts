@@ -22,6 +22,7 @@ import { msWords } from "../output/words.ts";
 import { interrupted } from "../signals.ts";
 import { type CallOutcome, holdCall } from "../talk/call.ts";
 import type { HeardTurn, Tell } from "../talk/conversation.ts";
+import { recorderHere } from "../talk/devices.ts";
 import { askRoute } from "./route.ts";
 
 interface TalkOptions extends PlatformOptions {
@@ -72,6 +73,8 @@ export function registerTalk(cli: Command, done: Done): void {
 async function talk(pipeline: string, options: TalkOptions): Promise<number> {
   if (!options.mic && (options.wav ?? []).length === 0)
     throw usageError("nothing would be said", "name a WAV with --wav FILE, or speak with --mic");
+  // Whatever this machine lacks is told before a session is admitted for it.
+  if (options.mic) recorderHere();
   const utterances = await readWavSources(options.wav ?? []);
   const { url, token } = await routeTo(pipeline, options);
   const printer = createPrinter(options.json ?? false);
@@ -91,7 +94,7 @@ async function talk(pipeline: string, options: TalkOptions): Promise<number> {
     await writeHeard(options.out, outcome.recording);
     const ok = went(outcome, options.mic ?? false);
     printer.lines(["", ...outcome.turns.map(turnLine), ...closingLines(outcome, options.out)]);
-    printer.data(summary(outcome, ok, pipeline, url, options.out));
+    printer.data(summary(outcome, ok, url, options.out));
     return ok ? EXIT_OK : EXIT_FAILED;
   } finally {
     release();
@@ -178,12 +181,11 @@ function closingLines({ unheard, ended, recording, session }: CallOutcome, out: 
   ];
 }
 
-function summary(outcome: CallOutcome, ok: boolean, pipeline: string, endpoint: string, out: string) {
+function summary(outcome: CallOutcome, ok: boolean, endpoint: string, out: string) {
   const { session, turns, unheard, bargeIns, errors, resumes, ended, recording } = outcome;
   return {
     ok,
     session,
-    pipeline,
     endpoint,
     turns,
     unheard,

@@ -33,15 +33,20 @@ export interface RealMicrophone {
 }
 
 /** @throws CommandError when there is no program that records. */
-export function openRealMicrophone(onSamples: (samples: Int16Array) => void): RealMicrophone {
+export function recorderHere(): Program {
   const program = found(recorders);
-  if (program === null)
-    throw new CommandError({
-      status: EXIT_INPUT,
-      reason: "no_microphone",
-      what: "--mic: neither arecord nor sox is installed here",
-      remedy: "`apt-get install alsa-utils` or `apt-get install sox`; or speak from a file with --wav FILE",
-    });
+  if (program !== null) return program;
+  throw new CommandError({
+    status: EXIT_INPUT,
+    reason: "no_microphone",
+    what: "--mic: neither arecord nor sox is installed here",
+    remedy: "`apt-get install alsa-utils` or `apt-get install sox`; or speak from a file with --wav FILE",
+  });
+}
+
+/** @throws CommandError when there is no program that records. */
+export function openRealMicrophone(onSamples: (samples: Int16Array) => void): RealMicrophone {
+  const program = recorderHere();
   const child = spawn(program.command, program.args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => {
