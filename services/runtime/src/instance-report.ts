@@ -130,12 +130,8 @@ class Reporting implements InstanceReporting {
         this.#last();
         return;
       }
-      if (!this.#changes.more) await pause(this.#options.clock, this.#everyMs, this.#wake(signal));
+      if (!this.#changes.more) await pause(this.#options.clock, this.#everyMs, signal, this.#hurry.signal);
     }
-  }
-
-  #wake(signal: AbortSignal): AbortSignal {
-    return AbortSignal.any([signal, this.#hurry.signal]);
   }
 
   #answer(signal: AbortSignal): Promise<boolean> {
@@ -143,7 +139,7 @@ class Reporting implements InstanceReporting {
     const answered = new Promise<boolean>((resolve) => {
       this.#answered = resolve;
     });
-    const late = pause(this.#options.clock, limits.REPORT_ANSWER_MS, AbortSignal.any([signal, over.signal]));
+    const late = pause(this.#options.clock, limits.REPORT_ANSWER_MS, signal, over.signal);
     return Promise.race([answered, late.then(() => false)]).finally(() => over.abort());
   }
 

@@ -52,16 +52,17 @@ export function startStreamLoop(options: StreamLoopOptions): StreamLoop {
   };
 }
 
-/** Settles after `ms` by the clock, or at once when aborted. */
-export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+/** Settles after `ms` by the clock, or at once when one of the signals is aborted. */
+export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
+    if (signals.some(({ aborted }) => aborted)) return resolve();
+    // Listeners of its own rather than AbortSignal.any, which long-lived signals would collect.
     const done = (): void => {
       timer.clear();
-      signal.removeEventListener("abort", done);
+      for (const signal of signals) signal.removeEventListener("abort", done);
       resolve();
     };
     const timer = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(Math.max(0, ms))), done);
-    signal.addEventListener("abort", done);
+    for (const signal of signals) signal.addEventListener("abort", done);
   });
 }
