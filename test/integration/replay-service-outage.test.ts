@@ -64,14 +64,15 @@ describe("F-154 an export outage", () => {
     await rig.start();
     await exporter.idle();
     delay.disable();
-    // Writing to the spool and the turns of the loop cost the same as ever; the bounds leave room for a busy machine.
-    expect(Number(slowestNs) / 1e6).toBeLessThan(50);
-    expect(delay.percentile(99) / 1e6).toBeLessThan(60);
+    // All 20,000 in one piece would hold the loop for seconds; the bounds leave room for a busy machine.
+    expect(Number(slowestNs) / 1e6).toBeLessThan(100);
+    expect(delay.percentile(99) / 1e6).toBeLessThan(250);
     await exporter.idle();
     const records = await rig.read({ session: { tenantId, sessionId: "outage" } });
     expect(batches(records)).toEqual(upTo(20_000));
     const marks = records.flatMap(({ body }) => (body.case === "marker" ? [body.value] : []));
-    expect(marks.at(-1)).toMatchObject({ name: "export_caught_up", fields: { records: "20101" } });
+    expect(marks.at(-1)?.name).toBe("export_caught_up");
+    expect(Number(marks.at(-1)?.fields.behind_ms)).toBeGreaterThanOrEqual(10_000);
     expect(exporter.stats()).toMatchObject({ behind: false, halted: 0, inFlight: 0 });
     await exporter.stop();
     await spool.close();

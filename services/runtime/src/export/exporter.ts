@@ -31,7 +31,10 @@ class SpoolExporter implements Exporter {
   private readonly options: ExporterOptions;
   private readonly source: SpoolSource;
   private readonly connection: AppendConnection;
-  private readonly machine: ExporterState = createExporter({ bufferRecords: exportLimits.CACHE_RECORDS_MAX });
+  private readonly machine: ExporterState = createExporter({
+    bufferRecords: exportLimits.CACHE_RECORDS_MAX,
+    batchRecords: exportLimits.BATCH_RECORDS,
+  });
   private readonly unlisten: () => void;
   private connected: number | null = null;
   private exported = 0;

@@ -5,8 +5,8 @@ import { limits as protocol } from "@rspp/protocol/limits";
 export const exportLimits = {
   /** A record with its typed body and its canonical form must fit one message of the API (4 MiB). */
   RECORD_BYTES_MAX: 3_145_728,
-  /** Records of one request, and its size; a larger record travels alone. */
-  REQUEST_RECORDS_MAX: 256,
+  /** Records of one request, so that neither end is long at one; and its size: a larger record travels alone. */
+  BATCH_RECORDS: 64,
   REQUEST_BYTES_MAX: 1_048_576,
   /** Records made and not yet acknowledged, over all sessions: what is beyond stays in the spool. */
   CACHE_RECORDS_MAX: 8_192,
@@ -27,4 +27,4 @@ export const exportLimits = {
 } as const;
 
 invariant(exportLimits.CACHE_RECORDS_MAX >= protocol.EXPORT_WINDOW_RECORDS, "the window is never short of records");
-invariant(protocol.EXPORT_BATCH_RECORDS <= exportLimits.REQUEST_RECORDS_MAX, "a batch fits a request");
+invariant(exportLimits.BATCH_RECORDS <= protocol.EXPORT_BATCH_RECORDS, "no request is larger than the machine's");
