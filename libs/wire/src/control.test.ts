@@ -173,6 +173,7 @@ describe("F-035 reasons", () => {
     ["edge_full", "queue_full"],
     ["stale_epoch_audio", "stale_epoch"],
     ["threw", "node_failure"],
+    ["drained", "draining"],
     ["runtime_draining", "draining"],
     ["drain_deadline", "draining"],
     ["snapshot: too old", "internal"],

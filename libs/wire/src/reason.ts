@@ -39,6 +39,7 @@ const narrower = new Map<string, Reason>([
   ["ended_by_caller", Reason.CALLER_HANGUP],
   ["reconnect_timeout", Reason.TRANSPORT_DISCONNECT_OR_STALL],
   ["drain_deadline", Reason.DRAINING],
+  ["drained", Reason.DRAINING],
   ["runtime_draining", Reason.DRAINING],
   ["session_draining", Reason.DRAINING],
   ["runtime_closed", Reason.DRAINING],
