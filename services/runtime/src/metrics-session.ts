@@ -51,6 +51,7 @@ export class SessionMeasures {
   private readonly state: unknown;
   private readonly turns = new Map<number, OpenTurn>();
   private readonly blockedSinceNs = new Map<string, number>();
+  private readonly nowNs = (): number => this.ports.clock.nowNs();
   private sampled = false;
   private toldNs = 0;
 
@@ -80,15 +81,15 @@ export class SessionMeasures {
     if (this.sampled) this.ports.overhead.ended(part);
   }
 
-  /** After the effects of a step that was polled at `pollNs`. */
-  stepped(pollNs: number): void {
+  /** After the effects of a step that was polled at `pollNs`. @param more it has left work behind. */
+  stepped(pollNs: number, more: boolean): void {
     const { graph, sampled } = this;
     if (graph === null) return;
-    graph.depths();
+    graph.depths(more);
+    graph.stepped(pollNs, this.nowNs);
     const asked = this.ports.observers.wants("metrics");
-    if (!sampled && !asked && !graph.busy()) return;
-    const nowNs = this.ports.clock.nowNs();
-    graph.stepped(pollNs, nowNs);
+    if (!sampled && !asked) return;
+    const nowNs = this.nowNs();
     if (sampled) graph.afterSample(pollNs, nowNs);
     if (!asked || nowNs - this.toldNs < IN_BAND_EVERY_NS) return;
     this.toldNs = nowNs;

@@ -66,7 +66,7 @@ function offered(edgeId: string, buffer: Partial<BufferSpec>, events: readonly K
   const spec = graph.edges[at]?.buffer;
   if (edge === null || edge === undefined || spec === undefined) throw new Error(`${edgeId} is no edge of the session`);
   for (const one of events) edgeOffer(edge, spec, one, 0 as MonoNs);
-  watched.depths();
+  watched.depths(true);
   watched.collect();
   const of = (name: string) => values(registry, name)[`edge=${edgeId}`];
   return {

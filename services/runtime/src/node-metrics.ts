@@ -32,6 +32,9 @@ export interface GraphSeries {
   readonly nodes: readonly NodeSeries[];
   readonly edges: readonly EdgeSeries[];
   readonly nodeNamed: ReadonlyMap<string, NodeSeries>;
+  /** Edges on which something may wait when a step has done all it could: into outputs and into nodes that take time. */
+  readonly queues: readonly number[];
+  readonly every: readonly number[];
 }
 
 /** The series of each graph, looked up once for all its sessions. */
@@ -66,7 +69,14 @@ export class GraphMetrics {
       merged: of.edgeMerged.with(id),
       wait: of.edgeWait.with(id),
     }));
-    const made = { nodes, edges, nodeNamed: new Map(nodes.map((node) => [node.id, node])) };
+    const queues = nodes.flatMap(({ kind, into }) => (kind === "output" || kind === "vad" ? into : []));
+    const made = {
+      nodes,
+      edges,
+      nodeNamed: new Map(nodes.map((node) => [node.id, node])),
+      queues,
+      every: edges.map((_, e) => e),
+    };
     this.known.set(graph, made);
     return made;
   }
@@ -102,8 +112,8 @@ class WatchedRun {
     this.left = this.pending.filter(Boolean).length;
   }
 
-  /** After a step that was polled at `pollNs` and whose effects left at `doneNs`. */
-  look(series: GraphSeries, pollNs: number, doneNs: number, onDone: (node: NodeSeries, i: number) => void): void {
+  /** After a step that was polled at `pollNs`, and whose effects have left. */
+  look(series: GraphSeries, pollNs: number, nowNs: () => number, onDone: (node: NodeSeries, i: number) => void): void {
     for (let i = 0; i < this.pending.length; i++) {
       if (!this.pending[i]) continue;
       const node = series.nodes[i] as NodeSeries;
@@ -111,11 +121,16 @@ class WatchedRun {
         if (!this.touched(node.into) && node.into.length > 0) continue;
         this.firstInNs[i] = pollNs;
       }
-      if (this.firstOutNs[i] === 0 && this.emitted(node)) {
+      const out = this.firstOutNs[i] === 0 && this.emitted(node);
+      const done = this.isDone(this.run.nodes[i] as NodeRun);
+      // Most steps bring neither, and look at no clock.
+      if (!out && !done) continue;
+      const doneNs = nowNs();
+      if (out) {
         this.firstOutNs[i] = doneNs;
         node.firstOutput.record(doneNs - (this.firstInNs[i] as number));
       }
-      if (!this.isDone(this.run.nodes[i] as NodeRun)) continue;
+      if (!done) continue;
       this.pending[i] = false;
       this.left -= 1;
       this.endNs[i] = doneNs;
@@ -196,24 +211,20 @@ export class SessionGraph {
     this.turns.push(new WatchedRun(turn.run, turn));
   }
 
-  /** True while a step's end has to be looked at. */
-  busy(): boolean {
-    for (const turn of this.turns) if (turn.left > 0) return true;
-    return false;
-  }
-
-  /** After each step while {@link SessionGraph.busy}. */
-  stepped(pollNs: number, doneNs: number): void {
+  /** After each step. */
+  stepped(pollNs: number, nowNs: () => number): void {
     for (const watched of this.turns) {
       if (watched.left === 0) continue;
-      watched.look(this.series, pollNs, doneNs, (node, i) => this.nodeDone(watched, node, i));
+      watched.look(this.series, pollNs, nowNs, (node, i) => this.nodeDone(watched, node, i));
     }
   }
 
-  /** Depth where it can have grown: after a step nothing waits but for the output, a busy node or another quantum. */
-  depths(): void {
-    this.deepest(this.session.run);
-    for (const { run } of this.turns) this.deepest(run);
+  /** @param all the step has left work behind, so that events may wait on any edge. */
+  depths(all: boolean): void {
+    const { queues, every } = this.series;
+    const edges = all ? every : queues;
+    this.deepest(this.session.run, edges);
+    for (const { run } of this.turns) this.deepest(run, edges);
   }
 
   /** Before a sampled step, and after it: which nodes of the session's own part worked in it, and what waits how long. */
@@ -300,8 +311,8 @@ export class SessionGraph {
     this.tellMetric("node_run_ms", ((watched.endNs[i] as number) - inNs) / 1e6, turn, node.id, "");
   }
 
-  private deepest(run: GraphRun): void {
-    for (let e = 0; e < run.edges.length; e++) {
+  private deepest(run: GraphRun, edges: readonly number[]): void {
+    for (const e of edges) {
       const edge = run.edges[e];
       if (edge === null || edge === undefined) continue;
       const depth = edge.queue.size + edge.waiting.size;

@@ -94,7 +94,7 @@ export class SessionHost {
     this.cancelGraceMs = config.budgets.cancelGraceMs;
     this.detects = config.graph.nodes.some((node) => node.kind === "vad");
     this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
-    this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config.recording.ceiling, keepJournal);
+    this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config, keepJournal);
     this.observers = new Observers(ports.defer);
     this.viewed = new ViewKeeper(config, ports.clock.wallMs());
     this.payloads = this.createPayloads();
@@ -167,7 +167,7 @@ export class SessionHost {
     measures.ended("effects");
     if (this.observers.wants("debug")) this.debugStep(batch, result.effects.length);
     this.measureStep(batch);
-    measures.stepped(batch.monoNs);
+    measures.stepped(batch.monoNs, result.runnable);
     measures.ended("telemetry");
     this.stepping = false;
     if (this.phase === "ended") this.finish(this.reason, this.failing !== "");
