@@ -57,9 +57,21 @@ describe("the phone menu", () => {
     call.line.dtmf("3");
     await rig.until(() => playedOf(call, 2));
     expect(rig.told.get("menu/2")?.at(-1)).toEqual({ role: "user", text: "73" });
-    const journal = JSON.stringify(call.session.journal().map(({ facts }) => facts));
-    expect(journal).not.toContain("73");
     await over(rig, call);
+  });
+
+  test("F-010 F-153 a journal without payloads holds no digit that was keyed in, and replays identically", async () => {
+    const rig = createRig();
+    const config = simulated(shipped("phone-menu.yaml"), "kept", []);
+    const call = openCall(rig, config);
+    call.line.dtmf("7391");
+    await rig.until(() => playedOf(call, 1));
+    expect(rig.told.get("kept/1")?.at(-1)).toEqual({ role: "user", text: "7391" });
+    await over(rig, call);
+    const [run] = rig.spool.readSession("kept").runs;
+    expect(JSON.stringify([run?.entries, run?.records, run?.signals])).not.toContain("7391");
+    expect(JSON.stringify(run?.entries)).toContain('"dtmf.digits":"0000"');
+    expect(replayJournal(config, run?.entries ?? [])).toMatchObject({ identical: true, steps: run?.entries.length });
   });
 
   test("F-010 F-034 a digit cuts the reply that plays; nothing of it is heard after the fence", async () => {

@@ -1,7 +1,10 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Effect } from "./effect.ts";
 import type { GraphDefinition } from "./graph.ts";
+import { EAR_EDGES, EAR_NODES, graphOf, MODEL_NODES, VOICE_EDGES, VOICE_NODES } from "./testing/graphs.ts";
 import { assistantGraph, KernelHarness, node, testConfig } from "./testing/harness.ts";
+import { askedOf, invocationOf } from "./testing/said.ts";
 
 /** The assistant with a second voice beside the first: the segmenter's clauses fan out to both. */
 function forked(): GraphDefinition {
@@ -58,4 +61,43 @@ test("F-034 a cancel of one branch's node leaves its sibling speaking", () => {
   const out = h.feed(h.audioChunk(sibling, 0, 34));
   expect(out.filter((effect) => effect.type === "egress_media")).toHaveLength(1);
   expect(h.signals("abort")).toEqual([]);
+});
+
+test("F-004 one output feeds many nodes: every branch gets each event once, in the edge's order, however it is cut up", () => {
+  const branches = ["a", "b", "c"];
+  const graph = graphOf(
+    [
+      ...EAR_NODES,
+      ...MODEL_NODES,
+      ...branches.map((id) => node(id, "translator", "turn", { target_language: "de" }, ["sim/llm"])),
+      node("join", "merge", "turn", { rule: "arrival/v1" }),
+      ...VOICE_NODES,
+    ],
+    [
+      ...EAR_EDGES,
+      "stt.text -> endpointing.text",
+      "endpointing.utterance -> context.utterance",
+      "context.messages -> llm.messages",
+      ...branches.flatMap((id) => [`llm.text -> ${id}.text`, `${id}.text -> join.text`]),
+      "join.text -> segmenter.text",
+      ...VOICE_EDGES,
+    ],
+  );
+  const text = "One fox. Two dogs and a cat. Three. Four birds sang in a tree. ";
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.integer({ min: 1, max: text.length - 1 }), { maxLength: 10 }), (cuts) => {
+      const h = new KernelHarness(testConfig(graph));
+      h.connect();
+      h.utter("tell me a story");
+      const llm = invocationOf(h, "llm");
+      const at = [...cuts].sort((x, y) => x - y);
+      for (const [i, end] of [...at, text.length].entries()) h.feed(h.textChunk(llm, text.slice(at[i - 1] ?? 0, end)));
+      h.feed(h.outcome(llm));
+      for (const id of branches)
+        for (let inv = invocationOf(h, id); inv !== 0; inv = invocationOf(h, id))
+          h.feed(h.textChunk(inv, "Ja. "), h.outcome(inv));
+      for (const id of branches) expect(askedOf(h, id).join("")).toBe(text);
+    }),
+    { numRuns: 60 },
+  );
 });

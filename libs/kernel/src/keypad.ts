@@ -6,8 +6,9 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { cutText } from "./conversation.ts";
 import type { TextSpan } from "./event.ts";
-import type { Settings } from "./graph.ts";
+import type { GraphDefinition, Settings } from "./graph.ts";
 import { releaseText } from "./hearing.ts";
+import type { Batch } from "./input.ts";
 import { KEYPAD_DIGITS_MAX, KEYPAD_FIELD_CHARS_MAX } from "./limits.ts";
 import { cutTurnsInFlight } from "./prelude.ts";
 import { spansLength } from "./rope.ts";
@@ -19,6 +20,7 @@ import { literalText } from "./text-out.ts";
 const TIMER = "keypad";
 const TIMEOUT_MS = 3_000;
 const DIGITS_MAX = 16;
+const DIGITS_FIELD = /\.digits?$/;
 const KEYS = /^[0-9A-D*#]$/;
 
 /** Whether this session's graph takes digits as words. */
@@ -30,7 +32,7 @@ export function takesDigits(cx: StepContext): boolean {
 export function onDtmf(cx: StepContext, fields: Readonly<Record<string, string | number>>): void {
   if (!takesDigits(cx)) return;
   for (const [name, value] of Object.entries(fields)) {
-    if (!/\.digits?$/.test(name)) continue;
+    if (!DIGITS_FIELD.test(name)) continue;
     for (const key of String(value).slice(0, KEYPAD_FIELD_CHARS_MAX).toUpperCase()) if (KEYS.test(key)) press(cx, key);
   }
 }
@@ -98,6 +100,29 @@ function menuWords(cx: StepContext, digits: TextSpan, count: number): TextSpan |
       return literalText(cx, 0, entry.words);
   }
   return null;
+}
+
+/**
+ * The batch as it may be kept where no payloads are (L1): each digit is a zero, terminators stand. A replay of it does the
+ * same, since what depends on the digits themselves is answered by the recorded facts. For graphs with a `dtmf` node alone.
+ */
+export function withoutDigits(batch: Batch): Batch {
+  if (!batch.inputs.some(({ body }) => body.type === "control" && body.signal === "dtmf")) return batch;
+  const inputs = batch.inputs.map((input) => {
+    const { body } = input;
+    if (body.type !== "control" || body.signal !== "dtmf" || body.fields === null) return input;
+    const fields = Object.entries(body.fields).map(([name, value]) => [
+      name,
+      DIGITS_FIELD.test(name) ? String(value).replace(/[0-9A-D]/gi, "0") : value,
+    ]);
+    return { ...input, body: { ...body, fields: Object.fromEntries(fields) as typeof body.fields } };
+  });
+  return { ...batch, inputs };
+}
+
+/** Whether the graph makes words of digits. */
+export function graphTakesDigits(graph: GraphDefinition): boolean {
+  return graph.nodes.some(({ kind }) => kind === "dtmf");
 }
 
 /** Nobody here may act on them any more, e.g. without the lease. */

@@ -23,7 +23,7 @@ export interface Topology {
 }
 
 export interface WordsTopology {
-  /** Given text is put where these would put theirs: the language model, else the first translators. */
+  /** Given text is put where these would put theirs: the language model, else the first translators, if a select parts them. */
   speech: number[];
   /** Filters between recogniser and endpointing, in the order of the edges. */
   ears: number[];
@@ -88,10 +88,12 @@ function wordsOf(graph: GraphDefinition, t: Topology): WordsTopology | null {
   const own = graph.nodes.some(({ kind }) => TEXT_KINDS.includes(kind));
   const filtered = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "filter" && graph.edges[e]?.type !== "audio");
   if (!own && !filtered && !graph.edges.some((_, e) => crosses(graph, t, e))) return null;
+  const selects = graph.nodes.some(({ kind }) => kind === "select");
   const turnScoped = (node: number | undefined): boolean => graph.nodes[node ?? -1]?.scope === "turn";
   const fed = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "context" && turnScoped(t.edgeFrom[e]));
   return {
-    speech: t.llm === -1 ? firstTranslators(graph, t) : [t.llm],
+    // Without a select all would be heard: the text would be said once for each.
+    speech: t.llm !== -1 ? [t.llm] : selects ? firstTranslators(graph, t) : firstTranslators(graph, t).slice(0, 1),
     ears: earsOf(graph, t),
     keypad: graph.nodes.findIndex(({ kind }) => kind === "dtmf"),
     gathers: fed,

@@ -63,7 +63,7 @@ test("F-010 clauses are translated while the reply still comes, one invocation a
   expect(h.signals("commit")).toEqual(["commit#1"]);
 });
 
-test("F-007 F-010 the next candidate translates the same stretch when the first fails", () => {
+test("F-010 the next candidate translates the same stretch when the first fails", () => {
   const h = call(INTERPRETER);
   h.utter("good morning");
   h.feed(h.outcome(invocationOf(h, "de"), "error"));
@@ -122,4 +122,31 @@ test("F-010 given text of an interpreter is spoken as it is; that of an assistan
   const assistant = call();
   assistant.feed(say(assistant, "Welcome."));
   expect(askedOf(assistant, "de")).toEqual(["Welcome."]);
+});
+
+test("F-010 given text of an interpreter into two languages at once is said once", () => {
+  const graph = graphOf(
+    [
+      ...EAR_NODES,
+      TO_GERMAN,
+      { ...TO_GERMAN, id: "fr", settings: { target_language: "fr" } },
+      node("join", "merge", "turn", { rule: "arrival/v1" }),
+      ...VOICE_NODES,
+    ],
+    [
+      ...EAR_EDGES,
+      "stt.text -> endpointing.text",
+      "endpointing.utterance -> de.text",
+      "endpointing.utterance -> fr.text",
+      "de.text -> join.text",
+      "fr.text -> join.text",
+      "join.text -> segmenter.text",
+      ...VOICE_EDGES,
+    ],
+  );
+  const h = call(graph);
+  h.feed(say(h, "Welcome."));
+  h.speakPending(5);
+  expect(clauses(h)).toEqual(["Welcome."]);
+  expect(h.signals("commit")).toEqual(["commit#1"]);
 });

@@ -2,12 +2,16 @@ import { type Digest, digestCreate, digestHex } from "@rspp/base/digest";
 import { type Ring, ringAt, ringCreate, ringPush, ringShift } from "@rspp/base/ring";
 import type { SignalEvent } from "@rspp/kernel/effect";
 import type { Batch } from "@rspp/kernel/input";
+import { graphTakesDigits, withoutDigits } from "@rspp/kernel/keypad";
 import type { Fact } from "@rspp/kernel/pure-functions";
 import type { JournalEntry } from "@rspp/kernel/replay";
+import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { KernelPort, KernelStep } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
 import { encodeEntry } from "./spool/journal-codec.ts";
 import type { Spool, StreamId } from "./spool/spool.ts";
+
+type Recorded = Pick<SessionConfig, "recording" | "graph">;
 
 /** What a session's recording level asks for beside its evidence (`kernel.md` §11): signals, journal, payloads. */
 export class SessionJournal {
@@ -23,13 +27,18 @@ export class SessionJournal {
   private readonly digest: Digest = digestCreate();
   private readonly entries: Ring<JournalEntry> = ringCreate(limits.JOURNAL_ENTRIES_MAX);
 
+  /** Keyed-in digits are the caller's words: a journal without payloads holds none. */
+  private readonly masks: boolean;
+
   /** @param keep whole journal in memory too, at any level. */
-  constructor(kernel: KernelPort, spool: Spool, stream: StreamId, ceiling: string, keep: boolean) {
+  constructor(kernel: KernelPort, spool: Spool, stream: StreamId, { recording, graph }: Recorded, keep: boolean) {
+    const { ceiling } = recording;
     this.kernel = kernel;
     this.spool = spool;
     this.stream = stream;
     this.level = ceiling;
     this.keep = keep;
+    this.masks = graphTakesDigits(graph);
     this.wanted = keep || ceiling !== "L0";
   }
 
@@ -40,7 +49,7 @@ export class SessionJournal {
     const recorded = this.level !== "L0";
     if (!recorded && !this.keep) return;
     const digest = digestHex(this.digest);
-    if (recorded) this.spool.journal(this.stream, batch, result.facts, digest);
+    if (recorded) this.spool.journal(this.stream, this.kept(batch), result.facts, digest);
     if (this.keep) this.remember({ batch, facts: result.facts, digest });
   }
 
@@ -48,8 +57,13 @@ export class SessionJournal {
   broken(batch: Batch, facts: readonly Fact[], fault: string): void {
     if (!this.wanted) return;
     const entry: JournalEntry = { batch, facts: [...facts], digest: "", fault };
-    if (this.level !== "L0") this.spool.line(this.stream, "journal", encodeEntry(entry));
+    if (this.level !== "L0")
+      this.spool.line(this.stream, "journal", encodeEntry({ ...entry, batch: this.kept(batch) }));
     if (this.keep) this.remember(entry);
+  }
+
+  private kept(batch: Batch): Batch {
+    return this.masks && this.level !== "L2" ? withoutDigits(batch) : batch;
   }
 
   signal(event: SignalEvent): void {
