@@ -57,6 +57,7 @@ describe("F-010 DTMF", () => {
     expect(conversation(h).filter((part) => part.startsWith("user"))).toEqual([
       "user: when do you open",
       "user: tell me a story",
+      "user: 21",
     ]);
   });
 
