@@ -1,6 +1,7 @@
 /** Text nodes through the shipped runtime and the loopback line: digits as words, and a graph of every built-in node. */
 import { readFileSync } from "node:fs";
 import type { MonoNs } from "@rspp/base/brand";
+import type { SignalEvent } from "@rspp/kernel/effect";
 import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { compileSpec } from "@rspp/spec/compile-spec";
@@ -130,7 +131,7 @@ edges:
   - tts.audio -> output.audio
 `;
 
-test("F-010 every built-in node in one graph: speech in, speech out, digits too, replayed identically", async () => {
+test("F-010 F-118 every built-in node in one graph: speech in, speech out, digits too, replayed identically", async () => {
   const rig = createRig();
   const call = openCall(rig, { ...simulated(EVERYTHING, "all", ["wo ist sie", "uh"]), variables: { language: "de" } });
   call.line.speak(speech(400));
@@ -144,4 +145,13 @@ test("F-010 every built-in node in one graph: speech in, speech out, digits too,
   expect(saidIn(call, 1)).toBe("Ihre Karte card number removed ist da.");
   expect(call.sent.filter((m) => m.kind === "media" && m.turn === 1).length).toBeGreaterThan(10);
   await over(rig, call);
+  const [run] = rig.spool.readSession("all").runs;
+  const audits = (run?.signals ?? []) as SignalEvent[];
+  const decisions = audits.filter(({ signal }) => signal === "route_decision");
+  expect(decisions.map(({ turn, reason, fields }) => [turn, reason, fields.node])).toEqual([
+    [1, "language=de", "pick"],
+    [1, "compliance_mask", "policy"],
+    [2, "compliance_mask", "policy"],
+  ]);
+  expect(JSON.stringify(audits)).not.toContain("4111");
 });
