@@ -5,7 +5,7 @@ import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
 import { CancelMode } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { EventKind, SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
-import { rpcErrorOf } from "@rspp/rpc/clients";
+import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
 import { errorRule } from "@rspp/rpc/errors";
 import { expect, test } from "vitest";
 import type { RuntimeSession } from "./runtime.ts";
@@ -21,14 +21,21 @@ async function rig(watchCapacity?: number) {
   const b = bench();
   const book = createSessionBook(b.runtime, "runtime-1");
   const capacity = watchCapacity === undefined ? {} : { watchCapacity };
-  const { connection } = await peerOf("runtime", [sessionRoute({ book, clock: b.clock, ...capacity })]);
+  const { connection, server } = await peerOf("runtime", [sessionRoute({ book, clock: b.clock, ...capacity })]);
   const sessions = connection.client(SessionService);
   const open = (sessionId: string, tenant = tenantId) => {
     const opened = b.open({ sessionId, tenantId: tenant });
     book.opened(opened.session);
     return opened;
   };
-  return { b, book, sessions, open, key: (sessionId: string, tenant = tenantId) => ({ tenantId: tenant, sessionId }) };
+  return {
+    b,
+    book,
+    server,
+    sessions,
+    open,
+    key: (sessionId: string, tenant = tenantId) => ({ tenantId: tenant, sessionId }),
+  };
 }
 
 /** A call that waits for the session, whose time somebody has to move. */
@@ -243,6 +250,34 @@ test("F-022 a watcher that is too slow loses telemetry first, then its oldest ev
   const last = watch.next();
   signal.abort();
   expect((await last).done).toBe(true);
+});
+
+test("F-022 over a socket too, a watcher that reads no more holds nothing up, and is told later what it lost", async () => {
+  const { b, server } = await rig();
+  const { session, emit } = noisy(b);
+  const remote = connectRpc({ baseUrl: `http://127.0.0.1:${server.port}`, domain: "runtime", attemptsMax: 1 });
+  const stop = new AbortController();
+  const key = { tenantId, sessionId: "noisy" };
+  const watch = remote.client(SessionService).watchSession({ session: key }, { signal: stop.signal });
+  const reading = watch[Symbol.asyncIterator]();
+  const first = reading.next();
+  await soon(() => session.events.wants("text"));
+  emit("text", 0);
+  await first;
+  for (let burst = 0; burst < 400; burst++) {
+    for (let i = 0; i < 100; i++) emit("text", burst * 100 + i);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  let [seen, lost] = [0, 0];
+  while (seen + lost < 40_000) {
+    const { value, done } = await reading.next();
+    if (done === true) break;
+    seen += value.events.length;
+    lost = Number(value.dropped);
+  }
+  expect(lost).toBeGreaterThan(0);
+  expect(seen + lost).toBe(40_000);
+  stop.abort();
 });
 
 test("watchers of one session are bounded, and their places free once they leave", async () => {
