@@ -26,6 +26,8 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
         const late = new Promise<boolean>((done) => setTimeout(() => done(false), graceMs).unref());
         return Promise.race([idle().then(() => true), late]);
       },
+      // What came after that is stored while the database is still there.
+      close: idle,
     };
   },
 };

@@ -2,6 +2,7 @@
 
 import { err, ok, type Result } from "@rspp/base/result";
 import type { TimelineRecord as RecordMessage } from "@rspp/gen/rspp/replay/v1/timeline_pb";
+import type { SignalEvent } from "@rspp/kernel/effect";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import { journalFromWire, parseCanonical } from "@rspp/wire/journal";
 import { timelineRecordFromWire } from "@rspp/wire/timeline";
@@ -48,8 +49,8 @@ export function recordingOf(records: readonly RecordMessage[]): ReadRecording {
   return { recording: run, problems };
 }
 
-/** Why a timeline cannot be replayed by re-execution. */
-export type ReplayRefusal = "no_records" | "no_journal";
+/** Why a timeline cannot be replayed by re-execution; `failed`: its content is of another build, or was altered. */
+export type ReplayRefusal = "no_records" | "no_journal" | "failed";
 
 /** Replays a session from all its timeline records: the same result as from the spool of the runtime that held it. */
 export function replayTimeline(records: readonly RecordMessage[]): Result<SessionReplay, ReplayRefusal> {
@@ -57,7 +58,13 @@ export function replayTimeline(records: readonly RecordMessage[]): Result<Sessio
   if (sessionId === undefined) return err("no_records");
   const { recording, problems } = recordingOf(records);
   const config = configOf(recording);
-  return config === null ? err("no_journal") : ok(reExecute(sessionId, config, recording, problems));
+  if (config === null) return err("no_journal");
+  try {
+    return ok(reExecute(sessionId, config, recording, problems));
+  } catch {
+    // The kernel's own words are about its invariants, not about the record: VerifyTimeline says where it was altered.
+    return err("failed");
+  }
 }
 
 function building(start: unknown): Building {
@@ -84,8 +91,8 @@ function takeIn(record: RecordMessage, run: Building): string | null {
     return null;
   }
   const kind = body.case === "canonicalRecord" || body.case === "effect" ? body.value.kind : "";
-  if (kind === "signal") run.signals.push(content(record));
-  else if (kind === "payload") takePayload(content(record), run);
+  if (kind === "signal") return takeSignal(content(record), run);
+  if (kind === "payload") takePayload(content(record), run);
   else if (kind === "journal") return takeJournal(content(record), run);
   return null;
 }
@@ -98,6 +105,14 @@ function takeJournal(found: unknown, run: Building): string | null {
   }
   run.entries.push(entry);
   return entry.digest === "" ? `the kernel broke at step ${entry.batch.index}: ${entry.fault ?? "unknown"}` : null;
+}
+
+function takeSignal(found: unknown, run: Building): string | null {
+  const { signal, turn, monoNs, fields } = (found ?? {}) as Partial<SignalEvent>;
+  const whole = typeof signal === "string" && typeof turn === "number" && typeof monoNs === "number";
+  if (!whole || typeof fields !== "object" || fields === null) return "a signal cannot be read";
+  run.signals.push(found);
+  return null;
 }
 
 function takePayload(found: unknown, run: Building): void {

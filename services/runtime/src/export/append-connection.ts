@@ -86,7 +86,7 @@ export class AppendConnection {
       if (!this.stopped) log.debug({ connection: number, ...describeFailure(failure) }, "timeline export disconnected");
     }
     this.requests.end();
-    this.losses += 1;
+    if (!this.stopped) this.losses += 1;
     this.events.disconnected(number);
     return answered;
   }

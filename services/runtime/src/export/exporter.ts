@@ -71,7 +71,7 @@ class SpoolExporter implements Exporter {
       fill: 0,
       behind: this.behindSinceMs !== null,
       halted: this.halted,
-      reconnects: Math.max(0, this.connection.losses),
+      reconnects: this.connection.losses,
     };
   }
 
