@@ -39,8 +39,8 @@ export async function up(data: string, ...args: readonly string[]): Promise<Up> 
 }
 
 export async function upWith(options: StartOptions, data: string, ...args: readonly string[]): Promise<Up> {
-  const env = { RSPP_LOG_LEVEL: process.env.RSPP_LOG_LEVEL ?? "warn" };
-  const running = startRspp(["up", "--json", "--port-base", "0", "--data", data, ...args], { env, ...options });
+  const env = { RSPP_LOG_LEVEL: process.env.RSPP_LOG_LEVEL ?? "warn", ...options.env };
+  const running = startRspp(["up", "--json", "--port-base", "0", "--data", data, ...args], { ...options, env });
   const [line] = await running.said(/^\{"ready":true,"service":"platform".*\}$/m);
   const platform = JSON.parse(line) as PlatformLine;
   const lines = (service: string): ReadyLine[] =>
@@ -50,7 +50,11 @@ export async function upWith(options: StartOptions, data: string, ...args: reado
   return {
     running,
     platform,
-    registry: connectRpc({ baseUrl: platform.registry, domain: "registry" }),
+    registry: connectRpc({
+      baseUrl: platform.registry,
+      domain: "registry",
+      ...(options.env?.TOKEN === undefined ? {} : { token: () => options.env?.TOKEN ?? null }),
+    }),
     lines,
     line: (service) => {
       const last = lines(service).at(-1);

@@ -4,9 +4,10 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { connectRpc } from "@rspp/rpc/clients";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { jsonOf, pocketsphinx, rspp, tempDir } from "./rspp.ts";
-import { call, converse, type Up, until, up } from "./up-rig.ts";
+import { call, converse, routeTo, type Up, until, up, upWith } from "./up-rig.ts";
 
 const root = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
@@ -78,8 +79,12 @@ describe.each([
     await caller.hangUp();
     await stopped(platform);
     // Everything is there again, and nothing is published twice.
-    const again = await up(data, ...args);
+    // This time the services ask one another who they are.
+    const env = { TOKEN: "0123456789abcdef-planted", RSPP_SERVICE_TOKEN: "env:TOKEN", RSPP_LOG_LEVEL: "debug" };
+    const again = await upWith({ env }, data, ...args);
     expect(again.platform.published).toEqual([]);
+    const stranger = connectRpc({ baseUrl: again.platform.registry, domain: "registry" });
+    await expect(routeTo(stranger, "voice-assistant")).rejects.toThrow(/unauthenticated/);
     expect(again.platform.ready_ms).toBeLessThan(args.length === 0 ? 8_000 : 30_000);
     // A call that has nothing open is ended, and told why.
     const waiting = await call(again.registry);
@@ -87,6 +92,7 @@ describe.each([
     await stopped(again, "SIGINT");
     await waiting.hangUp();
     expect(waiting.states.at(-1)).toEqual({ state: "closed", reason: "draining" });
+    expect(again.running.text()).not.toContain("planted");
   }, 240_000);
 });
 

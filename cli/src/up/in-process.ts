@@ -10,7 +10,16 @@ import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { openPlatformDatabase } from "./database.ts";
 import { loadDefinitions } from "./definitions.ts";
 import { configFailure, startFailure } from "./failure.ts";
-import { type Addresses, addressOf, flagsOf, stagesOf, stopStages, type UpOptions, type UpService } from "./plan.ts";
+import {
+  type Addresses,
+  addressOf,
+  flagsOf,
+  localUrl,
+  stagesOf,
+  stopStages,
+  type UpOptions,
+  type UpService,
+} from "./plan.ts";
 import { untilReady } from "./ready.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
@@ -88,7 +97,7 @@ class Platform {
 
   #peer(peer: PeerService, baseUrl: string) {
     const running = this.#running.get(peer);
-    return running !== undefined && running.ready.url === baseUrl ? running.connection() : null;
+    return running !== undefined && localUrl(running.ready.url) === baseUrl ? running.connection() : null;
   }
 
   async stop(graceMs: number): Promise<boolean> {

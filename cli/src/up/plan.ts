@@ -110,20 +110,26 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
   return flags.flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 
+/** On this machine; an address that stands for all of a machine's is none to dial. */
+export function localUrl(url: string): string {
+  return url.replace(/\/\/(?:0\.0\.0\.0|\[::\]):/, "//127.0.0.1:");
+}
+
 /** What a service that is ready adds to what others are told. */
 export function addressOf(
   service: UpService,
-  ready: { readonly url: string; readonly stream_port?: number },
+  { url: ready, stream_port }: { readonly url: string; readonly stream_port?: number },
 ): Addresses {
+  const url = localUrl(ready);
   switch (service) {
     case "registry":
-      return { registry: ready.url };
+      return { registry: url };
     case "lease":
-      return { lease: ready.url };
+      return { lease: url };
     case "replay":
-      return { replay: ready.url };
+      return { replay: url };
     case "provider-gateway":
-      return { gateway: ready.url, gateway_streams: `${URL.parse(ready.url)?.hostname}:${ready.stream_port ?? 0}` };
+      return { gateway: url, gateway_streams: `${URL.parse(url)?.hostname}:${stream_port ?? 0}` };
     default:
       return {};
   }

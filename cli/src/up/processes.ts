@@ -1,17 +1,21 @@
 /** The platform as a process for each service, on one database; who dies is told of and started again. */
+
+import type { Identity } from "@rspp/host/peers";
 import { signalled } from "@rspp/host/process";
 import type { ReadyLine } from "@rspp/host/start";
-import { connectRpc } from "@rspp/rpc/clients";
+import type { RpcConnection } from "@rspp/rpc/clients";
 import type { Database } from "@rspp/store/database";
 import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { Child, ChildNotReady } from "./child.ts";
 import { openPlatformDatabase } from "./database.ts";
 import { childFailure, startFailure } from "./failure.ts";
+import { connectAs, isServing, ownIdentity } from "./peer.ts";
 import {
   type Addresses,
   addressOf,
   databaseUrlName,
   flagsOf,
+  localUrl,
   portsOf,
   stagesOf,
   stopStages,
@@ -52,6 +56,8 @@ class Fleet {
   #settled: UpOptions;
   #addresses: Addresses = {};
   #database: Database | null = null;
+  #identity: Identity | null = null;
+  readonly #connections = new Map<string, RpcConnection>();
 
   constructor(options: UpOptions) {
     this.#options = options;
@@ -62,6 +68,7 @@ class Fleet {
   }
 
   async start(): Promise<void> {
+    this.#identity = await ownIdentity(this.#options);
     const database = await openPlatformDatabase(this.#options, (away) =>
       note(away ? "the database is away; it is being started again" : "the database is back"),
     ).catch((failure: unknown) => {
@@ -72,7 +79,9 @@ class Fleet {
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
       await allSettledOrFirst(stage.map((service) => this.#startOne(service, env)));
-      if (stage.includes("registry")) published = await this.#publish();
+      const { registry } = this.#addresses;
+      if (stage.includes("registry") && registry !== undefined)
+        published = await publishTemplates(this.#connect(registry));
     }
     await untilReady(() => this.#allReady());
     const websocket = this.#children.get("transport-websocket")?.ready?.addresses.websocket ?? "";
@@ -100,14 +109,16 @@ class Fleet {
   }
 
   async #allReady(): Promise<boolean> {
-    const urls = [...this.#children.values()].map(({ ready }) => ready?.url ?? "");
-    const answers = await Promise.all(urls.map((url) => fetch(`${url}/readyz`).catch(() => null)));
-    return answers.every((answer) => answer?.status === 200);
+    const states = [...this.#children.values()].map(({ ready }) =>
+      isServing(this.#connect(localUrl(ready?.url ?? ""))),
+    );
+    return (await Promise.all(states)).every((serving) => serving);
   }
 
-  async #publish(): Promise<string[]> {
-    const { registry = "" } = this.#addresses;
-    return publishTemplates(connectRpc({ baseUrl: registry, domain: "registry" }));
+  #connect(url: string): RpcConnection {
+    const known = this.#connections.get(url) ?? connectAs(url, this.#identity);
+    this.#connections.set(url, known);
+    return known;
   }
 
   #back(ready: ReadyLine): void {
@@ -135,6 +146,7 @@ class Fleet {
         note(`${stage[at]} ended with status ${end.status ?? end.signal}: something had to be cut off`);
       }
     }
+    this.#identity?.close();
     await this.#database?.close();
     return inOrder;
   }

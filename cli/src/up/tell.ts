@@ -20,8 +20,10 @@ export function tellService(line: ReadyLine, { json }: Pick<UpOptions, "json">):
 export function tellPlatform(platform: PlatformReady, options: UpOptions): void {
   const { registry, websocket, published, readyMs } = platform;
   const elsewhere = registry === "http://127.0.0.1:7101" ? "" : ` --registry ${registry}`;
-  const talk = `npx rspp talk voice-assistant --wav question.wav${elsewhere}`;
-  const message = `rspp is ready after ${(readyMs / 1000).toFixed(2)} s. Talk to it: ${talk}; WebSocket ${websocket} with a token of \`npx rspp route voice-assistant${elsewhere}\`. Ctrl-C stops it.`;
+  const reference = process.env.RSPP_SERVICE_TOKEN ?? "";
+  const where = `${elsewhere}${reference === "" ? "" : ` --token ${reference}`}`;
+  const talk = `npx rspp talk voice-assistant --wav question.wav${where}`;
+  const message = `rspp is ready after ${(readyMs / 1000).toFixed(2)} s. Talk to it: ${talk}; WebSocket ${websocket} with a token of \`npx rspp route voice-assistant${where}\`. Ctrl-C stops it.`;
   if (options.json) {
     const { processes, data } = options;
     const fields = { ready: true, service: "platform", registry, websocket, published, data, processes };

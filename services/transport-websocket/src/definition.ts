@@ -45,6 +45,8 @@ async function start(
   const clock = createSystemClock();
   const registry = context.connect("registry", values.registry);
   const identity = await openIdentity(values, context.env);
+  // What is read of it is read now.
+  identity.close();
   const runtime = local?.() ?? null;
   const opener = createRemoteSessionOpener({
     clock,
@@ -53,7 +55,7 @@ async function start(
     lease: context.connect("lease", values.lease),
     registry,
     domain: service,
-    link: await linkOptions(values, identity),
+    link: { ...context.streams, linksPerRuntime: values.links_per_runtime },
     onNotice: (notice) => tellNotice(log, notice),
     ...(runtime === null ? {} : { local: runtime }),
   });
@@ -73,16 +75,6 @@ function tracedOpener(tracer: RpcTracer, open: SessionOpener): SessionOpener {
     const opened = await span.run(() => open(traceparent === null ? request : { ...request, traceparent }));
     span.end(opened.ok ? null : opened.error.reason);
     return opened;
-  };
-}
-
-async function linkOptions({ links_per_runtime: linksPerRuntime }: WebSocketConfig, identity: Identity) {
-  const token = (await identity.token?.()) ?? null;
-  const { client: tls } = identity;
-  return {
-    linksPerRuntime,
-    ...(tls === undefined ? {} : { tls }),
-    ...(token === null ? {} : { headers: () => ({ authorization: `Bearer ${token}` }) }),
   };
 }
 
