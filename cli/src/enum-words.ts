@@ -41,11 +41,16 @@ export function valueOfWord(schema: DescEnum, word: string): number {
   throw new InvalidArgumentError(`${word} is none of ${allWords(schema).join(", ")}`);
 }
 
-/** For an option that may stand several times, with several words each: every one is a word of `schema`. */
-export function wordsOption(schema: DescEnum): (text: string, before: string[] | undefined) => string[] {
+/** States of a session and kinds of events, for options; the contracts themselves are loaded only when they are needed. */
+export const sessionStates = ["connecting", "active", "draining", "ended"] as const;
+export const eventKinds = ["audio", "text", "control", "metrics", "debug", "error"] as const;
+
+/** For an option that may stand several times, with several words each: every one is one of `words`. */
+export function wordsOption(words: readonly string[]): (text: string, before: string[] | undefined) => string[] {
   return (text, before) => {
     const found = gathered(text, before);
-    for (const word of found) valueOfWord(schema, word);
+    for (const word of found)
+      if (!words.includes(word)) throw new InvalidArgumentError(`${word} is none of ${words.join(", ")}`);
     return found;
   };
 }

@@ -1,19 +1,7 @@
 /** `rspp replay`: re-executes a recorded session and compares (kernel.md §12). */
 import type { Command } from "commander";
-import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { type Done, examples } from "../options.ts";
-import { createPrinter } from "../output/printer.ts";
-import { tellReplay } from "../recordings.ts";
-import { replaySession, type SessionReplay } from "../replay-session.ts";
-import { replayOfService } from "../timeline/service-replay.ts";
-import {
-  openSource,
-  orNowhere,
-  type RecordingOptions,
-  type Where,
-  whereOf,
-  withRecording,
-} from "../timeline/source.ts";
+import { type RecordingOptions, whereOf, withRecording } from "../timeline/options.ts";
 
 export function registerReplay(cli: Command, done: Done): void {
   const command = cli
@@ -24,7 +12,7 @@ export function registerReplay(cli: Command, done: Done): void {
     )
     .argument("<session>", "session id")
     .action(async (session: string, options: RecordingOptions) =>
-      done(await replay(session, options, whereOf(command))),
+      done(await (await import("../actions/replay.ts")).replay(session, options, whereOf(command))),
     );
   withRecording(command);
   examples(
@@ -32,17 +20,4 @@ export function registerReplay(cli: Command, done: Done): void {
     ["rspp replay SESSION", "status 0 identical, 1 diverged or damaged"],
     ["rspp replay SESSION --replay http://127.0.0.1:7105", "from the platform's replay service"],
   );
-}
-
-async function replay(session: string, options: RecordingOptions, where: Where): Promise<number> {
-  const result = await orNowhere(session, options, where, replayed(session, options, where));
-  const printer = createPrinter(options.json ?? false);
-  printer.data(result);
-  printer.lines(tellReplay(result));
-  return result.identical && result.problems.length === 0 ? EXIT_OK : EXIT_FAILED;
-}
-
-async function replayed(session: string, options: RecordingOptions, where: Where): Promise<SessionReplay> {
-  const source = openSource(session, options, where);
-  return source.kind === "local" ? replaySession(source.store, session) : replayOfService(session, source);
 }

@@ -1,11 +1,5 @@
-/** `rspp sessions`: the sessions of a platform with their status, or those recorded on this machine. */
-import { RecordingLevelSchema } from "@rspp/gen/rspp/common/v1/lane_pb";
-import type { SessionStatus } from "@rspp/gen/rspp/registry/v1/registry_pb";
-import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { type Command, Option } from "commander";
-import { allWords, valueOfWord, wordOf, wordsOption } from "../enum-words.ts";
-import { EXIT_OK } from "../errors.ts";
+import { sessionStates, wordsOption } from "../enum-words.ts";
 import {
   DATA_DEFAULT,
   type Done,
@@ -16,14 +10,8 @@ import {
   whole,
   withCaller,
 } from "../options.ts";
-import { createPrinter } from "../output/printer.ts";
-import { paint } from "../output/style.ts";
-import { table } from "../output/table.ts";
-import { agoWords, timeWords } from "../output/words.ts";
-import { connectTo } from "../platform-client/connect.ts";
-import { localSessions } from "../recordings.ts";
 
-interface SessionsOptions extends PlatformOptions {
+export interface SessionsOptions extends PlatformOptions {
   local?: boolean;
   data?: string;
   state?: string[];
@@ -36,91 +24,18 @@ export function registerSessions(cli: Command, done: Done): void {
     .summary("list sessions and their state")
     .description("list the sessions of the platform, newest first; --local: those recorded on this machine")
     .addOption(
-      new Option("--state <state...>", `only these: ${allWords(SessionStateSchema).join(", ")}`).argParser(
-        wordsOption(SessionStateSchema),
-      ),
+      new Option("--state <state...>", `only these: ${sessionStates.join(", ")}`).argParser(wordsOption(sessionStates)),
     )
     .option("--limit <count>", "sessions listed at most", whole(1, 1_000), 50)
     .option("--local", `recordings on this machine, in ${DATA_DEFAULT}`)
     .option("--data <dir>", "recordings in another folder; means --local")
     .addOption(registryOption())
     .addOption(jsonOption())
-    .action(async (options: SessionsOptions) => done(await sessions(options)));
+    .action(async (options: SessionsOptions) => done(await (await import("../actions/sessions.ts")).sessions(options)));
   withCaller(command);
   examples(
     command,
     ["rspp sessions --state active", ""],
     ["rspp sessions --local", "what `rspp demo` and `rspp run` recorded here"],
   );
-}
-
-async function sessions(options: SessionsOptions): Promise<number> {
-  const json = options.json ?? false;
-  if (options.local || options.data !== undefined) return localSessions({ data: options.data ?? DATA_DEFAULT, json });
-  const printer = createPrinter(json);
-  const states = (options.state ?? []).map((word) => valueOfWord(SessionStateSchema, word));
-  const registry = connectTo("registry", options.registry, RegistryService, options);
-  const { sessions: found, nextPageToken } = await registry.ask((client) =>
-    client.listSessionStatus({ tenantId: options.tenant, states, page: { size: options.limit } }),
-  );
-  const rows = found.map(sessionData);
-  printer.data({ sessions: rows, more: nextPageToken !== "" });
-  if (rows.length === 0) printer.line("no sessions");
-  else printer.lines(sessionTable(rows));
-  if (nextPageToken !== "") printer.note(`there are more: raise --limit (${options.limit})`);
-  return EXIT_OK;
-}
-
-function sessionData({ info, asOfWallMs, stale }: SessionStatus) {
-  return {
-    session: info?.session?.sessionId ?? "",
-    pipeline: `${info?.pipeline?.name}@${info?.pipeline?.version}`,
-    state: wordOf(SessionStateSchema, info?.state),
-    reconnecting: info?.reconnecting ?? false,
-    degraded: info?.degraded ?? false,
-    stale,
-    turns: info?.turns ?? 0,
-    open_turn: info?.openTurnNumber ?? 0,
-    epoch: Number(info?.authorityEpoch ?? 0),
-    instance: info?.instanceId ?? "",
-    recording: wordOf(RecordingLevelSchema, info?.recordingLevel).toUpperCase(),
-    started_wall_ms: Number(info?.startedWallMs ?? 0),
-    as_of_wall_ms: Number(asOfWallMs),
-  };
-}
-
-type SessionData = ReturnType<typeof sessionData>;
-
-function sessionTable(rows: readonly SessionData[]): string[] {
-  const now = Date.now();
-  const columns = [
-    { head: "SESSION" },
-    { head: "STATE" },
-    { head: "PIPELINE" },
-    { head: "TURNS", right: true },
-    { head: "STARTED" },
-    { head: "RUNTIME" },
-    { head: "REC" },
-  ];
-  const cells = rows.map((row) => [
-    paint("bold", row.session),
-    stateWords(row),
-    row.pipeline,
-    String(row.turns),
-    row.started_wall_ms > 0 ? `${timeWords(row.started_wall_ms)} (${agoWords(row.started_wall_ms, now)})` : "not yet",
-    row.instance,
-    row.recording,
-  ]);
-  return table(columns, cells);
-}
-
-function stateWords({ state, reconnecting, degraded, stale, open_turn }: SessionData): string {
-  const asides = [
-    open_turn > 0 ? `turn ${open_turn} open` : "",
-    reconnecting ? "caller away" : "",
-    degraded ? "degraded" : "",
-    stale ? "not heard of lately" : "",
-  ].filter((word) => word !== "");
-  const shown = state === "active" ? paint("green", state) : state === "ended" ? paint("dim", state) : state;
-  return asides.length === 0 ? shown : `${shown} (${asides.join(", ")})`;
 }

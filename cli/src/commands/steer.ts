@@ -1,23 +1,11 @@
-/** `rspp say`, `cancel` and `end`: an operator's hand on a running session. */
-import { randomUUID } from "node:crypto";
-import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
-import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
-import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
-import { CancelMode } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
-import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
-import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { type Command, Option } from "commander";
-import { wordOf } from "../enum-words.ts";
-import { EXIT_OK, usageError } from "../errors.ts";
 import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, whole, withCaller } from "../options.ts";
-import { createPrinter } from "../output/printer.ts";
-import { connectTo, type Peer } from "../platform-client/connect.ts";
 
-interface SayOptions extends RuntimeOptions {
+export interface SayOptions extends RuntimeOptions {
   uninterruptible?: boolean;
 }
 
-interface CancelOptions extends RuntimeOptions {
+export interface CancelOptions extends RuntimeOptions {
   turn?: number;
   node?: string;
   invocation?: string;
@@ -25,7 +13,7 @@ interface CancelOptions extends RuntimeOptions {
   soft?: boolean;
 }
 
-interface EndOptions extends RuntimeOptions {
+export interface EndOptions extends RuntimeOptions {
   drain: number;
 }
 
@@ -39,7 +27,9 @@ export function registerSay(cli: Command, done: Done): void {
     .option("--uninterruptible", "the caller cannot cut it")
     .addOption(runtimeOption())
     .addOption(jsonOption())
-    .action(async (session: string, text: string[], options: SayOptions) => done(await say(session, text, options)));
+    .action(async (session: string, text: string[], options: SayOptions) =>
+      done(await (await import("../actions/steer.ts")).say(session, text, options)),
+    );
   withCaller(command);
   examples(command, ['rspp say SESSION "We close in five minutes."', ""]);
 }
@@ -57,7 +47,9 @@ export function registerCancel(cli: Command, done: Done): void {
     .option("--soft", "at the end of the chunk in flight instead of at once")
     .addOption(runtimeOption())
     .addOption(jsonOption())
-    .action(async (session: string, options: CancelOptions) => done(await cancel(session, options)));
+    .action(async (session: string, options: CancelOptions) =>
+      done(await (await import("../actions/steer.ts")).cancel(session, options)),
+    );
   withCaller(command);
   examples(command, ["rspp cancel SESSION", "the open turn"], ["rspp cancel SESSION --node llm", ""]);
 }
@@ -71,73 +63,9 @@ export function registerEnd(cli: Command, done: Done): void {
     .option("--drain <ms>", "time for the open turn", whole(0, 600_000), 0)
     .addOption(runtimeOption())
     .addOption(jsonOption())
-    .action(async (session: string, options: EndOptions) => done(await end(session, options)));
+    .action(async (session: string, options: EndOptions) =>
+      done(await (await import("../actions/steer.ts")).end(session, options)),
+    );
   withCaller(command);
   examples(command, ["rspp end SESSION --drain 10000", ""]);
-}
-
-function runtimeOf(options: RuntimeOptions): Peer<typeof SessionService> {
-  return connectTo("runtime", options.runtime, SessionService, options);
-}
-
-async function say(sessionId: string, words: readonly string[], options: SayOptions): Promise<number> {
-  const text = words.join(" ").trim();
-  if (text === "") throw usageError("there is nothing to say", "give a text: rspp say SESSION TEXT");
-  const { proposalEventId } = await runtimeOf(options).ask((client) =>
-    client.proposeTurn({
-      session: { tenantId: options.tenant, sessionId },
-      origin: TurnOrigin.OPERATOR,
-      say: text,
-      uninterruptible: options.uninterruptible ?? false,
-      idempotencyKey: randomUUID(),
-    }),
-  );
-  const printer = createPrinter(options.json ?? false);
-  printer.data({ session: sessionId, proposal_event: proposalEventId });
-  printer.line(`proposed (${proposalEventId}); whether a turn comes of it is told by: rspp watch ${sessionId}`);
-  return EXIT_OK;
-}
-
-/** @throws CommandError when more than one scope is named. */
-function scopeOf({ node, invocation, all }: CancelOptions): { scope: CancelScope; targetId: string; words: string } {
-  if ([node, invocation, all || undefined].filter((given) => given !== undefined).length > 1)
-    throw usageError("--node, --invocation and --all are one or the other", "name one scope");
-  if (all) return { scope: CancelScope.SESSION, targetId: "", words: "everything of the session" };
-  if (node !== undefined) return { scope: CancelScope.NODE, targetId: node, words: `node ${node}` };
-  if (invocation === undefined) return { scope: CancelScope.TURN, targetId: "", words: "the turn" };
-  return { scope: CancelScope.PROVIDER_INVOCATION, targetId: invocation, words: `invocation ${invocation}` };
-}
-
-async function cancel(sessionId: string, options: CancelOptions): Promise<number> {
-  const { scope, targetId, words } = scopeOf(options);
-  const { cancelEventId } = await runtimeOf(options).ask((client) =>
-    client.cancelScope({
-      session: { tenantId: options.tenant, sessionId },
-      scope,
-      turnNumber: options.turn ?? 0,
-      targetId,
-      mode: options.soft ? CancelMode.SOFT : CancelMode.HARD,
-      reason: Reason.OPERATOR_CANCEL,
-      idempotencyKey: randomUUID(),
-    }),
-  );
-  const printer = createPrinter(options.json ?? false);
-  printer.data({ session: sessionId, cancel_event: cancelEventId, scope: words });
-  printer.line(`cancelled ${words} (${cancelEventId})`);
-  return EXIT_OK;
-}
-
-async function end(sessionId: string, options: EndOptions): Promise<number> {
-  const { info } = await runtimeOf(options).ask((client) =>
-    client.endSession({
-      session: { tenantId: options.tenant, sessionId },
-      reason: Reason.AGENT_HANGUP,
-      drainMs: options.drain,
-    }),
-  );
-  const state = wordOf(SessionStateSchema, info?.state);
-  const printer = createPrinter(options.json ?? false);
-  printer.data({ session: sessionId, state, turns: info?.turns ?? 0 });
-  printer.line(`session ${sessionId} is ${state}`);
-  return EXIT_OK;
 }

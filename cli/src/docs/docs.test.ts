@@ -7,7 +7,7 @@ import { file_rspp_runtime_v1_session_service } from "@rspp/gen/rspp/runtime/v1/
 import { file_rspp_state_v1_state_service } from "@rspp/gen/rspp/state/v1/state_service_pb";
 import { validate } from "@rspp/wire/validate";
 import { describe, expect, test } from "vitest";
-import { referencePages } from "../commands/docs.ts";
+import { referencePages } from "../actions/docs.ts";
 import { createProgram } from "../program.ts";
 import { limitsOf, readContracts, resolveType } from "./contracts.ts";
 import { parseProto } from "./proto-source.ts";

@@ -1,5 +1,4 @@
 /** The last word of a command that failed: what, which field, what to do; with --json an object as well. */
-import { WavSourceError } from "@rspp/transport-loopback/wav-source";
 import { CommandError, EXIT_INPUT, EXIT_OK, InputError } from "../errors.ts";
 
 /** @returns the exit status. What nobody foresaw is thrown on: a defect shows its stack. */
@@ -10,7 +9,7 @@ export function tellFailure(error: unknown, json: boolean): number {
     process.stderr.write(`${error.message}\n`);
     return status;
   }
-  if (error instanceof InputError || error instanceof WavSourceError) {
+  if (error instanceof InputError || isWavSource(error)) {
     if (json) tellObject({ ok: false, status: EXIT_INPUT, reason: "bad_input", message: error.message });
     process.stderr.write(`${error.message}\n`);
     return EXIT_INPUT;
@@ -22,6 +21,11 @@ export function tellFailure(error: unknown, json: boolean): number {
     return EXIT_INPUT;
   }
   throw error;
+}
+
+/** By its name: the room it comes from is large, and few commands need it. */
+function isWavSource(error: unknown): error is Error {
+  return error instanceof Error && error.name === "WavSourceError";
 }
 
 function tellObject(value: unknown): void {

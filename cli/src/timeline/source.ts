@@ -8,40 +8,15 @@ import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
 import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { listSessions } from "@rspp/runtime/spool/reader";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
-import { type Command, Option } from "commander";
 import { CommandError, EXIT_INPUT, EXIT_UNREACHABLE, InputError, usageError } from "../errors.ts";
-import { DATA_DEFAULT, jsonOption, type ReplayOptions, replayOption, withCaller } from "../options.ts";
+import { DATA_DEFAULT } from "../options.ts";
 import { createProgress } from "../output/printer.ts";
 import { connectTo, type Peer } from "../platform-client/connect.ts";
-
-export interface RecordingOptions extends ReplayOptions {
-  local?: boolean;
-  data?: string;
-}
-
-/** `addressGiven`: --replay or RSPP_REPLAY was written, so the service is meant. */
-export interface Where {
-  readonly addressGiven: boolean;
-}
+import type { RecordingOptions, Where } from "./options.ts";
 
 export type Source =
   | { readonly kind: "local"; readonly store: SpoolStore; readonly data: string }
   | { readonly kind: "service"; readonly replay: Peer<typeof TimelineService>; readonly tenant: string };
-
-/** --local, --data, --replay, tenant, token and --json, the same for every command about recordings. */
-export function withRecording(command: Command): Command {
-  command
-    .option("--local", `the recording is on this machine, in ${DATA_DEFAULT}`)
-    .addOption(new Option("--data <dir>", "recordings in another folder; means --local"))
-    .addOption(replayOption())
-    .addOption(jsonOption());
-  return withCaller(command);
-}
-
-export function whereOf(command: Command): Where {
-  const source = command.getOptionValueSource("replay");
-  return { addressGiven: source === "cli" || source === "env" };
-}
 
 /** @throws InputError, CommandError when the folder holds no recordings. */
 export function openSource(session: string, options: RecordingOptions, { addressGiven }: Where): Source {
