@@ -148,10 +148,10 @@ test("F-010 F-118 every built-in node in one graph: speech in, speech out, digit
   const [run] = rig.spool.readSession("all").runs;
   const audits = (run?.signals ?? []) as SignalEvent[];
   const decisions = audits.filter(({ signal }) => signal === "route_decision");
-  expect(decisions.map(({ turn, reason, fields }) => [turn, reason, fields.node])).toEqual([
-    [1, "language=de", "pick"],
-    [1, "compliance_mask", "policy"],
-    [2, "compliance_mask", "policy"],
+  expect(decisions.map(({ turn, reason, fields }) => [turn, reason, fields.condition ?? fields.rule])).toEqual([
+    [1, "condition", "language=de"],
+    [1, "policy", "card_number"],
+    [2, "policy", "card_number"],
   ]);
   expect(JSON.stringify(audits)).not.toContain("4111");
 });

@@ -46,8 +46,8 @@ test("F-118 the audit event names node, rule and action, and never the text", ()
   answer(h, `Your card is ${CARD}. `, `And ${CARD} or jo@example.com. `);
   expect(decisions(h)).toEqual([
     // The full stop might have gone on to be part of the number: both were decided at once.
-    'compliance_mask {"node":"guard","rule":"card_number","count":2}',
-    'compliance_replace {"node":"guard","rule":"email","count":1}',
+    'policy {"node":"guard","action":"mask","rule":"card_number","count":2}',
+    'policy {"node":"guard","action":"replace","rule":"email","count":1}',
   ]);
   const told = JSON.stringify(h.log.map(({ effect }) => effect).filter(({ type }) => type !== "record"));
   expect(told).not.toContain("4111");
@@ -61,7 +61,7 @@ test("F-118 a blocked word ends the reply with the configured sentence; the turn
   expect(counted(h, "compliance_dropped")).toEqual({ guard: 1 });
   played(h);
   expect(h.signals("commit")).toEqual(["commit#1"]);
-  expect(decisions(h)).toEqual(['compliance_block {"node":"guard","rule":"words","count":1}']);
+  expect(decisions(h)).toEqual(['policy {"node":"guard","action":"block","rule":"words","count":1}']);
 });
 
 test("F-118 with every rule off the text passes as it is", () => {
@@ -85,7 +85,7 @@ test("F-118 audits of one turn are bounded; the rest is told in one", () => {
   const h = asked();
   answer(h, ...Array.from({ length: 40 }, () => `It is ${CARD}. `));
   expect(decisions(h)).toHaveLength(33);
-  expect(decisions(h).at(-1)).toBe('compliance_untold {"node":"guard","count":8}');
+  expect(decisions(h).at(-1)).toBe('policy {"node":"guard","action":"untold","count":8}');
 });
 
 test("F-118 NF-009 any chunking of a reply says the same as the whole, and replays identically", () => {

@@ -79,8 +79,8 @@ export function onComplianceEnd(
   const state = screenRun(node);
   if (!state.blocked) screenOn(cx, run, index, state, event, null, true);
   if (state.untold === 0) return;
-  const fields = { node: nodeId(cx, index), count: state.untold };
-  signal(cx, "route_decision", "executor", run.turn, "compliance_untold", fields, false);
+  const fields = { node: nodeId(cx, index), action: "untold", count: state.untold };
+  signal(cx, "route_decision", "executor", run.turn, "policy", fields, false);
 }
 
 const nodeId = (cx: StepContext, index: number): string => cx.s.config.graph.nodes[index]?.id ?? "";
@@ -175,6 +175,6 @@ function audit(
     state.untold += count;
     return;
   }
-  const fields = { node: nodeId(cx, index), rule, count };
-  signal(cx, "route_decision", "executor", run.turn, `compliance_${action}`, fields, false);
+  const fields = { node: nodeId(cx, index), action, rule, count };
+  signal(cx, "route_decision", "executor", run.turn, "policy", fields, false);
 }

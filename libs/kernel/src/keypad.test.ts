@@ -96,7 +96,7 @@ describe("F-010 DTMF", () => {
       key(h, "2");
       return h;
     };
-    expect(playing(true).signals("barge_in")).toEqual(["barge_in#1(dtmf)"]);
+    expect(playing(true).signals("barge_in")).toEqual(["barge_in#1(barge_in)"]);
     expect(playing(true).signals("playback_cancelled")).toHaveLength(1);
     expect(playing(false).signals("barge_in")).toEqual([]);
   });

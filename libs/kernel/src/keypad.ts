@@ -42,7 +42,7 @@ function press(cx: StepContext, key: string): void {
   const terminator = settings.terminator ?? "#";
   const keypad = cx.s.keypad ?? { spans: [], firstNs: cx.atNs, lastNs: cx.atNs };
   if (keypad.spans.length === 0) {
-    if (cx.s.config.policy.bargeIn) cutTurnsInFlight(cx, "dtmf", cx.atNs);
+    if (cx.s.config.policy.bargeIn) cutTurnsInFlight(cx, cx.atNs, { scope: "turn", by: "dtmf" });
     if (key === terminator) return;
   } else if (key === terminator) return proposeDigits(cx);
   cx.s.keypad = { ...keypad, spans: [...keypad.spans, literalText(cx, 0, key)], lastNs: cx.atNs };

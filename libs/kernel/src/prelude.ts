@@ -130,17 +130,19 @@ function confirm(cx: StepContext, atNs: MonoNs): void {
   const p = cx.s.prelude;
   utteranceTransition(p.utterance, "confirmed");
   if (!cx.s.config.policy.bargeIn) return;
-  cutTurnsInFlight(cx, "barge_in", atNs);
+  cutTurnsInFlight(cx, atNs);
   p.heldTurn = 0;
 }
 
+const BY_SPEECH = Object.freeze({ scope: "turn" });
+
 /** The caller's own turn comes: whatever is said, or still to be heard, is cut. */
-export function cutTurnsInFlight(cx: StepContext, reason: string, atNs: MonoNs): void {
+export function cutTurnsInFlight(cx: StepContext, atNs: MonoNs, fields: Record<string, string> = BY_SPEECH): void {
   for (const turn of cx.s.turns) {
     const inFlight = turn.phase === "active" || (turn.phase === "closed_commit" && !settled(turn.delivery));
     if (!inFlight || turn.cancelReason !== "") continue;
-    signal(cx, "barge_in", "prelude", turn.number, reason, { scope: "turn" });
-    cause(cx, "cancel", turn.number, reason, { atNs });
+    signal(cx, "barge_in", "prelude", turn.number, "barge_in", fields);
+    cause(cx, "cancel", turn.number, "barge_in", { atNs });
   }
 }
 

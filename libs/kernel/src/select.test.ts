@@ -54,9 +54,9 @@ test("F-006 F-010 a language that flips in mid-session changes the choice and le
   turn(h, "en");
   expect(clauses(h)).toEqual(["Good day.", "Guten Tag.", "Guten Tag.", "Good day."]);
   expect(decisions(h)).toEqual([
-    'otherwise {"node":"pick","input":"llm"}',
-    'language=de {"node":"pick","input":"de","inputBefore":"llm"}',
-    'otherwise {"node":"pick","input":"llm","inputBefore":"de"}',
+    'condition {"node":"pick","condition":"otherwise","input":"llm"}',
+    'condition {"node":"pick","condition":"language=de","input":"de","inputBefore":"llm"}',
+    'condition {"node":"pick","condition":"otherwise","input":"llm","inputBefore":"de"}',
   ]);
   expect(h.signals("commit")).toHaveLength(4);
   // In a German turn the untranslated reply, in an English one whatever of the translation came in time, is not heard.

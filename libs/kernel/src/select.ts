@@ -89,8 +89,8 @@ function tell(cx: StepContext, run: GraphRun, id: string, input: string, found: 
   const before = cx.s.selected?.[id];
   if (before === input) return;
   cx.s.selected = { ...cx.s.selected, [id]: input };
-  const reason =
+  const condition =
     found === undefined || found.attribute === "" ? "otherwise" : `${found.attribute}=${found.values.join(",")}`;
-  const fields = { node: id, input, ...(before === undefined ? {} : { inputBefore: before }) };
-  signal(cx, "route_decision", "executor", run.turn, reason.slice(0, 128), fields, false);
+  const fields = { node: id, condition, input, ...(before === undefined ? {} : { inputBefore: before }) };
+  signal(cx, "route_decision", "executor", run.turn, "condition", fields, false);
 }
