@@ -18,12 +18,14 @@ import type { ExportChain } from "./export-chain.ts";
 import { exportLimits } from "./limits.ts";
 import { SpoolSource } from "./spool-source.ts";
 import type { Exporter, ExporterOptions, ExportStats } from "./types.ts";
+import { warmUp } from "./warm-up.ts";
 
 /**
  * Exports what the spool has synced to the replay service: asynchronously, in small pieces of work per turn of the event
  * loop, from what was acknowledged on. An outage costs nothing but spool space (`kernel.md` §11, F-154).
  */
 export function startExporter(options: ExporterOptions): Exporter {
+  warmUp();
   return new SpoolExporter(options);
 }
 
