@@ -89,6 +89,13 @@ export function ingressOf(epoch: number): fc.Arbitrary<TransportIngress> {
       lastMediaSequence: fc.nat(1_000),
       fields: namespaced,
     }),
+    reportOf(epoch),
+  );
+}
+
+/** What was played. */
+function reportOf(epoch: number): fc.Arbitrary<TransportIngress> {
+  return fc.oneof(
     fc.record({
       kind: fc.constant("delivery" as const),
       epoch: fc.constant(epoch),

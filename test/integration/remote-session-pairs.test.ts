@@ -28,6 +28,16 @@ const texts = (messages: readonly TransportEgress[]): string[] =>
   messages.flatMap((m) => (m.kind === "text" ? [m.text] : []));
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
 
+function mulberry(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
 function text(epoch: number, n: number): TransportEgress {
   return { kind: "text", epoch, turn: 1, role: "assistant", text: `w${n}`, final: true, segment: n, revision: 0 };
 }
@@ -109,6 +119,51 @@ describe("a pair that dies", () => {
     expect([caller.closed, host.gone]).toEqual([null, null]);
     host.send({ kind: "close", epoch, reason: "completed" });
     await until(() => caller.closed === "completed", "the end");
+  });
+
+  test("F-158 pairs that die again and again, in the middle of going on too: still nothing is lost or doubled", async () => {
+    rig = await remoteRig({ reconnectMs: 20_000 });
+    const { caller, host, end } = await rig.open("s-1");
+    const { epoch } = end;
+    const random = mulberry(5);
+    let [audios, controls, words, generation, frameNo] = [0, 0, 0, 0, 0];
+    const fenced: number[] = [];
+    const untilMs = performance.now() + 2_500;
+    let cutAtMs = 0;
+    while (performance.now() < untilMs) {
+      end.session.receive(audioIn(epoch, ++audios));
+      if (random() < 0.3) {
+        end.session.receive(signalIn(epoch, ++controls, "end_of_utterance", { lastMediaSequence: audios }));
+      }
+      host.send(mediaOut(epoch, 1, generation, ++frameNo));
+      if (random() < 0.2) host.send(text(epoch, ++words));
+      if (random() < 0.05) {
+        fenced.push(++generation);
+        host.send({ kind: "fence", epoch, turn: 1, generation, all: false, reason: "barge_in" });
+      }
+      if (performance.now() > cutAtMs) {
+        rig.line.cut();
+        cutAtMs = performance.now() + 5 + random() * 250;
+      }
+      await new Promise((resolve) => setTimeout(resolve, random() * 6));
+    }
+    const said = (): boolean => frames(host.heard).length >= audios && signals(host.heard).length >= controls;
+    await until(said, "all that the caller said", 10_000);
+    host.send({ kind: "close", epoch, reason: "completed" });
+    await until(() => caller.closed !== null, "the end", 10_000);
+    expect(frames(host.heard)).toEqual(upTo(audios));
+    expect(signals(host.heard)).toEqual(upTo(controls));
+    expect(texts(caller.told)).toEqual(upTo(words).map((n) => `w${n}`));
+    expect(caller.told.flatMap((m) => (m.kind === "fence" ? [m.generation] : []))).toEqual(fenced);
+    const heard = caller.told.flatMap((m) => (m.kind === "media" ? [m] : []));
+    expect(heard.map((m) => m.sequence)).toEqual([...new Set(heard.map((m) => m.sequence))].sort((a, b) => a - b));
+    let floor = 0;
+    for (const message of caller.told) {
+      if (message.kind === "fence") floor = message.generation;
+      if (message.kind === "media") expect(message.generation).toBeGreaterThanOrEqual(floor);
+    }
+    expect([rig.opener.stats().lost, rig.opener.stats().unsent]).toEqual([0, {}]);
+    expect(rig.sessions.stats().reattached).toBeGreaterThan(3);
   });
 
   test("F-033 a fence raised while there is no pair holds on the next: what it cuts is not said again", async () => {
@@ -206,6 +261,34 @@ describe("a newer epoch", () => {
     host.send(mediaOut(end.epoch, 1, 0, 3));
     expect(rig.sessions.stats().unsent).toEqual({ stale_epoch: 1 });
     expect(caller.closed).toBe(null);
+  });
+
+  test("F-156 epochs that change while both ends speak: the adapter believes the newest only, and still hears everything", async () => {
+    rig = await remoteRig({ reconnectMs: 8_000 });
+    const { caller, host, end } = await rig.open("s-1");
+    let [epoch, audios, outs, words] = [end.epoch, 0, 0, 0];
+    caller.epoch = epoch;
+    const accepted: TransportEgress[] = [];
+    caller.onMessage = (message) => {
+      if (message.epoch === caller.epoch) accepted.push(message);
+    };
+    for (let round = 0; round < 5; round++) {
+      for (let n = 0; n < 60; n++) {
+        end.session.receive(audioIn(caller.epoch, ++audios));
+        host.send(mediaOut(epoch, 1, 0, ++outs));
+        if (n % 4 === 0) host.send(text(epoch, ++words));
+        if (n % 7 === 0) await tick();
+        if (n === 30) host.open.announceFloor(signGrant({ session: "s-1", epoch: ++epoch }));
+      }
+      await until(() => caller.epoch === epoch && host.floors.includes(epoch), `epoch ${epoch}`);
+    }
+    const done = (): boolean => media(accepted, 1).length >= outs && texts(accepted).length >= words;
+    await until(() => done() && frames(host.heard).length >= audios, "everything");
+    expect(media(accepted, 1)).toEqual(upTo(outs));
+    expect(texts(accepted)).toEqual(upTo(words).map((n) => `w${n}`));
+    expect(frames(host.heard)).toEqual(upTo(audios));
+    expect(caller.told.length).toBe(accepted.length);
+    expect(host.floors).toEqual([1, 2, 3, 4, 5].map((n) => end.epoch + n));
   });
 
   test("F-156 a grant that is forged, of another session, of another holder or not newer changes nothing", async () => {

@@ -77,6 +77,21 @@ describe("opening a session over a link", () => {
     expect(rig.sessions.stats().open).toBe(0);
   });
 
+  test("media that overtakes the answer to its opening waits for it", async () => {
+    rig = await remoteRig();
+    for (let n = 1; n <= 20; n++) {
+      const caller = new Caller();
+      rig.onOpen = async (open) => {
+        for (let i = 1; i <= 40; i++) open.transport.send(mediaOut(open.epoch, 1, 0, i));
+        return { ok: true, value: { session: { receive: () => undefined } } };
+      };
+      const opened = await rig.opener.open(caller.request(`s-${n}`));
+      expect(opened.ok).toBe(true);
+      await until(() => caller.told.length === 40, "all frames");
+    }
+    expect(rig.opener.stats()).toMatchObject({ lost: 0, sessions: 20 });
+  });
+
   test("refusals of lease, registry and runtime come as reasons of the opener, and a lease nobody uses is given back", async () => {
     rig = await remoteRig();
     const { platform, opener } = rig;
@@ -208,7 +223,10 @@ describe("messages of a session", () => {
     const { epoch } = end;
     const sent = fc.sample(egressOf(epoch), { numRuns: 1_500, seed: 11 });
     const sequences = new Map<number, number>();
+    let fences = 0;
     for (const message of sent) {
+      // Fences of a turn only rise.
+      if (message.kind === "fence") message.generation = fences += 1 + (message.generation % 1_000_000);
       if (message.kind !== "media") continue;
       const next = (sequences.get(message.turn) ?? 0) + 1;
       sequences.set(message.turn, next);

@@ -12,6 +12,7 @@ import type { LinkBroken, LinkIncoming, LinkSessionHandlers, LinkSessionPort } f
 import type { PositionedMessage } from "@rspp/wire/link-control";
 import { LinkCodec, type LinkItem } from "./link-codec.ts";
 import { eventNumber, fenceFromLink, mediaFromLink, wordsFromLink } from "./link-egress.ts";
+import { limits } from "./link-limits.ts";
 import { noteFromLink } from "./link-notes.ts";
 import { type Reattached, reattachedOf } from "./link-open.ts";
 import { PartJoiner, partIn } from "./link-parts.ts";
@@ -21,6 +22,8 @@ import { reconnectOf } from "./link-signals.ts";
 export interface BindingOwner {
   /** From here on it is the session's binding. */
   opened(binding: AdapterBinding, reattached: Reattached | null): void;
+  /** Bound under an epoch below the floor: what still comes on it is refused; the next binding brings it again. */
+  isStale(binding: AdapterBinding): boolean;
   heard(message: TransportEgress): void;
   isNewEvent(number: number, overtaking: boolean): boolean;
   fenced(turn: number, generation: number, sequence: number): void;
@@ -39,6 +42,7 @@ export class AdapterBinding implements LinkSessionHandlers {
   readonly codec: LinkCodec;
   readonly #owner: BindingOwner;
   readonly #joiner = new PartJoiner();
+  readonly #early: Extract<LinkIncoming, { kind: "event" }>[] = [];
   #opened = false;
   #left = false;
   #error: ErrorDetail | null = null;
@@ -83,7 +87,7 @@ export class AdapterBinding implements LinkSessionHandlers {
   onEvent(event: LinkIncoming): void {
     // The audio is taken as soon as it is here: what plays it has its own bounds.
     if (event.kind === "event" && event.lane === "data") this.port.consumed(event.audioUs, event.bytes);
-    if (this.#left) return;
+    if (this.#left || (this.#opened && this.#owner.isStale(this))) return;
     switch (event.kind) {
       case "event":
         return this.#event(event);
@@ -116,8 +120,14 @@ export class AdapterBinding implements LinkSessionHandlers {
     this.#settle?.(answer);
   }
 
-  #event({ lane, envelope }: Extract<LinkIncoming, { kind: "event" }>): void {
-    if (!this.#opened) return this.#wrong("media came before opened");
+  /** Media has a connection of its own and may come before the answer that it followed. */
+  #event(event: Extract<LinkIncoming, { kind: "event" }>): void {
+    if (this.#opened) return this.#take(event);
+    this.#early.push(event);
+    if (this.#early.length > limits.LINK_EARLY_ITEMS_MAX) this.#wrong("media came without opened");
+  }
+
+  #take({ lane, envelope }: Extract<LinkIncoming, { kind: "event" }>): void {
     if (lane === "telemetry") {
       const note = noteFromLink(envelope);
       if (note !== null) this.#owner.noted(note);
@@ -152,6 +162,7 @@ export class AdapterBinding implements LinkSessionHandlers {
     const standing = reattached === undefined ? null : reattachedOf(reattached);
     this.#answer(ok(standing));
     this.#owner.opened(this, standing);
+    for (const event of this.#early.splice(0)) if (!this.#left && !this.#owner.isStale(this)) this.#take(event);
   }
 
   #words(envelope: Envelope, overtaking: boolean): void {

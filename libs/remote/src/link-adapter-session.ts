@@ -179,6 +179,10 @@ export class AdapterSession implements SessionEnd, BindingOwner {
 
   // --- the runtime speaks ---
 
+  isStale({ port }: AdapterBinding): boolean {
+    return port.constants.epoch < this.#epoch;
+  }
+
   heard(message: TransportEgress): void {
     if (this.#phase === "over" || message.kind === "close") return;
     if (!this.#heard.isNew(message)) {
@@ -245,7 +249,8 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     if (said.tenant !== tenant || said.session !== session) return refuse("other_session");
     if (said.holder !== instance) return refuse("other_holder");
     if (!said.receivers.includes(adapterId)) return refuse("not_named");
-    if (said.epoch <= this.#epoch || !request.raiseEpoch(said.epoch)) return refuse("stale_epoch");
+    if (said.epoch === this.#epoch) return;
+    if (said.epoch < this.#epoch || !request.raiseEpoch(said.epoch)) return refuse("stale_epoch");
     this.#say({ kind: "floor_ack", epoch: said.epoch }, this.#epoch);
     this.#epoch = said.epoch;
     this.#grant = grant;
@@ -288,6 +293,8 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     this.#phase = "open";
     this.#rebinding = false;
     if (!first) this.#goOn(reattached);
+    // A still newer epoch came while this one was being bound.
+    if (this.isStale(binding) && !this.#isOver()) void this.#rebind("rotation");
   }
 
   #standing() {

@@ -5,7 +5,8 @@ import { limits } from "./link-limits.ts";
 export class Heard {
   /** Last frame by turn. */
   readonly #frames = new Map<number, { generation: number; sequence: number }>();
-  readonly #fences = new Map<number, string>();
+  /** Highest fence by turn: they only rise, so that one no higher says nothing new. */
+  readonly #fences = new Map<number, { generation: number; all: boolean }>();
   #positioned = 0;
   #overtaking = 0;
 
@@ -24,10 +25,14 @@ export class Heard {
       return true;
     }
     if (message.kind !== "fence") return true;
-    const { turn, generation, all, epoch } = message;
-    const said = `${generation}/${all}/${epoch}`;
-    if (this.#fences.get(turn) === said) return false;
-    keep(this.#fences, turn, said);
+    const { turn, generation, all } = message;
+    const known = this.#fences.get(turn);
+    if (known === undefined) keep(this.#fences, turn, { generation, all });
+    else if (generation <= known.generation && (known.all || !all)) return false;
+    else {
+      known.generation = Math.max(generation, known.generation);
+      known.all ||= all;
+    }
     return true;
   }
 

@@ -15,8 +15,12 @@ export const limits = {
   /** A closing session waits so long for credit, so that its last words are heard. */
   LINK_CLOSE_DRAIN_MS: 5_000,
   LINK_CLOSE_LOOK_MS: 5,
+  /** Media that overtook the answer to an opening on its own connection, per binding. */
+  LINK_EARLY_ITEMS_MAX: 1_024,
   /** Fences whose acknowledgement is outstanding, per session. */
   LINK_FENCES_KEPT_MAX: 64,
+  /** Epochs announced to an adapter that has not bound them yet. */
+  LINK_FLOORS_KEPT_MAX: 8,
   /** Turns of which an adapter remembers the last frame, to know resent ones. */
   LINK_TURNS_KEPT_MAX: 64,
   /** Control kept for resending, per session and direction; past it a session that loses its link ends. */

@@ -25,6 +25,8 @@ import type { RuntimeShared } from "./link-runtime-shared.ts";
 import type { LinkOpened } from "./link-session-types.ts";
 import { reconnectItem } from "./link-signals.ts";
 
+const nothing: Readonly<LaneMarks> = Object.freeze({ control: 0, data: 0, telemetry: 0 });
+
 type Sent = ReturnType<RuntimeBinding["send"]> | null;
 
 export interface RuntimeSessionInit {
@@ -46,7 +48,10 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   #opened: LinkOpened | null = null;
   #phase: "opening" | "open" | "over" = "opening";
   #epoch: number;
-  #announced: { epoch: number; grant: SignedGrant } | null = null;
+  /** Newer epochs the adapter was told of and has not bound yet, rising. */
+  #announced: { epoch: number; grant: SignedGrant }[] = [];
+  /** What the adapter had acted on when it was told of a newer epoch. */
+  #ackedAtFloor: LaneMarks | null = null;
   #grant: SignedGrant;
   #closing: string | null = null;
   #closeTimer: TimerHandle | null = null;
@@ -73,7 +78,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   }
 
   get epoch(): number {
-    return this.#announced?.epoch ?? this.#epoch;
+    return this.#announced.at(-1)?.epoch ?? this.#epoch;
   }
 
   get phase(): "opening" | "open" | "waiting" | "over" {
@@ -114,13 +119,14 @@ export class RuntimeSession implements TransportEnd, BoundSession {
       const remedy = "Reattach with the token and from the adapter that opened the session.";
       return openProblem(ErrorReason.PERMISSION_DENIED, domain, "open.token", "is not the session's", remedy);
     }
-    if (epoch !== this.#epoch && epoch !== this.#announced?.epoch) {
+    const announced = this.#announced.find((it) => it.epoch === epoch);
+    if (epoch !== this.#epoch && announced === undefined) {
       const said = `is ${epoch}, the session's is ${this.epoch}`;
       const remedy = "Bind the newest epoch that the runtime announced.";
       return openProblem(ErrorReason.AUTHORITY_EPOCH_MISMATCH, domain, "authority_epoch", said, remedy);
     }
     const old = this.#binding;
-    if (old !== null) this.#replay.detached(old.port.peerAcked, clock.nowNs());
+    if (old !== null) this.#replay.detached(this.#ackedOf(old), clock.nowNs());
     const resumed = this.#replay.attach(this.token, ask.reattach?.openTurnNumber ?? 0, clock.nowNs());
     if (resumed === null) {
       const said = "more was said meanwhile than is kept";
@@ -130,8 +136,9 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     this.#awayTimer?.clear();
     this.#awayTimer = null;
     this.#binding = binding;
+    this.#ackedAtFloor = null;
     this.#fences.clear();
-    if (epoch === this.#announced?.epoch) this.#rotated(this.#announced.grant, epoch);
+    if (announced !== undefined) this.#rotated(announced.grant, epoch);
     binding.admit(this, this.#acted);
     this.#actedAhead.clear();
     const reattached = {
@@ -150,19 +157,20 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   #rotated(grant: SignedGrant, epoch: number): void {
     this.#epoch = epoch;
     this.#grant = grant;
-    this.#announced = null;
+    this.#announced = this.#announced.filter((it) => it.epoch > epoch);
   }
 
   announceFloor(signed: SignedGrant): void {
     const epoch = Number(readGrant(signed)?.epoch ?? 0n);
     if (this.#phase === "over" || epoch <= this.epoch) return;
-    this.#announced = { epoch, grant: signed };
+    this.#announced = [...this.#announced.slice(1 - limits.LINK_FLOORS_KEPT_MAX), { epoch, grant: signed }];
     if (this.#phase === "open") this.#tellFloor();
   }
 
   #tellFloor(): void {
-    const announced = this.#announced;
-    if (announced === null) return;
+    const announced = this.#announced.at(-1);
+    if (announced === undefined || this.#binding === null) return;
+    this.#ackedAtFloor ??= { ...this.#binding.port.peerAcked };
     this.#binding?.send({
       kind: "control",
       payload: {
@@ -171,6 +179,12 @@ export class RuntimeSession implements TransportEnd, BoundSession {
       },
       how: { class: "overtaking", cutoff: CUTS_NOTHING },
     });
+  }
+
+  /** An adapter that raised its floor refuses what is under way, whatever the link acknowledges: that is said again. */
+  #ackedOf(binding: RuntimeBinding | null): Readonly<LaneMarks> {
+    if (binding === null) return nothing;
+    return this.#ackedAtFloor ?? binding.port.peerAcked;
   }
 
   // --- the session speaks ---
@@ -186,7 +200,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     // Bytes are the session's own again as soon as this has returned.
     const own = message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
     const binding = this.#binding;
-    const kept = this.#replay.record(own, this.#shared.clock.nowNs(), binding?.port.peerAcked);
+    const kept = this.#replay.record(own, this.#shared.clock.nowNs(), this.#ackedOf(binding));
     if (this.#phase !== "open" || binding === null || message.epoch !== this.#epoch) return;
     this.#transmit(kept);
   }
@@ -286,7 +300,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   #note(note: SessionNote): void {
     if (this.#phase !== "open" || !this.#observed.includes(note.kind)) return;
     if (note.kind === "error") {
-      this.#transmit(this.#replay.record(note, this.#shared.clock.nowNs(), this.#binding?.port.peerAcked));
+      this.#transmit(this.#replay.record(note, this.#shared.clock.nowNs(), this.#ackedOf(this.#binding)));
       return;
     }
     const binding = this.#binding;
@@ -307,7 +321,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
 
   ended(binding: RuntimeBinding, how: "closed" | "broken_off" | "pair_dead", reason: string): void {
     if (binding !== this.#binding || this.#phase === "over") return;
-    const acked: LaneMarks = { ...binding.port.peerAcked };
+    const acked: LaneMarks = { ...this.#ackedOf(binding) };
     this.#binding = null;
     if (this.#phase === "opening") return;
     const reconnectMs = this.#opened?.reconnectMs ?? 0;
