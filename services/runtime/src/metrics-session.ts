@@ -163,7 +163,7 @@ export class SessionMeasures {
     const { provider, modality, node, turn, openedNs, firstNs, endNs } = note;
     of.providerOutcomes.with(provider, modality, outcome).add();
     of.providerRun.with(provider, modality).record(endNs - openedNs);
-    if (modality === "stt") this.graph?.recognised(node, firstNs === 0 ? 0 : firstNs - openedNs, endNs - openedNs);
+    this.graph?.invoked(node, firstNs === 0 ? 0 : firstNs - openedNs, endNs - openedNs);
     this.tell("provider_run_ms", (endNs - openedNs) / NS_PER_MS, turn, node, "");
     const ids = { turn, node_id: node, invocation_id: note.invocationId };
     const run_ms = Math.round((endNs - openedNs) / NS_PER_MS);

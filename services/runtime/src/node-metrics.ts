@@ -2,7 +2,7 @@
  * Nodes and edges of a session's graph, measured from outside: the kernel counts on its edges as it goes, and is looked at
  * where a step ends (`kernel.md` §10: stamped by the shell, never inside one step). Nothing here is asked per event.
  */
-import type { GraphDefinition } from "@rspp/kernel/graph";
+import { type GraphDefinition, NODE_KINDS, type NodeKindDefinition } from "@rspp/kernel/graph";
 import type { GraphRun, NodeRun } from "@rspp/kernel/state";
 import type { Histogram } from "@rspp/telemetry/histogram";
 import type { Counter, Gauge } from "@rspp/telemetry/metric-registry";
@@ -12,6 +12,9 @@ import type { Metrics } from "./metrics.ts";
 interface NodeSeries {
   readonly id: string;
   readonly kind: string;
+  readonly execution: NodeKindDefinition["execution"];
+  /** Lives as long as the session; else one is made for each turn. */
+  readonly ofSession: boolean;
   readonly into: readonly number[];
   readonly out: readonly number[];
   readonly firstOutput: Histogram;
@@ -52,9 +55,11 @@ export class GraphMetrics {
     const { of } = this.metrics;
     const edgesOf = (end: "from" | "to", id: string) =>
       graph.edges.flatMap((edge, e) => (edge[end].node === id ? [e] : []));
-    const nodes = graph.nodes.map(({ id, kind }) => ({
+    const nodes = graph.nodes.map(({ id, kind, scope }) => ({
       id,
       kind,
+      execution: NODE_KINDS[kind].execution,
+      ofSession: scope === "session",
       into: edgesOf("to", id),
       out: edgesOf("from", id),
       firstOutput: of.nodeFirstOutput.with(id, kind),
@@ -69,7 +74,9 @@ export class GraphMetrics {
       merged: of.edgeMerged.with(id),
       wait: of.edgeWait.with(id),
     }));
-    const queues = nodes.flatMap(({ kind, into }) => (kind === "output" || kind === "vad" ? into : []));
+    const queues = nodes.flatMap(({ kind, execution, into }) =>
+      kind === "output" || execution === "host" ? into : [],
+    );
     const made = {
       nodes,
       edges,
@@ -122,7 +129,7 @@ class WatchedRun {
         this.firstInNs[i] = pollNs;
       }
       const out = this.firstOutNs[i] === 0 && this.emitted(node);
-      const done = this.isDone(this.run.nodes[i] as NodeRun);
+      const done = this.isDone(this.run.nodes[i] as NodeRun, node);
       // Most steps bring neither, and look at no clock.
       if (!out && !done) continue;
       const doneNs = nowNs();
@@ -171,10 +178,9 @@ class WatchedRun {
     return node.kind === "output" ? (this.turn?.anchors.firstOutputNs ?? 0) > 0 : this.touched(node.out);
   }
 
-  private isDone(node: NodeRun): boolean {
+  private isDone(node: NodeRun, { execution }: NodeSeries): boolean {
     if (node.kind === "output") return this.turn?.output.endSent ?? false;
-    const asks = node.kind === "llm" || node.kind === "tts";
-    return node.ended || (!asks && node.endsAwaited <= 0);
+    return node.ended || (execution === "pure" && node.endsAwaited <= 0);
   }
 }
 
@@ -238,7 +244,7 @@ export class SessionGraph {
     for (let i = 0; i < nodes.length; i++) {
       const node = this.series.nodes[i] as NodeSeries;
       // Host and provider nodes answer in a later step, and are measured by their answers.
-      if (nodes[i] === null || node.kind === "vad" || node.kind === "stt" || node.into.length === 0) continue;
+      if (nodes[i] === null || node.execution !== "pure" || node.into.length === 0) continue;
       if (node.into.some((e) => (edges[e]?.delivered ?? 0) > (this.before[e] ?? 0)))
         node.firstOutput.record(doneNs - pollNs);
     }
@@ -250,11 +256,12 @@ export class SessionGraph {
     this.series.nodeNamed.get(node)?.firstOutput.record(ns);
   }
 
-  /** A recogniser, whose runs are its invocations. */
-  recognised(node: string, firstNs: number, runNs: number): void {
+  /** Of a provider node of the session, e.g. a recogniser: its runs are its invocations. @param firstNs 0 for none. */
+  invoked(node: string, firstNs: number, runNs: number): void {
     const series = this.series.nodeNamed.get(node);
-    if (firstNs > 0) series?.firstOutput.record(firstNs);
-    series?.run.record(runNs);
+    if (series?.ofSession !== true) return;
+    if (firstNs > 0) series.firstOutput.record(firstNs);
+    series.run.record(runNs);
   }
 
   /** The turn is over: what its edges counted last, and what its nodes did. */
