@@ -59,12 +59,13 @@ export class ExportChain {
     this.export();
   }
 
-  /** Everything below `nextIndex` is acknowledged. @returns records and bytes that wait no longer. */
-  acknowledge(nextIndex: number): { records: number; bytes: number } {
+  /** Everything below `nextIndex` is acknowledged. @returns records and bytes that wait no longer; `late`: but for marks. */
+  acknowledge(nextIndex: number): { records: number; bytes: number; late: number } {
     const gone = this.waiting.splice(0, Math.max(0, nextIndex - this.acked));
     this.acked = Math.max(this.acked, nextIndex);
     this.export();
-    return { records: gone.length, bytes: gone.reduce((sum, { bytes }) => sum + bytes, 0) };
+    const late = gone.filter(({ record }) => !isCaughtUpMark(record)).length;
+    return { records: gone.length, bytes: gone.reduce((sum, { bytes }) => sum + bytes, 0), late };
   }
 
   /** What the spool is to be told, once. */
@@ -83,4 +84,11 @@ export class ExportChain {
       this.dirty = true;
     }
   }
+}
+
+export const CAUGHT_UP = "export_caught_up";
+
+/** The mark of an earlier catching up: that it was late itself is worth no other. */
+function isCaughtUpMark({ body }: TimelineRecord): boolean {
+  return body.case === "marker" && body.value.name === CAUGHT_UP;
 }

@@ -14,7 +14,7 @@ import { sameBytes } from "@rspp/wire/timeline-chain";
 import { streamKey } from "../spool/scan.ts";
 import { AppendConnection } from "./append-connection.ts";
 import type { Converted } from "./convert.ts";
-import type { ExportChain } from "./export-chain.ts";
+import { CAUGHT_UP, type ExportChain } from "./export-chain.ts";
 import { exportLimits } from "./limits.ts";
 import { SpoolSource } from "./spool-source.ts";
 import type { Exporter, ExporterOptions, ExportStats } from "./types.ts";
@@ -243,11 +243,11 @@ class SpoolExporter implements Exporter {
   private acknowledged(session: string, epoch: number, nextIndex: number): void {
     const chain = this.chainOf(session, epoch);
     if (chain === null) return;
-    const { records, bytes } = chain.acknowledge(nextIndex);
+    const { records, bytes, late } = chain.acknowledge(nextIndex);
     this.cachedRecords -= records;
     this.cachedBytes -= bytes;
     this.exported += records;
-    if (this.behindSinceMs !== null) chain.caughtUp += records;
+    if (this.behindSinceMs !== null) chain.caughtUp += late;
     if (chain.ended && chain.settled) this.finish(chain);
     this.wake();
   }
@@ -424,7 +424,7 @@ class SpoolExporter implements Exporter {
     for (const { id, caughtUp } of this.source.chains()) {
       if (caughtUp === 0) continue;
       const fields = { behind_ms: String(behindMs), records: String(caughtUp) };
-      this.options.spool.marker(id, "export_caught_up", fields);
+      this.options.spool.marker(id, CAUGHT_UP, fields);
     }
   }
 
