@@ -5,6 +5,7 @@ import { digestEffects } from "./effect-digest.ts";
 import { replayJournal } from "./replay.ts";
 import { restoreState, snapshotState } from "./snapshot.ts";
 import { POLICY } from "./testing/harness.ts";
+import { replayFromMiddle } from "./testing/replay-middle.ts";
 import { checkRun } from "./testing/run-checks.ts";
 import { play, randomWorld } from "./testing/workload.ts";
 import { World } from "./testing/world.ts";
@@ -16,19 +17,6 @@ const MOVES = 300;
 /** Lets every timer fire until nothing is left to wait for. */
 function quiesce(world: World): void {
   for (let i = 0; i < 12; i++) world.advance(10_000);
-}
-
-/** Replays up to a batch, restores the state from its snapshot there, and goes on with the rest of the journal. */
-function replayFromMiddle(world: World, at: number): ReturnType<typeof replayJournal> {
-  const journal = JSON.parse(JSON.stringify(world.journal)) as typeof world.journal;
-  const digest: Digest = digestCreate();
-  const first = replayJournal(world.config, journal.slice(0, at), {
-    onStep: (_batch, effects) => digestEffects(digest, effects),
-  });
-  expect(first.divergences).toEqual([]);
-  return replayJournal(world.config, journal.slice(at), {
-    from: { state: restoreState(snapshotState(first.state)), digest },
-  });
 }
 
 test(`NF-029 F-139 F-175 F-150 NF-009 F-141 ${RUNS} random runs: one terminal, nothing past the fence, whole evidence, replay == live`, () => {
