@@ -35,6 +35,7 @@ class Sessions implements LinkSessions, RuntimeShared {
   #opened = 0;
   #reattached = 0;
   #duplicates = 0;
+  #forced = 0;
   #closed: string | null = null;
 
   constructor(options: LinkSessionsOptions) {
@@ -59,6 +60,7 @@ class Sessions implements LinkSessions, RuntimeShared {
       refused: Object.fromEntries(this.#refused),
       unsent: Object.fromEntries(this.#unsent),
       duplicates: this.#duplicates,
+      forced: this.#forced,
     };
   }
 
@@ -80,6 +82,10 @@ class Sessions implements LinkSessions, RuntimeShared {
 
   duplicate(): void {
     this.#duplicates += 1;
+  }
+
+  forced(): void {
+    this.#forced += 1;
   }
 
   open(binding: RuntimeBinding, ask: OpenAsk): void {

@@ -196,7 +196,8 @@ export class RuntimeBinding implements LinkSessionHandlers {
 
   #positioned(session: BoundSession, event: Extract<LinkIncoming, { kind: "positioned" }>): void {
     if (!session.isNew(this.#base + event.seq - 1)) return this.#shared.duplicate();
-    const { payload } = event;
+    const { payload, forced } = event;
+    if (forced) this.#shared.forced();
     if (payload.kind === "positioned") return this.#message(session, payload.message);
     if (payload.kind === "overtaking") return;
     const asked = observedOf(payload.envelope);

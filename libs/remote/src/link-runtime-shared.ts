@@ -14,4 +14,6 @@ export interface RuntimeShared {
   /** A message could not be said on a link. */
   unsent(kind: string): void;
   duplicate(): void;
+  /** A positioned message acted before its media (kernel.md §6). */
+  forced(): void;
 }

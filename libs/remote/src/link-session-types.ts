@@ -106,6 +106,8 @@ export interface LinkSessionsStats {
   readonly unsent: Readonly<Record<string, number>>;
   /** Resent messages that were known. */
   readonly duplicates: number;
+  /** Positioned messages that acted before their media, which had not come within 40 ms (kernel.md §6). */
+  readonly forced?: number;
 }
 
 // --- the adapter's side ---
