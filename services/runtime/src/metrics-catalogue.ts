@@ -91,7 +91,7 @@ function graphInstruments(r: MetricRegistry) {
       total("edge_merged", "item", "Events that a newer one of their kind took the place of.", edge),
     ),
     edgeBlocked: r.histogram(seconds("edge_blocked", "Producer told to stop until told to go on.", edge)),
-    edgeWait: r.histogram(seconds("edge_wait", "Age of the oldest event on an edge, in one step of 64.", edge)),
+    edgeWait: r.histogram(seconds("edge_wait", "Age of the oldest event on an edge, in one step of 61.", edge)),
     providerFirstOutput: r.histogram(
       seconds("provider_first_output", "Invocation opened until its first chunk.", provider),
     ),
@@ -106,7 +106,7 @@ function processInstruments(r: MetricRegistry) {
   return {
     steps: r.counter(total("steps", "step", "Kernel steps.")),
     stepTime: r.histogram(
-      seconds("step", "Parts of a step (kernel, journal, effects, telemetry), in one step of 64.", ["part"]),
+      seconds("step", "Parts of a step (kernel, journal, effects, telemetry), in one step of 61.", ["part"]),
       STEP_BOUNDS_SECONDS,
     ),
     schedulerWaiting: r.gauge(level("scheduler_waiting_tasks", "{task}", "Sessions that wait for the core.")),

@@ -74,7 +74,6 @@ export class SessionMeasures {
   /** Before the kernel's step. */
   begin(): void {
     this.sampled = this.ports.overhead.begin();
-    if (this.sampled) this.graph?.beforeSample();
   }
 
   ended(part: StepPart): void {
@@ -90,7 +89,7 @@ export class SessionMeasures {
     const asked = this.ports.observers.wants("metrics");
     if (!sampled && !asked) return;
     const nowNs = this.nowNs();
-    if (sampled) graph.afterSample(pollNs, nowNs);
+    if (sampled) graph.sample(nowNs);
     if (!asked || nowNs - this.toldNs < IN_BAND_EVERY_NS) return;
     this.toldNs = nowNs;
     graph.tell();

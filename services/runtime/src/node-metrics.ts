@@ -38,6 +38,8 @@ export interface GraphSeries {
   /** Edges on which something may wait when a step has done all it could: into outputs and into nodes that take time. */
   readonly queues: readonly number[];
   readonly every: readonly number[];
+  /** Pure nodes of the session's own part that take events in. */
+  readonly lasting: readonly number[];
 }
 
 /** The series of each graph, looked up once for all its sessions. */
@@ -77,17 +79,23 @@ export class GraphMetrics {
     const queues = nodes.flatMap(({ kind, execution, into }) =>
       kind === "output" || execution === "host" ? into : [],
     );
+    const lasting = nodes.flatMap(({ execution, ofSession, into }, i) =>
+      ofSession && execution === "pure" && into.length > 0 ? [i] : [],
+    );
     const made = {
       nodes,
       edges,
       nodeNamed: new Map(nodes.map((node) => [node.id, node])),
       queues,
       every: edges.map((_, e) => e),
+      lasting,
     };
     this.known.set(graph, made);
     return made;
   }
 }
+
+const TIMED_RISES = 16;
 
 /** What of an edge's counts has been told already. */
 interface Told {
@@ -203,7 +211,9 @@ export class SessionGraph {
   private readonly session: WatchedRun;
   private readonly turns: WatchedRun[] = [];
   private readonly tellMetric: TellMetric;
-  private readonly before: number[] = [];
+  /** Of each pure node of the session: events taken in, and for how many steps that had risen. */
+  private readonly taken: number[];
+  private readonly rises: number[];
   private readonly high: number[];
 
   constructor(series: GraphSeries, run: GraphRun, tell: TellMetric) {
@@ -211,6 +221,8 @@ export class SessionGraph {
     this.session = new WatchedRun(run, null);
     this.tellMetric = tell;
     this.high = series.edges.map(() => 0);
+    this.taken = series.nodes.map(() => 0);
+    this.rises = series.nodes.map(() => 0);
   }
 
   opened(turn: TurnView): void {
@@ -219,6 +231,7 @@ export class SessionGraph {
 
   /** After each step. */
   stepped(pollNs: number, nowNs: () => number): void {
+    this.worked(pollNs, nowNs);
     for (const watched of this.turns) {
       if (watched.left === 0) continue;
       watched.look(this.series, pollNs, nowNs, (node, i) => this.nodeDone(watched, node, i));
@@ -233,23 +246,10 @@ export class SessionGraph {
     for (const { run } of this.turns) this.deepest(run, edges);
   }
 
-  /** Before a sampled step, and after it: which nodes of the session's own part worked in it, and what waits how long. */
-  beforeSample(): void {
-    const { edges } = this.session.run;
-    for (let e = 0; e < edges.length; e++) this.before[e] = edges[e]?.delivered ?? 0;
-  }
-
-  afterSample(pollNs: number, doneNs: number): void {
-    const { edges, nodes } = this.session.run;
-    for (let i = 0; i < nodes.length; i++) {
-      const node = this.series.nodes[i] as NodeSeries;
-      // Host and provider nodes answer in a later step, and are measured by their answers.
-      if (nodes[i] === null || node.execution !== "pure" || node.into.length === 0) continue;
-      if (node.into.some((e) => (edges[e]?.delivered ?? 0) > (this.before[e] ?? 0)))
-        node.firstOutput.record(doneNs - pollNs);
-    }
-    this.ages(this.session.run, doneNs);
-    for (const { run } of this.turns) this.ages(run, doneNs);
+  /** After a step that is timed: how long what waits has waited. */
+  sample(nowNs: number): void {
+    this.ages(this.session.run, nowNs);
+    for (const { run } of this.turns) this.ages(run, nowNs);
   }
 
   hostAnswered(node: string, ns: number): void {
@@ -296,6 +296,24 @@ export class SessionGraph {
   close(): void {
     this.session.tell(this.series);
     for (const { turn } of [...this.turns]) this.closed(turn?.number ?? 0);
+  }
+
+  /**
+   * Pure nodes of the session, which have no end: the first step in which one worked and every sixteenth after, whole: an upper
+   * bound. Host and provider nodes answer in a later step, and are measured by their answers.
+   */
+  private worked(pollNs: number, nowNs: () => number): void {
+    const { edges } = this.session.run;
+    for (const i of this.series.lasting) {
+      const node = this.series.nodes[i] as NodeSeries;
+      let taken = 0;
+      for (const e of node.into) taken += edges[e]?.delivered ?? 0;
+      if (taken === this.taken[i]) continue;
+      this.taken[i] = taken;
+      const rises = (this.rises[i] as number) + 1;
+      this.rises[i] = rises;
+      if (rises % TIMED_RISES === 1) node.firstOutput.record(nowNs() - pollNs);
+    }
   }
 
   private tellRun(run: GraphRun, turn: number): void {

@@ -7,8 +7,11 @@ import type { Metrics } from "./metrics.ts";
 /** Parts of a scheduling point, in their order. */
 export type StepPart = "kernel" | "journal" | "effects" | "telemetry";
 
-/** One step in so many is timed: looking at the clock four times costs as much as a small step. */
-export const SAMPLED_STEPS = 64;
+/**
+ * One step in so many is timed: looking at the clock four times costs as much as a small step. A prime, since steps come in a
+ * rhythm of frames and answers, of which every part is to be met.
+ */
+export const SAMPLED_STEPS = 61;
 
 /**
  * What the platform itself costs, apart from the time of nodes (F-052, `kernel.md` §10): how long the parts of a step take,
