@@ -188,9 +188,10 @@ test("F-150 F-159 the runtime: its calls end and say so, new ones are taken, wha
   expect(caller.states.at(-1)).toMatchObject({ state: "closed", reason: "transport_disconnect" });
   await other.hangUp();
   expect(await timeline(keyOf(other), complete)).toMatchObject({ chainIntact: true, complete: true });
-  // The greeting was over; of the story there is no end, and the record says so.
-  const cut = { chainIntact: true, complete: false, turnsWithEvidence: 1 };
-  expect(await timeline(keyOf(caller), (it) => it.turnsWithEvidence > 0, acknowledged)).toMatchObject(cut);
+  // The greeting was over; of the call there is no end, and the record says so.
+  const cut = await timeline(keyOf(caller), (it) => it.turnsWithEvidence > 0, acknowledged);
+  expect(cut).toMatchObject({ chainIntact: true, complete: false });
+  expect(cut.turnsWithEvidence).toBeGreaterThan(0);
 }, 120_000);
 
 test("F-150 the adapter: its calls end for their callers at once and for the runtime in time, new ones are taken", async () => {
