@@ -89,6 +89,8 @@ class Side {
   seen = 0;
   outOfOrder = 0;
   lost = 0;
+  /** Dropped by the other end with notice, because more waited than may. */
+  dropped = 0;
   queuedMax = 0;
   readonly delaysMs: number[];
   readonly #consume: boolean;
@@ -129,7 +131,9 @@ class Side {
 
   #take(event: LinkIncoming): void {
     if (event.kind === "gap" || event.kind === "skipped") {
-      this.lost += event.toSeq - event.fromSeq + 1;
+      const frames = event.toSeq - event.fromSeq + 1;
+      if (event.kind === "gap") this.lost += frames;
+      else this.dropped += frames;
       return;
     }
     if (event.kind !== "event" || event.envelope.payload.case !== "audio") return;
@@ -148,6 +152,7 @@ interface Report {
   readonly seen: number;
   readonly outOfOrder: number;
   readonly lost: number;
+  readonly dropped: number;
   readonly refused: number;
   readonly queuedMax: number;
   readonly delayP50Ms: number;
@@ -182,6 +187,7 @@ class Reporter {
       seen: sum(({ seenInAll }) => seenInAll),
       outOfOrder: sum(({ outOfOrder }) => outOfOrder),
       lost: sum(({ lost }) => lost),
+      dropped: sum(({ dropped }) => dropped),
       refused: sum(({ refused }) => refused),
       queuedMax: Math.max(...sides.map(({ queuedMax }) => queuedMax)),
       delayP50Ms: at(0.5),
@@ -360,6 +366,11 @@ function judge(samples: readonly Sample[], lost: readonly string[]): number {
         `rss ${Math.min(...rss)} to ${Math.max(...rss)} MB, the stalled session's queue at most ${report.queuedMax} frames\n`,
     );
     if (report.outOfOrder > 0) problems.push(`${end}: ${report.outOfOrder} frames out of order`);
+    if (report.dropped > 0) {
+      const words = `${end}: ${report.dropped} frames dropped with notice`;
+      if (starved) process.stdout.write(`${words}\n`);
+      else problems.push(words);
+    }
     if (report.lost > 0) problems.push(`${end}: ${report.lost} frames lost`);
     if (report.refused > 0) problems.push(`${end}: ${report.refused} frames refused`);
     if (grown > heapGrowthMbMax) problems.push(`${end}: memory grew by ${grown.toFixed(1)} MB`);
