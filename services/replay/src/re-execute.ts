@@ -74,8 +74,8 @@ export function reExecute(
 ): SessionReplay {
   const texts = textsOf(recording);
   const entries = unbroken(recording.entries, problems);
-  // Beside damage a payload may be missing, too: then over the recorded facts.
-  const withPayloads = config.recording.ceiling === "L2" && problems.length === 0;
+  // Beside damage, and where pressure lowered the level, payloads are missing: then over the recorded facts.
+  const withPayloads = config.recording.ceiling === "L2" && problems.length === 0 && !levelMoved(recording);
   const records = new Map<number, Partial<ReplayedTurn>>();
   let failedAt = Number.POSITIVE_INFINITY;
   const opened = new Map<number, number>();
@@ -115,6 +115,10 @@ export function reExecute(
     problems,
     ended: recording.ended,
   };
+}
+
+function levelMoved({ records }: Recording): boolean {
+  return records.some(({ content }) => (content as TimelineRecord | null)?.kind === "recording_level");
 }
 
 /** Recorded texts by ref; empty below L2. */
