@@ -168,6 +168,28 @@ describe("F-154 an append stream", () => {
     }
   });
 
+  test("records sent again on a new stream, before those of the lost one are stored, are acknowledged there", async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const stores = memoryStores();
+    const put = stores.objects.put;
+    const objects = { ...stores.objects, put: (...of: Parameters<typeof put>) => held.then(() => put(...of)) };
+    const at = service({ ...stores, objects });
+    const records = chainOf(20);
+    const lost = at.call().push(open, appendOf(records));
+    await lost.next();
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const again = at.call().push(open, resumeOf("s"), appendOf(records));
+    expect([(await again.next())?.case, told([await again.next()].flatMap((one) => one ?? []))]).toEqual([
+      "window",
+      [0],
+    ]);
+    expect(told([await again.next()].flatMap((one) => one ?? []))).toEqual([0]);
+    release();
+    expect(told([await again.next()].flatMap((one) => one ?? []))).toEqual([20]);
+    expect((await stored(at)).length).toBe(20);
+  });
+
   test("a runtime that sends past its window is read no further until something is stored", async () => {
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));

@@ -53,6 +53,8 @@ export class Chain<S extends Sender> {
   /** Digest of the last record accepted. */
   head: Uint8Array;
   readonly pending: Pending<S>[] = [];
+  /** Who sent again what another stream of before had sent and what is not stored yet: told, too, once it is. */
+  readonly repeated = new Set<S>();
   pendingBytes = 0;
   /** A segment of it is being written. */
   writing = false;
@@ -116,6 +118,7 @@ export class Chain<S extends Sender> {
         return { kind: "fresh", bytes: bytes.length };
       }
     }
+    if (index >= this.stored) this.repeated.add(sender);
     return { kind: "known" };
   }
 

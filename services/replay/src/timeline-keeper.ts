@@ -202,14 +202,18 @@ export class TimelineKeeper {
         sent.reduce((sum, { bytes }) => sum + bytes.length, 0),
       );
       client.acknowledged(chain);
+      chain.repeated.delete(client);
     }
+    for (const client of chain.repeated) client.acknowledged(chain);
+    if (chain.pending.length === 0) chain.repeated.clear();
     for (const stored of this.#watchers.get(keyOf(chain.session)) ?? []) stored();
   }
 
   /** What is durable is asked anew from the index; whoever sent the rest sends it again. */
   #giveUp(chain: KeptChain, failure: unknown): void {
     chain.broken = true;
-    const clients = new Set(chain.pending.map(({ sender }) => sender));
+    const clients = new Set([...chain.pending.map(({ sender }) => sender), ...chain.repeated]);
+    chain.repeated.clear();
     chain.pending.length = 0;
     chain.pendingBytes = 0;
     this.#sessions.delete(keyOf(chain.session));
