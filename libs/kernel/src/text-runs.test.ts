@@ -6,7 +6,7 @@ import { checkRun } from "./testing/run-checks.ts";
 import { randomTextGraph } from "./testing/text-graphs.ts";
 import { play, randomWorld } from "./testing/workload.ts";
 
-const RUNS = Number(process.env.KERNEL_RUNS ?? 300);
+const RUNS = Number(process.env.KERNEL_RUNS ?? 200);
 const FIRST = Number(process.env.KERNEL_SEED ?? 1);
 
 test(`F-010 F-139 F-175 NF-009 ${RUNS} random runs over random graphs of text nodes: one terminal, nothing past the fence, replay == live`, () => {
