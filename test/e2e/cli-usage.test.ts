@@ -36,7 +36,7 @@ async function commands(): Promise<string[]> {
     .filter((n) => n !== "rspp");
 }
 
-describe("help", () => {
+describe("help", { timeout: 180_000 }, () => {
   test("every command has a help with what it is for, its options and examples, and exits 0", async () => {
     const names = await commands();
     expect(names.length).toBeGreaterThan(20);
@@ -259,7 +259,7 @@ describe("this machine", () => {
   });
 });
 
-describe("recordings on this machine", () => {
+describe("recordings on this machine", { timeout: 180_000 }, () => {
   test("F-022 timeline, verify, replay and export of what `rspp demo` recorded; what is not there is status 2", async () => {
     const dir = tempDir();
     const data = join(dir, "d");
