@@ -11,6 +11,10 @@ export interface ChildOptions {
   /** Asked for at each start. */
   flags(): string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What is run; default the service's own `main.ts`. */
+  readonly main?: string;
+  /** Pause before the first new start, milliseconds; default 250. */
+  readonly againFirstMs?: number;
   /** It was ready again after it had died. */
   onBack(ready: ReadyLine): void;
   /** It died by itself. `againMs`: it is started again after so long; null: no more. */
@@ -88,7 +92,8 @@ export class Child {
 
   async #launch(): Promise<ReadyLine> {
     const { service, env } = this.#options;
-    const main = fileURLToPath(new URL(`../../../services/${service}/src/main.ts`, import.meta.url));
+    const { main = fileURLToPath(new URL(`../../../services/${service}/src/main.ts`, import.meta.url)) } =
+      this.#options;
     // A pipe that nobody writes to: it ends when this process does, however that is, and the child with it.
     const child = spawn(process.execPath, [...process.execArgv, main, ...this.#options.flags()], {
       env: { ...env, RSPP_STOP_WITH_STDIN: "1" },
@@ -136,7 +141,8 @@ export class Child {
     this.#deathsMs.push(nowMs);
     while ((this.#deathsMs[0] ?? nowMs) < nowMs - deathsWindowMs) this.#deathsMs.shift();
     const deaths = this.#deathsMs.length;
-    const againMs = deaths > deathsMax ? null : Math.min(againMaxMs, againFirstMs * 2 ** (deaths - 1));
+    const firstMs = this.#options.againFirstMs ?? againFirstMs;
+    const againMs = deaths > deathsMax ? null : Math.min(againMaxMs, firstMs * 2 ** (deaths - 1));
     this.#options.onDied(why, this.#lastLines, againMs);
     if (againMs !== null) this.#timer = setTimeout(() => void this.#again(), againMs);
   }

@@ -26,7 +26,6 @@ import { publishTemplates } from "./templates.ts";
 
 /** Closing the database and the spools may take this long after the last call. */
 const closeMs = 15_000;
-const databaseAheadMs = 20;
 
 /** @returns the exit status, once it was stopped. @throws CommandError when it does not start; nothing is left running. */
 export async function upInProcess(options: UpOptions): Promise<number> {
@@ -55,13 +54,16 @@ class Platform {
   }
 
   async start(): Promise<void> {
-    const opening = this.#openDatabase();
-    // The database's own process first: it starts while the modules of the services keep this thread.
-    await new Promise((resolve) => setTimeout(resolve, databaseAheadMs));
     const loading = loadDefinitions(this.#options);
-    // Whichever fails first is told; the other is not left unheard.
+    // Whoever waits for the database first is told of the other as well.
     loading.catch(() => undefined);
-    this.#database = await opening;
+    this.#database = await openPlatformDatabase(this.#options, (away) => {
+      for (const service of ["registry", "lease", "replay"] as const) {
+        this.#running.get(service)?.dependency("database", !away);
+      }
+    }).catch((failure: unknown) => {
+      throw startFailure("the database", failure);
+    });
     const definitions = await loading;
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
@@ -74,17 +76,6 @@ class Platform {
     const websocket = this.#running.get("transport-websocket")?.ready.addresses.websocket ?? "";
     const { registry = "" } = this.#addresses;
     tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);
-  }
-
-  async #openDatabase(): Promise<Database> {
-    const onAway = (away: boolean): void => {
-      for (const service of ["registry", "lease", "replay"] as const) {
-        this.#running.get(service)?.dependency("database", !away);
-      }
-    };
-    return openPlatformDatabase(this.#options, onAway).catch((failure: unknown) => {
-      throw startFailure("the database", failure);
-    });
   }
 
   async #startOne(service: UpService, definition: ServiceDefinition<ServiceFields>): Promise<void> {
