@@ -25,7 +25,7 @@ const turnLatencies: ReadonlySet<string> = new Set([
 ]);
 
 /** Levels of queues and the like come many times a second: a person sees them only when they are asked for. */
-export function isNoise({ payload }: Envelope): boolean {
+export function isNoise({ payload }: Pick<Envelope, "payload">): boolean {
   return payload.case === "metrics" && payload.value.samples.every(({ name }) => !turnLatencies.has(name));
 }
 
@@ -63,7 +63,8 @@ function describe({ payload, nodeId }: Envelope): Described {
         const where = [node, edgeId].filter((part) => part !== "").join(" ");
         return `${where}${where === "" ? "" : " "}${name} ${Number.isInteger(value) ? value : value.toFixed(2)}`;
       });
-      return { kind: "metrics", words: samples.join(", "), how: "dim" };
+      const kind = isNoise({ payload }) ? "metrics" : "latency";
+      return { kind, words: samples.join(", "), how: "dim" };
     }
     case "debug": {
       const fields = Object.entries(payload.value.fields).map(([name, value]) => `${name}=${printable(value)}`);
@@ -106,7 +107,8 @@ export function controlWords(control: Control): string {
     nodeId === undefined || nodeId === "" ? "" : `node ${nodeId}`,
     media === null ? "" : `at ${media.toFixed(2)} s`,
   ];
-  return parts.filter((part) => part !== "").join(", ");
+  // A reason that is its signal's own name, as of barge_in, is not told twice.
+  return [...new Set(parts)].filter((part) => part !== "").join(", ");
 }
 
 function mediaSeconds(media: Control["mediaTime"]): number | null {

@@ -5,7 +5,7 @@ import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb"
 import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import type { SessionsOptions } from "../commands/sessions.ts";
 import { valueOfWord, wordOf } from "../enum-words.ts";
-import { EXIT_OK } from "../errors.ts";
+import { CommandError, EXIT_OK, EXIT_UNREACHABLE } from "../errors.ts";
 import { DATA_DEFAULT } from "../options.ts";
 import { createPrinter } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
@@ -20,15 +20,22 @@ export async function sessions(options: SessionsOptions): Promise<number> {
   const printer = createPrinter(json);
   const states = (options.state ?? []).map((word) => valueOfWord(SessionStateSchema, word));
   const registry = connectTo("registry", options.registry, RegistryService, options);
-  const { sessions: found, nextPageToken } = await registry.ask((client) =>
-    client.listSessionStatus({ tenantId: options.tenant, states, page: { size: options.limit } }),
-  );
+  const { sessions: found, nextPageToken } = await registry
+    .ask((client) => client.listSessionStatus({ tenantId: options.tenant, states, page: { size: options.limit } }))
+    .catch(tellOfLocal);
   const rows = found.map(sessionData);
   printer.data({ sessions: rows, more: nextPageToken !== "" });
   if (rows.length === 0) printer.line("no sessions");
   else printer.lines(sessionTable(rows));
   if (nextPageToken !== "") printer.note(`there are more: raise --limit (${options.limit})`);
   return EXIT_OK;
+}
+
+/** Who ran `rspp demo` or `rspp run` looks for recordings, which need no platform. */
+function tellOfLocal(error: unknown): never {
+  if (!(error instanceof CommandError) || error.facts.status !== EXIT_UNREACHABLE) throw error;
+  const remedy = `${error.facts.remedy}; recordings of this machine are listed by \`rspp sessions --local\``;
+  throw new CommandError({ ...error.facts, remedy });
 }
 
 function sessionData({ info, asOfWallMs, stale }: SessionStatus) {
