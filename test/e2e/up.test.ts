@@ -11,6 +11,7 @@ import { call, converse, routeTo, type Up, until, up, upWith } from "./up-rig.ts
 
 const root = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
+const isRoot = process.getuid?.() === 0;
 
 /** `buf curl` as people call it. */
 async function bufCurl(url: string, ...args: readonly string[]): Promise<string> {
@@ -65,7 +66,7 @@ describe.each([
   test("F-068 F-084 F-108 P10 one ready line each, a conversation with a barge-in, health and methods, an orderly stop", async () => {
     const data = join(tempDir(), "data");
     const platform = await up(data, ...args);
-    expect(platform.platform.published).toContain("voice-assistant@1");
+    expect(platform.platform.published).toEqual(expect.arrayContaining(["echo@1", "voice-assistant@1"]));
     for (const service of services) expect(platform.lines(service)).toHaveLength(1);
     const pids = new Set(services.map((service) => platform.line(service).pid));
     expect(pids.size).toBe(args.length === 0 ? 1 : services.length);
@@ -95,6 +96,24 @@ describe.each([
     expect(again.running.text()).not.toContain("planted");
   }, 240_000);
 });
+
+test("rspp up that is killed leaves no service and no database behind, and starts again on the same data", async () => {
+  const data = join(tempDir(), "data");
+  const platform = await up(data, "--processes");
+  const pids = [...inOne, "provider-gateway"].map((service) => platform.line(service).pid);
+  const alive = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  expect(pids.every(alive)).toBe(true);
+  platform.running.child.kill("SIGKILL");
+  await until(() => !pids.some(alive), "all services have ended");
+  const again = await up(data);
+  await stopped(again);
+}, 120_000);
 
 describe("rspp up that cannot", () => {
   const failed = async (...args: readonly string[]) => {
@@ -130,11 +149,33 @@ describe("rspp up that cannot", () => {
     expect((await failed("--data", file)).message).toMatch(/database cannot start/);
   });
 
-  test.skipIf(process.getuid?.() === 0)("a data directory that may not be written to", async () => {
+  test.skipIf(isRoot)("a data directory that may not be written to", async () => {
     const data = join(tempDir(), "data");
     mkdirSync(data);
     chmodSync(data, 0o500);
     expect((await failed("--data", data)).message).toMatch(/rights/);
+  });
+
+  test("a disk that is full or read-only, where one may be mounted", async ({ skip }) => {
+    const disk = join(tempDir(), "disk");
+    mkdirSync(disk);
+    const mount = async (...options: string[]) => run("mount", ["-t", "tmpfs", "-o", options.join(), "tmpfs", disk]);
+    if (
+      !isRoot ||
+      !(await mount("size=20m").then(
+        () => true,
+        () => false,
+      ))
+    )
+      return skip();
+    onTestFinished(() => run("umount", [disk]).then(() => undefined));
+    expect((await failed("--data", join(disk, "data"))).message).toMatch(
+      /No space is left for the database .*Free some/,
+    );
+    await mount("remount", "ro");
+    expect((await failed("--data", join(disk, "other"))).message).toMatch(
+      /database cannot start: .*Choose a data directory that this user may write/,
+    );
   });
 
   test("a second platform on the same data directory is refused, the first goes on", async () => {
