@@ -91,7 +91,9 @@ export class Client {
     this.#socketClass = options.WebSocket ?? globalSocket();
     this.#encoding = options.encoding ?? "binary";
     this.#input = options.inputFormat ?? PCM;
-    this.#player = options.player ?? this.#ownPlayer(options.onAudio ?? (() => {}));
+    const { player } = options;
+    const made = typeof player === "function" ? player((played) => this.played(played)) : player;
+    this.#player = made ?? this.#ownPlayer(options.onAudio ?? (() => {}));
     this.#ended = new Promise((resolve) => {
       this.#tellEnded = resolve;
     });

@@ -6,6 +6,8 @@ export type ClientErrorReason =
   /** No connection could be made, or none any more within the time the session waits. */
   | "unreachable"
   | "timeout"
+  /** No microphone, or none that may be used. */
+  | "device"
   /** The server said what is not of this protocol. */
   | "protocol"
   /** Misuse of this library. */

@@ -144,7 +144,8 @@ export interface ClientOptions {
   outputFormat?: AudioFormat;
   /** Every frame of the agent's voice when it is due to be heard. Not needed with a player of one's own. */
   onAudio?: (frame: OutputFrame) => void;
-  player?: Player;
+  /** A player of one's own, or what makes it when it is given the way to say what was played. */
+  player?: Player | ((onPlayed: (played: Played) => void) => Player);
   wantMetrics?: boolean;
   wantDebug?: boolean;
   /** Come back by itself after a cut; default true. */
