@@ -1,6 +1,7 @@
 /** The registry as a process: versions, routes and tokens over the wire. */
 import { readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
@@ -10,6 +11,7 @@ import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { SessionRoute } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { InstanceService, RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
+import { connectRpc } from "@rspp/rpc/clients";
 import { TokenKeys, tokenKeyToJwk, verifySessionToken } from "@rspp/rpc/tokens";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dataDir, type RunningService, refusal, startService, stopService } from "./services-rig.ts";
@@ -141,20 +143,29 @@ describe("routes", () => {
     const ask = () =>
       registry.createRoute({ tenantId: "routes", pipelineName: "echo", idempotencyKey: crypto.randomUUID() });
     expect((await ask()).route?.instanceId).toBe("runtime-1");
-    const cut = new AbortController();
+    // As when its machine is gone: the connection breaks in the middle.
+    const sockets: Socket[] = [];
+    const wire = createServer((socket) => {
+      const further = createConnection(service.port, "127.0.0.1");
+      for (const end of [socket, further]) sockets.push(end.on("error", () => undefined));
+      socket.pipe(further).pipe(socket);
+    });
+    await new Promise<void>((resolve) => wire.listen(0, "127.0.0.1", resolve));
+    const { port } = wire.address() as AddressInfo;
+    const instances = service.rpc.client(InstanceService);
+    const far = connectRpc({ baseUrl: `http://127.0.0.1:${port}`, domain: "registry" }).client(InstanceService);
     const stays = async function* () {
       yield { status: instance };
-      await new Promise((resolve) => cut.signal.addEventListener("abort", resolve));
+      await new Promise(() => {});
     };
-    const instances = service.rpc.client(InstanceService);
-    for await (const _told of instances.reportInstance(stays(), { signal: cut.signal })) break;
-    cut.abort();
-    const refused = async () =>
-      ask().then(
-        () => false,
-        () => true,
-      );
-    while (!(await refused()));
+    const told = far.reportInstance(stays())[Symbol.asyncIterator]();
+    await told.next();
+    for (const socket of sockets) socket.destroy();
+    wire.close();
+    await expect(told.next()).rejects.toThrow();
+    const isReady = async () => (await instances.getRoutingView({})).view?.instances.some(({ ready }) => ready);
+    while (await isReady());
+    expect((await refusal(ask())).metadata).toEqual({ problem: "none_ready" });
     await report();
     expect((await ask()).route?.instanceId).toBe("runtime-1");
   });

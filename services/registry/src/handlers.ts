@@ -4,7 +4,6 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { Page } from "@rspp/gen/rspp/common/v1/reference_pb";
 import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
-import { rpcErrorOf } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import type { SpecFinding } from "./ports.ts";
@@ -36,6 +35,8 @@ export interface RegistryLogic {
 
 const pageSizeDefault = 100;
 const reportEveryMs = 1_000;
+/** What a server's own stop ends its streams with. */
+const grpcUnavailable = 14;
 
 export function registryRoutes(logic: RegistryLogic): readonly RpcRoute[] {
   return [
@@ -166,7 +167,8 @@ async function lostInstance(
   last: { readonly instanceId: string; readonly atMs: number } | null,
   signal: AbortSignal,
 ): Promise<void> {
-  const stopping = signal.aborted && rpcErrorOf(signal.reason, domain).reason === ErrorReason.DEPENDENCY_UNAVAILABLE;
+  const { reason } = signal;
+  const stopping = reason instanceof Error && "code" in reason && reason.code === grpcUnavailable;
   if (last === null || stopping) return;
   await statuses.loseInstance(last.instanceId, last.atMs).catch(() => undefined);
 }
