@@ -74,7 +74,8 @@ export class Platform {
       const epoch = ++this.epoch;
       const session = ask.session.sessionId;
       const signed = this.grantOf?.(session, epoch) ?? signGrant({ session, epoch, holder: ask.holderId });
-      return { lease: { grant: { epoch: BigInt(epoch) } }, signed };
+      const grant = { epoch: BigInt(epoch), issuedWallMs: 1n, expiresWallMs: 60_001n, termMs: 60_000 };
+      return { lease: { grant }, signed };
     },
     releaseLease: async ({ epoch }: { epoch: bigint }) => void this.released.push(Number(epoch)),
     listSigningKeys: async () => ({

@@ -1,7 +1,11 @@
 /** Sessions that an adapter opens over a link, on a runtime that runs as a service. */
+import { LeaseState } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import type { OpenedSession, SessionRequest } from "@rspp/ports/session-opener";
 import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
+import type { RpcConnection } from "@rspp/rpc/clients";
 import { createLocalRuntime } from "@rspp/runtime/admission-local";
 import { createLoopbackAdapter, type LoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,6 +15,7 @@ import {
   connectionTo,
   type PlatformRig,
   platform,
+  type Route,
   type RuntimeRig,
   routeOf,
   runtimeOf,
@@ -32,15 +37,31 @@ afterAll(async () => {
   await rig?.close();
 });
 
-function openerOf(where: "a link" | "the same process") {
+function openerOf(where: "a link" | "the same process", adapterId = `adapter-${where}`) {
   const local = where === "a link" ? {} : { local: createLocalRuntime(runtime.admission, runtime.proofs) };
-  const peers = { registry: connectionTo(rig.registry), lease: connectionTo(rig.lease) };
-  return createRemoteSessionOpener({ clock, adapterId: `adapter-${where}`, build: "1", ...peers, ...local });
+  const peers = { registry: connectionTo(rig.registry), lease: watchedLease() };
+  return createRemoteSessionOpener({ clock, adapterId, build: "1", ...peers, ...local });
+}
+
+/** Sessions whose lease an adapter gave back. */
+const released: string[] = [];
+
+function watchedLease(): RpcConnection {
+  const connection = connectionTo(rig.lease);
+  const client = connection.client(LeaseService);
+  const watched: typeof client = {
+    ...client,
+    releaseLease: (ask, call) => {
+      released.push(ask.session?.sessionId ?? "");
+      return client.releaseLease(ask, call);
+    },
+  };
+  return { ...connection, client: () => watched as never };
 }
 
 /** Epochs are known only once the session is open: the line is told then. */
-async function open(opener: ReturnType<typeof openerOf>, part: Partial<SessionRequest> = {}) {
-  const route = await routeOf(rig, "greeter");
+async function open(opener: ReturnType<typeof openerOf>, part: Partial<SessionRequest> = {}, at?: Route) {
+  const route = at ?? (await routeOf(rig, "greeter"));
   const early: Parameters<LoopbackAdapter["send"]>[0][] = [];
   let line: LoopbackAdapter | null = null;
   const transport: SessionRequest["transport"] = {
@@ -86,6 +107,30 @@ describe.each(["a link", "the same process"] as const)("an adapter by way of %s"
       await until(async () => (await status(id))?.state === 4, "the end");
     } finally {
       opener.close();
+    }
+  });
+
+  test("F-088 who comes again with the token of a running call is refused, and the call goes on under its lease", async () => {
+    const [opener, other] = [openerOf(where), openerOf(where, `other-adapter-${where}`)];
+    try {
+      const route = await routeOf(rig, "greeter");
+      const { opened, line, id } = session(await open(opener, {}, route));
+      released.length = 0;
+      line.connect(opened.session);
+      const again = await Promise.all([open(opener, {}, route), open(other, {}, route)]);
+      expect(again.map(({ refused }) => refused)).toEqual([
+        expect.stringMatching(/^already_exists: /),
+        expect.stringMatching(/^already_exists: /),
+      ]);
+      const leases = connectionTo(rig.lease).client(LeaseService);
+      const { lease } = await leases.getLease({ session: { tenantId, sessionId: id } });
+      expect([released, lease?.state]).toEqual([[], LeaseState.GRANTED]);
+      await until(async () => (await status(id))?.state === SessionState.ACTIVE, "the registry's view");
+      line.end();
+      await until(async () => (await status(id))?.state === SessionState.ENDED, "the end");
+    } finally {
+      opener.close();
+      other.close();
     }
   });
 

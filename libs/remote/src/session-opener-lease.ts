@@ -1,6 +1,6 @@
 /** The lease of a session, asked for by the adapter on behalf of the runtime that will hold it (kernel.md §7). */
 import { err, ok, type Result } from "@rspp/base/result";
-import { ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { type Grant, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { OpenRefusal, TokenClaims } from "@rspp/ports/session-opener";
 import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
@@ -19,6 +19,11 @@ export function leaseReceivers(adapterId: string, instance: string): { receiverI
 export interface Leased {
   readonly grant: SignedGrant;
   readonly epoch: number;
+  /**
+   * Issued for this opening. Else the runtime holds it already, for a session that runs there: what becomes of this opening
+   * is nothing to that one.
+   */
+  readonly fresh: boolean;
 }
 
 export interface LeaseAsk {
@@ -48,14 +53,28 @@ export async function grantLease(lease: RpcConnection, ask: LeaseAsk): Promise<R
         remedy: "The lease service answered without a grant: report it.",
       });
     }
-    return ok({ grant: answer.signed, epoch });
+    return ok({ grant: answer.signed, epoch, fresh: isFresh(answer.lease?.grant) });
   } catch (failure) {
     return err(refusalOf(rpcErrorOf(failure, "lease").detail));
   }
 }
 
-/** Gives back what no session stands on; whoever fails here lets it run out. */
-export async function releaseLease(lease: RpcConnection, ask: LeaseAsk, epoch: number): Promise<void> {
+/** A lease that stood before was only lengthened: it runs out later than a term after its issue. */
+function isFresh(grant: Pick<Grant, "issuedWallMs" | "expiresWallMs" | "termMs"> | undefined): boolean {
+  return grant !== undefined && grant.expiresWallMs - grant.issuedWallMs <= BigInt(grant.termMs);
+}
+
+/**
+ * Gives back what no session stands on; whoever fails here lets it run out. A lease of a session that runs is nobody's here
+ * to give back: its call would end.
+ */
+export async function giveBack(
+  lease: RpcConnection,
+  ask: LeaseAsk,
+  { fresh, epoch }: Leased,
+  refused?: OpenRefusal,
+): Promise<void> {
+  if (!fresh || refused?.reason === "already_exists") return;
   const session = { tenantId: ask.claims.tenant, sessionId: ask.claims.session };
   try {
     await lease.client(LeaseService).releaseLease({ session, holderId: ask.instance, epoch: BigInt(epoch) });

@@ -16,7 +16,7 @@ import type {
 } from "./link-session-types.ts";
 import { RoutingViewCache } from "./routing-view.ts";
 import { createGrantVerifier } from "./session-opener-grants.ts";
-import { grantLease, type LeaseAsk, releaseLease } from "./session-opener-lease.ts";
+import { giveBack, grantLease, type LeaseAsk } from "./session-opener-lease.ts";
 
 export function createRemoteSessionOpener(options: RemoteSessionOpenerOptions): RemoteSessionOpener {
   return new Opener(options);
@@ -106,7 +106,7 @@ class Opener implements RemoteSessionOpener {
     const leased = await this.#within(deadlineNs, leasing);
     if (!leased.ok) {
       // A grant that comes too late is nobody's.
-      void leasing.then((late) => (late.ok ? releaseLease(lease, ask, late.value.epoch) : undefined));
+      void leasing.then((late) => (late.ok ? giveBack(lease, ask, late.value) : undefined));
       return leased;
     }
     const { grant, epoch } = leased.value;
@@ -114,7 +114,7 @@ class Opener implements RemoteSessionOpener {
       address === "" && local !== undefined
         ? await local.open(request, grant)
         : await this.#openLink(request, { grant, epoch, instance, address, deadlineNs });
-    if (!opened.ok) void releaseLease(lease, ask, epoch);
+    if (!opened.ok) void giveBack(lease, ask, leased.value, opened.error);
     return opened;
   }
 
