@@ -66,3 +66,37 @@ test("a registry that is not there keeps nobody from starting or stopping", asyn
   expect(await reporter.first(20)).toBe(false);
   await reporter.stop();
 });
+
+test("F-159 what is to be told at once is told at once, also when it comes up while an answer is awaited", async () => {
+  const told: boolean[] = [];
+  let answer: () => void = () => {};
+  const instances = route(InstanceService, {
+    reportInstance: async function* (reports) {
+      for await (const { status } of reports) {
+        told.push(status?.draining ?? false);
+        if (told.length === 1) {
+          await new Promise<void>((resolve) => {
+            answer = resolve;
+          });
+        }
+        yield { reportEveryMs: 5_000 };
+      }
+    },
+  });
+  const server = await startRpcServer({ domain: "registry", port: 0, routes: [instances] });
+  onTestFinished(async () => void (await server.stop(0)));
+  const registry = connectRpc({ baseUrl: `http://127.0.0.1:${server.port}`, domain: "registry", attemptsMax: 1 });
+  let draining = false;
+  const status = { instanceId: "a", role: "x", region: "", build: "1", capacitySessions: 1, sessions: 0 };
+  const report = () => ({ ...status, ready: !draining, draining, endpoints: [] });
+  const reporter = startReporter({ registry, log: silentLog, report });
+  onTestFinished(() => reporter.stop());
+  await until(() => told.length === 1);
+  draining = true;
+  reporter.now();
+  const beganMs = performance.now();
+  answer();
+  await until(() => told.length === 2);
+  expect(told).toEqual([false, true]);
+  expect(performance.now() - beganMs).toBeLessThan(4_000);
+});

@@ -51,6 +51,8 @@ class InstanceReporter implements Reporter {
   #everyMs = 1_000;
   #stopping = false;
   #away = false;
+  /** Asked to tell at once, and not told since. */
+  #hurry = false;
   #wake: () => void = () => undefined;
   #taken: () => void = () => undefined;
   readonly #firstTaken: Promise<boolean>;
@@ -70,6 +72,7 @@ class InstanceReporter implements Reporter {
   }
 
   now(): void {
+    this.#hurry = true;
     this.#wake();
   }
 
@@ -90,7 +93,9 @@ class InstanceReporter implements Reporter {
       await this.#tell().catch((failure: unknown) => this.#failed(failure));
       if (this.#stopping) return;
       if (performance.now() - before > answerMs) failures = 0;
-      await this.#pause(Math.min(againMaxMs, againFirstMs * 2 ** Math.min(failures, 10)));
+      const againMs = Math.min(againMaxMs, againFirstMs * 2 ** Math.min(failures, 10));
+      // Spread, so that a registry that comes back is not met by all at once.
+      await this.#pause(againMs * (0.5 + Math.random() / 2));
     }
   }
 
@@ -112,10 +117,11 @@ class InstanceReporter implements Reporter {
         const answered = new Promise<boolean>((resolve) => {
           answer = resolve;
         });
+        this.#hurry = false;
         const { endpoints, ...status } = report();
         yield { status: { ...status, endpoints: [...endpoints] } };
         if (!(await within(answered, answerMs))) return lost.abort();
-        if (!last && !this.#stopping) await this.#pause(this.#everyMs);
+        if (!last && !this.#stopping && !this.#hurry) await this.#pause(this.#everyMs);
       }
     }.call(this);
     const call = { signal: AbortSignal.any([signal, lost.signal]) };
