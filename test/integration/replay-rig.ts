@@ -34,6 +34,7 @@ export async function createReplayRig() {
       index: pgTimelineIndex(at.db),
       log: silentLog,
       after: (ms, fire) => void setTimeout(fire, ms),
+      wallMs: () => Date.now(),
     });
     const server = await startRpcServer({ domain: "replay", routes: service.routes, host: "127.0.0.1", port });
     port = server.port;

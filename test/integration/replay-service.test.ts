@@ -154,7 +154,7 @@ describe("a session on its way through the timeline", () => {
 
   test("its spool frees segments only once they are acknowledged, and a new exporter goes on from there", async () => {
     const { spool, store, session, records, bench } = await exported("L1");
-    const stream = { sessionId: session.sessionId, epoch: 1 };
+    const stream = { ...session, epoch: 1 };
     expect(spool.marks(stream).exported).toBe(spool.marks(stream).appended);
     const again = rig.exporter(spool, store);
     bench.spool.append(stream, "marker", JSON.stringify({ name: "note", fields: { a: "b" } }));
@@ -253,17 +253,20 @@ describe("tenants", () => {
 });
 
 describe("F-150 damage", () => {
-  const files = (session: string): string[] => {
-    const folder = join(rig.dir, "objects/timelines/damage", session, "1");
-    return readdirSync(folder)
+  const files = (): string[] => {
+    const names = readdirSync(join(rig.dir, "objects"), { recursive: true, encoding: "utf8" });
+    return names
+      .filter((name) => name.includes("/damage/"))
       .sort()
-      .map((name) => join(folder, name));
+      .map((name) => join(rig.dir, "objects", name));
   };
-  const stored = async (session: string): Promise<{ tenantId: string; sessionId: string }> => {
-    const records = chainOf(90, { tenant: "damage", session, ended: true });
+  const stored = async (sessionId: string) => {
+    const records = chainOf(90, { tenant: "damage", session: sessionId, ended: true });
+    const before = new Set(files());
     for (const from of [0, 30, 60]) await rig.append(records.slice(from, from + 30));
-    expect(files(session).length).toBe(3);
-    return { tenantId: "damage", sessionId: session };
+    const objects = files().filter((file) => !before.has(file));
+    expect(objects.length).toBe(3);
+    return { session: { tenantId: "damage", sessionId }, objects };
   };
   const faults = async (session: { tenantId: string; sessionId: string }) => {
     const found = await rig.timelines.verifyTimeline({ session });
@@ -272,8 +275,8 @@ describe("F-150 damage", () => {
   };
 
   test.each([0.3, 0.6, 0.9])("one flipped bit in a stored segment is found and located (%s)", async (where) => {
-    const session = await stored(`flip-${where * 10}`);
-    const [, second = ""] = files(session.sessionId);
+    const { session, objects } = await stored(`flip-${where * 10}`);
+    const [, second = ""] = objects;
     const bytes = readFileSync(second);
     const at = Math.floor(bytes.length * where);
     bytes[at] = (bytes[at] ?? 0) ^ 4;
@@ -299,13 +302,38 @@ describe("F-150 damage", () => {
 
   test("a torn segment, and one that is gone", async () => {
     const torn = await stored("torn");
-    const [, second = ""] = files("torn");
+    const [, second = ""] = torn.objects;
     truncateSync(second, readFileSync(second).length - 100);
-    expect(await faults(torn)).toEqual([[31, "JOURNAL_TRUNCATED"]]);
+    expect(await faults(torn.session)).toEqual([[31, "JOURNAL_TRUNCATED"]]);
     const gone = await stored("gone");
-    const [, missing = ""] = files("gone");
-    rmSync(missing);
-    expect(await faults(gone)).toEqual([[31, "JOURNAL_TRUNCATED"]]);
+    rmSync(gone.objects[1] ?? "");
+    expect(await faults(gone.session)).toEqual([[31, "JOURNAL_TRUNCATED"]]);
+  });
+
+  test("in an object of many sessions it is told of the one it is in, and no other's", async () => {
+    const ids = ["m1", "m2", "m3", "m4"];
+    const chains = ids.map((session) => chainOf(50, { tenant: "damage", session, ended: true }));
+    const before = new Set(files());
+    const mixed = chains[0]?.flatMap((_, i) => chains.flatMap((chain) => chain[i] ?? [])) ?? [];
+    const call = rig.call().push(open, appendOf(mixed.slice(0, 100)), appendOf(mixed.slice(100)));
+    await call.end().rest();
+    const objects = files().filter((file) => !before.has(file));
+    // All that came together is in few objects, however many sessions there are.
+    expect(objects.length).toBeLessThanOrEqual(2);
+    const [object = ""] = objects;
+    const bytes = readFileSync(object);
+    // In a record of the second one.
+    const at = bytes.indexOf("m2", Math.floor(bytes.length * 0.3));
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    writeFileSync(object, bytes);
+    for (const [i, sessionId] of ids.entries()) {
+      const session = { tenantId: "damage", sessionId };
+      if (sessionId === "m2") await faults(session);
+      else {
+        expect(await rig.timelines.verifyTimeline({ session })).toMatchObject({ complete: true, faults: [] });
+        expect(await rig.read({ session })).toEqual(chains[i]);
+      }
+    }
   });
 });
 

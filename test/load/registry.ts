@@ -8,6 +8,7 @@ import { p5a } from "./p5a-cancel.ts";
 import { p5bc } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
+import { rExport } from "./r-export.ts";
 import { wire } from "./wire.ts";
 
-export const BENCHES: readonly Bench[] = [p1, p2, wire, p4, p4Processes, p5bc, p6Kernel, p6, p5a];
+export const BENCHES: readonly Bench[] = [p1, p2, wire, p4, p4Processes, p5bc, p6Kernel, p6, rExport, p5a];

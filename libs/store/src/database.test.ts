@@ -10,6 +10,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openDatabase } from "./database.ts";
 import { migrate, pendingAfter, readMigrations } from "./migrate.ts";
+import { pgTimelineIndex } from "./pg-timeline-index.ts";
 import * as schema from "./schema.ts";
 import { StoreError } from "./store-error.ts";
 import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
@@ -52,6 +53,19 @@ test("a migration that fails leaves nothing behind", async () => {
   const { rows } = await client.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = 'rspp'");
   expect(rows).toEqual([]);
   await client.end();
+});
+
+test("a database of an earlier build is brought up to date, and keeps what it holds", async () => {
+  const url = await emptyDatabase("earlier");
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await migrate(client, (await readMigrations()).slice(0, 3));
+  await client.query(`INSERT INTO rspp.timeline_segments VALUES ('t', 's', 1, 1, 9, 'o', 50, '\\x01', '\\x02')`);
+  await client.end();
+  const db = await openDatabase({ url });
+  const segment = { epoch: 1, firstSequence: 1, lastSequence: 9, objectKey: "o", byteOffset: 0, bytes: 50 };
+  expect(await pgTimelineIndex(db).segments({ tenantId: "t", sessionId: "s" }, 10)).toMatchObject([segment]);
+  await db.close();
 });
 
 test("a file changed after it was applied, a newer database, and a gap are refused", async () => {

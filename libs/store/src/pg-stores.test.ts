@@ -10,7 +10,7 @@ import { pgTimelineIndex } from "./pg-timeline-index.ts";
 import type { NewVersion } from "./pipeline-store.ts";
 import type { SessionKey, StateStore, StateWrite } from "./state-store.ts";
 import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
-import type { TimelineInfo, TimelinePart, TimelineSegment } from "./timeline-index.ts";
+import type { NewTimelineSegment, TimelineInfo, TimelinePart, TimelineSegment } from "./timeline-index.ts";
 
 let at: TestDatabase;
 let other: Database;
@@ -236,6 +236,7 @@ test("a timeline's segments follow each other without a gap; the same one again 
     firstSequence,
     lastSequence,
     objectKey: `t/timeline/${epoch}/${firstSequence}`,
+    byteOffset: 7 * firstSequence,
     bytes: 10,
     sha256: "ab".repeat(32),
     headDigest: "cd".repeat(32),
@@ -252,12 +253,24 @@ test("a timeline's segments follow each other without a gap; the same one again 
     losses: 0,
     ...more,
   });
-  expect(await index.add(segment(2, 10), part(9))).toBe("does_not_follow");
-  expect(await index.add(segment(1, 10), part(10))).toBe("added");
-  expect(await index.add(segment(1, 10), part(10))).toBe("unchanged");
-  expect(await index.add(segment(12, 20), part(99))).toBe("does_not_follow");
-  expect(await index.add(segment(11, 20), part(10, { pipelineName: "", lastWallMs: 9 }))).toBe("added");
-  expect(await index.add(segment(1, 3, 2), part(3, { firstWallMs: 7, ended: true, losses: 2 }))).toBe("added");
+  const add = async (...of: Parameters<typeof segment>) => {
+    const [first, last] = of;
+    return (await index.add([{ segment: segment(...of), part: part(last - first + 1) }]))[0];
+  };
+  expect(await index.add([])).toEqual([]);
+  expect(await add(2, 10)).toBe("does_not_follow");
+  expect(await add(1, 10)).toBe("added");
+  expect(await add(1, 10)).toBe("unchanged");
+  expect(await add(12, 20)).toBe("does_not_follow");
+  // Those of one object, each for itself.
+  expect(
+    await index.add([
+      { segment: segment(1, 3, 2), part: part(3, { firstWallMs: 7, ended: true, losses: 2 }) },
+      { segment: segment(5, 6, 3), part: part(2) },
+      { segment: segment(11, 20), part: part(10, { pipelineName: "", lastWallMs: 9 }) },
+      { segment: segment(1, 10), part: part(10) },
+    ]),
+  ).toEqual(["added", "does_not_follow", "added", "unchanged"]);
   const [first, ...more] = await index.segments(session, 10);
   expect(first).toEqual(segment(1, 10));
   expect(await index.segments(session, 10, first)).toEqual(more);
@@ -284,4 +297,66 @@ test("a timeline's segments follow each other without a gap; the same one again 
   expect(await index.list({ tenantId: "t", limit: 1 })).toEqual({ timelines: [info], next: null });
   expect((await index.list({ tenantId: "t", sinceWallMs: 6, limit: 1 })).timelines).toEqual([]);
   expect((await index.list({ tenantId: "other", limit: 1 })).timelines).toEqual([]);
+});
+
+const runOf = (sessionId: string, firstSequence: number, objectKey: string, hash = "ab"): NewTimelineSegment => ({
+  segment: {
+    session: { tenantId: "sweep", sessionId },
+    epoch: 1,
+    firstSequence,
+    lastSequence: firstSequence + 9,
+    objectKey,
+    byteOffset: 0,
+    bytes: 10,
+    sha256: hash.repeat(32),
+    headDigest: "cd".repeat(32),
+  },
+  part: {
+    pipelineName: "p",
+    pipelineVersion: 1,
+    firstWallMs: 5,
+    lastWallMs: 6,
+    records: 10,
+    turns: 0,
+    recordingLevel: 1,
+    ended: false,
+    losses: 0,
+  },
+});
+
+test("two processes that store the same chain at once: each number once, without a gap", async () => {
+  const indexes = [pgTimelineIndex(at.db), pgTimelineIndex(other)] as const;
+  for (let n = 0; n < 10; n++) {
+    const sessions = ["c", "a", "d", "b"];
+    const outcomes = await Promise.all(
+      indexes.map((index, i) => {
+        const ids = i === 0 ? sessions : sessions.toReversed();
+        return index.add(ids.map((id) => runOf(id, 10 * n + 1, `o/${n}-${i}`, i === 0 ? "ab" : "ba")));
+      }),
+    );
+    expect(outcomes.flat().sort()).toEqual([...Array(4).fill("added"), ...Array(4).fill("does_not_follow")]);
+  }
+  const info = await indexes[0].info({ tenantId: "sweep", sessionId: "a" });
+  expect(info).toMatchObject({ records: 100, bytes: 100 });
+});
+
+test("an object is given up only while no segment names it, and never named after that", async () => {
+  const index = pgTimelineIndex(at.db);
+  expect(await index.add([runOf("g", 1, "o/named")])).toEqual(["added"]);
+  expect(await index.giveUpObjects(["o/named", "o/none"])).toEqual(["o/none"]);
+  expect(await index.giveUpObjects(["o/none"])).toEqual(["o/none"]);
+  await expect(index.add([runOf("h", 1, "o/none")])).rejects.toMatchObject({ code: "conflict" });
+  expect(await index.info({ tenantId: "sweep", sessionId: "h" })).toBeUndefined();
+  // At the same moment one of the two comes first.
+  for (let n = 0; n < 20; n++) {
+    const key = `o/race-${n}`;
+    const [added, given] = await Promise.all([
+      index.add([runOf(`race-${n}`, 1, key)]).then(
+        ([outcome]) => outcome,
+        (failure: { code: string }) => failure.code,
+      ),
+      pgTimelineIndex(other).giveUpObjects([key]),
+    ]);
+    expect([added, given]).toEqual(given.length === 0 ? ["added", []] : ["conflict", [key]]);
+  }
 });

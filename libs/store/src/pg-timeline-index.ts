@@ -1,16 +1,10 @@
 import { and, asc, desc, eq, gte, inArray, sql } from "drizzle-orm";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit, pagePosition, pageToken } from "./page.ts";
+import { addSegments, giveUpObjects } from "./pg-timeline-add.ts";
 import { timelineSegments as g, timelines as t } from "./schema.ts";
 import type { SessionKey } from "./state-store.ts";
-import type {
-  SegmentOutcome,
-  TimelineHead,
-  TimelineIndex,
-  TimelineInfo,
-  TimelinePart,
-  TimelineSegment,
-} from "./timeline-index.ts";
+import type { TimelineHead, TimelineIndex, TimelineInfo, TimelineSegment } from "./timeline-index.ts";
 
 const epochsMax = 256;
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -22,7 +16,12 @@ function segmentOf({ tenantId, sessionId, ...row }: typeof g.$inferSelect): Time
 
 export function pgTimelineIndex(db: Database): TimelineIndex {
   return {
-    add: (segment, part) => db.transaction((tx) => add(tx, segment, part)),
+    add: (segments) =>
+      segments.length === 0 ? Promise.resolve([]) : db.transaction((tx) => addSegments(tx, segments)),
+    giveUpObjects: async (keys) => {
+      checkLimit(keys.length);
+      return db.transaction((tx) => giveUpObjects(tx, keys));
+    },
     segments: async (session, limit, after, epoch) => {
       checkLimit(limit);
       const beyond =
@@ -48,48 +47,6 @@ export function pgTimelineIndex(db: Database): TimelineIndex {
       }),
     list: (ask) => list(db, ask),
   };
-}
-
-async function add(tx: Tx, segment: TimelineSegment, part: TimelinePart): Promise<SegmentOutcome> {
-  const { session, epoch } = segment;
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${JSON.stringify([session, epoch])}, 154))`);
-  const [last] = await tx
-    .select()
-    .from(g)
-    .where(and(segmentsOf(session), eq(g.epoch, epoch)))
-    .orderBy(desc(g.firstSequence))
-    .limit(1);
-  if (last?.firstSequence === segment.firstSequence && hex(last.sha256) === segment.sha256) return "unchanged";
-  if (segment.firstSequence !== (last?.lastSequence ?? 0) + 1) return "does_not_follow";
-  const { session: _s, sha256, headDigest, ...rest } = segment;
-  await tx
-    .insert(g)
-    .values({ ...session, ...rest, sha256: Buffer.from(sha256, "hex"), headDigest: Buffer.from(headDigest, "hex") });
-  await addPart(tx, segment, part);
-  return "added";
-}
-
-/** Sums and extremes, so that two epochs may add their parts in either order. */
-async function addPart(tx: Tx, { session, bytes }: TimelineSegment, part: TimelinePart): Promise<void> {
-  const { firstWallMs, ...rest } = part;
-  const named = part.pipelineName !== "";
-  await tx
-    .insert(t)
-    .values({ ...session, ...rest, bytes, startedWallMs: firstWallMs })
-    .onConflictDoUpdate({
-      target: [t.tenantId, t.sessionId],
-      set: {
-        ...(named ? { pipelineName: part.pipelineName, pipelineVersion: part.pipelineVersion } : {}),
-        startedWallMs: sql`least(${t.startedWallMs}, excluded.started_wall_ms)`,
-        lastWallMs: sql`greatest(${t.lastWallMs}, excluded.last_wall_ms)`,
-        records: sql`${t.records} + excluded.records`,
-        bytes: sql`${t.bytes} + excluded.bytes`,
-        turns: sql`${t.turns} + excluded.turns`,
-        recordingLevel: sql`greatest(${t.recordingLevel}, excluded.recording_level)`,
-        ended: sql`${t.ended} or excluded.ended`,
-        losses: sql`${t.losses} + excluded.losses`,
-      },
-    });
 }
 
 async function heads(tx: Tx, session: SessionKey): Promise<TimelineHead[]> {

@@ -12,6 +12,7 @@ import {
   primaryKey,
   smallint,
   text,
+  timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 
@@ -209,13 +210,23 @@ export const timelineSegments = rspp.table(
     firstSequence: whole("first_sequence").notNull(),
     lastSequence: whole("last_sequence").notNull(),
     objectKey: text("object_key").notNull(),
+    byteOffset: whole("byte_offset").notNull().default(0),
     bytes: whole("bytes").notNull(),
     sha256: bytes("sha256").notNull(),
     /** Chain digest of the last record (kernel.md §11). */
     headDigest: bytes("head_digest").notNull(),
   },
-  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId, t.epoch, t.firstSequence] })],
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId, t.epoch, t.firstSequence] }),
+    index("timeline_segments_object").on(t.objectKey),
+  ],
 );
+
+/** Objects given up: no segment may name one of them any longer. */
+export const timelineSweptObjects = rspp.table("timeline_swept_objects", {
+  objectKey: text("object_key").primaryKey(),
+  sweptAt: timestamp("swept_at", { withTimezone: true }).notNull().defaultNow(),
+});
 
 export const timelines = rspp.table(
   "timelines",

@@ -18,7 +18,12 @@ import { TimelineVerifier } from "./verify-timeline.ts";
 const session = { tenantId: "t", sessionId: "s" };
 
 function service(stores = memoryStores()) {
-  const keeper = new TimelineKeeper({ ...stores, log: silentLog, after: (_ms, fire) => void setImmediate(fire) });
+  const keeper = new TimelineKeeper({
+    ...stores,
+    log: silentLog,
+    after: (_ms, fire) => void setImmediate(fire),
+    wallMs: () => 0,
+  });
   const call = () => new AppendCall((requests) => appendStream(keeper, requests, new AbortController().signal));
   return { stores, keeper, call };
 }

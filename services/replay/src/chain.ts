@@ -122,13 +122,16 @@ export class Chain<S extends Sender> {
     return { kind: "known" };
   }
 
-  /** The next records that make one segment; at most one segment of a chain is written at a time. */
-  nextSegment(): Pending<S>[] {
+  /**
+   * The next records that make one segment of at most so many records and bytes, but for a first one that is larger where
+   * `alone`; at most one segment of a chain is written at a time.
+   */
+  nextSegment(room: { readonly records: number; readonly bytes: number }, alone: boolean): Pending<S>[] {
     const taken: Pending<S>[] = [];
     let bytes = 0;
     for (const item of this.pending) {
-      const full = taken.length >= limits.SEGMENT_RECORDS_MAX || bytes + item.bytes.length > limits.SEGMENT_BYTES_MAX;
-      if (taken.length > 0 && full) break;
+      const full = taken.length >= room.records || bytes + item.bytes.length > room.bytes;
+      if (full && !(alone && taken.length === 0)) break;
       taken.push(item);
       bytes += item.bytes.length;
     }

@@ -12,16 +12,20 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
   database: true,
   start: async ({ data, objects }, { log }, db) => {
     const index = pgTimelineIndex(db);
-    const { routes, idle } = createReplayService({
+    const { routes, idle, sweep } = createReplayService({
       objects: await openFileObjectStore(objects === "" ? join(data, "objects") : resolve(objects)),
       index,
       log,
       after: (ms, fire) => void setTimeout(fire, ms).unref(),
+      wallMs: () => Date.now(),
     });
     return {
       routes,
-      // Shows whether the database answers.
-      sweep: () => index.info({ tenantId: "", sessionId: "" }),
+      sweep: async () => {
+        // Shows whether the database answers.
+        await index.info({ tenantId: "", sessionId: "" });
+        await sweep();
+      },
       drain: async (graceMs) => {
         const late = new Promise<boolean>((done) => setTimeout(() => done(false), graceMs).unref());
         return Promise.race([idle().then(() => true), late]);

@@ -9,15 +9,30 @@ export const limits = {
   ANSWERS_MAX: 1_024,
   /** Sessions whose chains are kept in memory; the one that rests longest goes first. */
   SESSIONS_MAX: 2_048,
+  /** Tenants of which nothing waits are forgotten from here on. */
+  TENANTS_KEPT: 1_024,
   /**
-   * What comes within this time goes into one segment; a session's end does not wait. Longer makes fewer and larger
-   * objects; with the writing it must stay well below the 2 s of lag that lower recording levels (kernel.md §11).
+   * What comes of a tenant within this time goes into one object. Longer makes fewer and larger objects; with the writing
+   * it must stay well below the 2 s of lag that lower recording levels (kernel.md §11).
    */
-  SEGMENT_GATHER_MS: 400,
-  /** Segments written at the same time. */
-  SEGMENT_WRITERS_MAX: 8,
-  SEGMENT_BYTES_MAX: 4_194_304,
-  SEGMENT_RECORDS_MAX: 4_096,
+  GATHER_MS: 400,
+  /** From one object's beginning to the next's, however urgent: a session's end and a full object wait no longer. */
+  GATHER_LEAST_MS: 50,
+  /** From here on an object is full enough to go. */
+  GATHER_BYTES: 1_048_576,
+  GATHER_RECORDS: 2_048,
+  /** Objects written at the same time, of one tenant each. */
+  OBJECT_WRITERS_MAX: 8,
+  /** Of one object. A single record may be larger. */
+  OBJECT_BYTES_MAX: 4_194_304,
+  OBJECT_RECORDS_MAX: 8_192,
+  /** Ranges of objects read at the same time for one reader. */
+  READ_AHEAD: 8,
+  /** Objects younger than this are their writers'; the sweep looks at older ones, so many at a time. */
+  ORPHAN_AGE_MS: 3_600_000,
+  SWEEP_OBJECTS: 500,
+  /** All of them are looked at again this often. */
+  SWEEP_ROUND_MS: 21_600_000,
   /** One record, typed body and canonical form. */
   RECORD_BYTES_MAX: 3_670_016,
   /** Segments of one page of the index. */

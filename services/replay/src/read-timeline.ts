@@ -1,4 +1,5 @@
 /** Records of one session in order of (epoch, sequence), as they were stored. */
+import { createHash } from "node:crypto";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import type { ReadTimelineRequest } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
@@ -64,27 +65,27 @@ export async function* readSegments(
 ): AsyncGenerator<ReadSegment> {
   for (let last = after; ; ) {
     const page = await stores.index.segments(session, limits.SEGMENTS_PAGE, last, epoch);
-    for (const segment of page) yield await readSegment(stores, segment);
+    for (let from = 0; from < page.length; from += limits.READ_AHEAD) {
+      const some = page.slice(from, from + limits.READ_AHEAD);
+      yield* await Promise.all(some.map((segment) => readSegment(stores, segment)));
+    }
     last = page.at(-1) ?? last;
     if (page.length < limits.SEGMENTS_PAGE) return;
   }
 }
 
 async function readSegment({ objects }: SegmentStores, segment: TimelineSegment): Promise<ReadSegment> {
-  const { objectKey } = segment;
+  const { objectKey, byteOffset, bytes } = segment;
   try {
-    return { segment, ...decodeSegment(await objects.get(objectKey)) };
+    const content = await objects.getRange(objectKey, byteOffset, bytes);
+    const found = decodeSegment(content);
+    // The checksum of the whole says that something is wrong; the records' own say where.
+    const whole = createHash("sha256").update(content).digest("hex") === segment.sha256;
+    return { segment, ...found, problem: found.problem ?? (whole ? null : "the segment's checksum differs") };
   } catch (failure) {
     if (!(failure instanceof StoreError)) throw failure;
     if (failure.code === "not_found") return { segment, records: [], problem: "the segment's object is missing" };
     if (failure.code !== "corrupt") throw failure;
-  }
-  // The object's checksum says that something is wrong; the records' own say where.
-  try {
-    const damaged = decodeSegment(await objects.getRange(objectKey, 0, segment.bytes));
-    return { segment, ...damaged, problem: damaged.problem ?? "the object's checksum differs" };
-  } catch (failure) {
-    if (!(failure instanceof StoreError) || failure.code !== "corrupt") throw failure;
     return { segment, records: [], problem: "the segment's object is cut short or its end is damaged" };
   }
 }

@@ -1,9 +1,11 @@
 /**
- * A segment object: magic, then records one after another, each with its length and CRC-32, so that damage is found and
- * located even where the object's own checksum can only say that something is wrong.
+ * A segment, of which an object holds one after another: magic, then records, each with its length and CRC-32, so that
+ * damage is found and located even where a checksum of the whole can only say that something is wrong. An object tells
+ * by itself what is in it: every record names its session, epoch and sequence.
  *
  *     "rsppseg1" | { length u32 | CRC-32 of the bytes u32 | TimelineRecord in binary }…      little endian
  */
+import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type TimelineRecord, TimelineRecordSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
@@ -16,16 +18,21 @@ export function encodeRecord(record: TimelineRecord): Uint8Array {
   return toBinary(TimelineRecordSchema, record);
 }
 
-/** @param encoded records as {@link encodeRecord} gives them. */
-export function encodeSegment(encoded: readonly Uint8Array[]): Uint8Array {
-  const parts: Uint8Array[] = [magic];
-  for (const bytes of encoded) {
-    const head = Buffer.alloc(headBytes);
-    head.writeUInt32LE(bytes.length, 0);
-    head.writeUInt32LE(crc32(bytes), 4);
-    parts.push(head, bytes);
+/** Adds a segment to `parts`, the pieces of an object. @param encoded records as {@link encodeRecord} gives them. */
+export function addSegment(parts: Uint8Array[], encoded: readonly Uint8Array[]): { bytes: number; sha256: string } {
+  const hash = createHash("sha256").update(magic);
+  const heads = Buffer.alloc(encoded.length * headBytes);
+  let bytes = magic.length + heads.length;
+  parts.push(magic);
+  for (const [i, record] of encoded.entries()) {
+    const head = heads.subarray(i * headBytes, (i + 1) * headBytes);
+    head.writeUInt32LE(record.length, 0);
+    head.writeUInt32LE(crc32(record), 4);
+    hash.update(head).update(record);
+    parts.push(head, record);
+    bytes += record.length;
   }
-  return Buffer.concat(parts);
+  return { bytes, sha256: hash.digest("hex") };
 }
 
 export interface DecodedSegment {

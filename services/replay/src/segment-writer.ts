@@ -1,11 +1,12 @@
-/** What one segment says of itself: its object, its row in the index, its part of the timeline's summary. */
-import { createHash } from "node:crypto";
+/** What segments say of themselves: their object, their rows in the index, their parts of the timelines' summaries. */
+import { createHash, randomUUID } from "node:crypto";
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import type { ObjectStore } from "@rspp/store/object-store";
 import type { SessionKey } from "@rspp/store/state-store";
-import type { SegmentOutcome, TimelineIndex, TimelinePart } from "@rspp/store/timeline-index";
+import { StoreError } from "@rspp/store/store-error";
+import type { NewTimelineSegment, SegmentOutcome, TimelineIndex, TimelinePart } from "@rspp/store/timeline-index";
 import { toHex } from "./chain.ts";
-import { encodeSegment } from "./segment-format.ts";
+import { addSegment } from "./segment-format.ts";
 
 export interface SegmentStores {
   readonly objects: ObjectStore;
@@ -21,29 +22,74 @@ export interface NewSegment {
   readonly losses: number;
 }
 
-/** Durable when it resolves: the object first, then its row. Rejects with a StoreError. */
-export async function writeSegment(stores: SegmentStores, segment: NewSegment): Promise<SegmentOutcome> {
-  const { session, epoch, records } = segment;
-  const content = encodeSegment(segment.encoded);
-  const first = Number(records[0]?.sequence ?? 0);
-  const last = records.at(-1);
-  const sha256 = createHash("sha256").update(content).digest("hex");
-  const place = `${keyPart(session.tenantId)}/${keyPart(session.sessionId)}/${epoch}`;
-  const objectKey = `timelines/${place}/${String(first).padStart(16, "0")}-${sha256.slice(0, 16)}`;
-  await stores.objects.put(objectKey, content);
-  return stores.index.add(
-    {
-      session,
-      epoch,
-      firstSequence: first,
-      lastSequence: Number(last?.sequence ?? 0),
-      objectKey,
-      bytes: content.length,
-      sha256,
-      headDigest: toHex(last?.digest ?? new Uint8Array(0)),
-    },
-    partOf(records, segment.losses),
-  );
+/**
+ * One object with the segments one after another, then the rows of all in one transaction: durable when it resolves.
+ *
+ * @returns what became of each, in order: of one that has no place the others are told nothing. Rejects with a StoreError.
+ */
+export async function writeObject(
+  { objects, index }: SegmentStores,
+  objectKey: string,
+  segments: readonly NewSegment[],
+): Promise<readonly (SegmentOutcome | StoreError)[]> {
+  const parts: Uint8Array[] = [];
+  let byteOffset = 0;
+  const rows = segments.map(({ session, epoch, records, encoded, losses }): NewTimelineSegment => {
+    const { bytes, sha256 } = addSegment(parts, encoded);
+    const firstSequence = Number(records[0]?.sequence ?? 0);
+    const last = records.at(-1);
+    const lastSequence = Number(last?.sequence ?? 0);
+    const headDigest = toHex(last?.digest ?? new Uint8Array(0));
+    const at = { objectKey, byteOffset, bytes, sha256 };
+    byteOffset += bytes;
+    return {
+      segment: { session, epoch, firstSequence, lastSequence, headDigest, ...at },
+      part: partOf(records, losses),
+    };
+  });
+  await objects.put(objectKey, Buffer.concat(parts));
+  try {
+    return await index.add(rows);
+  } catch (failure) {
+    if (!isInvalid(failure) || rows.length === 1) throw failure;
+  }
+  // What the database cannot hold of one session keeps no other's from being stored.
+  const outcomes: (SegmentOutcome | StoreError)[] = [];
+  for (const row of rows) {
+    const alone = index.add([row]).then(([outcome]) => outcome ?? "does_not_follow");
+    outcomes.push(
+      await alone.catch((failure: unknown) => {
+        if (isInvalid(failure)) return failure;
+        throw failure;
+      }),
+    );
+  }
+  return outcomes;
+}
+
+function isInvalid(failure: unknown): failure is StoreError {
+  return failure instanceof StoreError && failure.code === "invalid";
+}
+
+const folderMs = 3_600_000;
+const keyOf = /^timelines\/\d{7}\/[^/]+\/(\d{14})-[0-9a-f]{12}-\d+$/;
+
+/** Keys of objects in order of their time: by hour, tenant and instant; no other process makes the same. */
+export class ObjectKeys {
+  readonly #writer = randomUUID().slice(-12);
+  #count = 0;
+
+  next(tenantId: string, wallMs: number): string {
+    const hour = String(Math.floor(wallMs / folderMs)).padStart(7, "0");
+    this.#count += 1;
+    return `timelines/${hour}/${keyPart(tenantId)}/${String(wallMs).padStart(14, "0")}-${this.#writer}-${this.#count}`;
+  }
+}
+
+/** When an object of {@link ObjectKeys} was made, wall milliseconds; null for another key. */
+export function objectWallMs(key: string): number | null {
+  const found = keyOf.exec(key)?.[1];
+  return found === undefined ? null : Number(found);
 }
 
 /** Markers that say that something of the session is not in its record. */

@@ -8,6 +8,7 @@ import type { ObjectStore } from "@rspp/store/object-store";
 import type { TimelineIndex, TimelineInfo } from "@rspp/store/timeline-index";
 import { appendStream, domain, sessionOf } from "./append-stream.ts";
 import { limits } from "./limits.ts";
+import { OrphanSweep } from "./orphan-sweep.ts";
 import { notFound, type ReaderOptions, readSegments, readTimeline } from "./read-timeline.ts";
 import { TimelineKeeper } from "./timeline-keeper.ts";
 import { TimelineVerifier } from "./verify-timeline.ts";
@@ -18,19 +19,23 @@ export interface ReplayPorts {
   readonly log: Log;
   /** Runs `fire` after `ms`; such a timer keeps no process alive. */
   readonly after: (ms: number, fire: () => void) => void;
+  readonly wallMs: () => number;
 }
 
 export interface ReplayService {
   readonly routes: readonly RpcRoute[];
   /** Settles when everything that was taken is stored. */
   idle(): Promise<void>;
+  /** Looks at some objects and removes those that no timeline needs; called now and then, by any number of processes. */
+  sweep(): Promise<void>;
 }
 
 /** Timelines as a library: put the routes on any server. */
 export function createReplayService(ports: ReplayPorts): ReplayService {
   const keeper = new TimelineKeeper(ports);
   const reader: ReaderOptions = { ...ports, keeper };
-  return { routes: [timelineRoute(ports, reader)], idle: () => keeper.idle() };
+  const orphans = new OrphanSweep(ports);
+  return { routes: [timelineRoute(ports, reader)], idle: () => keeper.idle(), sweep: () => orphans.step() };
 }
 
 function timelineRoute(ports: ReplayPorts, reader: ReaderOptions): RpcRoute {

@@ -1,14 +1,15 @@
 /**
- * Takes records of all chains and makes them durable: what comes within a moment goes into one segment per chain, few
- * segments at a time, so that one busy session delays no other and load makes segments larger, not more.
+ * Takes records of all chains and makes them durable: what comes of a tenant within a moment goes into one object, written
+ * and synced once, and into the index in one transaction, so that load makes objects larger, not more.
  */
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import { describeFailure, type Log } from "@rspp/rpc/log";
 import type { SessionKey } from "@rspp/store/state-store";
 import { StoreError } from "@rspp/store/store-error";
 import { Chain, type Neighbours, type Pending, type Sender, type Taken } from "./chain.ts";
+import { Gathering } from "./gathering.ts";
 import { limits } from "./limits.ts";
-import { isSessionEnd, type SegmentStores, writeSegment } from "./segment-writer.ts";
+import { isSessionEnd, type NewSegment, ObjectKeys, type SegmentStores, writeObject } from "./segment-writer.ts";
 
 /** An append stream, as the keeper sees it. */
 export interface AppendClient extends Sender {
@@ -30,6 +31,17 @@ export interface KeeperOptions extends SegmentStores {
   readonly log: Log;
   /** Runs `fire` after `ms`. */
   readonly after: (ms: number, fire: () => void) => void;
+  readonly wallMs: () => number;
+}
+
+interface Tenant {
+  readonly tenantId: string;
+  readonly gathering: Gathering<KeptChain>;
+}
+
+interface Segment extends NewSegment {
+  readonly chain: KeptChain;
+  readonly items: readonly Pending<AppendClient>[];
 }
 
 const nothing = new Uint8Array(0);
@@ -38,8 +50,9 @@ export class TimelineKeeper {
   readonly #options: KeeperOptions;
   readonly #sessions = new Map<string, Session>();
   readonly #loading = new Map<string, Promise<Session>>();
-  readonly #queue: KeptChain[] = [];
-  readonly #gathering = new Set<KeptChain>();
+  readonly #tenants = new Map<string, Tenant>();
+  readonly #queue: Tenant[] = [];
+  readonly #keys = new ObjectKeys();
   readonly #watchers = new Map<string, Set<() => void>>();
   #writers = 0;
   #idle: (() => void)[] = [];
@@ -71,7 +84,9 @@ export class TimelineKeeper {
   /** Synchronous, so that records of one stream stay in order. The chain is of {@link chain}, asked a moment before. */
   take(chain: KeptChain, record: TimelineRecord, client: AppendClient): Taken {
     const taken = chain.take(record, client, this.#neighbours(chain));
-    if (taken.kind === "fresh") this.#gather(chain, isSessionEnd(record));
+    if (taken.kind === "fresh") {
+      this.#tenant(chain.session.tenantId).gathering.add(chain, taken.bytes, isSessionEnd(record));
+    }
     return taken;
   }
 
@@ -87,10 +102,20 @@ export class TimelineKeeper {
     };
   }
 
+  /** A sender has no more room: what waits goes as soon as it may. */
+  hurry(): void {
+    for (const { gathering } of this.#tenants.values()) gathering.hurry();
+  }
+
   /** Settles when nothing waits to be stored. */
   idle(): Promise<void> {
-    if (this.#writers === 0 && this.#queue.length === 0 && this.#gathering.size === 0) return Promise.resolve();
+    if (this.#isIdle()) return Promise.resolve();
+    this.hurry();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return [...this.#tenants.values()].every(({ gathering }) => gathering.idle);
   }
 
   #neighbours(chain: KeptChain): Neighbours {
@@ -140,59 +165,88 @@ export class TimelineKeeper {
   #makeRoom(): void {
     for (const [key, { chains }] of this.#sessions) {
       if (this.#sessions.size < limits.SESSIONS_MAX) return;
-      if ([...chains.values()].every((chain) => chain.idle && !this.#gathering.has(chain))) this.#sessions.delete(key);
+      if ([...chains.values()].every((chain) => chain.idle)) this.#sessions.delete(key);
     }
   }
 
-  #gather(chain: KeptChain, now: boolean): void {
-    if (chain.writing) return;
-    const full = now || chain.pendingBytes >= limits.SEGMENT_BYTES_MAX / 2;
-    if (this.#gathering.has(chain)) {
-      if (full) this.#ready(chain);
-      return;
+  #tenant(tenantId: string): Tenant {
+    const known = this.#tenants.get(tenantId);
+    if (known !== undefined) return known;
+    if (this.#tenants.size >= limits.TENANTS_KEPT) {
+      for (const [id, { gathering }] of this.#tenants) if (gathering.spent) this.#tenants.delete(id);
     }
-    this.#gathering.add(chain);
-    if (full) this.#ready(chain);
-    else this.#options.after(limits.SEGMENT_GATHER_MS, () => this.#ready(chain));
-  }
-
-  #ready(chain: KeptChain): void {
-    if (!this.#gathering.delete(chain)) return;
-    chain.writing = true;
-    this.#queue.push(chain);
-    this.#startWriters();
+    const gathering = new Gathering<KeptChain>(this.#options.after, () => {
+      this.#queue.push(made);
+      this.#startWriters();
+    });
+    const made: Tenant = { tenantId, gathering };
+    this.#tenants.set(tenantId, made);
+    return made;
   }
 
   #startWriters(): void {
-    while (this.#writers < limits.SEGMENT_WRITERS_MAX) {
-      const chain = this.#queue.shift();
-      if (chain === undefined) return;
+    while (this.#writers < limits.OBJECT_WRITERS_MAX) {
+      const tenant = this.#queue.shift();
+      if (tenant === undefined) return;
       this.#writers += 1;
-      void this.#write(chain).finally(() => {
+      const chains = tenant.gathering.begin();
+      void this.#write(tenant.tenantId, chains).finally(() => {
         this.#writers -= 1;
-        chain.writing = false;
-        if (!chain.broken && chain.pending.length > 0) this.#gather(chain, false);
+        tenant.gathering.done(chains.filter((chain) => !chain.broken && chain.pending.length > 0));
         this.#startWriters();
-        if (this.#writers === 0 && this.#gathering.size === 0) for (const done of this.#idle.splice(0)) done();
+        if (this.#idle.length > 0 && this.#isIdle()) for (const done of this.#idle.splice(0)) done();
+        else if (this.#idle.length > 0) this.hurry();
       });
     }
   }
 
-  async #write(chain: KeptChain): Promise<void> {
-    const items = chain.nextSegment();
-    const { session, epoch } = chain;
+  /** As much of the chains as goes into one object. Never rejects. */
+  async #write(tenantId: string, chains: readonly KeptChain[]): Promise<void> {
+    const segments = this.#segments(chains);
+    if (segments.length === 0) return;
     try {
-      const records = items.map(({ record }) => record);
-      const encoded = items.map(({ bytes }) => bytes);
-      const losses = chain.unlinked && chain.stored === 0 ? 1 : 0;
-      const outcome = await writeSegment(this.#options, { session, epoch, records, encoded, losses });
-      if (outcome === "does_not_follow") throw anotherWriter();
-      chain.segmentStored(items);
+      const key = this.#keys.next(tenantId, this.#options.wallMs());
+      const outcomes = await writeObject(this.#options, key, segments);
+      for (const [i, { chain, items }] of segments.entries()) {
+        const outcome = outcomes[i] ?? "does_not_follow";
+        if (outcome === "does_not_follow") this.#giveUp(chain, anotherWriter());
+        else if (outcome instanceof StoreError) this.#giveUp(chain, outcome);
+        else {
+          chain.segmentStored(items);
+          this.#tell(chain, items);
+        }
+      }
     } catch (failure) {
-      this.#options.log.warn({ epoch, records: items.length, ...describeFailure(failure) }, "segment not stored");
-      return this.#giveUp(chain, failure);
+      const records = segments.reduce((sum, { items }) => sum + items.length, 0);
+      const told = { sessions: segments.length, records, ...describeFailure(failure) };
+      this.#options.log.warn(told, "segments not stored");
+      for (const { chain } of segments) this.#giveUp(chain, failure);
+    } finally {
+      for (const { chain } of segments) chain.writing = false;
     }
-    this.#tell(chain, items);
+  }
+
+  #segments(chains: readonly KeptChain[]): Segment[] {
+    const room = { records: limits.OBJECT_RECORDS_MAX, bytes: limits.OBJECT_BYTES_MAX };
+    const segments: Segment[] = [];
+    for (const chain of chains) {
+      const items = chain.broken ? [] : chain.nextSegment(room, segments.length === 0);
+      if (items.length === 0) continue;
+      room.records -= items.length;
+      for (const { bytes } of items) room.bytes -= bytes.length;
+      chain.writing = true;
+      const { session, epoch } = chain;
+      segments.push({
+        chain,
+        items,
+        session,
+        epoch,
+        records: items.map(({ record }) => record),
+        encoded: items.map(({ bytes }) => bytes),
+        losses: chain.unlinked && chain.stored === 0 ? 1 : 0,
+      });
+    }
+    return segments;
   }
 
   #tell(chain: KeptChain, items: readonly Pending<AppendClient>[]): void {
@@ -211,6 +265,7 @@ export class TimelineKeeper {
 
   /** What is durable is asked anew from the index; whoever sent the rest sends it again. */
   #giveUp(chain: KeptChain, failure: unknown): void {
+    if (chain.broken) return;
     chain.broken = true;
     const clients = new Set([...chain.pending.map(({ sender }) => sender), ...chain.repeated]);
     chain.repeated.clear();

@@ -123,29 +123,45 @@ export class AppendCall {
 export function memoryStores(fails: () => "no" | "before" | "after" = () => "no") {
   const kept = new Map<string, Uint8Array>();
   const rows: TimelineSegment[] = [];
+  const givenUp = new Set<string>();
   const lost = (): StoreError => new StoreError("unavailable", "The store is away", "Try again");
-  const objects: Pick<ObjectStore, "put" | "get" | "getRange"> = {
+  const objects: Pick<ObjectStore, "put" | "getRange" | "list" | "delete"> = {
     put: async (key, content) => {
       if (fails() === "before") throw lost();
       kept.set(key, content);
       return { key, bytes: content.length, sha256: "" };
     },
-    get: async (key) => kept.get(key) ?? Promise.reject(new StoreError("not_found", "none", "none")),
-    getRange: async (key) => kept.get(key) ?? Promise.reject(new StoreError("not_found", "none", "none")),
+    getRange: async (key, offset, length) =>
+      kept.get(key)?.slice(offset, offset + length) ?? Promise.reject(new StoreError("not_found", "none", "none")),
+    list: async (prefix, { after = "", limit = 1_000 } = {}) => {
+      const keys = [...kept.keys()].sort().filter((key) => key.startsWith(prefix) && key > after);
+      return keys.slice(0, limit).map((key) => ({ key, bytes: 0, sha256: "" }));
+    },
+    delete: async (key) => kept.delete(key),
   };
   const ofSession = ({ tenantId, sessionId }: { tenantId: string; sessionId: string }) =>
     rows
       .filter(({ session }) => session.tenantId === tenantId && session.sessionId === sessionId)
       .sort((a, b) => a.epoch - b.epoch || a.firstSequence - b.firstSequence);
-  const index: Pick<TimelineIndex, "add" | "heads" | "segments"> = {
-    add: async (segment) => {
+  const index: Pick<TimelineIndex, "add" | "giveUpObjects" | "heads" | "segments"> = {
+    add: async (added) => {
       const when = fails();
       if (when === "before") throw lost();
-      const last = ofSession(segment.session).findLast(({ epoch }) => epoch === segment.epoch);
-      if (segment.firstSequence !== (last?.lastSequence ?? 0) + 1) return "does_not_follow";
-      rows.push(segment);
+      if (added.some(({ segment }) => givenUp.has(segment.objectKey)))
+        throw new StoreError("conflict", "gone", "again");
+      const outcomes = added.map(({ segment }) => {
+        const last = ofSession(segment.session).findLast(({ epoch }) => epoch === segment.epoch);
+        if (segment.firstSequence !== (last?.lastSequence ?? 0) + 1) return "does_not_follow" as const;
+        rows.push(segment);
+        return "added" as const;
+      });
       if (when === "after") throw lost();
-      return "added";
+      return outcomes;
+    },
+    giveUpObjects: async (keys) => {
+      const given = keys.filter((key) => !rows.some(({ objectKey }) => objectKey === key));
+      for (const key of given) givenUp.add(key);
+      return given;
     },
     heads: async (session) => {
       const last = new Map(ofSession(session).map((one) => [one.epoch, one]));
@@ -162,5 +178,5 @@ export function memoryStores(fails: () => "no" | "before" | "after" = () => "no"
         )
         .slice(0, limit),
   };
-  return { objects: objects as ObjectStore, index: index as TimelineIndex, rows };
+  return { objects: objects as ObjectStore, index: index as TimelineIndex, rows, kept };
 }
