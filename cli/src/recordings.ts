@@ -17,6 +17,7 @@ export function localSessions(options: { data: string; json: boolean }): number 
     return EXIT_OK;
   }
   const columns = [
+    { head: "TENANT" },
     { head: "SESSION" },
     { head: "RECORDED" },
     { head: "RECORDS", right: true },
@@ -24,7 +25,8 @@ export function localSessions(options: { data: string; json: boolean }): number 
   ];
   const rows = [...found]
     .reverse()
-    .map(({ sessionId, firstWallMs, records, epochs }) => [
+    .map(({ tenantId, sessionId, firstWallMs, records, epochs }) => [
+      tenantId === "" ? "?" : tenantId,
       paint("bold", sessionId),
       timeWords(firstWallMs),
       String(records),

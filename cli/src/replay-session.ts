@@ -7,9 +7,12 @@ import { InputError } from "./errors.ts";
 
 export type { ReplayedTurn, SessionReplay } from "@rspp/replay/re-execute";
 
-/** @throws InputError when there is nothing to replay, or the recording is damaged so that it cannot be. */
-export function replaySession(store: SpoolStore, sessionId: string): SessionReplay {
-  const read = readSession(store, sessionId);
+/**
+ * @param tenant undefined: whosesoever session is found first under the id.
+ * @throws InputError when there is nothing to replay, or the recording is damaged so that it cannot be.
+ */
+export function replaySession(store: SpoolStore, sessionId: string, tenant?: string): SessionReplay {
+  const read = readSession(store, sessionId, tenant);
   const run = read.runs.at(-1);
   const problems = read.problems.map(describeProblem);
   if (run === undefined)

@@ -134,7 +134,7 @@ async function oneCall(rig: Rig, mode: Mode, n: number, tally: Tally): Promise<v
   for (let turn = 1; turn <= cuts; turn++) await cutOne(rig, call, mode, turn, random);
   await rig.until(() => call.signals.includes(`turn_open/${cuts + 1}`));
   call.line.end();
-  await rig.until(() => rig.runtime.session(call.session.id) === null);
+  await rig.until(() => rig.runtime.session(call.session.config) === null);
   const sealed = recordsOf<SealedEvidence>(rig, call.session.id, "evidence", "manifest");
   const addenda = recordsOf<DeliveryAddendum>(rig, call.session.id, "delivery_addendum", "addendum");
   for (let turn = 1; turn <= cuts; turn++) {

@@ -29,7 +29,7 @@ async function oneCall(telemetry: Telemetry, sessionId: string): Promise<{ rig: 
   call.line.speak(speech(600));
   await rig.until(() => call.line.deliveries().some((d) => d.turn === 1 && d.phase === "completed"));
   call.line.end();
-  await rig.until(() => rig.runtime.session(sessionId) === null);
+  await rig.until(() => rig.runtime.session(call.session.config) === null);
   opening.end(null);
   return { rig, opener: traceparent };
 }

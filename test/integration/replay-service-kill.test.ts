@@ -56,7 +56,7 @@ async function kill({ child }: Service): Promise<void> {
 function more(spool: Spool, sessionId: string, from: number, count: number): void {
   for (let n = from; n < from + count; n++) {
     const entry = { batch: { index: n, monoNs: n, wallMs: n, inputs: [] }, facts: [], digest: "ab" };
-    spool.line({ sessionId, epoch: 1 }, "journal", JSON.stringify(entry));
+    spool.line({ tenantId, sessionId, epoch: 1 }, "journal", JSON.stringify(entry));
   }
 }
 
@@ -73,7 +73,7 @@ test("F-154 kill -9 of the service in mid-append: what was acknowledged is there
   const ids = ["a", "b", "c"];
   for (const sessionId of ids) {
     const content = { tenantId, sessionId, epoch: 1, pipeline: "p@1", level: "L1", config: null };
-    spool.append({ sessionId, epoch: 1 }, "session", JSON.stringify(content));
+    spool.append({ tenantId, sessionId, epoch: 1 }, "session", JSON.stringify(content));
   }
   let lines = 0;
   for (let round = 0; round < 4; round++) {

@@ -2,7 +2,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
-import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
+import { createSpool, type Spool, type StreamId } from "@rspp/runtime/spool/spool";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createReplayRig, type Rig, tenantId } from "./replay-rig.ts";
 
@@ -23,14 +23,14 @@ function lateSpool(store: MemoryStore = createMemoryStore()): { spool: Spool; st
   return { spool: createSpool({ store, clock: late }), store };
 }
 
-function begin(spool: Spool, sessionId: string, epoch = 1): { sessionId: string; epoch: number } {
-  const stream = { sessionId, epoch };
+function begin(spool: Spool, sessionId: string, epoch = 1): StreamId {
+  const stream = { tenantId, sessionId, epoch };
   const content = { tenantId, sessionId, epoch, pipeline: "p@1", level: "L1", config: null };
   expect(spool.append(stream, "session", JSON.stringify(content)).ok).toBe(true);
   return stream;
 }
 
-function lines(spool: Spool, stream: { sessionId: string; epoch: number }, from: number, count: number): void {
+function lines(spool: Spool, stream: StreamId, from: number, count: number): void {
   for (let n = from; n < from + count; n++) {
     const entry = { batch: { index: n, monoNs: n, wallMs: n, inputs: [] }, facts: [], digest: "ab" };
     spool.line(stream, "journal", JSON.stringify(entry));
@@ -119,7 +119,7 @@ describe("F-154 an export outage", () => {
     const first = begin(spool, "rotated");
     lines(spool, first, 1, 500);
     spool.succeed(first, 4);
-    const second = { sessionId: "rotated", epoch: 4 };
+    const second = { tenantId, sessionId: "rotated", epoch: 4 };
     lines(spool, second, 501, 300);
     await exporter.idle();
     const session = { tenantId, sessionId: "rotated" };

@@ -22,7 +22,7 @@ function turnsOf(call: SimCall, signal: string): number {
 
 async function over(rig: Rig, call: SimCall): Promise<void> {
   call.line.end();
-  await rig.until(() => rig.runtime.session(call.session.id) === null);
+  await rig.until(() => rig.runtime.session(call.session.config) === null);
   expect(replayJournal(call.session.config, call.session.journal())).toMatchObject({ identical: true });
 }
 

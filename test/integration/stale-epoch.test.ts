@@ -51,7 +51,7 @@ describe("F-156 a stale epoch is refused", () => {
     call.session.receive({ ...control, signal: "stop", reason: "old" });
     call.session.receive({ ...control, signal: "ended", reason: "old" });
     await rig.pass(1_500);
-    expect(rig.runtime.session("rotated")).not.toBeNull();
+    expect(rig.runtime.session(call.session.config)).not.toBeNull();
     expect(call.line.fences()).toEqual([]);
     expect(call.signals.filter((s) => s.startsWith("turn_open/"))).toEqual(["turn_open/1"]);
     const marks = told.filter((line) => line.startsWith("stale_epoch_reject/0"));
@@ -133,6 +133,7 @@ describe("F-156 a stale epoch is refused", () => {
         ...request,
         attemptTimeoutMs: 1_000,
         idempotencyKey: "",
+        tenantId: call.session.config.tenantId,
         sessionId: "rotated",
         epoch: OLD,
         turn: 2,
@@ -148,7 +149,7 @@ describe("F-156 a stale epoch is refused", () => {
 
   test("at the spool: the old epoch's stream is closed for good, also for a process that starts anew", async () => {
     const { rig, call } = await rotatedCall();
-    const old = { sessionId: "rotated", epoch: OLD };
+    const old = { tenantId: call.session.config.tenantId, sessionId: "rotated", epoch: OLD };
     await rig.until(() => call.line.deliveries().some((d) => d.turn === 1 && d.phase === "completed"));
     const { appended } = rig.spool.marks(old);
     expect(rig.spool.append(old, "evidence", "{}", true)).toMatchObject({ ok: false, code: "stale_epoch" });

@@ -42,7 +42,7 @@ const playedOf = (call: SimCall, turn: number): boolean =>
 
 async function over(rig: Rig, call: SimCall): Promise<void> {
   call.line.end();
-  await rig.until(() => rig.runtime.session(call.session.id) === null);
+  await rig.until(() => rig.runtime.session(call.session.config) === null);
   expect(replayJournal(call.session.config, call.session.journal())).toMatchObject({ identical: true });
 }
 

@@ -9,7 +9,7 @@ import {
 } from "@rspp/protocol/export-client";
 import type { ExporterInput, ExporterOutput, ExporterState } from "@rspp/protocol/export-types";
 import type { RuntimeProcess } from "./runtime-process.ts";
-import { SESSION, type World } from "./world.ts";
+import { SESSION, TENANT, type World } from "./world.ts";
 
 const earlyMax = 256;
 
@@ -68,7 +68,7 @@ export class Exporting {
     this.#runtime.proc.after(50, () => {
       for (const stream of Object.values(this.state.streams)) {
         const { session, epoch } = stream.id;
-        const { synced } = this.#runtime.spool.marks({ sessionId: session, epoch });
+        const { synced } = this.#runtime.spool.marks({ tenantId: TENANT, sessionId: session, epoch });
         const throughIndex = (this.#seqs.get(epoch) ?? []).findLastIndex((seq) => seq <= synced);
         if (stream.synced <= throughIndex) this.#step({ kind: "synced", session, epoch, throughIndex });
       }

@@ -20,6 +20,8 @@ import { RuntimeProcess } from "./runtime-process.ts";
 import { Trace } from "./trace.ts";
 
 export const SESSION = "session-1";
+/** Of every session here. */
+export const TENANT = "tenant-a";
 
 /** Everything of one run: five processes and a network, under one clock, from one seed. */
 export class World {

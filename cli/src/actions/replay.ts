@@ -16,5 +16,7 @@ export async function replay(session: string, options: RecordingOptions, where: 
 
 async function replayed(session: string, options: RecordingOptions, where: Where): Promise<SessionReplay> {
   const source = openSource(session, options, where);
-  return source.kind === "local" ? replaySession(source.store, session) : replayOfService(session, source);
+  return source.kind === "local"
+    ? replaySession(source.store, session, source.tenant)
+    : replayOfService(session, source);
 }

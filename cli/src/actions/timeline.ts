@@ -43,7 +43,7 @@ export async function timeline(session: string, options: TimelineOptions, where:
 async function recordsOf(session: string, options: RecordingOptions, where: Where): Promise<TimelineRecord[]> {
   const source = openSource(session, options, where);
   if (source.kind === "service") return readRecords(session, source);
-  const records = localRecords(source.store, session);
+  const records = localRecords(source.store, session, source.tenant);
   if (records.length === 0)
     throw new InputError(
       `session ${session}: not in this spool\n   help: list the sessions with \`rspp sessions --data ${source.data}\``,

@@ -4,7 +4,6 @@ import type { SealedEvidence } from "@rspp/kernel/evidence";
 import { verifyEvidence } from "@rspp/kernel/evidence";
 import { listSessions, readSession } from "@rspp/runtime/spool/reader";
 import { describeProblem } from "@rspp/runtime/spool/scan";
-import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { wordOf } from "../enum-words.ts";
 import { EXIT_FAILED, EXIT_OK, InputError } from "../errors.ts";
 import { createPrinter } from "../output/printer.ts";
@@ -45,7 +44,7 @@ export async function verify(session: string, options: RecordingOptions, where: 
 }
 
 async function verdictOf(session: string, source: Source): Promise<Verdict> {
-  return source.kind === "local" ? localVerdict(session, source.store, source.data) : remoteVerdict(session, source);
+  return source.kind === "local" ? localVerdict(session, source) : remoteVerdict(session, source);
 }
 
 async function remoteVerdict(session: string, source: Extract<Source, { kind: "service" }>): Promise<Verdict> {
@@ -74,8 +73,8 @@ async function remoteVerdict(session: string, source: Extract<Source, { kind: "s
 }
 
 /** @throws InputError for a session that is not there. */
-function localVerdict(session: string, store: SpoolStore, data: string): Verdict {
-  const { runs, problems } = readSession(store, session);
+function localVerdict(session: string, { store, data, tenant }: Extract<Source, { kind: "local" }>): Verdict {
+  const { runs, problems } = readSession(store, session, tenant);
   if (runs.length === 0)
     throw new InputError(
       `session ${session}: not in this spool\n   help: list the sessions with \`rspp sessions --data ${data}\``,
@@ -95,7 +94,7 @@ function localVerdict(session: string, store: SpoolStore, data: string): Verdict
   return {
     chain_intact: faults.length === 0,
     complete: faults.length === 0 && ended,
-    records: listSessions(store).find(({ sessionId }) => sessionId === session)?.records ?? 0,
+    records: listSessions(store).find((it) => it.sessionId === session && it.tenantId === tenant)?.records ?? 0,
     turns_with_evidence: sealed.size,
     turns_without_evidence: [...opened].filter((turn) => !sealed.has(turn)).length,
     faults,

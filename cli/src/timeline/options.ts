@@ -7,9 +7,11 @@ export interface RecordingOptions extends ReplayOptions {
   data?: string;
 }
 
-/** `addressGiven`: --replay or RSPP_REPLAY was written, so the service is meant. */
 export interface Where {
+  /** --replay or RSPP_REPLAY was written, so the service is meant. */
   readonly addressGiven: boolean;
+  /** --tenant or RSPP_TENANT was written: on this machine, too, the session is that tenant's. */
+  readonly tenantGiven: boolean;
 }
 
 /** --local, --data, --replay, tenant, token and --json, the same for every command about recordings. */
@@ -23,6 +25,6 @@ export function withRecording(command: Command): Command {
 }
 
 export function whereOf(command: Command): Where {
-  const source = command.getOptionValueSource("replay");
-  return { addressGiven: source === "cli" || source === "env" };
+  const given = (name: string): boolean => ["cli", "env"].includes(command.getOptionValueSource(name) ?? "");
+  return { addressGiven: given("replay"), tenantGiven: given("tenant") };
 }

@@ -15,19 +15,26 @@ import { connectTo, type Peer } from "../platform-client/connect.ts";
 import type { RecordingOptions, Where } from "./options.ts";
 
 export type Source =
-  | { readonly kind: "local"; readonly store: SpoolStore; readonly data: string }
+  | { readonly kind: "local"; readonly store: SpoolStore; readonly data: string; readonly tenant: string }
   | { readonly kind: "service"; readonly replay: Peer<typeof TimelineService>; readonly tenant: string };
 
-/** @throws InputError, CommandError when the folder holds no recordings. */
-export function openSource(session: string, options: RecordingOptions, { addressGiven }: Where): Source {
+/** @throws InputError, CommandError when the folder holds no recordings, or several tenants' of this id and none is named. */
+export function openSource(session: string, options: RecordingOptions, where: Where): Source {
+  const { addressGiven } = where;
   const local = options.local === true || options.data !== undefined;
   const data = options.data ?? DATA_DEFAULT;
   if (local && addressGiven && options.local)
     throw usageError("--local and --replay are one or the other", "leave one of them out");
-  if (local) return { kind: "local", store: openSpool(data), data };
+  const here = (store: SpoolStore): Source => ({
+    kind: "local",
+    store,
+    data,
+    tenant: tenantOf(session, store, options, where),
+  });
+  if (local) return here(openSpool(data));
   if (!addressGiven) {
-    const here = spoolWith(data, session);
-    if (here !== null) return { kind: "local", store: here, data };
+    const store = spoolWith(data, session);
+    if (store !== null) return here(store);
   }
   const replay = connectTo("replay", options.replay, TimelineService, options);
   return { kind: "service", replay, tenant: options.tenant };
@@ -39,6 +46,15 @@ export function openSpool(data: string): SpoolStore {
   if (!opened.ok)
     throw new InputError(`${opened.error.detail}\n   help: name the folder of an earlier run with --data DIR`);
   return opened.value;
+}
+
+/** Whose the session is: as it was said, or as the recording says where only one tenant has the id. */
+function tenantOf(session: string, store: SpoolStore, { tenant }: RecordingOptions, { tenantGiven }: Where): string {
+  if (tenantGiven) return tenant;
+  const found = listSessions(store).filter(({ sessionId }) => sessionId === session);
+  if (found.length < 2) return found[0]?.tenantId ?? tenant;
+  const tenants = found.map(({ tenantId }) => tenantId || "one not recorded").join(", ");
+  throw new InputError(`session ${session}: recorded for the tenants ${tenants}\n   help: say whose with --tenant ID`);
 }
 
 function spoolWith(data: string, session: string): SpoolStore | null {

@@ -23,6 +23,8 @@ export interface InvocationOpen {
   /** Milliseconds within which the first chunk should arrive; the kernel's own timer decides. */
   attemptTimeoutMs: number;
   idempotencyKey: string;
+  /** Whose session it is: ids are unique within a tenant only. Default "". */
+  tenantId?: string;
   sessionId: string;
   epoch: number;
   /** Turn number; 0 for session-scoped work (recognition, speculation). */

@@ -55,7 +55,7 @@ export function openToWire(request: InvocationOpen, origin: InvocationOrigin): F
   if (!settings.ok) return settings;
   const value = {
     invocationId: request.invocationId,
-    session: { tenantId: origin.tenantId, sessionId: request.sessionId },
+    session: { tenantId: request.tenantId || origin.tenantId, sessionId: request.sessionId },
     authorityEpoch: BigInt(request.epoch),
     turnNumber: request.turn,
     fenceGeneration: request.generation,
@@ -81,7 +81,7 @@ function settingsToWire(settings: Readonly<Record<string, SettingValue>>): Fit<J
   return ok(out);
 }
 
-/** An open message that its contract allows. `sessionId` is tenant and session, since tenants may use the same ids. */
+/** An open message that its contract allows. */
 export function openFromWire(open: WireOpen): Fit<InvocationOpen> {
   const modality = modalityFromWire(open.modality);
   if (modality === undefined) return err("open.modality: this gateway serves stt, llm and tts");
@@ -96,7 +96,8 @@ export function openFromWire(open: WireOpen): Fit<InvocationOpen> {
     settings: { ...all, ...settings } as Record<string, SettingValue>,
     attemptTimeoutMs: open.firstOutputTimeoutMs,
     idempotencyKey: open.idempotencyKey,
-    sessionId: `${open.session?.tenantId ?? ""}/${open.session?.sessionId ?? ""}`,
+    tenantId: open.session?.tenantId ?? "",
+    sessionId: open.session?.sessionId ?? "",
     epoch: Number(open.authorityEpoch),
     turn: open.turnNumber,
     generation: open.fenceGeneration,

@@ -1,6 +1,7 @@
 /** The runtime's side of sessions over links: admits what adapters ask for, and keeps it over the death of a pair. */
 import { monoPlusNs, msToNs } from "@rspp/base/brand";
 import { err, type Result } from "@rspp/base/result";
+import { sessionKey } from "@rspp/base/session-key";
 import { type ErrorDetail, ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { OpenRefusal } from "@rspp/ports/session-opener";
 import { errorRule, rpcError } from "@rspp/rpc/errors";
@@ -204,7 +205,8 @@ export function endAtOnce({ session, onGone }: LinkOpened, epoch: number): void 
 }
 
 function keyOf({ port }: RuntimeBinding): string {
-  return `${port.constants.tenant}/${port.constants.session}`;
+  const { tenant, session } = port.constants;
+  return sessionKey({ tenantId: tenant, sessionId: session });
 }
 
 function add(counts: Map<string, number>, name: string): void {

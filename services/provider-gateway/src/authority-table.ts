@@ -1,3 +1,4 @@
+import { sessionKey } from "@rspp/base/session-key";
 import type { InvocationOpen } from "@rspp/ports/provider";
 
 interface SessionAuthority {
@@ -26,11 +27,12 @@ export class AuthorityTable {
     return this.#sessions.size;
   }
 
-  admit(request: Pick<InvocationOpen, "sessionId" | "epoch" | "turn" | "generation">): AuthorityVerdict {
-    const { sessionId, epoch, turn, generation } = request;
-    const known = this.#sessions.get(sessionId) ?? { epoch, generations: new Map<number, number>() };
-    this.#sessions.delete(sessionId);
-    this.#sessions.set(sessionId, known);
+  admit(request: Pick<InvocationOpen, "tenantId" | "sessionId" | "epoch" | "turn" | "generation">): AuthorityVerdict {
+    const { tenantId = "", sessionId, epoch, turn, generation } = request;
+    const key = sessionKey({ tenantId, sessionId });
+    const known = this.#sessions.get(key) ?? { epoch, generations: new Map<number, number>() };
+    this.#sessions.delete(key);
+    this.#sessions.set(key, known);
     if (this.#sessions.size > this.#sessionsMax) {
       for (const oldest of this.#sessions.keys()) {
         this.#sessions.delete(oldest);

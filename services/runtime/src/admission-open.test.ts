@@ -46,6 +46,7 @@ function rig(part: Partial<AdmissionOptions> = {}, compiled = pipeline()) {
     clock: b.clock,
     logger: { ...silentLogger, info: write, error: write },
     llm: null,
+    over: () => false,
     draining: () => state.draining,
     ...part,
   });
@@ -128,6 +129,15 @@ test("what nothing here can serve, what is full, stopping, or held under a newer
   const twice = rig();
   await twice.admission.open(twice.request("s"));
   expect(words(await twice.admission.open(twice.request("s")))).toMatch(/^already_exists: session s is open already/);
+});
+
+test("F-088 a token opens its session once: when that is over, another is asked for by a new route", async () => {
+  const over = new Set<string>();
+  const r = rig({ over: (tenantId, sessionId) => over.has(`${tenantId}/${sessionId}`) });
+  expect(words(await r.admission.open(r.request("s")))).toBe("admitted");
+  over.add("acme/s");
+  expect(words(await r.admission.open(r.request("s")))).toMatch(/^permission_denied: session s is over: .*new route/);
+  expect(words(await r.admission.open(r.request("t")))).toBe("admitted");
 });
 
 test("a runtime that fills while the registry is asked refuses all the same", async () => {

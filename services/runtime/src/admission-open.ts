@@ -32,6 +32,8 @@ export interface AdmissionOptions {
   readonly capacity?: number;
   /** True: takes no new sessions. */
   draining(): boolean;
+  /** True for a session that ran here and has ended. */
+  over(tenantId: string, sessionId: string): boolean;
   /** A session was opened, before anything of it was sent. */
   onOpened?(session: RuntimeSession, request: AdmissionRequest): void;
 }
@@ -54,7 +56,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
 }
 
 async function admit(options: AdmissionOptions, request: AdmissionRequest): Promise<Result<Admitted, OpenRefusal>> {
-  const refusal = addressedElsewhere(options, request) ?? full(options);
+  const refusal = addressedElsewhere(options, request) ?? spent(options, request) ?? full(options);
   if (refusal !== null) return err(refusal);
   const { claims, grant } = request;
   const variables = readVariables({ ...request.variables, ...claims.variables });
@@ -95,6 +97,15 @@ function addressedElsewhere({ instanceId }: AdmissionOptions, { claims, grant }:
     };
   }
   return denied(`the grant is held by ${grant.holderId}, this is ${instanceId}: ask for one that names this runtime`);
+}
+
+/** F-088: a token admits to its session, not to another of the same name after it. */
+function spent({ over }: AdmissionOptions, { claims: { tenantId, sessionId } }: AdmissionRequest): OpenRefusal | null {
+  if (!over(tenantId, sessionId)) return null;
+  return {
+    reason: "permission_denied",
+    remedy: `session ${sessionId} is over: ask the registry for a new route`,
+  };
 }
 
 function full({ runtime, capacity = limits.SESSIONS_MAX, draining }: AdmissionOptions): OpenRefusal | null {

@@ -147,6 +147,7 @@ class RuntimeService {
       llm: openAi(context),
       capacity: values.capacity_sessions,
       draining: () => this.#draining(),
+      over: (tenantId, sessionId) => this.#book.find(tenantId, sessionId)?.live === null,
       onOpened: (session) => this.#book.opened(session),
     });
     this.#linked = acceptLinkSessions({

@@ -2,6 +2,7 @@ import { asMonoNs, type MonoNs, msToNs } from "@rspp/base/brand";
 import { unreachable } from "@rspp/base/invariant";
 import type { Effect } from "@rspp/kernel/effect";
 import type { InputBody } from "@rspp/kernel/input";
+import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/provider";
 import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
@@ -16,6 +17,7 @@ import { ProviderSink, type SinkHost } from "./provider-sink.ts";
 import type { InvocationNote } from "./session-trace.ts";
 
 export interface EffectHost extends SinkHost {
+  readonly config: SessionConfig;
   readonly sessionId: string;
   readonly clock: Clock;
   readonly payloads: PayloadStore;
@@ -247,7 +249,7 @@ export class EffectRunner {
   private openProvider(effect: EffectOf<"provider_open">): void {
     const { invocation, invocationId, modality, provider, settings, attemptTimeoutMs, idempotencyKey } = effect;
     const { epoch, turn, generation } = effect;
-    const { sessionId } = this.host;
+    const { tenantId, sessionId } = this.host.config;
     const sink = new ProviderSink(this.host, invocation, modality, turn);
     this.invocations.set(invocation, sink);
     const { node, attempt } = effect;
@@ -263,6 +265,7 @@ export class EffectRunner {
       settings,
       attemptTimeoutMs,
       idempotencyKey,
+      tenantId,
       sessionId,
       epoch,
       turn,

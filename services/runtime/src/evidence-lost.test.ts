@@ -141,7 +141,7 @@ describe("evidence that cannot be appended", () => {
       quota: () => {},
       lost: (record: TimelineRecord) => void lost.push(record.kind),
     };
-    const writer = new EvidenceWriter(spool, { sessionId: "s1", epoch: 1 }, clock, 0, host);
+    const writer = new EvidenceWriter(spool, { tenantId: "t", sessionId: "s1", epoch: 1 }, clock, 0, host);
     store.setCapacity(0);
     const over = 3;
     for (let turn = 1; turn <= limits.EVIDENCE_HELD_ITEMS_MAX + over; turn++) {

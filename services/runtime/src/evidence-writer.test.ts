@@ -11,7 +11,7 @@ test("F-153 an addendum waits behind the manifest that could not be appended at 
   const store = createMemoryStore();
   const spool = createSpool({ store, clock });
   const host = { appendFailed: () => {}, lost: () => {}, quota: () => {} };
-  const writer = new EvidenceWriter(spool, { sessionId: "s1", epoch: 1 }, clock, 0, host);
+  const writer = new EvidenceWriter(spool, { tenantId: "t", sessionId: "s1", epoch: 1 }, clock, 0, host);
   const manifest: TimelineRecord = { kind: "evidence", turn: 1, hash: "a", manifest: {} };
   const addendum: TimelineRecord = { kind: "delivery_addendum", turn: 1, hash: "b", addendum: {} };
   store.failNextAppend("io", 0);

@@ -118,13 +118,12 @@ export class EvidenceWriter {
 
   /** What was used is set aside anew, so that the session's quota stays what the kernel was told. */
   private refill(): void {
-    const { sessionId } = this.stream;
-    const missing = this.quotaBytes - this.spool.reserved(sessionId);
+    const missing = this.quotaBytes - this.spool.reserved(this.stream);
     if (missing <= 0) return;
-    const whole = this.spool.reserve(sessionId, missing);
+    const whole = this.spool.reserve(this.stream, missing);
     if (whole && !this.short) return;
     this.short = !whole;
-    this.host.quota(this.spool.reserved(sessionId));
+    this.host.quota(this.spool.reserved(this.stream));
   }
 
   private arm(): void {

@@ -3,6 +3,7 @@
  * each ended one until the registry has taken it. The registry may ask it to take no new sessions.
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { sessionKey } from "@rspp/base/session-key";
 import type { InstanceStatusSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { InstanceService, type ReportInstanceRequestSchema } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { type SessionInfo, SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
@@ -214,7 +215,7 @@ class SessionChanges {
 }
 
 function nameOf({ session }: SessionInfo): string {
-  return `${session?.tenantId}\n${session?.sessionId}`;
+  return sessionKey({ tenantId: session?.tenantId ?? "", sessionId: session?.sessionId ?? "" });
 }
 
 function textOf(info: SessionInfo): string {

@@ -4,6 +4,7 @@
  * tells the session. An outage of the lease service ends no call: the lease is lengthened as far as the machine allows.
  */
 import { asMonoNs, type MonoNs, msToNs } from "@rspp/base/brand";
+import { sessionKey } from "@rspp/base/session-key";
 import type { Grant, SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import { type LeaseChange, LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { Clock } from "@rspp/ports/clock";
@@ -135,5 +136,5 @@ class Keeper implements LeaseKeeper {
 }
 
 function nameOf(tenantId: string, sessionId: string): string {
-  return `${tenantId}\n${sessionId}`;
+  return sessionKey({ tenantId, sessionId });
 }

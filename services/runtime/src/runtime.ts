@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
+import { type SessionName, sessionKey } from "@rspp/base/session-key";
 import type { InputBody } from "@rspp/kernel/input";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
@@ -124,7 +125,7 @@ export interface RuntimeStats {
 
 export interface Runtime {
   openSession(open: OpenSession): Result<RuntimeSession, RuntimeRefusal>;
-  session(id: string): RuntimeSession | null;
+  session(of: SessionName): RuntimeSession | null;
   sessions(): readonly RuntimeSession[];
   readonly metrics: Metrics;
   stats(): RuntimeStats;
@@ -155,6 +156,7 @@ class RuntimeShell implements Runtime {
   private readonly defer: (run: () => void) => void;
   private readonly scheduler: Scheduler;
   private readonly tenantKey: (tenantId: string) => Uint8Array;
+  /** By {@link sessionKey}: tenants know nothing of one another's ids. */
   private readonly live = new Map<string, Live>();
   private readonly refused = new Map<string, number>();
   private readonly stopMeasures: () => void;
@@ -194,6 +196,7 @@ class RuntimeShell implements Runtime {
       return err(refusal);
     }
     const { config } = open;
+    const key = sessionKey(config);
     let settle: (end: SessionEnded) => void = () => {};
     const ended = new Promise<SessionEnded>((resolve) => {
       settle = resolve;
@@ -219,7 +222,7 @@ class RuntimeShell implements Runtime {
         ready: () => task.ready(),
         ended: (end) => {
           task.remove();
-          this.forget(config.sessionId);
+          this.forget(key);
           this.metrics.of.sessionsEnded.with(safeReason(end.reason)).add();
           settle(end);
         },
@@ -227,14 +230,14 @@ class RuntimeShell implements Runtime {
     );
     for (const [ref, text] of Object.entries(open.texts ?? {})) host.payloads.putTextAt(Number(ref), text, TAG_SESSION);
     const session = sessionOf(host, ended);
-    this.live.set(config.sessionId, { host, session });
+    this.live.set(key, { host, session });
     this.opened += 1;
     this.metrics.of.sessionsOpened.with().add();
     return ok(session);
   }
 
-  session(id: string): RuntimeSession | null {
-    return this.live.get(id)?.session ?? null;
+  session(of: SessionName): RuntimeSession | null {
+    return this.live.get(sessionKey(of))?.session ?? null;
   }
 
   sessions(): readonly RuntimeSession[] {
@@ -281,13 +284,13 @@ class RuntimeShell implements Runtime {
     if (this.draining) return { code: "draining", detail: "this runtime is being stopped: choose another" };
     if (this.live.size >= max)
       return { code: "sessions_full", detail: `all ${max} sessions are in use: choose another runtime` };
-    if (this.live.has(config.sessionId)) {
+    if (this.live.has(sessionKey(config))) {
       return {
         code: "session_exists",
         detail: `session ${config.sessionId} is open already: end it or take another id`,
       };
     }
-    const floor = this.options.spool.floor(config.sessionId);
+    const floor = this.options.spool.floor(config);
     if (config.authority.epoch < floor) {
       return { code: "stale_epoch", detail: `the session has been held under epoch ${floor}: ask for a new lease` };
     }
@@ -301,13 +304,13 @@ class RuntimeShell implements Runtime {
     if (chars > limits.TEXT_CHARS_MAX) {
       return { code: "texts_too_large", detail: `texts have ${chars} characters: ${limits.TEXT_CHARS_MAX} at most` };
     }
-    if (this.options.spool.reserve(config.sessionId, config.recording.evidenceQuotaBytes)) return null;
+    if (this.options.spool.reserve(config, config.recording.evidenceQuotaBytes)) return null;
     const detail = "the spool cannot set aside this session's evidence: free disk space or raise its budget";
     return { code: "recording_reservation", detail };
   }
 
-  private forget(sessionId: string): void {
-    this.live.delete(sessionId);
+  private forget(key: string): void {
+    this.live.delete(key);
     this.endedCount += 1;
     if (this.live.size > 0) return;
     const ready = this.emptied;

@@ -217,10 +217,15 @@ describe("session host", () => {
     high.line.control("connected");
     s.pass(100);
     const budget = s.spool.measures();
-    expect(s.spool.reserve("filler", 4_294_967_296 - budget.usedBytes - budget.reservedBytes - 1_000_000)).toBe(true);
+    expect(
+      s.spool.reserve(
+        { tenantId: "t", sessionId: "filler" },
+        4_294_967_296 - budget.usedBytes - budget.reservedBytes - 1_000_000,
+      ),
+    ).toBe(true);
     high.line.frame(true);
     s.pass(2_000);
-    s.spool.release("filler");
+    s.spool.release({ tenantId: "t", sessionId: "filler" });
     s.pass(2_000);
     const reports = s.batches.flatMap((b) => b.inputs.filter((i) => i.body.type === "recording_pressure"));
     const last = reports.at(-1)?.body;

@@ -93,7 +93,7 @@ export class SessionHost {
     this.logger = boundLogger(ports.logger, { session_id: sessionId, pipeline: graph.pipelineVersion });
     this.cancelGraceMs = config.budgets.cancelGraceMs;
     this.detects = config.graph.nodes.some((node) => node.kind === "vad");
-    this.stream = { sessionId: config.sessionId, epoch: config.authority.epoch };
+    this.stream = { tenantId: config.tenantId, sessionId, epoch: config.authority.epoch };
     this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config, keepJournal);
     this.observers = new Observers(ports.defer);
     this.viewed = new ViewKeeper(config, ports.clock.wallMs());
@@ -267,7 +267,7 @@ export class SessionHost {
     const { spool } = this.ports;
     spool.append(this.stream, "session_end", this.endRecord(why, forced));
     spool.closeStream(this.stream);
-    spool.release(this.sessionId);
+    spool.release(this.stream);
     this.payloads.clear();
     this.queue.clear();
     this.logger.info({ reason: safeReason(why), forced, steps: this.batches }, "session ended");

@@ -1,5 +1,6 @@
 /** The sessions of this instance as others are told of them, those that ended lately included. */
 import { create } from "@bufbuild/protobuf";
+import { sessionKey } from "@rspp/base/session-key";
 import { RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { type SessionInfo, SessionInfoSchema, SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { limits } from "./limits.ts";
@@ -56,7 +57,7 @@ export function createSessionBook(runtime: Pick<Runtime, "session" | "sessions">
   let untold: SessionInfo[] = [];
   const keep = (session: RuntimeSession): void => {
     const info = sessionInfo(session, instanceId);
-    const name = nameOf(session.config.tenantId, session.id);
+    const name = sessionKey(session.config);
     ended.delete(name);
     ended.set(name, info);
     untold.push(info);
@@ -67,9 +68,9 @@ export function createSessionBook(runtime: Pick<Runtime, "session" | "sessions">
   return {
     opened: (session) => void session.ended.then(() => keep(session)),
     find(tenantId, sessionId) {
-      const live = runtime.session(sessionId);
-      if (live !== null && live.config.tenantId === tenantId) return { info: sessionInfo(live, instanceId), live };
-      const info = ended.get(nameOf(tenantId, sessionId));
+      const live = runtime.session({ tenantId, sessionId });
+      if (live !== null) return { info: sessionInfo(live, instanceId), live };
+      const info = ended.get(sessionKey({ tenantId, sessionId }));
       return info === undefined ? null : { info, live: null };
     },
     list: (tenantId) =>
@@ -95,8 +96,4 @@ export function newestFirst(a: SessionPlace, b: SessionPlace): number {
   if (later !== 0) return later;
   const [left, right] = [a.session?.sessionId ?? "", b.session?.sessionId ?? ""];
   return left < right ? -1 : Number(left > right);
-}
-
-function nameOf(tenantId: string, sessionId: string): string {
-  return `${tenantId}\n${sessionId}`;
 }

@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { createResampler } from "@rspp/audio/resample";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
+import { sessionKey } from "@rspp/base/session-key";
 import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { OpenedSession, OpenRefusal, SessionOpener, TokenClaims } from "@rspp/ports/session-opener";
@@ -63,9 +64,10 @@ export interface WebSocketTransport {
   /** `ws://host:port/path`. */
   readonly url: string;
   stats(): WebSocketTransportStats;
-  session(id: string): CallStats | null;
+  /** Without a tenant: whosesoever session has the id. */
+  session(id: string, tenant?: string): CallStats | null;
   /** A grant of the lease service: from now on the session believes only this epoch. False when it would lower it. */
-  raiseEpoch(session: string, epoch: number): boolean;
+  raiseEpoch(session: string, epoch: number, tenant?: string): boolean;
   /** Looks at deadlines now instead of at the next sweep. */
   sweep(): void;
   /** Opens no more sessions; those that are open go on, and their clients may come back. */
@@ -88,6 +90,7 @@ class Transport implements WebSocketTransport {
   readonly #connections = new Map<Connection, Duplex>();
   /** By the digest of the resume key, so that a look-up tells nothing by its time. */
   readonly #calls = new Map<string, Call>();
+  /** By tenant and session. */
   readonly #bySession = new Map<string, Call>();
   readonly #refused = new Map<string, number>();
   readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
@@ -168,12 +171,17 @@ class Transport implements WebSocketTransport {
     };
   }
 
-  session(id: string): CallStats | null {
-    return this.#bySession.get(id)?.stats() ?? null;
+  session(id: string, tenant?: string): CallStats | null {
+    return this.#callOf(id, tenant)?.stats() ?? null;
   }
 
-  raiseEpoch(session: string, epoch: number): boolean {
-    return this.#bySession.get(session)?.gate.raiseEpoch(epoch) ?? false;
+  raiseEpoch(session: string, epoch: number, tenant?: string): boolean {
+    return this.#callOf(session, tenant)?.gate.raiseEpoch(epoch) ?? false;
+  }
+
+  #callOf(session: string, tenant?: string): Call | undefined {
+    if (tenant !== undefined) return this.#bySession.get(sessionKey({ tenantId: tenant, sessionId: session }));
+    return [...this.#bySession.values()].find((call) => call.options.claims.session === session);
   }
 
   sweep(): void {
@@ -322,7 +330,7 @@ class Transport implements WebSocketTransport {
     const output = formatOf(frame.outputFormat, "open.output_format", 1);
     if (isRefusal(output)) return err(output);
     const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
-    if (this.#bySession.has(claims.session)) return err(sessionExists());
+    if (this.#bySession.has(nameOf(claims))) return err(sessionExists());
     if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." }));
     if (this.#calls.size + this.#opening >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
       return err(refusal("capacity_exhausted", closeCodes.tryLater));
@@ -342,7 +350,7 @@ class Transport implements WebSocketTransport {
       const { reconnectMs = resumeWithinMs } = opened.value;
       call.options.resumeWithinMs = Math.min(resumeWithinMs, reconnectMs);
       this.#calls.set(digest(resumeKey), call);
-      this.#bySession.set(claims.session, call);
+      this.#bySession.set(nameOf(claims), call);
       link.write(0, call.openedFrame(false));
       call.begin(opened.value, link);
       this.#audit("opened", claims, "");
@@ -421,7 +429,8 @@ class Transport implements WebSocketTransport {
 
   #over(call: Call, reason: string): void {
     this.#calls.delete(digest(call.options.resumeKey));
-    if (this.#bySession.get(call.options.claims.session) === call) this.#bySession.delete(call.options.claims.session);
+    const name = nameOf(call.options.claims);
+    if (this.#bySession.get(name) === call) this.#bySession.delete(name);
     const lost = reason === "connection_lost";
     if (lost) this.#givenUp += 1;
     this.#audit(lost ? "given_up" : "closed", call.options.claims, reason);
@@ -466,4 +475,8 @@ function writtenBytes(socket: Duplex): number {
 
 function addCounts(to: ConnectionCounts, from: ConnectionCounts): void {
   for (const name of Object.keys(to) as (keyof ConnectionCounts)[]) to[name] += from[name];
+}
+
+function nameOf({ tenant, session }: TokenClaims): string {
+  return sessionKey({ tenantId: tenant, sessionId: session });
 }

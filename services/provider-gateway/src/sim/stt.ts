@@ -1,3 +1,4 @@
+import { sessionKey } from "@rspp/base/session-key";
 import type { Clock } from "@rspp/ports/clock";
 import type { Invocation, InvocationInput, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
 import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
@@ -38,7 +39,7 @@ class SimRecognition implements Invocation {
   readonly #attempt: Attempt;
   readonly #pace: Pace;
   readonly #values: Values;
-  readonly #sessionId: string;
+  readonly #session: string;
   readonly #used: Map<string, number>;
   #audioUs = 0;
   #shown = 0;
@@ -50,7 +51,7 @@ class SimRecognition implements Invocation {
     this.#attempt = new Attempt(sink);
     this.#pace = new Pace(clock, this.#attempt, request, values);
     this.#values = values;
-    this.#sessionId = request.sessionId;
+    this.#session = sessionKey({ tenantId: request.tenantId ?? "", sessionId: request.sessionId });
     this.#used = used;
   }
 
@@ -102,13 +103,13 @@ class SimRecognition implements Invocation {
   }
 
   #transcript(): string {
-    return this.#values.transcripts[this.#used.get(this.#sessionId) ?? 0] ?? "";
+    return this.#values.transcripts[this.#used.get(this.#session) ?? 0] ?? "";
   }
 
   #take(): void {
-    const next = (this.#used.get(this.#sessionId) ?? 0) + 1;
-    this.#used.delete(this.#sessionId);
-    this.#used.set(this.#sessionId, next);
+    const next = (this.#used.get(this.#session) ?? 0) + 1;
+    this.#used.delete(this.#session);
+    this.#used.set(this.#session, next);
     if (this.#used.size > sessionsMax) {
       for (const oldest of this.#used.keys()) {
         this.#used.delete(oldest);

@@ -1,4 +1,5 @@
 /** One chain on its way to the replay service: what was made of it, what waits, what is acknowledged. */
+import { sessionKey } from "@rspp/base/session-key";
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import type { StreamId } from "../spool/spool.ts";
 import { type ChainPlace, writePlace } from "./place.ts";
@@ -18,6 +19,8 @@ export type ChainStatus = "asking" | "passing" | "live" | "halted";
 
 export class ExportChain {
   readonly id: StreamId;
+  /** Tenant and session as the machine knows them; made once, since every record is told with it. */
+  readonly session: string;
   readonly place: ChainPlace;
   status: ChainStatus = "asking";
   /** The resume query has gone out on the present connection. */
@@ -40,6 +43,7 @@ export class ExportChain {
 
   constructor(id: StreamId, place: ChainPlace, seq: number) {
     this.id = { ...id };
+    this.session = sessionKey(id);
     this.place = place;
     this.seq = seq;
   }

@@ -38,7 +38,7 @@ describe("the cursor", () => {
           const seen: number[] = [];
           const read = (): void => void seen.push(...all(cursor).map(({ payload }) => payload.length));
           for (const { bytes, read: now } of appends) {
-            spool.append({ sessionId: "s", epoch: 1 }, "plan", "x".repeat(bytes));
+            spool.append({ tenantId: "t", sessionId: "s", epoch: 1 }, "plan", "x".repeat(bytes));
             if (now) read();
           }
           read();
@@ -52,7 +52,7 @@ describe("the cursor", () => {
   test("damage in the middle is passed over, and counted", () => {
     const store = createMemoryStore();
     const spool = createSpool({ store, clock: createVirtualClock() });
-    for (let n = 0; n < 9; n++) spool.append({ sessionId: "s", epoch: 1 }, "plan", `${n}`.repeat(500));
+    for (let n = 0; n < 9; n++) spool.append({ tenantId: "t", sessionId: "s", epoch: 1 }, "plan", `${n}`.repeat(500));
     const [segment = ""] = store.list();
     store.flip(segment, 2_000, 3);
     const cursor = new SpoolCursor(store);
@@ -121,7 +121,7 @@ describe("records of the spool as timeline records", () => {
     const clock = createVirtualClock();
     const store = createMemoryStore();
     const spool = createSpool({ store, clock });
-    const stream = { sessionId: "s", epoch: 1 };
+    const stream = { tenantId: "t", sessionId: "s", epoch: 1 };
     const start = { tenantId: "t", sessionId: "s", epoch: 1, pipeline: "p@1", level: "L2", config: null };
     spool.append(stream, "session", canonicalJson(start));
     spool.append(stream, "group", "no tag at all");

@@ -131,8 +131,8 @@ class SpoolExporter implements Exporter {
       const index = this.take(next.chain, next.made);
       if (index !== null) touched.set(next.chain, index);
     }
-    for (const [{ id }, throughIndex] of touched) {
-      this.step({ kind: "synced", session: id.sessionId, epoch: id.epoch, throughIndex });
+    for (const [{ id, session }, throughIndex] of touched) {
+      this.step({ kind: "synced", session, epoch: id.epoch, throughIndex });
     }
     if (more && this.hasRoom()) this.wake();
     if (!this.isIdle()) return;
@@ -172,7 +172,8 @@ class SpoolExporter implements Exporter {
       return null;
     }
     if (chain.status !== "live") return null;
-    const { sessionId: session, epoch } = chain.id;
+    const { session } = chain;
+    const { epoch } = chain.id;
     chain.waiting.push({ record, bytes });
     this.cachedRecords += 1;
     this.cachedBytes += bytes;
@@ -201,7 +202,7 @@ class SpoolExporter implements Exporter {
           this.acknowledged(output.session, output.epoch, output.nextIndex);
           break;
         case "stream_done":
-          this.source.done({ sessionId: output.session, epoch: output.epoch });
+          this.source.done(output.session, output.epoch);
           break;
         case "halted": {
           const chain = this.chainOf(output.session, output.epoch);
@@ -255,11 +256,11 @@ class SpoolExporter implements Exporter {
   /** Nothing more comes of the chain, and all of it is acknowledged. */
   private finish(chain: ExportChain): void {
     this.source.mark(chain);
-    this.step({ kind: "close", session: chain.id.sessionId, epoch: chain.id.epoch });
+    this.step({ kind: "close", session: chain.session, epoch: chain.id.epoch });
   }
 
   private chainOf(session: string, epoch: number): ExportChain | null {
-    return this.source.find({ sessionId: session, epoch });
+    return this.source.named(session, epoch);
   }
 
   // --- what the service says ---
@@ -284,8 +285,11 @@ class SpoolExporter implements Exporter {
   private answer(message: AppendTimelineResponse["message"]): void {
     if (message.case !== "ack" && message.case !== "refused") return;
     const { session, epoch } = message.value;
-    const chain = this.chainOf(session?.sessionId ?? "", Number(epoch));
-    if (chain === null || chain.place.tenant !== session?.tenantId) return;
+    const { tenantId = "", sessionId = "" } = session ?? {};
+    const chain =
+      this.source.find({ tenantId, sessionId, epoch: Number(epoch) }) ??
+      this.source.find({ tenantId: "", sessionId, epoch: Number(epoch) });
+    if (chain === null || chain.place.tenant !== tenantId) return;
     if (message.case === "ack") {
       const { acknowledgedSequence, headDigest } = message.value;
       this.acknowledgement(chain, Number(acknowledgedSequence), headDigest);
@@ -295,11 +299,12 @@ class SpoolExporter implements Exporter {
   private acknowledgement(chain: ExportChain, sequence: number, head: Uint8Array): void {
     if (chain.status === "asking") this.resume(chain, sequence, head);
     else if (chain.status === "live" && sequence > chain.acked) {
-      const { sessionId, epoch } = chain.id;
-      const header = this.machine.streams[streamKey(sessionId, epoch)]?.buffer[sequence - 1 - chain.acked];
+      const { session } = chain;
+      const { epoch } = chain.id;
+      const header = this.machine.streams[`${epoch}/${session}`]?.buffer[sequence - 1 - chain.acked];
       // The machine compares its own chain, which binds the same digests.
       const told = header !== undefined && header.digest === hex(head) ? header.chain : "";
-      this.step({ kind: "ack", ack: { session: sessionId, epoch, nextIndex: sequence, head: told } });
+      this.step({ kind: "ack", ack: { session, epoch, nextIndex: sequence, head: told } });
     }
     this.wake();
   }
@@ -308,7 +313,7 @@ class SpoolExporter implements Exporter {
     const { place } = chain;
     if (sequence < place.sequence) {
       // It was restored to an earlier state, or is another one: all that the spool still has is sent again.
-      this.beginAnew(chain.id.sessionId, chain.id.epoch);
+      this.beginAnew(chain.session, chain.id.epoch);
     } else if (sequence > place.sequence) {
       chain.status = "passing";
       chain.resume = { sequence, head };
@@ -318,8 +323,9 @@ class SpoolExporter implements Exporter {
   }
 
   private refusal(chain: ExportChain, reason: ErrorReason, metadata: Readonly<Record<string, string>>): void {
-    const { sessionId: session, epoch } = chain.id;
-    this.options.log.warn({ session_id: session, epoch, reason: ErrorReason[reason], ...metadata }, "export refused");
+    const { session } = chain;
+    const { sessionId: session_id, epoch } = chain.id;
+    this.options.log.warn({ session_id, epoch, reason: ErrorReason[reason], ...metadata }, "export refused");
     if (reason === ErrorReason.OUT_OF_ORDER) {
       const nextIndex = Number(metadata.expected_sequence ?? 1) - 1;
       this.step({ kind: "refused", refused: { session, epoch, reason: "gap", nextIndex } });
@@ -332,7 +338,7 @@ class SpoolExporter implements Exporter {
   private goLive(chain: ExportChain): void {
     const { id, place } = chain;
     const { sequence: nextIndex } = place;
-    const stream = { session: id.sessionId, epoch: id.epoch, predecessorHead: "" };
+    const stream = { session: chain.session, epoch: id.epoch, predecessorHead: "" };
     const opened = exporterOpen(
       this.machine,
       stream,
@@ -353,7 +359,10 @@ class SpoolExporter implements Exporter {
   private beginAnew(session: string, epoch: number): void {
     const chain = this.chainOf(session, epoch);
     if (chain === null) return;
-    this.options.log.warn({ session_id: session, epoch }, "the replay service has less than it acknowledged");
+    this.options.log.warn(
+      { session_id: chain.id.sessionId, epoch },
+      "the replay service has less than it acknowledged",
+    );
     this.drop(chain);
     this.source.again(chain);
     this.wake();
@@ -371,7 +380,7 @@ class SpoolExporter implements Exporter {
 
   /** What waits of it is forgotten here; the machine's stream, too. */
   private drop(chain: ExportChain): void {
-    const key = streamKey(chain.id.sessionId, chain.id.epoch);
+    const key = streamKey(chain.id);
     const stream = this.machine.streams[key];
     const gone = chain.waiting.splice(0);
     this.cachedRecords -= gone.length;
@@ -380,7 +389,7 @@ class SpoolExporter implements Exporter {
     // A halted stream has nothing in flight.
     this.step({
       kind: "refused",
-      refused: { session: chain.id.sessionId, epoch: chain.id.epoch, reason: "altered", nextIndex: 0 },
+      refused: { session: chain.session, epoch: chain.id.epoch, reason: "altered", nextIndex: 0 },
     });
     delete this.machine.streams[key];
     this.machine.streamCount -= 1;

@@ -36,8 +36,13 @@ export class SpoolSource {
     return this.known.values();
   }
 
-  find({ sessionId, epoch }: StreamId): ExportChain | null {
-    return this.known.get(streamKey(sessionId, epoch)) ?? null;
+  find(id: StreamId): ExportChain | null {
+    return this.known.get(streamKey(id)) ?? null;
+  }
+
+  /** @param session key of tenant and session. */
+  named(session: string, epoch: number): ExportChain | null {
+    return this.known.get(`${epoch}/${session}`) ?? null;
   }
 
   /** Null when there is nothing more that is synced, or when the next record's chain is not `ready`. */
@@ -46,9 +51,9 @@ export class SpoolSource {
     for (let passed = 0; passed < exportLimits.TURN_PASSED_MAX; passed++) {
       const record = this.cursor.peek();
       if (record === null) return null;
-      const { sessionId, epoch, seq } = record;
-      const marks = this.options.spool.marks({ sessionId, epoch });
-      const known = this.known.get(streamKey(sessionId, epoch));
+      const { seq } = record;
+      const marks = this.options.spool.marks(record);
+      const known = this.find(record) ?? undefined;
       const needless = record.kind === "mark" || known?.status === "halted" || seq <= (known?.seq ?? marks.exported);
       if (needless) {
         this.cursor.advance();
@@ -88,8 +93,8 @@ export class SpoolSource {
     return predecessor === null ? null : this.find(predecessor);
   }
 
-  done(id: StreamId): void {
-    this.known.delete(streamKey(id.sessionId, id.epoch));
+  done(session: string, epoch: number): void {
+    this.known.delete(`${epoch}/${session}`);
   }
 
   /** Makes the chain's records once more, from the first that the spool has. */
@@ -97,7 +102,7 @@ export class SpoolSource {
     const { sessionId, epoch } = chain.id;
     const made = new ExportChain(chain.id, placeAtStart(sessionId, epoch, this.placeBefore(chain.id)), 0);
     Object.assign(made.place, { tenant: chain.place.tenant, pipeline: chain.place.pipeline });
-    this.known.set(streamKey(sessionId, epoch), made);
+    this.known.set(streamKey(chain.id), made);
     this.current = null;
     this.cursor.rewind();
   }
@@ -136,13 +141,14 @@ export class SpoolSource {
   }
 
   private open(record: SpoolRecord, exported: number): ExportChain {
-    const { sessionId, epoch, seq } = record;
-    const id = { sessionId, epoch };
+    const { tenantId, sessionId, epoch, seq } = record;
+    const id = { tenantId, sessionId, epoch };
     const noted = seq === 1 ? null : readPlace(this.options.spool.exportNote(id));
     const place = noted ?? placeAtStart(sessionId, epoch, this.placeBefore(id));
+    if (tenantId !== "") place.tenant = tenantId;
     if (record.kind === "session") noteSession(record, place);
     const chain = new ExportChain(id, place, noted === null ? 0 : exported);
-    this.known.set(streamKey(sessionId, epoch), chain);
+    this.known.set(streamKey(id), chain);
     return chain;
   }
 

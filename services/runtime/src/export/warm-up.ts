@@ -14,6 +14,7 @@ export function warmUp(): void {
     const none = new Uint8Array(0);
     const record: SpoolRecord = {
       kind,
+      tenantId: "",
       sessionId: "warm-up",
       epoch: 1,
       seq: 1,

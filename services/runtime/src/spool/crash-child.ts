@@ -38,7 +38,7 @@ function inPieces(inner: SpoolStore): SpoolStore {
 
 const spool = createSpool({ store: inPieces(opened.value), clock: createSystemClock(), segmentBytesMax: 65_536 });
 for (const problem of spool.recovery.problems) writeSync(1, `problem ${problem.kind}\n`);
-const stream = { sessionId: "crash", epoch: 1 };
+const stream = { tenantId: "t", sessionId: "crash", epoch: 1 };
 for (let n = spool.marks(stream).appended + 1; ; n++) {
   spool.line(stream, "journal", JSON.stringify([n, 0, 0, "digest", []]));
   const result = spool.append(stream, "evidence", JSON.stringify({ n, filler: "x".repeat((n * 37) % 2_000) }));

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
+import type { SessionName } from "@rspp/base/session-key";
 import { limits } from "../limits.ts";
 
 /**
@@ -7,6 +8,9 @@ import { limits } from "../limits.ts";
  *
  *     header  magic u32 | body length u32 | CRC-32 of the body u32 | CRC-32 of these 12 bytes u32
  *     body    kind u8 | flags u8 | id length u16 | epoch f64 | seq f64 | wall ms f64 | prev 32 | digest 32 | id | payload
+ *
+ * `id` is the session's id; with flag 2 the tenant's before it: tenant length u16 | tenant | session. Records without the flag
+ * are those of builds that told sessions apart by their id alone, and of the spool's own stream.
  *
  * `digest` is SHA-256 of the payload, `prev` the link of the stream's record before; a record's own link is SHA-256 over
  * its body up to the payload. So links run over digests, and a lawful erasure of the payload still verifies
@@ -31,9 +35,11 @@ export type RecordKind = (typeof RECORD_KINDS)[number];
 
 export interface SpoolRecord {
   kind: RecordKind;
+  /** "" where the record does not say it: see above. Part of the stream's name as it stands. */
+  tenantId: string;
   sessionId: string;
   epoch: number;
-  /** Rises by one per record of (session, epoch), from 1. */
+  /** Rises by one per record of (tenant, session, epoch), from 1. */
   seq: number;
   wallMs: number;
   /** The payload was lawfully erased; its digest stands. */
@@ -51,9 +57,12 @@ export const GENESIS: Uint8Array = new Uint8Array(LINK_BYTES);
 const magic = 0x31505352; // "RSP1"
 const bodyFixedBytes = 92;
 const flagErased = 1;
+const flagTenant = 2;
+const tenantLengthBytes = 2;
 
 export interface FrameInput {
   kind: RecordKind;
+  tenantId: string;
   sessionId: string;
   epoch: number;
   seq: number;
@@ -64,12 +73,12 @@ export interface FrameInput {
 
 /** A frame ready to be written, and the link it leaves. */
 export function encodeFrame(input: FrameInput): { frame: Buffer; link: Uint8Array } {
-  const id = Buffer.from(input.sessionId, "utf8");
+  const id = idBytes(input);
   const headBytes = bodyFixedBytes + id.length;
   const frame = Buffer.allocUnsafe(HEADER_BYTES + headBytes + input.payload.length);
   const body = frame.subarray(HEADER_BYTES);
   body[0] = RECORD_KINDS.indexOf(input.kind) + 1;
-  body[1] = 0;
+  body[1] = input.tenantId === "" ? 0 : flagTenant;
   body.writeUInt16LE(id.length, 2);
   body.writeDoubleLE(input.epoch, 4);
   body.writeDoubleLE(input.seq, 12);
@@ -85,9 +94,19 @@ export function encodeFrame(input: FrameInput): { frame: Buffer; link: Uint8Arra
   return { frame, link: linkOf(body, headBytes) };
 }
 
+function idBytes({ tenantId, sessionId }: SessionName): Buffer {
+  const session = Buffer.from(sessionId, "utf8");
+  if (tenantId === "") return session;
+  const tenant = Buffer.from(tenantId, "utf8");
+  const length = Buffer.alloc(tenantLengthBytes);
+  length.writeUInt16LE(tenant.length);
+  return Buffer.concat([length, tenant, session]);
+}
+
 /** Bytes a record takes in a segment. */
-export function frameBytes(sessionId: string, payloadBytes: number): number {
-  return HEADER_BYTES + bodyFixedBytes + Buffer.byteLength(sessionId) + payloadBytes;
+export function frameBytes({ tenantId, sessionId }: SessionName, payloadBytes: number): number {
+  const tenant = tenantId === "" ? 0 : tenantLengthBytes + Buffer.byteLength(tenantId);
+  return HEADER_BYTES + bodyFixedBytes + tenant + Buffer.byteLength(sessionId) + payloadBytes;
 }
 
 export type FrameRead =
@@ -131,10 +150,9 @@ export function findFrame(bytes: Buffer, offset: number): number {
 
 function decodeBody(body: Buffer, end: number): FrameRead {
   const kind = RECORD_KINDS[(body[0] ?? 0) - 1];
-  const idBytes = body.readUInt16LE(2);
-  const headBytes = bodyFixedBytes + idBytes;
-  if (kind === undefined || headBytes > body.length)
-    return { status: "bad", reason: "the record's fields make no sense" };
+  const headBytes = bodyFixedBytes + body.readUInt16LE(2);
+  const name = kind === undefined || headBytes > body.length ? null : nameOf(body, headBytes);
+  if (kind === undefined || name === null) return { status: "bad", reason: "the record's fields make no sense" };
   const erased = ((body[1] ?? 0) & flagErased) !== 0;
   const payload = body.subarray(headBytes);
   const digest = body.subarray(60, 92);
@@ -143,7 +161,7 @@ function decodeBody(body: Buffer, end: number): FrameRead {
   }
   const record: SpoolRecord = {
     kind,
-    sessionId: body.toString("utf8", bodyFixedBytes, headBytes),
+    ...name,
     epoch: body.readDoubleLE(4),
     seq: body.readDoubleLE(12),
     wallMs: body.readDoubleLE(20),
@@ -154,6 +172,17 @@ function decodeBody(body: Buffer, end: number): FrameRead {
     link: linkOf(body, headBytes),
   };
   return { status: "ok", record, end };
+}
+
+function nameOf(body: Buffer, headBytes: number): SessionName | null {
+  if (((body[1] ?? 0) & flagTenant) === 0) {
+    return { tenantId: "", sessionId: body.toString("utf8", bodyFixedBytes, headBytes) };
+  }
+  const start = bodyFixedBytes + tenantLengthBytes;
+  if (start > headBytes) return null;
+  const end = start + body.readUInt16LE(bodyFixedBytes);
+  if (end > headBytes) return null;
+  return { tenantId: body.toString("utf8", start, end), sessionId: body.toString("utf8", end, headBytes) };
 }
 
 /** The erased flag is left out of the link, so that erasing a payload breaks no chain. */

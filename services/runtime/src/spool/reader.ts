@@ -1,3 +1,4 @@
+import { sessionKey } from "@rspp/base/session-key";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SpoolRecord } from "./frame.ts";
 import { decodeEntry } from "./journal-codec.ts";
@@ -30,6 +31,8 @@ export function verifySpool(store: SpoolStore): SpoolVerdict {
 }
 
 export interface SessionSummary {
+  /** "" where the recording does not tell any longer. */
+  tenantId: string;
   sessionId: string;
   epochs: number[];
   records: number;
@@ -40,11 +43,12 @@ export interface SessionSummary {
 /** Which sessions the spool holds, by their first record. */
 export function listSessions(store: SpoolStore): SessionSummary[] {
   const found = new Map<string, SessionSummary>();
-  const note = ({ sessionId, epoch, wallMs }: SpoolRecord): void => {
+  const note = ({ sessionId, epoch, wallMs }: SpoolRecord, _segment: string, _offset: number, tenantId: string) => {
     if (sessionId === "") return;
-    const known = found.get(sessionId);
+    const key = sessionKey({ tenantId, sessionId });
+    const known = found.get(key);
     if (known === undefined) {
-      found.set(sessionId, { sessionId, epochs: [epoch], records: 1, firstWallMs: wallMs, lastWallMs: wallMs });
+      found.set(key, { tenantId, sessionId, epochs: [epoch], records: 1, firstWallMs: wallMs, lastWallMs: wallMs });
       return;
     }
     known.records += 1;
@@ -79,6 +83,7 @@ export interface SessionRun {
 }
 
 export interface ReadSession {
+  tenantId: string;
   sessionId: string;
   /** One per start under this id, oldest first. */
   runs: SessionRun[];
@@ -86,8 +91,12 @@ export interface ReadSession {
   problems: SpoolProblem[];
 }
 
-/** Everything the spool holds of one session. Damaged parts are named in `problems`, never guessed at. */
-export function readSession(store: SpoolStore, sessionId: string): ReadSession {
+/**
+ * Everything the spool holds of one session. Damaged parts are named in `problems`, never guessed at.
+ * @param tenantId undefined: of whichever tenant the id is found with first; {@link listSessions} tells whether there are several.
+ */
+export function readSession(store: SpoolStore, sessionId: string, tenantId?: string): ReadSession {
+  let owner = tenantId;
   const chain = createChainCheck();
   const problems: SpoolProblem[] = [];
   const runs: SessionRun[] = [];
@@ -100,18 +109,30 @@ export function readSession(store: SpoolStore, sessionId: string): ReadSession {
   };
   scanStore(
     store,
-    (record, segment, offset) => {
-      if (record.kind === "mark" || record.sessionId === sessionId) chain.check(record, segment, offset);
-      if (record.sessionId !== sessionId) return;
+    (record, segment, offset, whose) => {
+      const mine = record.sessionId === sessionId && sessionId !== "" && whose === (owner ?? whose);
+      if (mine) owner = whose;
+      if (record.kind === "mark" || mine) chain.check(record, segment, offset);
+      if (!mine) return;
       const fault = takeIn(record, runs, current);
       if (fault === null) return;
       const { epoch, seq } = record;
-      problems.push({ kind: "content", segment, offset, bytes: 0, sessionId, epoch, seq, reason: fault });
+      problems.push({
+        kind: "content",
+        segment,
+        offset,
+        bytes: 0,
+        tenantId: whose,
+        sessionId,
+        epoch,
+        seq,
+        reason: fault,
+      });
     },
     (problem) => problems.push(problem),
   );
   problems.push(...chain.problems());
-  return { sessionId, runs, problems };
+  return { tenantId: owner ?? "", sessionId, runs, problems };
 }
 
 function newRun(start: unknown): SessionRun {

@@ -1,3 +1,4 @@
+import { type SessionName, sessionKey } from "@rspp/base/session-key";
 import { decodeFrame, findFrame, type SpoolRecord } from "./frame.ts";
 import type { SpoolStore } from "./store.ts";
 
@@ -9,6 +10,8 @@ export interface SpoolProblem {
   offset: number;
   /** Bytes concerned, where known. */
   bytes: number;
+  /** "" where it is not known. */
+  tenantId: string;
   sessionId: string;
   epoch: number;
   seq: number;
@@ -17,7 +20,10 @@ export interface SpoolProblem {
 
 /** One line for people: where, what, and what to do. */
 export function describeProblem(p: SpoolProblem): string {
-  const whose = p.sessionId === "" ? "" : ` (session ${p.sessionId}, epoch ${p.epoch}, record ${p.seq})`;
+  const whose =
+    p.sessionId === ""
+      ? ""
+      : ` (${p.tenantId === "" ? "" : `tenant ${p.tenantId}, `}session ${p.sessionId}, epoch ${p.epoch}, record ${p.seq})`;
   return `segment ${p.segment}, offset ${p.offset}: ${p.reason}${whose}; ${remedies[p.kind]}`;
 }
 
@@ -30,21 +36,25 @@ const remedies: Readonly<Record<SpoolProblem["kind"], string>> = {
   content: "the record is whole but its content cannot be used by this version; read it with the version that wrote it",
 };
 
-/** Where a stream (session, epoch) stands. */
+/** Where a stream (tenant, session, epoch) stands. */
 export interface StreamHead {
+  tenantId: string;
   sessionId: string;
   epoch: number;
   seq: number;
   link: Uint8Array;
 }
 
-export type OnRecord = (record: SpoolRecord, segment: string, offset: number) => void;
+/** @param tenantId whose the session is, also where the record itself does not say it; "" where nothing does. */
+export type OnRecord = (record: SpoolRecord, segment: string, offset: number, tenantId: string) => void;
 
-export function streamKey(sessionId: string, epoch: number): string {
-  return `${epoch}/${sessionId}`;
+/** A record of a build that did not say it has its stream under tenant "". */
+export function streamKey(id: SessionName & { readonly epoch: number }): string {
+  return `${id.epoch}/${sessionKey(id)}`;
 }
 
 export interface Mark {
+  tenantId: string;
   sessionId: string;
   epoch: number;
   /** Everything up to this record is acknowledged by whoever exports. */
@@ -81,17 +91,17 @@ export function createChainCheck(): ChainCheck {
     exportNote: (key) => marks.get(key)?.note ?? "",
     markedIn: (key) => marks.get(key)?.segment ?? "",
     heads() {
-      for (const [key, { sessionId, epoch, seq, link }] of marks) {
+      for (const [key, { tenantId, sessionId, epoch, seq, link }] of marks) {
         if (link === undefined || (heads.get(key)?.seq ?? 0) >= seq) continue;
-        heads.set(key, { sessionId, epoch, seq, link: Buffer.from(link, "hex") });
+        heads.set(key, { tenantId, sessionId, epoch, seq, link: Buffer.from(link, "hex") });
       }
       return heads;
     },
     check(record, segment, offset) {
-      const { sessionId, epoch, seq } = record;
-      const key = streamKey(sessionId, epoch);
+      const { tenantId, sessionId, epoch, seq } = record;
+      const key = streamKey(record);
       const before = heads.get(key);
-      heads.set(key, { sessionId, epoch, seq, link: Uint8Array.from(record.link) });
+      heads.set(key, { tenantId, sessionId, epoch, seq, link: Uint8Array.from(record.link) });
       if (record.kind === "mark") noteMark(record, segment, marks);
       const reason = chainFault(record, before);
       if (reason === null) return;
@@ -99,7 +109,7 @@ export function createChainCheck(): ChainCheck {
       found.push({
         key,
         first: before === undefined,
-        problem: { kind, segment, offset, bytes: 0, sessionId, epoch, seq, reason },
+        problem: { kind, segment, offset, bytes: 0, tenantId, sessionId, epoch, seq, reason },
       });
     },
     problems: () =>
@@ -122,7 +132,7 @@ function chainFault(record: SpoolRecord, before: StreamHead | undefined): string
 function noteMark(record: SpoolRecord, segment: string, marks: Map<string, Mark & { segment: string }>): void {
   const mark = parseMark(record.payload);
   if (mark === null) return;
-  const key = streamKey(mark.sessionId, mark.epoch);
+  const key = streamKey(mark);
   if (mark.seq >= (marks.get(key)?.seq ?? 0)) marks.set(key, { ...mark, segment });
 }
 
@@ -131,9 +141,10 @@ function parseMark(payload: Uint8Array): Mark | null {
     const mark = JSON.parse(Buffer.from(payload).toString("utf8")) as Partial<Mark> | null;
     const good =
       typeof mark?.sessionId === "string" && Number.isSafeInteger(mark.epoch) && Number.isSafeInteger(mark.seq);
+    if (mark?.tenantId !== undefined && typeof mark.tenantId !== "string") return null;
     if (mark?.note !== undefined && typeof mark.note !== "string") return null;
     if (mark?.link !== undefined && !/^[0-9a-f]{64}$/.test(mark.link)) return null;
-    return good ? (mark as Mark) : null;
+    return good ? { tenantId: "", ...(mark as Omit<Mark, "tenantId">) } : null;
   } catch {
     return null;
   }
@@ -143,7 +154,7 @@ function parseMark(payload: Uint8Array): Mark | null {
 export function scanSegment(
   segment: string,
   raw: Uint8Array,
-  onRecord: OnRecord,
+  onRecord: (record: SpoolRecord, segment: string, offset: number) => void,
   onProblem: (p: SpoolProblem) => void,
 ): number {
   const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
@@ -161,7 +172,7 @@ export function scanSegment(
     const torn = read.status === "torn" && next === -1;
     const kind = torn ? "torn" : "altered";
     const where = { segment, offset: at, bytes: end - at };
-    onProblem({ kind, ...where, sessionId: "", epoch: 0, seq: 0, reason: read.reason });
+    onProblem({ kind, ...where, tenantId: "", sessionId: "", epoch: 0, seq: 0, reason: read.reason });
     if (torn) return at;
     at = end;
   }
@@ -176,20 +187,55 @@ export function scanStore(
   onSegment: (segment: string, bytes: number) => void = () => {},
 ): { segment: string; offset: number }[] {
   const torn: { segment: string; offset: number }[] = [];
+  const tenantOf = createTenantFinder();
   for (const segment of store.list()) {
     let raw: Uint8Array;
     try {
       raw = store.read(segment);
     } catch (error) {
       const reason = `the segment cannot be read (${error instanceof Error ? error.message : "unknown error"})`;
-      onProblem({ kind: "unreadable", segment, offset: 0, bytes: 0, sessionId: "", epoch: 0, seq: 0, reason });
+      onProblem({
+        kind: "unreadable",
+        segment,
+        offset: 0,
+        bytes: 0,
+        tenantId: "",
+        sessionId: "",
+        epoch: 0,
+        seq: 0,
+        reason,
+      });
       continue;
     }
-    const offset = scanSegment(segment, raw, onRecord, onProblem);
+    const told = (record: SpoolRecord, at: string, from: number): void => onRecord(record, at, from, tenantOf(record));
+    const offset = scanSegment(segment, raw, told, onProblem);
     onSegment(segment, raw.length);
     if (offset !== -1) torn.push({ segment, offset });
   }
   return torn;
+}
+
+/** Whose a record is: where it does not say so itself, its stream's last `session` record does. */
+function createTenantFinder(): (record: SpoolRecord) => string {
+  const found = new Map<string, string>();
+  return (record) => {
+    if (record.tenantId !== "" || record.sessionId === "") return record.tenantId;
+    const key = streamKey(record);
+    if (record.kind === "session" && !record.erased) {
+      const tenantId = tenantIn(record.payload);
+      if (tenantId !== "") found.set(key, tenantId);
+    }
+    return found.get(key) ?? "";
+  };
+}
+
+function tenantIn(payload: Uint8Array): string {
+  try {
+    const content = JSON.parse(Buffer.from(payload).toString("utf8")) as { tenantId?: unknown } | null;
+    return typeof content?.tenantId === "string" ? content.tenantId : "";
+  } catch {
+    return "";
+  }
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,3 +1,4 @@
+import { type SessionName, sessionKey } from "@rspp/base/session-key";
 import type { Clock } from "@rspp/ports/clock";
 import { limits } from "../limits.ts";
 import { encodeFrame, GENESIS, type RecordKind } from "./frame.ts";
@@ -6,8 +7,7 @@ import { createChainCheck, type SpoolProblem, scanStore, streamKey } from "./sca
 import type { SpoolStore, StoreFailure } from "./store.ts";
 
 /** Whose records follow from one another. */
-export interface StreamId {
-  sessionId: string;
+export interface StreamId extends SessionName {
   epoch: number;
 }
 
@@ -20,6 +20,11 @@ export interface SpoolRecovery {
 }
 
 export interface Stream extends StreamId {
+  /** {@link streamKey} and {@link sessionKey} of it: made once. */
+  readonly key: string;
+  readonly sessionKey: string;
+  /** Whose it is, also where its records do not say it; "" where nothing does. */
+  readonly owner: string;
   /** The last record appended, and its link. */
   seq: number;
   link: Uint8Array;
@@ -46,7 +51,7 @@ interface Segment {
   lastSeq: Map<string, number>;
 }
 
-const marksKey = streamKey("", 0);
+const marksKey = streamKey({ tenantId: "", sessionId: "", epoch: 0 });
 
 /** The segments of one spool: recovery, whole writes, rotation by size, sync, reclaim. */
 export class SegmentLog {
@@ -62,6 +67,8 @@ export class SegmentLog {
   private readonly streams = new Map<string, Stream>();
   /** Highest epoch known of each session: nothing of a lower one is appended any more. */
   private readonly floors = new Map<string, number>();
+  /** Of recordings whose tenant is not known any longer: they hold for the id, whosesoever it is. */
+  private readonly unownedFloors = new Map<string, number>();
   private readonly segments = new Map<string, Segment>();
   private readonly unsyncedStreams = new Set<Stream>();
   private readonly unsyncedSegments = new Set<string>();
@@ -84,55 +91,67 @@ export class SegmentLog {
 
   /** Null when nothing was ever appended for it. */
   find(id: StreamId): Stream | null {
-    return this.streams.get(streamKey(id.sessionId, id.epoch)) ?? null;
+    return this.streams.get(streamKey(id)) ?? null;
   }
 
   /** The stream of the session's epoch before, where it is known. */
   predecessor(id: StreamId): Stream | null {
+    const owner = this.find(id)?.owner ?? id.tenantId;
     let found: Stream | null = null;
     for (const stream of this.streams.values()) {
-      if (stream.sessionId !== id.sessionId || stream.epoch >= id.epoch) continue;
+      if (stream.sessionId !== id.sessionId || stream.epoch >= id.epoch || stream.owner !== owner) continue;
       if (found === null || stream.epoch > found.epoch) found = stream;
     }
     return found;
   }
 
-  floor(sessionId: string): number {
-    return this.floors.get(sessionId) ?? 0;
+  /** @param key of the session, where the caller has it: it is asked for at every line. */
+  floor(session: SessionName, key: string = sessionKey(session)): number {
+    const floor = this.floors.get(key) ?? 0;
+    return this.unownedFloors.size === 0 ? floor : Math.max(floor, this.unownedFloors.get(session.sessionId) ?? 0);
   }
 
-  raiseFloor(sessionId: string, epoch: number): void {
-    if (sessionId === "" || epoch <= this.floor(sessionId)) return;
-    if (this.floors.size >= limits.SPOOL_STREAMS_MAX) this.floors.delete(this.floors.keys().next().value ?? "");
-    this.floors.set(sessionId, epoch);
+  raiseFloor(session: SessionName, epoch: number): void {
+    if (session.sessionId === "") return;
+    if (session.tenantId === "") raise(this.unownedFloors, session.sessionId, epoch);
+    else raise(this.floors, sessionKey(session), epoch);
   }
 
   /** The stream of the session's next epoch, whose chain goes on from where the one before stands. */
   succeed(before: StreamId, epoch: number): void {
     const { link } = this.stream(before);
-    const after = this.stream({ sessionId: before.sessionId, epoch });
+    const { tenantId, sessionId } = before;
+    const after = this.stream({ tenantId, sessionId, epoch });
     if (after.seq === 0) after.link = link;
   }
 
   stream(id: StreamId): Stream {
-    const key = streamKey(id.sessionId, id.epoch);
+    const key = streamKey(id);
     const known = this.streams.get(key);
     if (known !== undefined) {
       known.open = true;
       return known;
     }
     if (this.streams.size >= limits.SPOOL_STREAMS_MAX) forgetOneStream(this.streams);
-    const { sessionId, epoch } = id;
-    this.raiseFloor(sessionId, epoch);
-    const made = newStream(sessionId, epoch);
+    this.raiseFloor(id, id.epoch);
+    const made = newStream(id, id.tenantId);
     this.streams.set(key, made);
     return made;
   }
 
   prepare(stream: Stream, kind: RecordKind, payload: Uint8Array): Prepared {
-    const { sessionId, epoch, link: prev } = stream;
+    const { tenantId, sessionId, epoch, link: prev } = stream;
     const wallMs = this.clock.wallMs();
-    const { frame, link } = encodeFrame({ kind, sessionId, epoch, seq: stream.seq + 1, wallMs, prev, payload });
+    const { frame, link } = encodeFrame({
+      kind,
+      tenantId,
+      sessionId,
+      epoch,
+      seq: stream.seq + 1,
+      wallMs,
+      prev,
+      payload,
+    });
     return { stream, frame, link };
   }
 
@@ -155,7 +174,7 @@ export class SegmentLog {
     for (const { stream, link } of frames) {
       stream.seq += 1;
       stream.link = link;
-      segment.lastSeq.set(streamKey(stream.sessionId, stream.epoch), stream.seq);
+      segment.lastSeq.set(stream.key, stream.seq);
       this.unsyncedStreams.add(stream);
     }
     this.unsyncedSegments.add(this.current);
@@ -216,13 +235,16 @@ export class SegmentLog {
   private recover(): SpoolRecovery {
     const chain = createChainCheck();
     const problems: SpoolProblem[] = [];
+    const owners = new Map<string, string>();
     let records = 0;
     const torn = scanStore(
       this.store,
-      (record, segment, offset) => {
+      (record, segment, offset, owner) => {
         records += 1;
         chain.check(record, segment, offset);
-        this.segmentOf(segment).lastSeq.set(streamKey(record.sessionId, record.epoch), record.seq);
+        const key = streamKey(record);
+        owners.set(key, owner);
+        this.segmentOf(segment).lastSeq.set(key, record.seq);
       },
       (problem) => problems.push(problem),
       (segment, bytes) => {
@@ -233,12 +255,14 @@ export class SegmentLog {
       if (this.store.truncate(segment, offset) === null) this.segmentOf(segment).bytes = offset;
     }
     const heads = chain.heads();
-    for (const [key, { sessionId, epoch, seq, link }] of heads) {
+    for (const [key, { tenantId, sessionId, epoch, seq, link }] of heads) {
       const exported = chain.exportedSeq(key);
-      this.raiseFloor(sessionId, epoch);
+      const owner = owners.get(key) ?? tenantId;
+      this.raiseFloor({ tenantId: owner, sessionId }, epoch);
       const note = chain.exportNote(key);
       const kept = { exported, note, markedIn: chain.markedIn(key) };
-      this.streams.set(key, { ...newStream(sessionId, epoch), seq, link, synced: seq, ...kept, open: false });
+      const stream = newStream({ tenantId, sessionId, epoch }, owner);
+      this.streams.set(key, { ...stream, seq, link, synced: seq, ...kept, open: false });
     }
     const found = [...problems, ...chain.problems()];
     return { segments: this.segments.size, records, streams: heads.size, problems: found };
@@ -246,7 +270,7 @@ export class SegmentLog {
 
   /** Whether a stream needs a new mark when this segment goes: with its own records, or with a mark that explains others. */
   private markGoes(stream: Stream, name: string, segment: Segment): boolean {
-    const key = streamKey(stream.sessionId, stream.epoch);
+    const { key } = stream;
     if (key === marksKey) return false;
     if (segment.lastSeq.has(key)) return true;
     if (stream.markedIn !== name) return false;
@@ -286,9 +310,18 @@ export class SegmentLog {
   }
 }
 
-function newStream(sessionId: string, epoch: number): Stream {
+/** At most SPOOL_STREAMS_MAX are remembered, those longest known forgotten first. */
+function raise(floors: Map<string, number>, key: string, epoch: number): void {
+  if (epoch <= (floors.get(key) ?? 0)) return;
+  if (floors.size >= limits.SPOOL_STREAMS_MAX) floors.delete(floors.keys().next().value ?? "");
+  floors.set(key, epoch);
+}
+
+function newStream(id: StreamId, owner: string): Stream {
+  const { tenantId, sessionId, epoch } = id;
+  const names = { tenantId, sessionId, epoch, key: streamKey(id), sessionKey: sessionKey(id), owner };
   const nothing = { seq: 0, link: GENESIS, lines: new LineBuffer(), synced: 0, exported: 0, note: "", markedIn: "" };
-  return { ...nothing, sessionId, epoch, open: true };
+  return { ...nothing, ...names, open: true };
 }
 
 /** The longest-known stream of which nothing more is expected; its chain would start anew. */

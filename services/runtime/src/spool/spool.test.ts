@@ -14,8 +14,8 @@ import { listSessions, readSession, verifySpool } from "./reader.ts";
 import { describeProblem } from "./scan.ts";
 import { createSpool, type Spool } from "./spool.ts";
 
-const a = { sessionId: "a", epoch: 1 };
-const b = { sessionId: "b", epoch: 1 };
+const a = { tenantId: "t", sessionId: "a", epoch: 1 };
+const b = { tenantId: "t", sessionId: "b", epoch: 1 };
 /** A journal entry of which only the number matters. */
 const entry = (index: number) => ({ batch: { index, monoNs: 0, wallMs: 0, inputs: [] }, facts: [], digest: "d" });
 const after = (clock: VirtualClock, ms: number) => clock.advanceTo(asMonoNs(clock.nowNs() + msToNs(ms)));
@@ -121,8 +121,8 @@ describe("spool", () => {
 
   test("evidence is reserved ahead; a full budget refuses others, then the exhausted reservation says so", () => {
     const { spool } = fresh({ disk: 4_000 });
-    expect(spool.reserve("a", 2_000)).toBe(true);
-    expect(spool.reserve("b", 3_000)).toBe(false);
+    expect(spool.reserve(a, 2_000)).toBe(true);
+    expect(spool.reserve(b, 3_000)).toBe(false);
     const bulk = "y".repeat(1_700);
     expect(spool.append(b, "plan", bulk).ok).toBe(true);
     expect(spool.append(b, "plan", bulk)).toMatchObject({ ok: false, code: "no_space", exhausted: true });
@@ -137,7 +137,7 @@ describe("spool", () => {
     }
     expect(appended).toBe(5);
     expect(spool.measures().fill).toBeGreaterThan(0.9);
-    spool.release("a");
+    spool.release(a);
     expect(spool.measures().reservedBytes).toBe(0);
   });
 
@@ -173,15 +173,15 @@ describe("spool", () => {
     fill(spool, 2);
     spool.line(a, "signal", "{}");
     spool.succeed(a, 2);
-    const next = { sessionId: "a", epoch: 2 };
+    const next = { tenantId: "t", sessionId: "a", epoch: 2 };
     expect(spool.append(next, "evidence", "{}").ok).toBe(true);
     expect(spool.append(a, "evidence", "{}", true)).toMatchObject({ ok: false, code: "stale_epoch" });
     spool.line(a, "journal", "{}");
     expect(spool.measures().staleRefused).toBe(2);
     const again = open();
-    expect(again.floor("a")).toBe(2);
+    expect(again.floor(a)).toBe(2);
     expect(again.append(a, "evidence", "{}")).toMatchObject({ ok: false, code: "stale_epoch" });
-    again.raiseFloor("a", 5);
+    again.raiseFloor(a, 5);
     expect(again.append(next, "evidence", "{}")).toMatchObject({ ok: false, code: "stale_epoch" });
     expect(again.readSession("a").runs[0]?.signals.length).toBe(1);
     expect(verifySpool(store).ok).toBe(true);

@@ -1,4 +1,5 @@
 import { asMonoNs, type MonoNs, msToNs, NS_PER_MS } from "@rspp/base/brand";
+import { type SessionName, sessionKey } from "@rspp/base/session-key";
 import type { Batch } from "@rspp/kernel/input";
 import type { Fact } from "@rspp/kernel/pure-functions";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
@@ -56,8 +57,8 @@ export interface Spool {
   /** Writes what waits and syncs; settles when synced. */
   sync(): Promise<boolean>;
   /** The highest epoch known for the session; 0 for none. Records of a lower one are refused (`kernel.md` §7). */
-  floor(sessionId: string): number;
-  raiseFloor(sessionId: string, epoch: number): void;
+  floor(session: SessionName): number;
+  raiseFloor(session: SessionName, epoch: number): void;
   /** The session goes on under a higher epoch; its new chain links to the old one. */
   succeed(stream: StreamId, epoch: number): void;
   /** Nothing more comes for the stream. */
@@ -74,14 +75,15 @@ export interface Spool {
   /** Removes the oldest segments of which everything is exported. @returns segments removed. */
   reclaim(): number;
   /** Sets bytes aside for a session's evidence, on top of what it has. False when the budget is short. */
-  reserve(sessionId: string, bytes: number): boolean;
+  reserve(session: SessionName, bytes: number): boolean;
   /** Gives a session's reservation back. */
-  release(sessionId: string): void;
-  reserved(sessionId: string): number;
+  release(session: SessionName): void;
+  reserved(session: SessionName): number;
   measures(): SpoolMeasures;
   /** Called after each group write and at least every 250 ms while there is pressure. */
   onMeasures(listener: (measures: SpoolMeasures) => void): () => void;
-  readSession(sessionId: string): ReadSession;
+  /** As `readSession` of the reader: without a tenant, whosesoever session it finds first. */
+  readSession(sessionId: string, tenantId?: string): ReadSession;
   verify(): SpoolVerdict;
   close(): Promise<void>;
 }
@@ -96,7 +98,7 @@ export interface SpoolOptions {
   exportMeasure?: () => { fill: number; lagMs: number };
 }
 
-const marksStream: StreamId = { sessionId: "", epoch: 0 };
+const marksStream: StreamId = { tenantId: "", sessionId: "", epoch: 0 };
 
 /** Reads what is there, mends torn tails, and appends to a new segment from then on. */
 export function createSpool(options: SpoolOptions): Spool {
@@ -131,7 +133,7 @@ class SpoolShell implements Spool {
 
   append(id: StreamId, kind: RecordKind, payload: string | Uint8Array, evidence = false): AppendResult {
     if (this.stale(id)) {
-      return refused("stale_epoch", `epoch ${id.epoch} is below the floor ${this.floor(id.sessionId)}`, false);
+      return refused("stale_epoch", `epoch ${id.epoch} is below the floor ${this.floor(id)}`, false);
     }
     const stream = this.log.stream(id);
     const lines = this.flushStream(stream);
@@ -193,12 +195,12 @@ class SpoolShell implements Spool {
     return new Promise((resolve) => this.syncNow(resolve));
   }
 
-  floor(sessionId: string): number {
-    return this.log.floor(sessionId);
+  floor(session: SessionName): number {
+    return this.log.floor(session);
   }
 
-  raiseFloor(sessionId: string, epoch: number): void {
-    this.log.raiseFloor(sessionId, epoch);
+  raiseFloor(session: SessionName, epoch: number): void {
+    this.log.raiseFloor(session, epoch);
   }
 
   succeed(id: StreamId, epoch: number): void {
@@ -248,19 +250,20 @@ class SpoolShell implements Spool {
     return this.log.reclaim((stream) => this.markExported(stream, stream.exported));
   }
 
-  reserve(sessionId: string, bytes: number): boolean {
+  reserve(session: SessionName, bytes: number): boolean {
     this.log.refreshFree();
     if (this.closed || bytes > this.available()) return false;
-    this.setReservation(sessionId, this.reserved(sessionId) + bytes);
+    const key = sessionKey(session);
+    this.setReservation(key, this.reservedBy(key) + bytes);
     return true;
   }
 
-  release(sessionId: string): void {
-    this.setReservation(sessionId, 0);
+  release(session: SessionName): void {
+    this.setReservation(sessionKey(session), 0);
   }
 
-  reserved(sessionId: string): number {
-    return this.reservations.get(sessionId) ?? 0;
+  reserved(session: SessionName): number {
+    return this.reservedBy(sessionKey(session));
   }
 
   measures(): SpoolMeasures {
@@ -292,9 +295,9 @@ class SpoolShell implements Spool {
     return () => void this.listeners.delete(listener);
   }
 
-  readSession(sessionId: string): ReadSession {
+  readSession(sessionId: string, tenantId?: string): ReadSession {
     this.flushAll();
-    return readSession(this.options.store, sessionId);
+    return readSession(this.options.store, sessionId, tenantId);
   }
 
   verify(): SpoolVerdict {
@@ -333,29 +336,33 @@ class SpoolShell implements Spool {
   }
 
   private stale(id: StreamId): boolean {
-    if (id.epoch >= this.log.floor(id.sessionId)) return false;
+    if (id.epoch >= this.log.floor(id, this.streams.get(id)?.sessionKey)) return false;
     this.staleRefused += 1;
     return true;
   }
 
-  private setReservation(sessionId: string, bytes: number): void {
-    this.reservedBytes += bytes - this.reserved(sessionId);
-    if (bytes === 0) this.reservations.delete(sessionId);
-    else this.reservations.set(sessionId, bytes);
+  private reservedBy(key: string): number {
+    return this.reservations.get(key) ?? 0;
+  }
+
+  private setReservation(key: string, bytes: number): void {
+    this.reservedBytes += bytes - this.reservedBy(key);
+    if (bytes === 0) this.reservations.delete(key);
+    else this.reservations.set(key, bytes);
   }
 
   private appendNow(stream: Stream, kind: RecordKind, payload: Uint8Array, evidence: boolean): AppendResult {
     if (this.closed) return refused("closed", "the spool is closed", true);
-    const bytes = frameBytes(stream.sessionId, payload.length);
+    const bytes = frameBytes(stream, payload.length);
     if (bytes > limits.SPOOL_RECORD_BYTES_MAX) {
       return refused("too_large", `a record of ${bytes} bytes is past ${limits.SPOOL_RECORD_BYTES_MAX}`, false);
     }
-    const mine = this.reserved(stream.sessionId);
+    const mine = this.reservedBy(stream.sessionKey);
     const held = evidence ? Math.min(mine, bytes) : 0;
     if (!this.fits(bytes - held)) return refused("no_space", "the disk budget is used up", mine < bytes);
     const failure = this.log.write([this.log.prepare(stream, kind, payload)], bytes);
     if (failure !== null) return refused(failure.code, failure.detail, mine < bytes || failure.code === "no_space");
-    if (held > 0) this.setReservation(stream.sessionId, mine - held);
+    if (held > 0) this.setReservation(stream.sessionKey, mine - held);
     this.armSync();
     return { ok: true, seq: stream.seq };
   }
@@ -437,8 +444,9 @@ function refused(code: AppendErrorCode, detail: string, exhausted: boolean): App
 }
 
 function markOf(stream: Stream): Uint8Array {
-  const { sessionId, epoch, exported: seq, note } = stream;
+  const { tenantId, sessionId, epoch, exported: seq, note } = stream;
   const link = seq === stream.seq ? { link: Buffer.from(stream.link).toString("hex") } : {};
   const kept = note === "" ? {} : { note };
-  return Buffer.from(JSON.stringify({ sessionId, epoch, seq, ...link, ...kept }), "utf8");
+  const whose = tenantId === "" ? {} : { tenantId };
+  return Buffer.from(JSON.stringify({ ...whose, sessionId, epoch, seq, ...link, ...kept }), "utf8");
 }
