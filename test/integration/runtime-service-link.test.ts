@@ -128,6 +128,9 @@ describe.each(["a link", "the same process"] as const)("an adapter by way of %s"
       await until(async () => (await status(id))?.state === SessionState.ACTIVE, "the registry's view");
       line.end();
       await until(async () => (await status(id))?.state === SessionState.ENDED, "the end");
+      for (const later of [opener, other]) {
+        expect((await open(later, {}, route)).refused).toMatch(/^permission_denied: .* is over: .*new route/);
+      }
     } finally {
       opener.close();
       other.close();
