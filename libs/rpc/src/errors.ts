@@ -116,6 +116,13 @@ export function rpcError(reason: ErrorReason, init: RpcErrorInit): RpcError {
   return new RpcError(detail, init.cause);
 }
 
+/** A method that a port does not have. */
+export function noSuchRpc(domain: string): RpcError {
+  const remedy =
+    "Check the name and the port: reflection lists what a port serves; links and invocations have their own.";
+  return rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { what: "rpc" }, remedy });
+}
+
 /** A refusal of `libs/wire` as an error of `domain`. */
 export function fromWireError(error: WireError, domain: string): RpcError {
   return new RpcError(toErrorDetail(error, domain));

@@ -5,8 +5,9 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { validate } from "@rspp/wire/validate";
-import { reachedKey } from "./error-body.ts";
-import { errorRule, fromWireError, type RpcError, rpcError, toConnectError, toRpcError } from "./errors.ts";
+import { reachedKey, withCode } from "./error-body.ts";
+import { errorRule, fromWireError, noSuchRpc, RpcError, rpcError, toConnectError, toRpcError } from "./errors.ts";
+import { limits } from "./limits.ts";
 import { describeFailure, describeMessage, type Log } from "./log.ts";
 import type { RpcSpan, RpcTracer } from "./tracing.ts";
 
@@ -17,6 +18,7 @@ export interface CallOptions {
   readonly domain: string;
   readonly log: Log;
   readonly tracer: RpcTracer;
+  readonly messageBytesMax: number;
 }
 
 /** One call: its span, its log line, and errors of the catalogue whatever was thrown. */
@@ -24,7 +26,7 @@ export function callInterceptor(options: CallOptions): Interceptor {
   return (next) => async (request) => {
     const call = new Call(options, request);
     request.contextValues.set(reachedKey, true);
-    const received = request.stream ? { ...request, message: readable(request.message, options.domain) } : request;
+    const received = request.stream ? { ...request, message: readable(request.message, options) } : request;
     try {
       const response = await call.span.run(() => next(received));
       if (!response.stream) {
@@ -38,13 +40,17 @@ export function callInterceptor(options: CallOptions): Interceptor {
   };
 }
 
-/** The library calls bytes that it cannot read an internal error; of a stream they are seen here first. */
-async function* readable<T>(messages: AsyncIterable<T>, domain: string): AsyncIterable<T> {
+/** The library calls bytes that it cannot read an internal error, and tells no bound; of a stream they are seen here first. */
+async function* readable<T>(messages: AsyncIterable<T>, options: CallOptions): AsyncIterable<T> {
+  const { domain, messageBytesMax } = options;
   try {
     yield* messages;
   } catch (failure) {
-    const unreadable = failure instanceof ConnectError && failure.code === Code.Internal;
-    throw unreadable ? rpcError(ErrorReason.MALFORMED_FRAME, { domain, cause: failure }) : failure;
+    if (!(failure instanceof ConnectError)) throw failure;
+    if (failure.code === Code.Internal) throw rpcError(ErrorReason.MALFORMED_FRAME, { domain, cause: failure });
+    if (failure.code !== Code.ResourceExhausted) throw failure;
+    const metadata = { bytes_max: String(messageBytesMax) };
+    throw rpcError(ErrorReason.MESSAGE_TOO_LARGE, { domain, metadata, cause: failure });
   }
 }
 
@@ -83,9 +89,23 @@ class Call {
       this.finish(null);
       return failure;
     }
+    if (
+      failure instanceof ConnectError &&
+      failure.code === Code.Unimplemented &&
+      !(failure.cause instanceof RpcError)
+    ) {
+      return this.#elsewhere();
+    }
     const known = toRpcError(failure, this.#options.domain, randomUUID());
     this.finish(known);
     return toConnectError(known);
+  }
+
+  /** A service may have calls that another port of it serves. */
+  #elsewhere(): ConnectError {
+    const known = noSuchRpc(this.#options.domain);
+    this.finish(known);
+    return withCode(toConnectError(known), Code.Unimplemented);
   }
 
   finish(error: RpcError | null): void {
@@ -139,6 +159,30 @@ export function deadlineInterceptor(options: DeadlineOptions): Interceptor {
 
 function isDeadline(reason: unknown): boolean {
   return reason instanceof ConnectError && reason.code === Code.DeadlineExceeded;
+}
+
+/** A caller who opens a stream to send says something in time; a stream that nothing came by costs no place for ever. */
+export function firstMessageInterceptor(domain: string): Interceptor {
+  return (next) => (request) => {
+    const sends = request.method.methodKind === "bidi_streaming" || request.method.methodKind === "client_streaming";
+    return next(request.stream && sends ? { ...request, message: begun(request.message, domain) } : request);
+  };
+}
+
+async function* begun<T>(messages: AsyncIterable<T>, domain: string): AsyncIterable<T> {
+  const reading = messages[Symbol.asyncIterator]();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const silent = () => rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { expected: "a first message" } });
+    timer = setTimeout(() => reject(silent()), limits.RPC_FIRST_MESSAGE_MS);
+  });
+  // The first read is lost with the stream when it comes too late.
+  const first = reading.next();
+  first.catch(() => undefined);
+  const one = await Promise.race([first, late]).finally(() => clearTimeout(timer));
+  if (one.done === true) return;
+  yield one.value;
+  yield* { [Symbol.asyncIterator]: () => reading };
 }
 
 /** Streams end when the server stops; calls that run may finish. */

@@ -15,6 +15,8 @@ export const limits = {
   RPC_OVERFLOW_MS: 1_000,
   /** A connection that has sent nothing that could be a request is closed after this. */
   RPC_FIRST_BYTES_MS: 10_000,
+  /** From the opening of a stream to its first message. */
+  RPC_FIRST_MESSAGE_MS: 5_000,
   /** A connection without a call is closed after this. */
   RPC_IDLE_CONNECTION_MS: 120_000,
   RPC_DEADLINE_DEFAULT_MS: 15_000,

@@ -9,7 +9,7 @@ import { type GrpcChannel, openChannel, openDuplex } from "./grpc-client.ts";
 import { limits } from "./limits.ts";
 import type { LinkHandlers } from "./link-api.ts";
 import { LinkEnd, type LinkEndOptions } from "./link-end.ts";
-import { checkLater, limitsFrame, makeHello, readHello } from "./link-hello.ts";
+import { checkItems, checkLater, limitsFrame, makeHello, readHello } from "./link-hello.ts";
 import type { ClientTls } from "./tls.ts";
 
 export interface LinkClientOptions extends LinkEndOptions {
@@ -142,7 +142,8 @@ class Dialer implements LinkClient {
       {
         onMessage: (message) =>
           this.#guard(dial, duplex, () => {
-            if (joined) checkLater(message.hello, message.frames.length, domain);
+            checkItems("frames", message.frames, domain);
+            if (joined) checkLater(message.hello, domain);
             else {
               readHello(message.hello, domain);
               joined = true;
@@ -176,7 +177,8 @@ class Dialer implements LinkClient {
       {
         onMessage: (message) =>
           this.#guard(dial, duplex, () => {
-            if (joined) checkLater(message.hello, message.events.length, domain);
+            checkItems("events", message.events, domain);
+            if (joined) checkLater(message.hello, domain);
             else {
               readHello(message.hello, domain);
               joined = true;

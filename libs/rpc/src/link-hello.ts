@@ -40,7 +40,11 @@ export function readHello(hello: LinkHello | undefined, domain: string): HelloIn
     throw rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { expected: "hello" } });
   }
   const valid = validate(LinkHelloSchema, hello);
-  if (!valid.ok) throw fromWireError(valid.error, domain);
+  if (!valid.ok) {
+    const { error } = valid;
+    const violations = error.violations.map((one) => ({ ...one, field: `hello.${one.field}` }));
+    throw fromWireError({ ...error, violations }, domain);
+  }
   if (hello.protocolVersion !== LINK_PROTOCOL_VERSION) {
     throw rpcError(ErrorReason.UNSUPPORTED_SCHEMA_VERSION, {
       domain,
@@ -66,14 +70,16 @@ export function limitsFrame(sessionsMax: number): LinkControlFrame {
   return create(LinkControlFrameSchema, { frame: { case: "limits", value } });
 }
 
-/** A message after the first: exactly what it may hold. */
-export function checkLater(hello: LinkHello | undefined, items: number, domain: string): void {
-  if (hello !== undefined) {
-    throw rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { unexpected: "hello" } });
-  }
-  if (items > limits.LINK_FRAMES_PER_MESSAGE_MAX) {
-    const message = `has at most ${limits.LINK_FRAMES_PER_MESSAGE_MAX} items`;
-    const violations = [{ field: "frames", rule: "repeated.max_items", message }];
-    throw rpcError(ErrorReason.SCHEMA_VALIDATION_ERROR, { domain, violations });
-  }
+/** A message after the first says no hello again. */
+export function checkLater(hello: LinkHello | undefined, domain: string): void {
+  if (hello === undefined) return;
+  throw rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { unexpected: "hello" } });
+}
+
+/** What any message holds, the first one too. */
+export function checkItems(field: "frames" | "events", items: readonly unknown[], domain: string): void {
+  if (items.length <= limits.LINK_FRAMES_PER_MESSAGE_MAX) return;
+  const message = `has at most ${limits.LINK_FRAMES_PER_MESSAGE_MAX} items`;
+  const violations = [{ field, rule: "repeated.max_items", message }];
+  throw rpcError(ErrorReason.SCHEMA_VALIDATION_ERROR, { domain, violations });
 }

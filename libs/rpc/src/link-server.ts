@@ -18,7 +18,7 @@ import { bidiMethod, type CallInfo, type GrpcService } from "./grpc-server.ts";
 import { limits } from "./limits.ts";
 import type { LinkHandlers } from "./link-api.ts";
 import { LinkEnd, type LinkEndOptions } from "./link-end.ts";
-import { checkLater, type HelloInit, limitsFrame, makeHello, readHello } from "./link-hello.ts";
+import { checkItems, checkLater, type HelloInit, limitsFrame, makeHello, readHello } from "./link-hello.ts";
 
 /** Who is at the other end of a link. */
 export interface LinkPeer {
@@ -160,7 +160,8 @@ function acceptControl(
       });
       return { end, incarnation: hello.incarnation };
     },
-    check: (message) => checkLater(message.hello, message.frames.length, options.domain),
+    check: (message) => checkItems("frames", message.frames, options.domain),
+    later: (message) => checkLater(message.hello, options.domain),
     take: ({ end, incarnation }, message) => end.receiveControl(incarnation, message.frames),
   });
 }
@@ -184,7 +185,8 @@ function acceptMedia(
       });
       return { end, incarnation: hello.incarnation };
     },
-    check: (message) => checkLater(message.hello, message.events.length, options.domain),
+    check: (message) => checkItems("events", message.events, options.domain),
+    later: (message) => checkLater(message.hello, options.domain),
     take: ({ end, incarnation }, message) => end.receiveMedia(incarnation, message.events),
   });
 }
@@ -194,7 +196,12 @@ function accept<In, Out>(
   domain: string,
   duplex: Duplex<Out>,
   _info: CallInfo,
-  steps: { join(message: In): Joined; check(message: In): void; take(joined: Joined, message: In): void },
+  steps: {
+    join(message: In): Joined;
+    check(message: In): void;
+    later(message: In): void;
+    take(joined: Joined, message: In): void;
+  },
 ): DuplexHandlers<In> {
   let joined: Joined | null = null;
   const deadline = setTimeout(() => {
@@ -202,13 +209,17 @@ function accept<In, Out>(
   }, limits.LINK_HELLO_DEADLINE_MS);
   return {
     onMessage: (message) => {
+      steps.check(message);
       if (joined === null) {
         joined = steps.join(message);
         clearTimeout(deadline);
-      } else steps.check(message);
+      } else steps.later(message);
       steps.take(joined, message);
     },
-    onEnd: () => duplex.end(),
+    onEnd: () => {
+      if (joined !== null) duplex.end();
+      else duplex.fail(rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { expected: "hello" } }));
+    },
     onClosed: () => {
       clearTimeout(deadline);
       joined?.end.lost(connection, joined.incarnation);

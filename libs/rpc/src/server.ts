@@ -1,9 +1,9 @@
 /** API servers: gRPC, gRPC-Web and Connect on one port, over HTTP/1.1 and HTTP/2, plain or TLS (architecture.md, Contracts). */
 import type { ServerResponse } from "node:http";
+import { constants } from "node:http2";
 import { Code, ConnectError, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import {
   type Acceptor,
   answerTrailersOnly,
@@ -14,9 +14,15 @@ import {
 } from "./acceptor.ts";
 import { type CallGuard, peerContext } from "./call-guard.ts";
 import { withCode, withErrorDetails } from "./error-body.ts";
-import { rpcError, toConnectError } from "./errors.ts";
+import { noSuchRpc, toConnectError } from "./errors.ts";
 import { Health, healthRoute } from "./health.ts";
-import { callInterceptor, deadlineInterceptor, shutdownInterceptor, validationInterceptor } from "./interceptors.ts";
+import {
+  callInterceptor,
+  deadlineInterceptor,
+  firstMessageInterceptor,
+  shutdownInterceptor,
+  validationInterceptor,
+} from "./interceptors.ts";
 import { limits } from "./limits.ts";
 import { type Listener, type ListenOptions, listen, within } from "./listener.ts";
 import { type Log, silentLog } from "./log.ts";
@@ -173,11 +179,12 @@ function handlersOf(
     readMaxBytes: messageBytesMax,
     writeMaxBytes: messageBytesMax,
     interceptors: [
-      callInterceptor({ domain, log, tracer }),
+      callInterceptor({ domain, log, tracer, messageBytesMax }),
       shutdownInterceptor(shutdownSignal),
       deadlineInterceptor({ domain, defaultMs, maxMs }),
       ...(options.guard === undefined ? [] : [options.guard.interceptor()]),
       ...interceptors,
+      firstMessageInterceptor(domain),
       validationInterceptor(domain),
     ],
   });
@@ -188,10 +195,30 @@ function handlersOf(
 }
 
 async function answerRpc(handler: UniversalHandler, request: NodeRequest, response: NodeResponse): Promise<void> {
+  leaveUnread(request);
   const context = peerContext(certificateNames(request.socket));
   const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, context));
   await universalResponseToNodeResponse(answer, response);
 }
+
+/**
+ * A stream whose answer is whole before all of it was read is ended (RFC 9113 §8.1): else it would wait for its reader, who is
+ * gone, and keep one of the few places of its connection.
+ */
+function leaveUnread(request: NodeRequest): void {
+  if (!("stream" in request)) return;
+  const { stream } = request;
+  const look = (): void => {
+    if (stream.destroyed || stream.readableEnded) return;
+    // The trailers are on their way: they come after the last of the body.
+    if (!stream.closed && stream.state.localClose !== 1) return void setTimeout(look, unreadLookMs).unref();
+    if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+    stream.destroy();
+  };
+  stream.once("finish", () => setImmediate(look));
+}
+
+const unreadLookMs = 20;
 
 /** Both responses take the same arguments; their types do not overlap. */
 function reply(response: NodeResponse, status: number, headers: Record<string, string>, body = ""): void {
@@ -215,6 +242,5 @@ function answerUnknown(domain: string, request: NodeRequest, response: NodeRespo
     const text = "No such path. RPCs are POSTed to /<service>/<method>; reflection lists the services.\n";
     return reply(response, 404, { "content-type": "text/plain" }, text);
   }
-  const known = rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { what: "rpc" } });
-  answerTrailersOnly(type, response, withCode(toConnectError(known), Code.Unimplemented));
+  answerTrailersOnly(type, response, withCode(toConnectError(noSuchRpc(domain)), Code.Unimplemented));
 }
