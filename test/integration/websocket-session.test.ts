@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { questionPath } from "../fixtures/questions.ts";
 import {
   claimsOf,
-  type FakeSession,
+  FakeSession,
   join,
   openFake,
   type Seen,
@@ -375,6 +375,31 @@ describe("resume", () => {
     await expect(join(rig.transport.url, tokenOf("late", -1))).rejects.toMatchObject({ serverReason: "token_expired" });
     await expect(join(rig.transport.url, tokenOf("bound"))).rejects.toMatchObject({ serverReason: "already_exists" });
     expect(rig.transport.stats().refused).toEqual({ token_invalid: 1, token_expired: 1, already_exists: 1 });
+  });
+
+  test("F-088 sessions of two tenants may have one id, and a token that comes twice at once opens one session", async () => {
+    let asked = 0;
+    let go: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    rig = await openFake({
+      openSession: async (request) => {
+        asked += 1;
+        await gate;
+        const { tenant, session: sessionId, pipelineVersion } = request.claims;
+        return { ok: true, value: { session: new FakeSession(request), epoch: 1, tenant, sessionId, pipelineVersion } };
+      },
+    });
+    const { url } = rig.transport;
+    const other = `good:${JSON.stringify({ ...claimsOf("same"), tenant: "globex" })}`;
+    const joins = [tokenOf("same"), tokenOf("same"), other].map((token) => join(url, token));
+    const ends = Promise.allSettled(joins);
+    await until(() => asked >= 2 && (rig?.transport.stats().refused.already_exists === 1 || asked === 3), "all three");
+    go();
+    for (const end of await ends) if (end.status === "fulfilled") seen.push(end.value);
+    expect([asked, seen.length]).toEqual([2, 2]);
+    expect(rig.transport.stats()).toMatchObject({ sessions: 2, refused: { already_exists: 1 } });
   });
 
   test("F-088 a session that is not what the token binds is ended, and the client refused", async () => {

@@ -92,10 +92,11 @@ class Transport implements WebSocketTransport {
   readonly #calls = new Map<string, Call>();
   /** By tenant and session. */
   readonly #bySession = new Map<string, Call>();
+  /** Sessions whose runtime is being asked: a token that comes twice at once opens one. */
+  readonly #opening = new Set<string>();
   readonly #refused = new Map<string, number>();
   readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
   #wireBytesOut = 0;
-  #opening = 0;
   #resumed = 0;
   #givenUp = 0;
   #timer: TimerHandle | null = null;
@@ -330,12 +331,13 @@ class Transport implements WebSocketTransport {
     const output = formatOf(frame.outputFormat, "open.output_format", 1);
     if (isRefusal(output)) return err(output);
     const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
-    if (this.#bySession.has(nameOf(claims))) return err(sessionExists());
+    const name = nameOf(claims);
+    if (this.#bySession.has(name) || this.#opening.has(name)) return err(sessionExists());
     if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." }));
-    if (this.#calls.size + this.#opening >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
+    if (this.#calls.size + this.#opening.size >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
       return err(refusal("capacity_exhausted", closeCodes.tryLater));
     }
-    this.#opening += 1;
+    this.#opening.add(name);
     try {
       const audio = await createCallerAudio(input);
       const resumeKey = randomBytes(24).toString("base64url");
@@ -350,13 +352,13 @@ class Transport implements WebSocketTransport {
       const { reconnectMs = resumeWithinMs } = opened.value;
       call.options.resumeWithinMs = Math.min(resumeWithinMs, reconnectMs);
       this.#calls.set(digest(resumeKey), call);
-      this.#bySession.set(nameOf(claims), call);
+      this.#bySession.set(name, call);
       link.write(0, call.openedFrame(false));
       call.begin(opened.value, link);
       this.#audit("opened", claims, "");
       return ok(call);
     } finally {
-      this.#opening -= 1;
+      this.#opening.delete(name);
     }
   }
 
