@@ -40,6 +40,8 @@ export interface SessionAccess {
   readonly keys: TokenKeys;
   /** Full names. */
   readonly services: readonly string[];
+  /** Methods of them, by name, that name a tenant alone and show the token's session of it ({@link claimsOfCall}). */
+  readonly lists?: readonly string[];
   wallMs(): number;
 }
 
@@ -97,7 +99,8 @@ export class CallGuard {
       const token = bearerOf(authorization);
       // A service that holds no session's token uses its own here too.
       if (sessions?.services.includes(service) === true && token !== null && isSessionToken(token)) {
-        return admitSession(request, next, { domain, keys: sessions.keys, token, nowMs: sessions.wallMs() });
+        const list = sessions.lists?.includes(request.method.name) === true;
+        return admitSession(request, next, { domain, keys: sessions.keys, token, nowMs: sessions.wallMs(), list });
       }
       const refused = this.refusal({ service, authorization, peer: request.contextValues.get(peerKey) });
       if (refused !== null) return Promise.reject(refused);

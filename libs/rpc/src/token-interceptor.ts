@@ -38,20 +38,22 @@ export interface SessionAdmission {
   readonly keys: TokenKeys;
   readonly token: string;
   readonly nowMs: number;
+  /** It lists, and shows the token's own session alone. Default false. */
+  readonly list?: boolean;
 }
 
 /** Lets a call in for what its session token names, every message of it. */
 export async function admitSession(
   request: Parameters<ReturnType<Interceptor>>[0],
   next: ReturnType<Interceptor>,
-  { domain, keys, token, nowMs }: SessionAdmission,
+  { domain, keys, token, nowMs, list = false }: SessionAdmission,
 ): Promise<Awaited<ReturnType<ReturnType<Interceptor>>>> {
   const verified = await verifySessionToken(token, keys, {}, nowMs, domain);
   if (!verified.ok) throw verified.error;
   const claims = verified.value;
   request.contextValues.set(claimsKey, claims);
   if (!request.stream) {
-    checkBound(claims, request.method.input, request.message, domain);
+    checkBound(claims, request.method.input, request.message, domain, list);
     return next(request);
   }
   return next({ ...request, message: bound(claims, request.method.input, request.message, domain) });
@@ -74,10 +76,17 @@ async function* bound<T extends Message>(
   }
 }
 
-function checkBound(claims: SessionTokenClaims, schema: DescMessage, message: Message, domain: string): void {
+function checkBound(
+  claims: SessionTokenClaims,
+  schema: DescMessage,
+  message: Message,
+  domain: string,
+  list = false,
+): void {
   const wanted = sessionOf(schema, message);
-  // A list of a tenant's sessions is not one session's business.
-  if (wanted.sessionId === undefined) throw foreign("no_session", domain);
+  // A list of a tenant's sessions is not one session's business, unless it is cut to it.
+  const cut = list && wanted.tenantId !== undefined;
+  if (wanted.sessionId === undefined && !cut) throw foreign("no_session", domain);
   if (wanted.tenantId !== undefined && wanted.tenantId !== claims.tenantId) throw foreign("other_tenant", domain);
   if (wanted.sessionId !== undefined && wanted.sessionId !== claims.sessionId) throw foreign("other_session", domain);
 }

@@ -3,14 +3,18 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
+import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import { acceptLinkSessions } from "@rspp/remote/link-accept";
 import type { LinkSessions } from "@rspp/remote/link-session-types";
+import type { SessionAccess } from "@rspp/rpc/call-guard";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
 import { createLinkServer, type LinkServer } from "@rspp/rpc/link-server";
+import { TokenKeys, tokenKeyToJwk } from "@rspp/rpc/tokens";
 import { openAiCandidate } from "@rspp/spec/bind-providers";
 import type { Admission, AdmissionHook, ProofVerifier } from "./admission.ts";
 import { createAdmission } from "./admission-open.ts";
@@ -166,6 +170,7 @@ class RuntimeService {
   started(): StartedService {
     return {
       routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
+      sessions: sessionAccess(this.#parts),
       streams: [this.#links.service],
       bound: async (_api, streams) => this.#bound(streams),
       drain: (graceMs) => this.#drain(graceMs),
@@ -242,6 +247,13 @@ class RuntimeService {
     await spool.close();
     await stopWatchdog();
   }
+}
+
+/** F-101: callers look at and steer their own session with its token. */
+function sessionAccess({ registry, clock }: Parts): SessionAccess {
+  const fetch = async () => (await registry.client(RegistryService).listTokenKeys({})).keys.map(tokenKeyToJwk);
+  const lists = [SessionService.method.listSessions.name];
+  return { keys: new TokenKeys([], fetch), services: [SessionService.typeName], lists, wallMs: () => clock.wallMs() };
 }
 
 /** Where others reach a port; an address that stands for all of a machine's is no address to dial. */

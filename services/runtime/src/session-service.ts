@@ -18,6 +18,7 @@ import {
 import type { Clock } from "@rspp/ports/clock";
 import { type RpcError, rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
+import { claimsOfCall } from "@rspp/rpc/token-interceptor";
 import { runtimeEventId } from "@rspp/wire/kernel-event";
 import { reasonFromWire } from "@rspp/wire/reason";
 import { limits } from "./limits.ts";
@@ -51,7 +52,7 @@ const kindsDefault: readonly EventKind[] = ["text", "control", "metrics", "error
 export function sessionRoute(options: SessionServiceOptions): RpcRoute {
   const service = new Service(options);
   return route(SessionService, {
-    listSessions: (ask) => service.list(ask),
+    listSessions: (ask, { values }) => service.list(ask, claimsOfCall(values)?.sessionId ?? null),
     getSession: ({ session }) => {
       const known = service.known(session);
       return { info: known.info, ...(known.live === null ? {} : planMessages(known.live)) };
@@ -71,8 +72,10 @@ class Service {
     this.#options = options;
   }
 
-  list({ tenantId, page }: ListSessionsRequest) {
-    const sessions = [...this.#options.book.list(tenantId)];
+  /** @param only the session of a caller who shows its token: he sees no other (F-101). */
+  list({ tenantId, page }: ListSessionsRequest, only: string | null) {
+    const all = [...this.#options.book.list(tenantId)];
+    const sessions = only === null ? all : all.filter(({ session }) => session?.sessionId === only);
     const after = pageStart(page);
     const from = after === null ? 0 : sessions.findIndex((info) => newestFirst(info, after) > 0);
     const size = Math.min(page?.size || pageSizeDefault, limits.LIST_SESSIONS_MAX);
