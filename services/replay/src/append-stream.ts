@@ -15,6 +15,7 @@ import type { SessionKey } from "@rspp/store/state-store";
 import type { Refusal } from "./chain.ts";
 import { limits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
+import { readAhead } from "./read-ahead.ts";
 import type { AppendClient, KeptChain, TimelineKeeper } from "./timeline-keeper.ts";
 
 export const domain = "replay";
@@ -49,7 +50,8 @@ class AppendStream implements AppendClient {
 
   async run(requests: AsyncIterable<AppendTimelineRequest>): Promise<void> {
     try {
-      for await (const { message } of requests) {
+      const ahead = readAhead(requests, limits.APPEND_AHEAD, ({ message }) => this.#expect(message));
+      for await (const { message } of ahead) {
         if (this.#over) return;
         if (message.case === "open") this.#open();
         else if (!this.#opened) throw outOfOrder("open", "Send open first.");
@@ -91,6 +93,15 @@ class AppendStream implements AppendClient {
     this.#opened = true;
     const value = { maxRecords: limits.APPEND_WINDOW_RECORDS, maxBytes: limits.APPEND_WINDOW_BYTES };
     this.#answer({ case: "window", value });
+  }
+
+  /** Sessions that come soon are looked up already: one after another it would take a question to the index each. */
+  #expect(message: AppendTimelineRequest["message"]): void {
+    if (!this.#opened) return;
+    if (message.case === "resume") this.#keeper.expect(sessionOf(message.value.session));
+    else if (message.case === "append") {
+      for (const { session } of message.value.records) this.#keeper.expect(sessionOf(session));
+    }
   }
 
   async #append(records: readonly TimelineRecord[]): Promise<void> {

@@ -11,7 +11,8 @@ import {
 } from "@rspp/protocol/export-server";
 import type { ExportServerState, ServerStream, StreamId } from "@rspp/protocol/export-types";
 import type { SessionKey } from "@rspp/store/state-store";
-import { digestHolds, sameBytes } from "@rspp/wire/timeline-chain";
+import { sameBytes } from "@rspp/wire/timeline-chain";
+import { digestIsRight } from "./digest.ts";
 import { limits } from "./limits.ts";
 import { encodeRecord } from "./segment-format.ts";
 
@@ -161,7 +162,8 @@ export class Chain<S extends Sender> {
       const remedy = "Leave the record out and declare the loss in its place.";
       return { sequence, reason: ErrorReason.MESSAGE_TOO_LARGE, metadata, remedy };
     }
-    if (!digestHolds(record)) return chainBroken(sequence, "digest is not the one of previous_digest and the content");
+    if (!digestIsRight(record))
+      return chainBroken(sequence, "digest is not the one of previous_digest and the content");
     // Whether the first record continues the epoch before is judged apart: its absence is a loss, not a fault.
     if (sequence !== this.accepted + 1 || sequence === 1 || sameBytes(record.previousDigest, this.head)) return null;
     return chainBroken(sequence, "previous_digest is not the digest of the record before");

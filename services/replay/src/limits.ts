@@ -5,6 +5,8 @@ export const limits = {
   /** Records and bytes of one append stream that are taken and not yet stored; told to the runtime as its window. */
   APPEND_WINDOW_RECORDS: 8_192,
   APPEND_WINDOW_BYTES: 16_777_216,
+  /** Requests of one stream that are read before their turn, so that their sessions are known by then. */
+  APPEND_AHEAD: 16,
   /** Answers that the runtime has not read; past it nothing more is taken from it. */
   ANSWERS_MAX: 1_024,
   /** Sessions whose chains are kept in memory; the one that rests longest goes first. */

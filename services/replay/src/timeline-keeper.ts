@@ -70,6 +70,12 @@ export class TimelineKeeper {
     return { stored: head?.lastSequence ?? 0, head: head?.digest ?? nothing };
   }
 
+  /** Something of the session is about to come. */
+  expect(session: SessionKey): void {
+    // Whoever brings it is told what went wrong.
+    if (!this.#sessions.has(keyOf(session))) this.#session(session).catch(() => undefined);
+  }
+
   /** The chain that records of (session, epoch) go to. Rejects with a StoreError. */
   async chain(session: SessionKey, epoch: number): Promise<KeptChain> {
     const kept = await this.#session(session);

@@ -2,8 +2,9 @@
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { PredecessorLost, TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import { timelineRecordFromWire } from "@rspp/wire/timeline";
-import { digestHolds, sameBytes } from "@rspp/wire/timeline-chain";
+import { sameBytes } from "@rspp/wire/timeline-chain";
 import { toHex } from "./chain.ts";
+import { digestIsRight } from "./digest.ts";
 import { limits } from "./limits.ts";
 import type { ReadSegment } from "./read-timeline.ts";
 import { declaresLoss, isSessionEnd, opensTurn } from "./segment-writer.ts";
@@ -50,7 +51,7 @@ export class TimelineVerifier {
       this.#fault(record, "previous_digest is not the digest of the record before");
     }
     if (sequence !== this.#expected) this.#missing(epoch, this.#expected, sequence);
-    if (!digestHolds(record)) this.#fault(record, "digest is not the one of the record's content");
+    if (!digestIsRight(record)) this.#fault(record, "digest is not the one of the record's content");
     else this.#content(record);
     this.#expected = sequence + 1;
     this.#head = record.digest;

@@ -4,7 +4,6 @@
  */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { canonicalJson } from "@rspp/base/canonical-json";
-import { sha256 } from "@rspp/base/sha256";
 import { type TimelineRecord as RecordMessage, TimelineRecordSchema } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import type { SignalEvent, TimelineRecord } from "@rspp/kernel/effect";
 import type { JournalEntry } from "@rspp/kernel/replay";
@@ -17,6 +16,7 @@ import { recordDigest } from "@rspp/wire/timeline-chain";
 import { turnIdOf } from "@rspp/wire/wire-event";
 import type { SpoolRecord } from "../spool/frame.ts";
 import { decodeEntry } from "../spool/journal-codec.ts";
+import { contentDigest, nativeSha256 } from "./digest.ts";
 import { exportLimits } from "./limits.ts";
 import type { ChainPlace } from "./place.ts";
 
@@ -158,7 +158,7 @@ class RecordWriter {
       canonical,
       body,
     });
-    record.digest = recordDigest(place.head, record);
+    record.digest = body.case === "erased" ? recordDigest(place.head, record) : contentDigest(place.head, record);
     return this.taken(record);
   }
 
@@ -194,7 +194,7 @@ class RecordWriter {
   named(kind: string, content: unknown, about: About): Converted {
     const canonical = encode(content);
     if (canonical.length > exportLimits.RECORD_BYTES_MAX) return this.leftOut(kind, canonical);
-    const value = { kind, id: about.id ?? "", turnNumber: about.turn ?? 0, hash: sha256(canonical) };
+    const value = { kind, id: about.id ?? "", turnNumber: about.turn ?? 0, hash: nativeSha256(canonical) };
     return this.write({ case: "canonicalRecord", value }, content, about);
   }
 
@@ -224,7 +224,7 @@ class RecordWriter {
 
   /** Declared loss: it cannot travel. */
   private leftOut(kind: string, canonical: Uint8Array): Converted {
-    const sha = Buffer.from(sha256(canonical)).toString("hex");
+    const sha = Buffer.from(nativeSha256(canonical)).toString("hex");
     return this.marker("record_left_out", { kind, bytes: canonical.length, sha256: sha });
   }
 

@@ -23,6 +23,8 @@ export class ExportChain {
   readonly session: string;
   readonly place: ChainPlace;
   status: ChainStatus = "asking";
+  /** Nothing of it was ever marked as acknowledged: it begins at once, and is not asked for. */
+  fresh = false;
   /** The resume query has gone out on the present connection. */
   asked = false;
   /** What the service acknowledged when it was asked. */
@@ -51,6 +53,10 @@ export class ExportChain {
   /** Wall time of the oldest spool record that is not wholly acknowledged; null for none. */
   get oldestWallMs(): number | null {
     return this.boundaries[0]?.wallMs ?? null;
+  }
+
+  isLive(): boolean {
+    return this.status === "live";
   }
 
   get settled(): boolean {

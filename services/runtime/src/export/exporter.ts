@@ -25,7 +25,6 @@ import { warmUp } from "./warm-up.ts";
  * loop, from what was acknowledged on. An outage costs nothing but spool space (`kernel.md` §11, F-154).
  */
 export function startExporter(options: ExporterOptions): Exporter {
-  warmUp();
   return new SpoolExporter(options);
 }
 
@@ -37,6 +36,11 @@ class SpoolExporter implements Exporter {
     bufferRecords: exportLimits.CACHE_RECORDS_MAX,
     batchRecords: exportLimits.BATCH_RECORDS,
   });
+  private readonly warming = warmUp();
+  private warm = false;
+  /** Of any chains, in the order they go out. */
+  private outgoing: ExportChain["waiting"][number]["record"][] = [];
+  private outgoingBytes = 0;
   private readonly unlisten: () => void;
   private connected: number | null = null;
   private exported = 0;
@@ -118,7 +122,11 @@ class SpoolExporter implements Exporter {
 
   /** A few records are made; what the machine then sends goes out at once. */
   private work(): void {
-    const touched = new Map<ExportChain, number>();
+    if (!this.warm) {
+      this.warm = this.warming.next().done === true;
+      return this.wake();
+    }
+    const touched = new Set<ExportChain>();
     let made = 0;
     let more = true;
     while (made < exportLimits.TURN_RECORDS_MAX && this.hasRoom()) {
@@ -128,16 +136,22 @@ class SpoolExporter implements Exporter {
       made += 1;
       if (next.kind === "lost") this.halt(next.chain, "spool_lost");
       if (next.kind !== "made") continue;
-      const index = this.take(next.chain, next.made);
-      if (index !== null) touched.set(next.chain, index);
+      if (this.take(next.chain, next.made)) touched.add(next.chain);
     }
-    for (const [{ id, session }, throughIndex] of touched) {
-      this.step({ kind: "synced", session, epoch: id.epoch, throughIndex });
-    }
+    if (touched.size > 0) this.synced(touched);
     if (more && this.hasRoom()) this.wake();
     if (!this.isIdle()) return;
     this.caughtUp();
     for (const done of this.idlers.splice(0)) done();
+  }
+
+  /** What was made is synced in the spool. Told once for all chains, since each step of the machine looks at every one. */
+  private synced(touched: ReadonlySet<ExportChain>): void {
+    for (const { id, session } of touched) {
+      const stream = this.machine.streams[`${id.epoch}/${session}`];
+      if (stream !== undefined) stream.synced = stream.appended;
+    }
+    this.step({ kind: "tick" });
   }
 
   private hasRoom(): boolean {
@@ -154,6 +168,11 @@ class SpoolExporter implements Exporter {
       if (!before.settled || before.status !== "live") return false;
       this.finish(before);
     }
+    if (chain.fresh && this.connected !== null) {
+      chain.fresh = false;
+      this.goLive(chain);
+      if (chain.isLive()) return true;
+    }
     if (!chain.asked && this.connected !== null) {
       chain.asked = true;
       const { tenant: tenantId, session: sessionId, epoch } = chain.place;
@@ -162,16 +181,16 @@ class SpoolExporter implements Exporter {
     return false;
   }
 
-  /** @returns the record's index when it is to be sent. */
-  private take(chain: ExportChain, { record, bytes }: Converted): number | null {
+  /** True when the record is to be sent. */
+  private take(chain: ExportChain, { record, bytes }: Converted): boolean {
     if (chain.status === "passing") {
       const { sequence, head } = chain.resume;
-      if (Number(record.sequence) < sequence) return null;
+      if (Number(record.sequence) < sequence) return false;
       if (sameBytes(record.digest, head)) this.goLive(chain);
       else this.halt(chain, "altered");
-      return null;
+      return false;
     }
-    if (chain.status !== "live") return null;
+    if (chain.status !== "live") return false;
     const { session } = chain;
     const { epoch } = chain.id;
     chain.waiting.push({ record, bytes });
@@ -179,8 +198,8 @@ class SpoolExporter implements Exporter {
     this.cachedBytes += bytes;
     const out: ExporterOutput[] = [];
     const digest = hex(record.digest);
-    const { index } = exporterAppend(this.machine, { session, epoch, digest, bytes }, this.now(), out);
-    return index;
+    exporterAppend(this.machine, { session, epoch, digest, bytes }, this.now(), out);
+    return true;
   }
 
   // --- the machine ---
@@ -220,25 +239,29 @@ class SpoolExporter implements Exporter {
           break;
       }
     }
+    this.sendOutgoing();
   }
 
   private send({ stream, records }: ExportBatch): void {
     const chain = this.chainOf(stream.session, stream.epoch);
     if (chain === null) return;
-    let request: ExportChain["waiting"][number]["record"][] = [];
-    let size = 0;
     for (const { index } of records) {
       const item = chain.waiting[index - chain.acked];
       if (item === undefined) break;
-      if (request.length > 0 && size + item.bytes > exportLimits.REQUEST_BYTES_MAX) {
-        this.connection.send({ case: "append", value: { records: request } });
-        request = [];
-        size = 0;
+      const { BATCH_RECORDS, REQUEST_BYTES_MAX } = exportLimits;
+      if (this.outgoing.length >= BATCH_RECORDS || this.outgoingBytes + item.bytes > REQUEST_BYTES_MAX) {
+        this.sendOutgoing();
       }
-      request.push(item.record);
-      size += item.bytes;
+      this.outgoing.push(item.record);
+      this.outgoingBytes += item.bytes;
     }
-    if (request.length > 0) this.connection.send({ case: "append", value: { records: request } });
+  }
+
+  private sendOutgoing(): void {
+    if (this.outgoing.length === 0) return;
+    this.connection.send({ case: "append", value: { records: this.outgoing } });
+    this.outgoing = [];
+    this.outgoingBytes = 0;
   }
 
   private acknowledged(session: string, epoch: number, nextIndex: number): void {
@@ -298,7 +321,11 @@ class SpoolExporter implements Exporter {
 
   private acknowledgement(chain: ExportChain, sequence: number, head: Uint8Array): void {
     if (chain.status === "asking") this.resume(chain, sequence, head);
-    else if (chain.status === "live" && sequence > chain.acked) {
+    else if (chain.status === "live" && sequence > chain.acked + chain.waiting.length) {
+      // Taken for new, and the service has more of it than was made here by now.
+      this.drop(chain);
+      this.resume(chain, sequence, head);
+    } else if (chain.status === "live" && sequence > chain.acked) {
       const { session } = chain;
       const { epoch } = chain.id;
       const header = this.machine.streams[`${epoch}/${session}`]?.buffer[sequence - 1 - chain.acked];

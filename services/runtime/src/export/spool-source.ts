@@ -148,6 +148,7 @@ export class SpoolSource {
     if (tenantId !== "") place.tenant = tenantId;
     if (record.kind === "session") noteSession(record, place);
     const chain = new ExportChain(id, place, noted === null ? 0 : exported);
+    chain.fresh = seq === 1 && exported === 0;
     this.known.set(streamKey(id), chain);
     return chain;
   }

@@ -5,10 +5,11 @@ import { convert } from "./convert.ts";
 import { placeAtStart } from "./place.ts";
 
 /**
- * Makes one record of each kind and drops it. The rules of a contract are planned when they are first used, which costs
- * tens of milliseconds: better at the start of the process than in the middle of a call.
+ * Makes one record of each kind and drops it, a kind at each step. The rules of a contract are planned when they are first
+ * used, which costs tens of milliseconds: better at the start of the process than in the middle of a call, and between
+ * other work than in one piece.
  */
-export function warmUp(): void {
+export function* warmUp(): Generator<void> {
   const place = placeAtStart("warm-up", 1, null);
   for (const [kind, payload] of samples()) {
     const none = new Uint8Array(0);
@@ -25,7 +26,7 @@ export function warmUp(): void {
       payload: Buffer.from(payload, "utf8"),
       link: none,
     };
-    for (const _ of convert(record, place, { build: "warm-up", instanceId: "" }));
+    for (const _ of convert(record, place, { build: "warm-up", instanceId: "" })) yield;
   }
 }
 
