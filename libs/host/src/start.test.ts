@@ -106,8 +106,26 @@ test("a start that fails leaves nothing running and says which key it was", asyn
   }));
   await expect(startService(second, valuesOf("--port", String(first.ready.port)))).rejects.toThrow(/port/);
   expect(closed).toEqual(["closed"]);
+  const streaming = definitionOf(() => ({ routes: [keys], streams: [{ service: LinkService, methods: {} }] }));
+  await expect(startService(streaming, valuesOf("--stream-port", String(first.ready.port)))).rejects.toThrow(
+    /key=stream_port.* set another stream_port/,
+  );
   const missing = valuesOf("--service-token", "env:NOT_THERE");
   await expect(startService(second, missing, { env: {} })).rejects.toThrow(/env:NOT_THERE is not set/);
+});
+
+test("a reading that fails is a defect of what is read: it is answered, and the service goes on", async () => {
+  const definition = definitionOf(({ telemetry }) => {
+    telemetry.metrics.beforeCollect(() => {
+      throw new Error("never to be told");
+    });
+    return { routes: [keys] };
+  });
+  const running = await startService(definition, valuesOf());
+  onTestFinished(async () => void (await running.stop(0)));
+  const page = await fetch(`${running.ready.url}/metrics`);
+  expect([page.status, await page.text()]).toEqual([500, "The metrics cannot be read.\n"]);
+  expect((await fetch(`${running.ready.url}/readyz`)).status).toBe(200);
 });
 
 test("NF-015 what is to be mended around a service ends it with status 2, a defect or an outage with 1", () => {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { CallGuard } from "@rspp/rpc/call-guard";
 import { connectDirect, type RpcConnection } from "@rspp/rpc/clients";
+import { RpcError, rpcError } from "@rspp/rpc/errors";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
 import { grpcHealth, Health } from "@rspp/rpc/health";
 import { createLog, describeFailure, type Log } from "@rspp/rpc/log";
@@ -229,9 +230,21 @@ async function openServers(
   const services = [...started.streams, grpcHealth(health), ...reflection];
   const onError = (method: string, error: unknown): void =>
     log.info({ rpc: method, ...describeFailure(error) }, "stream refused");
-  const streams = await startGrpcServer({ ...shared, port: stream_port, services, onError });
+  const streams = await startGrpcServer({ ...shared, port: stream_port, services, onError }).catch(ofStreamPort);
   undo.push(() => streams.stop(0));
   return { api, streams };
+}
+
+/** Which of the two ports could not be had: a server knows its own alone. */
+function ofStreamPort(failure: unknown): never {
+  if (!(failure instanceof RpcError) || failure.detail.metadata.key !== "port") throw failure;
+  const { domain, metadata, remedy } = failure.detail;
+  throw rpcError(failure.reason, {
+    domain,
+    metadata: { ...metadata, key: "stream_port" },
+    remedy: remedy.replace("another port", "another stream_port"),
+    cause: failure,
+  });
 }
 
 type HttpHook = NonNullable<RpcServerOptions["http"]>;

@@ -35,7 +35,7 @@ export async function openTelemetry(options: OpenTelemetryOptions): Promise<Tele
     rpc: createRpcTracer({ spans, metrics }),
     spans,
     metrics,
-    prometheus: () => Promise.resolve(prometheusText(metrics, options)),
+    prometheus: async () => prometheusText(metrics, options),
     close() {
       closed ??= otlp?.close() ?? Promise.resolve();
       return closed;

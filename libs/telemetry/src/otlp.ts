@@ -177,9 +177,12 @@ function startMetrics(
       });
     });
   const send = (): Promise<void> => {
-    sending ??= exportOnce().finally(() => {
-      sending = null;
-    });
+    sending ??= exportOnce()
+      // A reading that fails costs this export, not the process.
+      .catch(() => health.told("metrics", { code: ExportResultCode.FAILED }))
+      .finally(() => {
+        sending = null;
+      });
     return sending;
   };
   const timer = setInterval(send, options.config.otlp_metrics_every_ms);

@@ -1,4 +1,5 @@
 /** The provider gateway as a service: every provider behind `rspp.provider.v1`, keys kept here alone (decision 10). */
+import { dialAddress } from "@rspp/host/address";
 import { startReporter } from "@rspp/host/instance-report";
 import type { Bound, PlainService, ServiceContext } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
@@ -102,7 +103,7 @@ function report(
   { registry, region, advertise_address, invocations_max }: GatewayConfig,
   { instanceId, build, log, connect }: ServiceContext,
   service: InvocationService,
-  { host, port }: Bound,
+  streams: Bound,
 ): Reporting {
   let draining = false;
   const reporter = startReporter({
@@ -111,7 +112,7 @@ function report(
     report: () => ({
       instanceId,
       role: "provider-gateway",
-      address: advertise_address || `${host.includes(":") ? `[${host}]` : host}:${port}`,
+      address: advertise_address || dialAddress(streams),
       region,
       build,
       capacitySessions: invocations_max,

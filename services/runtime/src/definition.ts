@@ -1,10 +1,10 @@
 /** The runtime as a service: its shell over real ports, its door for sessions, and how it is seen. */
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
+import { dialAddress } from "@rspp/host/address";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
@@ -186,7 +186,7 @@ class RuntimeService {
     const { advertise_address, region, capacity_sessions: capacitySessions } = this.#values;
     const { instanceId, build, log: logger, dependency } = this.#context;
     const { clock, registry, runtime } = this.#parts;
-    const address = advertise_address || addressOf(streams);
+    const address = advertise_address || (streams === null ? "" : dialAddress(streams));
     dependency("registry", false);
     this.#reporting = startInstanceReport({
       registry,
@@ -254,15 +254,6 @@ function sessionAccess({ registry, clock }: Parts): SessionAccess {
   const fetch = async () => (await registry.client(RegistryService).listTokenKeys({})).keys.map(tokenKeyToJwk);
   const lists = [SessionService.method.listSessions.name];
   return { keys: new TokenKeys([], fetch), services: [SessionService.typeName], lists, wallMs: () => clock.wallMs() };
-}
-
-/** Where others reach a port; an address that stands for all of a machine's is no address to dial. */
-function addressOf(bound: Bound | null): string {
-  if (bound === null) return "";
-  const { host, port } = bound;
-  const any = host === "0.0.0.0" || host === "::";
-  const dialled = any ? hostname() : host;
-  return `${dialled.includes(":") ? `[${dialled}]` : dialled}:${port}`;
 }
 
 function openAi({ env }: ServiceContext) {

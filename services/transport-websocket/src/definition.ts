@@ -1,6 +1,6 @@
 /** The WebSocket adapter as a service: who may come in, where sessions are opened, and how it is seen. */
-import { hostname } from "node:os";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { dialAddress } from "@rspp/host/address";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
 import { type Identity, openIdentity } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
@@ -138,7 +138,7 @@ class Adapter {
       throw bindError(failure, host, port);
     });
     this.#transport = transport;
-    const url = this.#values.advertise_url || reachable(transport.url, host);
+    const url = this.#values.advertise_url || reachable(transport, host);
     const { log, instanceId, build, dependency } = this.#context;
     const { region, sessions_max: capacitySessions } = this.#values;
     const endpoints = [{ transport: "websocket", url, region }];
@@ -186,9 +186,8 @@ class Adapter {
   }
 }
 
-/** An address that stands for all of a machine's is none to connect to. */
-function reachable(url: string, host: string): string {
-  return host === "0.0.0.0" || host === "::" ? url.replace(/\/\/[^/]*:/, `//${hostname()}:`) : url;
+function reachable({ url, port }: Pick<WebSocketTransport, "url" | "port">, host: string): string {
+  return url.replace(/\/\/[^/]*/, `//${dialAddress({ host, port })}`);
 }
 
 function bindError(failure: NodeJS.ErrnoException, host: string, port: number) {

@@ -138,7 +138,9 @@ class Transport implements WebSocketTransport {
   }
 
   get url(): string {
-    return `${this.#options.tls === undefined ? "ws" : "wss"}://${this.#options.host ?? "127.0.0.1"}:${this.port}${this.#path()}`;
+    const { host = "127.0.0.1", tls } = this.#options;
+    const name = host.includes(":") ? `[${host}]` : host;
+    return `${tls === undefined ? "ws" : "wss"}://${name}:${this.port}${this.#path()}`;
   }
 
   async listen(): Promise<void> {
