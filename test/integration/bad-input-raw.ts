@@ -51,6 +51,7 @@ export class RawPort {
   close(): void {
     this.#session?.destroy();
     this.#session = null;
+    this.heard.length = 0;
   }
 
   #connected(): ClientHttp2Session {
