@@ -4,8 +4,12 @@ import { createProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
 
 /** All providers that ship with RSPP, within the runtime's process. */
+/** The one secret that a provider here may have. Pipelines come from tenants, who are not to choose from our environment. */
+const keyReference = "env:OPENAI_API_KEY";
+
 export async function openOwnProviders(clock: Clock): Promise<ProviderPort> {
-  const gateway = createProviderGateway({ clock, providers: createProviders({ clock }) });
+  const secret = (reference: string) => (reference === keyReference ? process.env.OPENAI_API_KEY : undefined);
+  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, openai: { secret } }) });
   await gateway.warm();
   return gateway;
 }

@@ -1,5 +1,16 @@
 import { expect, test } from "vitest";
-import { addressOf, flagsOf, portOf, portsOf, stagesOf, stopStages, type UpOptions, upServices } from "./plan.ts";
+import {
+  addressOf,
+  databaseUrlName,
+  environmentOf,
+  flagsOf,
+  portOf,
+  portsOf,
+  stagesOf,
+  stopStages,
+  type UpOptions,
+  upServices,
+} from "./plan.ts";
 
 const options: UpOptions = {
   data: "data",
@@ -42,6 +53,17 @@ test("a service is told of those it needs, and comes back on the ports it was gi
     ["transport-websocket", 5],
     ["websocket", 6],
   ]);
+});
+
+test("NF-012 the database's address is told to none but those that keep something in it", () => {
+  const env = { PATH: "/bin", [databaseUrlName]: "postgres://left-over" };
+  const told = upServices.filter((service) => environmentOf(service, env, "postgres://url")[databaseUrlName]);
+  expect(told).toEqual(["registry", "lease", "replay"]);
+  expect(environmentOf("registry", env, "postgres://url")).toEqual({
+    PATH: "/bin",
+    [databaseUrlName]: "postgres://url",
+  });
+  expect(environmentOf("runtime", env, "postgres://url")).toEqual({ PATH: "/bin" });
 });
 
 test("everything that is started is stopped, and nothing before those that need it", () => {

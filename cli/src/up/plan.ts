@@ -93,6 +93,15 @@ const told: Readonly<Record<UpService, Told>> = {
 
 export const databaseUrlName = "RSPP_UP_DATABASE_URL";
 
+/** Environment of a service's process: all that is ours, and the database's address where it keeps something there. */
+export function environmentOf(
+  service: UpService,
+  { [databaseUrlName]: _, ...ours }: Readonly<Record<string, string | undefined>>,
+  databaseUrl: string,
+): Record<string, string | undefined> {
+  return told[service].database ? { ...ours, [databaseUrlName]: databaseUrl } : ours;
+}
+
 /** Flags of a service: they win over its file and environment, which say all else. */
 export function flagsOf(service: UpService, options: UpOptions, addresses: Addresses): string[] {
   const { streamPort, websocketPort, data, database, peers = [] } = told[service];

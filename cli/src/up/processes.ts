@@ -13,7 +13,7 @@ import { connectAs, isServing, ownIdentity } from "./peer.ts";
 import {
   type Addresses,
   addressOf,
-  databaseUrlName,
+  environmentOf,
   flagsOf,
   localUrl,
   portsOf,
@@ -75,10 +75,9 @@ class Fleet {
       throw startFailure("the database", failure);
     });
     this.#database = database;
-    const env = { ...process.env, [databaseUrlName]: database.url };
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
-      await allSettledOrFirst(stage.map((service) => this.#startOne(service, env)));
+      await allSettledOrFirst(stage.map((service) => this.#startOne(service, database.url)));
       const { registry } = this.#addresses;
       if (stage.includes("registry") && registry !== undefined)
         published = await publishTemplates(this.#connect(registry));
@@ -89,10 +88,10 @@ class Fleet {
     tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);
   }
 
-  async #startOne(service: UpService, env: NodeJS.ProcessEnv): Promise<void> {
+  async #startOne(service: UpService, databaseUrl: string): Promise<void> {
     const child = new Child({
       service,
-      env,
+      env: environmentOf(service, process.env, databaseUrl),
       flags: () => flagsOf(service, this.#settled, this.#addresses),
       onBack: (ready) => this.#back(ready),
       onDied: (why, lastLines, againMs) => this.#died(service, why, lastLines, againMs),
