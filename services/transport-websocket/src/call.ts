@@ -463,7 +463,7 @@ export class Call implements TransportEnd {
     if (this.#over) return;
     this.#over = true;
     this.agent.close();
-    this.options.audio.close();
+    this.caller.close();
     this.#unobserve?.();
     const link = this.#link;
     this.#link = null;

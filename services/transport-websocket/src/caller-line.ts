@@ -11,6 +11,7 @@ import { signalNames } from "@rspp/wire/names";
 import type { WireError } from "@rspp/wire/wire-error";
 import type { WireControl } from "@rspp/wire/wire-event";
 import type { CallerAudio } from "./audio-in.ts";
+import { AudioPace } from "./audio-pace.ts";
 import { RUNTIME_FORMAT } from "./formats.ts";
 import { limits } from "./limits.ts";
 import { closeCodes, fieldRefusal, type Refusal, refusal, wireRefusal } from "./refusal.ts";
@@ -67,6 +68,7 @@ export class CallerLine {
     transcodeNs: 0,
   };
   readonly #options: CallerLineOptions;
+  readonly #pace: AudioPace;
   #sequence = 0;
   #mediaUs = 0;
   #controls = 0;
@@ -79,6 +81,7 @@ export class CallerLine {
 
   constructor(options: CallerLineOptions) {
     this.#options = options;
+    this.#pace = new AudioPace(options.clock);
   }
 
   audioSeen(): number {
@@ -146,18 +149,32 @@ export class CallerLine {
     reason: string,
     fields: Readonly<Record<string, string | number>> = {},
   ): void {
-    this.#controls += 1;
     this.counts.signals += 1;
-    this.#options.deliver({
-      kind: "control",
-      epoch: this.#options.epoch(),
-      sequence: this.#controls,
-      signal,
-      controlClass,
-      ...(controlClass === "positioned" ? { lastMediaSequence: this.#sequence } : {}),
-      ...(reason === "" ? {} : { reason }),
-      ...(Object.keys(fields).length === 0 ? {} : { fields }),
-    });
+    const lastMediaSequence = this.#sequence;
+    const say = (): void => {
+      // Numbered as it goes: what overtakes goes ahead of what waits.
+      this.#controls += 1;
+      this.#options.deliver({
+        kind: "control",
+        epoch: this.#options.epoch(),
+        sequence: this.#controls,
+        signal,
+        controlClass,
+        ...(controlClass === "positioned" ? { lastMediaSequence } : {}),
+        ...(reason === "" ? {} : { reason }),
+        ...(Object.keys(fields).length === 0 ? {} : { fields }),
+      });
+    };
+    if (controlClass === "overtaking") return say();
+    this.#pace.push(0, say);
+    // Who has hung up waits for nothing.
+    if (signal === "ended") this.#pace.flush();
+  }
+
+  /** The call is over: what waits goes nowhere. */
+  close(): void {
+    this.#pace.close();
+    this.#options.audio.close();
   }
 
   #audioProblem(message: ClientAudio): Refusal | null {
@@ -204,17 +221,19 @@ export class CallerLine {
   #frames(frames: readonly Uint8Array[]): void {
     for (const bytes of frames) {
       this.#sequence += 1;
-      const mediaUs = this.#mediaUs;
+      const [sequence, mediaUs] = [this.#sequence, this.#mediaUs];
       this.#mediaUs += FRAME_US;
-      this.counts.frames += 1;
-      this.#options.deliver({
-        kind: "audio",
-        epoch: this.#options.epoch(),
-        sequence: this.#sequence,
-        mediaUs,
-        durationUs: FRAME_US,
-        format: RUNTIME_FORMAT,
-        bytes,
+      this.#pace.push(FRAME_US, () => {
+        this.counts.frames += 1;
+        this.#options.deliver({
+          kind: "audio",
+          epoch: this.#options.epoch(),
+          sequence,
+          mediaUs,
+          durationUs: FRAME_US,
+          format: RUNTIME_FORMAT,
+          bytes,
+        });
       });
     }
   }

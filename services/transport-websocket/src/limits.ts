@@ -32,6 +32,13 @@ export const limits = {
   BAD_FRAMES_MAX: 16,
   /** How far the caller's audio may run ahead of real time, milliseconds. */
   INPUT_AHEAD_MS: 5_000,
+  /** Audio that goes to the runtime at once; less than its pre-roll, which is 300 ms. What is beyond waits. */
+  PACE_BURST_MS: 200,
+  /** How many times faster than it was spoken late audio is handed on, and how often, milliseconds. */
+  PACE_SPEED: 4,
+  PACE_TICK_MS: 10,
+  /** Frames and signals that wait for it: more than a client may be late with. */
+  PACE_ITEMS_MAX: 2_048,
   /** The longest hole in the caller's audio that media time steps over, milliseconds. */
   INPUT_HOLE_MS_MAX: 60_000,
   /** Length of a frame for the runtime. */
@@ -68,4 +75,8 @@ export const limits = {
 
 invariant(limits.FRAME_BYTES_MAX < limits.SOCKET_BYTES_MAX, "what is refused by name is read whole");
 invariant(limits.FRAME_BYTES_MAX > (262_144 * 4) / 3 + 4_096, "the largest audio frame fits as JSON");
+invariant(
+  limits.PACE_ITEMS_MAX * limits.FRAME_MS > limits.RESUME_WITHIN_MS + limits.INPUT_AHEAD_MS,
+  "all that a client may be late with can wait",
+);
 invariant(limits.WRITE_AHEAD_BYTES < limits.MEDIA_QUEUE_BYTES_MAX, "audio waits where it can be overtaken");
