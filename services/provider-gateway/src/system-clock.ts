@@ -15,6 +15,11 @@ export function createSystemClock(): Clock {
     nowNs: () => asMonoNs(nowNs()),
     wallMs: () => asWallMs(Date.now()),
     timerAt(atNs, fire) {
+      if (atNs <= nowNs()) {
+        // Node's shortest timeout is a millisecond, which every first output would wait.
+        const immediate = setImmediate(fire);
+        return { clear: () => clearImmediate(immediate) };
+      }
       let timeout: NodeJS.Timeout;
       // setTimeout may fire up to a millisecond early: "at or after" is kept by arming again.
       const due = (): void => {

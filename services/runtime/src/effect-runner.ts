@@ -72,13 +72,22 @@ export class EffectRunner {
   private vadHold: (() => void) | null = null;
   private closed = false;
   private epochSent = 0;
+  /** Signals and words of the step being carried out: they go behind what providers are asked, which a caller waits for. */
+  private readonly held: TransportEgress[] = [];
+  private holding = false;
 
   constructor(host: EffectHost) {
     this.host = host;
   }
 
   run(effects: readonly Effect[]): void {
-    for (const effect of effects) this.one(effect);
+    this.holding = true;
+    try {
+      for (const effect of effects) this.one(effect);
+    } finally {
+      this.holding = false;
+      this.releaseHeld();
+    }
   }
 
   /** For tests: what must be empty when a session has ended. */
@@ -100,6 +109,20 @@ export class EffectRunner {
 
   send(message: TransportEgress): void {
     this.epochSent = Math.max(this.epochSent, message.epoch);
+    if (this.holding && (message.kind === "control" || message.kind === "text")) {
+      this.held.push(message);
+      return;
+    }
+    // Media, fences and the end keep their place among them.
+    if (this.held.length > 0) this.releaseHeld();
+    this.transmit(message);
+  }
+
+  private releaseHeld(): void {
+    for (const message of this.held.splice(0)) this.transmit(message);
+  }
+
+  private transmit(message: TransportEgress): void {
     try {
       this.host.transport.send(message);
     } catch (error) {

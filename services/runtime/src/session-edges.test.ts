@@ -233,3 +233,23 @@ describe("ports that do not keep their word", () => {
     expect(session.stats()).toMatchObject({ chunksRefused: 2, inputs: before });
   });
 });
+
+test("P4 what a step asks of providers goes before the words and signals it tells, which keep their order", async () => {
+  const order: string[] = [];
+  const b = bench();
+  const open = b.providers.open.bind(b.providers);
+  b.providers.open = (request, sink) => {
+    order.push(`open ${request.modality}`);
+    return open(request, sink);
+  };
+  const { line } = b.open({ sessionId: "order" });
+  const send = line.send.bind(line);
+  line.send = (message) => {
+    order.push(message.kind === "control" ? message.signal : message.kind);
+    send(message);
+  };
+  await b.talk(line, 20, 60);
+  const opened = order.indexOf("turn_open");
+  expect(order[opened - 1] === "open llm" || order.slice(0, opened).includes("open llm")).toBe(true);
+  expect(order.indexOf("turn_open")).toBeLessThan(order.indexOf("media"));
+});
