@@ -33,6 +33,7 @@ export class RoutingViewCache {
   #askedAtNs = Number.NEGATIVE_INFINITY;
   #asking: Promise<boolean> | null = null;
   #refreshes = 0;
+  #doubted = false;
 
   constructor({ clock, registry, onStale = () => undefined }: RoutingViewOptions) {
     this.#clock = clock;
@@ -53,6 +54,11 @@ export class RoutingViewCache {
     return ok([...this.#byId.values()].filter((it) => it.role === role && it.ready && !it.draining));
   }
 
+  /** Something of it did not hold: it is asked for again before it is next acted on, however young it is. */
+  doubt(): void {
+    this.#doubted = true;
+  }
+
   /** Addresses in the view; empty before the first. */
   addresses(): ReadonlySet<string> {
     return new Set([...this.#byId.values()].map((instance) => instance.address));
@@ -67,8 +73,8 @@ export class RoutingViewCache {
   /** Whether there is a view to act on: current, or the last one while the registry is away and it is not too old. */
   async #current(suffices: () => boolean): Promise<boolean> {
     const young = this.#view !== null && this.#ageMs() <= this.#boundMs();
-    if (young && suffices()) return true;
-    // An id nobody knows must not make every opening ask.
+    if (young && suffices() && !this.#doubted) return true;
+    // An id nobody knows, or a runtime that is gone, must not make every opening ask.
     const sinceMs = nsToMs(this.#clock.nowNs() - this.#askedAtNs);
     if (young && sinceMs < limits.VIEW_REFRESH_EVERY_MS && this.#asking === null) return true;
     if (await this.#refresh()) return true;
@@ -87,6 +93,7 @@ export class RoutingViewCache {
   async #ask(): Promise<boolean> {
     const askedAtNs = this.#clock.nowNs();
     this.#askedAtNs = askedAtNs;
+    this.#doubted = false;
     try {
       const knownVersion = this.#view?.version ?? "";
       const { view } = await this.#registry.client(InstanceService).getRoutingView({ knownVersion });

@@ -52,6 +52,7 @@ class Opener implements RemoteSessionOpener {
     this.#view = new RoutingViewCache({ clock, registry, onStale });
     this.#pool = new LinkPool({ clock, adapterId, build, domain, link, lifeId: this.#life, notice });
     this.#grants = options.grants ?? createGrantVerifier(options.lease, clock);
+    void this.#warm();
     this.#arm();
   }
 
@@ -114,6 +115,8 @@ class Opener implements RemoteSessionOpener {
       address === "" && local !== undefined
         ? await local.open(request, grant)
         : await this.#openLink(request, { grant, epoch, instance, address, deadlineNs });
+    // A runtime that was started again may be somewhere else under its name.
+    if (!opened.ok && address !== "" && opened.error.reason === "dependency_unavailable") this.#view.doubt();
     if (!opened.ok) void giveBack(lease, ask, leased.value, opened.error);
     return opened;
   }
@@ -188,11 +191,21 @@ class Opener implements RemoteSessionOpener {
     return answer;
   }
 
+  async #warm(): Promise<void> {
+    const { link = {}, local } = this.#options;
+    if (link.warm !== true) return;
+    const ready = await this.#view.ready("runtime");
+    if (!ready.ok || this.#closed) return;
+    this.#pool.warm(ready.value.filter((it) => it.instanceId !== local?.instance).map((it) => it.address));
+  }
+
   #arm(): void {
     const { clock } = this.#options;
     this.#sweep = clock.timerAt(monoPlusNs(clock.nowNs(), msToNs(limits.LINK_SWEEP_MS)), () => {
       this.#pool.sweep(this.#view.addresses());
-      if (!this.#closed) this.#arm();
+      if (this.#closed) return;
+      void this.#warm();
+      this.#arm();
     });
   }
 }
