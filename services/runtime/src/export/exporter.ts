@@ -445,7 +445,12 @@ class SpoolExporter implements Exporter {
 
   private checkBehind(): void {
     const lagMs = this.lagMs();
-    if (this.behindSinceMs !== null || lagMs < exportLimits.BEHIND_MS) return;
+    if (this.behindSinceMs !== null) {
+      // While calls go on there is always something on its way.
+      if (lagMs < exportLimits.CAUGHT_UP_MS) this.caughtUp();
+      return;
+    }
+    if (lagMs < exportLimits.BEHIND_MS) return;
     this.behindSinceMs = this.options.clock.wallMs() - lagMs;
     for (const chain of this.source.chains()) chain.caughtUp = 0;
     this.options.log.warn({ lag_ms: lagMs }, "timeline export is behind");

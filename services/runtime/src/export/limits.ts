@@ -22,6 +22,8 @@ export const exportLimits = {
   MARK_EVERY_MS: 2_000,
   /** Past this age of the oldest record export has fallen behind, and marks that it caught up (F-154). */
   BEHIND_MS: 2_000,
+  /** Below this age it has caught up; the replay service's gathering and writing alone stay below it. */
+  CAUGHT_UP_MS: 1_000,
   RECONNECT_FIRST_MS: 50,
   RECONNECT_MAX_MS: 5_000,
 } as const;

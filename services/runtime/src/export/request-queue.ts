@@ -1,4 +1,7 @@
-/** Requests of one append stream, in the order they were made; read once, by the transport. */
+/**
+ * Requests of one append stream, in the order they were made; read once, by the transport. One in a turn of the event loop:
+ * after an outage many wait, and to put them all into bytes at once would hold everything else up (F-154).
+ */
 export class RequestQueue<T> implements AsyncIterable<T> {
   private readonly items: T[] = [];
   private ended = false;
@@ -19,8 +22,10 @@ export class RequestQueue<T> implements AsyncIterable<T> {
   async *[Symbol.asyncIterator](): AsyncIterator<T> {
     for (;;) {
       const item = this.items.shift();
-      if (item !== undefined) yield item;
-      else if (this.ended) return;
+      if (item !== undefined) {
+        yield item;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      } else if (this.ended) return;
       else {
         await new Promise<void>((resolve) => {
           this.wake = resolve;
