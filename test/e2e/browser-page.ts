@@ -1,11 +1,11 @@
 /** The page that `browser.test.ts` opens: microphone in, voice out, and an ear on what really left the loudspeaker. */
 
 import { type Microphone, microphoneFormat, openMicrophone } from "@rspp/client/browser/microphone";
-import { createWebAudioPlayer } from "@rspp/client/browser/player";
+import { createWebAudioPlayer, type WebAudioPlayer } from "@rspp/client/browser/player";
 import type { AudioContextLike, AudioNodeLike, WorkletNodeLike } from "@rspp/client/browser/web-audio";
 import type { Client } from "@rspp/client/client";
 import { connect } from "@rspp/client/connect";
-import type { Cut, OutputFrame, StateEvent, TextEvent, TurnEvent } from "@rspp/client/types";
+import type { Cut, OutputFrame, Played, StateEvent, TextEvent, TurnEvent } from "@rspp/client/types";
 
 declare const AudioContext: new (options?: { sampleRate: number }) => AudioContextLike & { resume(): Promise<void> };
 declare const AudioWorkletNode: new (
@@ -36,7 +36,7 @@ export interface PageState {
 }
 
 /** Everything that goes to the loudspeaker passes it; told with the place on the audio clock. */
-const ear = `registerProcessor("ear", class extends AudioWorkletProcessor {
+const earWorklet = `registerProcessor("ear", class extends AudioWorkletProcessor {
   process([[channel]], [[out]]) {
     if (channel !== undefined) out.set(channel);
     this.port.postMessage({ frame: currentFrame, samples: out.slice() });
@@ -49,53 +49,76 @@ interface Heard {
   samples: Float32Array;
 }
 
+interface Log {
+  texts: TextEvent[];
+  turns: TurnEvent[];
+  flushes: (Cut & { atS: number; held: number })[];
+  states: StateEvent[];
+  frames: Frame[];
+  heardMs: Record<number, number>;
+  completed: number[];
+  micFrames: number;
+  ended: string;
+}
+
+async function startEar(context: AudioContextLike): Promise<{ ear: AudioNodeLike; heard: Heard[] }> {
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([earWorklet], { type: "text/javascript" })));
+  const ear = new AudioWorkletNode(context, "ear", { channelCount: 1, channelCountMode: "explicit" });
+  const heard: Heard[] = [];
+  ear.port.onmessage = ({ data }) => void heard.push(data as Heard);
+  ear.connect(context.destination as never);
+  return { ear, heard };
+}
+
+/** The shipped player, with what it is given and what it reports written down. */
+function watched(
+  context: AudioContextLike,
+  destination: AudioNodeLike,
+  log: Log,
+  onPlayed: (played: Played) => void,
+): WebAudioPlayer {
+  const player = createWebAudioPlayer({
+    context,
+    destination,
+    onPlayed: (played) => {
+      log.heardMs[played.turn] = played.playedUs / 1_000;
+      if (played.state === "completed") log.completed.push(played.turn);
+      onPlayed(played);
+    },
+  });
+  const play = player.play.bind(player);
+  player.play = (frame) => {
+    const { data: _, ...rest } = frame;
+    log.frames.push({ ...rest, atMs: performance.now() });
+    play(frame);
+  };
+  return player;
+}
+
+/** 16 bit, as base64. */
+function encoded(blocks: readonly Heard[]): string {
+  const samples = Int16Array.from(blocks.flatMap((h) => [...h.samples].map((s) => Math.round(s * 32_767))));
+  let text = "";
+  for (const byte of new Uint8Array(samples.buffer)) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
 async function start(url: string, token: string): Promise<object> {
   const context = new AudioContext({ sampleRate: 48_000 });
   await context.resume();
-  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([ear], { type: "text/javascript" })));
-  const listener = new AudioWorkletNode(context, "ear", { channelCount: 1, channelCountMode: "explicit" });
-  const heard: Heard[] = [];
-  listener.port.onmessage = ({ data }) => void heard.push(data as Heard);
-  listener.connect(context.destination as never);
-
-  const log = { texts: [], turns: [], flushes: [], states: [] } as {
-    texts: TextEvent[];
-    turns: TurnEvent[];
-    flushes: (Cut & { atS: number; held: number })[];
-    states: StateEvent[];
+  const { ear, heard } = await startEar(context);
+  const log: Log = {
+    ...{ texts: [], turns: [], flushes: [], states: [], frames: [], completed: [] },
+    ...{ heardMs: {}, micFrames: 0, ended: "" },
   };
-  const frames: Frame[] = [];
-  const heardMs: Record<number, number> = {};
-  const completed: number[] = [];
-  let ended = "";
-  let micFrames = 0;
-  let player: ReturnType<typeof createWebAudioPlayer> | null = null;
   const format = microphoneFormat(context);
+  let player: WebAudioPlayer | null = null;
   const client: Client = await connect(url, token, {
     inputFormat: format,
     outputFormat: format,
     player: (onPlayed) => {
-      const own = createWebAudioPlayer({
-        context,
-        destination: listener,
-        onPlayed: (played) => {
-          heardMs[played.turn] = played.playedUs / 1_000;
-          if (played.state === "completed") completed.push(played.turn);
-          onPlayed(played);
-        },
-      });
-      player = own;
-      return {
-        play: (frame) => {
-          const { data: _, ...rest } = frame;
-          frames.push({ ...rest, atMs: performance.now() });
-          own.play(frame);
-        },
-        flush: (cut) => own.flush(cut),
-        hold: (turn) => own.hold(turn),
-        resume: () => own.resume(),
-        close: () => own.close(),
-      };
+      player = watched(context, ear, log, onPlayed);
+      return player;
     },
   });
   client.on("text", (event) => log.texts.push(event));
@@ -103,41 +126,27 @@ async function start(url: string, token: string): Promise<object> {
   client.on("state", (event) => log.states.push(event));
   client.on("flush", (cut) => log.flushes.push({ ...cut, atS: context.currentTime, held: player?.held() ?? 0 }));
   void client.ended.then((reason) => {
-    ended = reason;
+    log.ended = reason;
   });
   let microphone: Microphone | null = null;
+  const onFrame = (samples: Int16Array): void => {
+    log.micFrames += 1;
+    if (client.state !== "closed") client.sendAudio(samples);
+  };
   return {
     /** The microphone anew: the device reads its file from the beginning. */
     async speak(): Promise<void> {
       microphone?.close();
-      const onFrame = (samples: Int16Array): void => {
-        micFrames += 1;
-        if (client.state !== "closed") client.sendAudio(samples);
-      };
       // The file is clean speech: what browsers do to a room's sound would only blur it.
       const constraints = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       microphone = await openMicrophone({ context, onFrame, constraints });
     },
-    state: (): PageState => ({
-      session: client.session,
-      state: client.state,
-      ...log,
-      frames,
-      heardMs,
-      completed,
-      resumes: client.resumes,
-      underruns: player?.underruns ?? 0,
-      micFrames,
-      ended,
-    }),
-    /** Sound between two places of the audio clock, 16 bit, as base64. */
-    sound: (fromS: number, toS: number): string => {
-      const all = heard.filter(({ frame }) => frame >= fromS * 48_000 && frame < toS * 48_000);
-      const samples = Int16Array.from(all.flatMap((h) => [...h.samples].map((s) => Math.round(s * 32_767))));
-      let text = "";
-      for (const byte of new Uint8Array(samples.buffer)) text += String.fromCharCode(byte);
-      return btoa(text);
+    state: (): PageState => {
+      const { session, state, resumes } = client;
+      return { ...log, session, state, resumes, underruns: player?.underruns ?? 0 };
     },
+    sound: (fromS: number, toS: number): string =>
+      encoded(heard.filter(({ frame }) => frame >= fromS * 48_000 && frame < toS * 48_000)),
     nowS: () => context.currentTime,
     end: async () => {
       microphone?.close();
