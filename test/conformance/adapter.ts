@@ -16,7 +16,8 @@ export interface Line {
   hangUp(): void;
   /** Media time that the caller has heard so far, microseconds, by turn. */
   heardUs(turn: number): number;
-  raiseEpoch(epoch: number): boolean;
+  /** Resolves when the adapter believes only this epoch, or has refused it. */
+  raiseEpoch(epoch: number): Promise<boolean>;
   close(): Promise<void>;
 }
 

@@ -118,8 +118,8 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
 
   test("a newer epoch is believed alone: what an older holder says is not heard, the caller is heard under the new one", () =>
     call(async (line) => {
-      expect(line.raiseEpoch(line.epoch + 2)).toBe(true);
-      expect(line.raiseEpoch(line.epoch + 1)).toBe(false);
+      expect(await line.raiseEpoch(line.epoch + 2)).toBe(true);
+      expect(await line.raiseEpoch(line.epoch + 1)).toBe(false);
       for (const frame of media(line.epoch, 1, 1, 5, { end: true })) line.send(frame);
       for (const frame of media(line.epoch + 2, 2, 1, 5, { end: true })) line.send(frame);
       await until(() => states(line, 2).includes("completed"), "the new holder's reply");

@@ -3,6 +3,7 @@ import { asMonoNs } from "@rspp/base/brand";
 import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { Caller, remoteRig, signGrant } from "../integration/remote-session-rig.ts";
+import { until } from "../integration/websocket-rig.ts";
 import { type Adapter, Ear } from "./adapter.ts";
 import { joined } from "./loopback.ts";
 
@@ -39,10 +40,11 @@ export async function overLink(): Promise<Adapter> {
         stop: () => adapter.stop(),
         hangUp: () => adapter.end(),
         heardUs: (turn) => ear.heardUs(turn),
-        raiseEpoch: (raised) => {
+        raiseEpoch: async (raised) => {
           if (raised < epoch) return false;
           epoch = raised;
           host.open.announceFloor(signGrant({ session: id, epoch }));
+          await until(() => host.floors.includes(epoch), "the floor");
           return true;
         },
         close: async () => {

@@ -27,7 +27,7 @@ export function loopback(): Adapter {
         stop: () => adapter.stop(),
         hangUp: () => adapter.end(),
         heardUs: (turn) => ear.heardUs(turn),
-        raiseEpoch: (epoch) => adapter.raiseEpoch(epoch),
+        raiseEpoch: (epoch) => Promise.resolve(adapter.raiseEpoch(epoch)),
         close: async () => {
           adapter.end();
           await new Promise<void>((resolve) => clock.timerAt(asMonoNs(clock.nowNs()), resolve));

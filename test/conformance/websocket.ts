@@ -28,7 +28,7 @@ export async function websocket(encoding: "binary" | "json"): Promise<Adapter> {
         raiseEpoch: (raised) => {
           const took = session.request.raiseEpoch(raised);
           if (took) epoch = raised;
-          return took;
+          return Promise.resolve(took);
         },
         close: async () => {
           client.end();
