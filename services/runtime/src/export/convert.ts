@@ -19,6 +19,7 @@ import { decodeEntry } from "../spool/journal-codec.ts";
 import { contentDigest, nativeSha256 } from "./digest.ts";
 import { exportLimits } from "./limits.ts";
 import type { ChainPlace } from "./place.ts";
+import { steadyBatch } from "./steady-batch.ts";
 
 type Body = NonNullable<MessageInitShape<typeof TimelineRecordSchema>["body"]>;
 
@@ -59,6 +60,11 @@ function* group(text: string, writer: RecordWriter, place: ChainPlace): Generato
 
 function line(tag: string, content: unknown, writer: RecordWriter, place: ChainPlace): Converted {
   if (tag === "journal") {
+    const steady = steadyBatch(content);
+    if (steady !== null) {
+      beginBatch(place, Number(steady.batchSequence), Number(steady.monotonicNs));
+      return writer.write({ case: "batch", value: steady }, undefined);
+    }
     const entry = decodeEntry(content);
     if (entry !== null) return journal(entry, writer, place);
   } else if (tag === "signal" && isObject(content) && typeof content.signal === "string") {
@@ -69,10 +75,14 @@ function line(tag: string, content: unknown, writer: RecordWriter, place: ChainP
   return writer.unreadable(tag === "" ? "group" : tag);
 }
 
-function journal(entry: JournalEntry, writer: RecordWriter, place: ChainPlace): Converted {
-  place.batch = entry.batch.index;
+function beginBatch(place: ChainPlace, index: number, monoNs: number): void {
+  place.batch = index;
   place.effects = 0;
-  place.monoNs = entry.batch.monoNs;
+  place.monoNs = monoNs;
+}
+
+function journal(entry: JournalEntry, writer: RecordWriter, place: ChainPlace): Converted {
+  beginBatch(place, entry.batch.index, entry.batch.monoNs);
   // A broken step and one past the contract's bounds travel whole, in canonical form.
   if (entry.fault !== undefined || entry.summary !== undefined) return writer.named("journal", entry, {});
   const value = journalToWire(entry);
@@ -127,6 +137,8 @@ interface About {
 }
 
 const lanes = { control: 1, data: 2 } as const;
+
+const text = new TextEncoder();
 
 class RecordWriter {
   readonly wallMs: number;
@@ -262,7 +274,7 @@ function sizeOf(record: RecordMessage): number {
 }
 
 function encode(content: unknown): Uint8Array {
-  return new TextEncoder().encode(canonicalJson(content));
+  return text.encode(canonicalJson(content));
 }
 
 function textOf(record: SpoolRecord): string {
