@@ -1,4 +1,7 @@
+import { asMonoNs } from "@rspp/base/brand";
+import type { Clock } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { afterEach, describe, expect, test } from "vitest";
 import { until } from "./link-rig.ts";
 import {
@@ -197,7 +200,7 @@ describe("a pair that dies", () => {
     expect(host.heard.some((m) => m.kind === "control" && m.signal === "ended")).toBe(false);
   });
 
-  test("an adapter that does not come back ends the session after its time; a runtime that forgot it ends it at the adapter", async () => {
+  test("an adapter that does not come back ends the session after its time, and so does the runtime", async () => {
     rig = await remoteRig({ reconnectMs: 150 });
     const one = await rig.open("s-1");
     rig.line.stall(true);
@@ -207,7 +210,38 @@ describe("a pair that dies", () => {
     rig.line.stall(false);
     await until(() => one.caller.closed !== null, "the end at the adapter");
     expect(one.caller.closed).toBe("transport_disconnect");
-    expect(rig.notices.some((n) => n.kind === "session_lost" && n.reason === "not_found")).toBe(true);
+    expect(rig.notices.some((n) => n.kind === "session_lost")).toBe(true);
+  });
+
+  test("a runtime that forgot the session ends it at the adapter, which looks no longer", async () => {
+    rig = await remoteRig({ reconnectMs: 8_000 });
+    const one = await rig.open("s-1");
+    rig.line.stall(true);
+    rig.line.cut();
+    await until(() => rig!.sessions.stats().waiting === 1, "the runtime to notice");
+    rig.sessions.close();
+    rig.line.stall(false);
+    await until(() => one.caller.closed !== null, "the end at the adapter");
+    expect(one.caller.closed).toBe("transport_disconnect");
+  });
+
+  test("an adapter looks for a pair for as long as the runtime holds the session, past ten seconds", async () => {
+    // Its clock runs twenty times as fast as the runtime's.
+    const system = createSystemClock();
+    const speed = 20;
+    const nowNs = () => asMonoNs(system.nowNs() * speed);
+    const timerAt: Clock["timerAt"] = (atNs, fire) => system.timerAt(asMonoNs(Math.ceil(atNs / speed)), fire);
+    const clock: Clock = { ...system, nowNs, timerAt };
+    rig = await remoteRig({ reconnectMs: 30_000, opener: { clock, deadlines: { readyMs: 50 } } });
+    const one = await rig.open("s-1");
+    rig.line.stall(true);
+    rig.line.cut();
+    const sinceNs = nowNs();
+    await until(() => nowNs() - sinceNs > 14e9, "fourteen seconds of it");
+    expect(one.caller.closed).toBe(null);
+    rig.line.stall(false);
+    await until(() => rig!.opener.stats().reattached === 1, "the session goes on");
+    expect(rig.sessions.stats()).toMatchObject({ open: 1, reattached: 1 });
   });
 
   test("nobody goes on with a session of another's token", async () => {

@@ -305,14 +305,59 @@ describe("messages of a session", () => {
     await until(() => host.tell === null, "the end of it");
   });
 
-  test("a client cannot speak in the link's own fields", async () => {
+  test("a client's fields under any name ask for nothing: they are handed on as they are", async () => {
     rig = await remoteRig();
     const { host, end } = await rig.open("s-1");
     end.session.receive(signalIn(end.epoch, 1, "transport_signal", { fields: { "link.observe": "debug" } }));
     end.session.receive(signalIn(end.epoch, 2, "mute", { lastMediaSequence: 0 }));
-    await until(() => host.heard.length === 1, "the mute");
+    await until(() => host.heard.length === 2, "both signals");
+    expect(host.heard[0]).toMatchObject({ signal: "transport_signal", fields: { "link.observe": "debug" } });
     expect(host.tell).toBe(null);
-    expect(rig.opener.stats().unsent).toEqual({ control: 1 });
+    expect(rig.opener.stats().unsent).toEqual({});
+  });
+
+  test("what was played of output with session scope is reported: deliveries and fences of turn 0", async () => {
+    rig = await remoteRig();
+    const { caller, host, end } = await rig.open("s-1");
+    const { epoch } = end;
+    const of = { epoch, turn: 0, generation: 1 } as const;
+    host.send({ kind: "fence", epoch, turn: 0, generation: 1, all: false, reason: "user_cancel" });
+    await until(() => caller.told.length === 1, "the fence");
+    const played: TransportIngress[] = [
+      { kind: "delivery", ...of, state: "cancelled", playedUs: 120_000 },
+      { kind: "fence_ack", ...of, playedUs: 120_000, flushed: 7 },
+    ];
+    for (const message of played) end.session.receive(message);
+    await until(() => host.heard.length === 2, "both");
+    expect(host.heard).toEqual(played);
+    expect(rig.opener.stats().unsent).toEqual({});
+  });
+
+  test("P4 an utterance's end that comes behind its audio in order is never forced, and waits for no timer", async () => {
+    rig = await remoteRig();
+    const { host, end } = await rig.open("s-1");
+    const tookMs: number[] = [];
+    let frame = 0;
+    for (let utterance = 1; utterance <= 20; utterance++) {
+      for (let n = 0; n < 5; n++) end.session.receive(audioIn(end.epoch, ++frame));
+      const atMs = performance.now();
+      const ended = { lastMediaSequence: frame };
+      end.session.receive(signalIn(end.epoch, utterance, "end_of_utterance", ended));
+      await until(() => host.heard.length === frame + utterance, `end of utterance ${utterance}`);
+      tookMs.push(performance.now() - atMs);
+      expect(host.heard.at(-1)).toMatchObject({ signal: "end_of_utterance" });
+    }
+    expect(rig.sessions.stats().forced).toBe(0);
+    // Half of them within half of what a wait for missing media would take, on a busy machine too.
+    expect(tookMs.sort((a, b) => a - b)[10]).toBeLessThan(20);
+  });
+
+  test("F-159 an adapter that may dials the runtimes it sees before a call needs one", async () => {
+    rig = await remoteRig({ opener: { link: { warm: true } } });
+    await until(() => rig?.opener.stats().links[0]?.up === true, "the link");
+    expect(rig.opener.stats()).toMatchObject({ opened: 0, links: [{ sessions: 0 }] });
+    await rig.open("s-1");
+    expect(rig.opener.stats().links).toHaveLength(1);
   });
 
   test("messages of an older epoch are not said; the bytes of a frame are the sender's again at once", async () => {

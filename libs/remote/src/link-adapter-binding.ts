@@ -16,7 +16,6 @@ import { limits } from "./link-limits.ts";
 import { noteFromLink } from "./link-notes.ts";
 import { type Reattached, reattachedOf } from "./link-open.ts";
 import { PartJoiner, partIn } from "./link-parts.ts";
-import { reconnectOf } from "./link-signals.ts";
 
 /** The session whose binding it is. */
 export interface BindingOwner {
@@ -158,7 +157,8 @@ export class AdapterBinding implements LinkSessionHandlers {
   #message(message: PositionedMessage): void {
     if (message.case !== "opened" || this.#opened) return this.#wrong(`${message.case} out of order`);
     this.#opened = true;
-    const { reattached } = message.value;
+    const { reattached, reconnectMs } = message.value;
+    if (reconnectMs !== undefined) this.#owner.reconnectWithin(reconnectMs);
     const standing = reattached === undefined ? null : reattachedOf(reattached);
     this.#answer(ok(standing));
     this.#owner.opened(this, standing);
@@ -167,8 +167,6 @@ export class AdapterBinding implements LinkSessionHandlers {
 
   #words(envelope: Envelope, overtaking: boolean): void {
     if (envelope.payload.case === "error") return this.#failed(envelope);
-    const reconnectMs = reconnectOf(envelope);
-    if (reconnectMs !== null) return this.#owner.reconnectWithin(reconnectMs);
     if (!this.#opened) return this.#wrong("control came before opened");
     if (!this.#owner.isNewEvent(eventNumber(envelope), overtaking)) return;
     const message = wordsFromLink(this.codec, envelope);

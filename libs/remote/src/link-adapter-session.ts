@@ -18,11 +18,11 @@ import type { LinkItem } from "./link-codec.ts";
 import { Heard } from "./link-heard.ts";
 import { ingressToLink } from "./link-ingress.ts";
 import { limits } from "./link-limits.ts";
+import { observeItem } from "./link-observe.ts";
 import { openItem, type Reattached } from "./link-open.ts";
 import type { PooledLink } from "./link-pool.ts";
 import { type KeptAudio, type KeptSignal, Resend, type Signal } from "./link-resend.ts";
 import type { GrantVerifier, OpenerNotice } from "./link-session-types.ts";
-import { observeItem } from "./link-signals.ts";
 import { refusalOf } from "./link-words.ts";
 
 export interface AdapterSessionInit {
@@ -102,11 +102,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       if (this.#speaks(message.epoch)) this.#sendAudio(kept);
       return;
     }
-    if (message.kind === "delivery") {
-      // The contract reports on turns; nothing waits for a report on the session's own output.
-      if (message.turn === 0) return;
-      this.#noteDelivery(message);
-    }
+    if (message.kind === "delivery") this.#noteDelivery(message);
     this.#say(message, message.epoch);
   }
 
@@ -146,7 +142,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       this.#unsent(kept.message.kind);
       if (this.#resend.takeBack(kept)) return;
       // Its number is taken, and those of later ones follow from it: something that changes nothing goes in its place.
-      sent = binding.send(observeItem(binding.codec, this.#observed()));
+      sent = binding.send(observeItem(this.#observed()));
     }
     if (!sent.ok) return;
     kept.linkSeq = sent.value;
@@ -154,7 +150,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   }
 
   #signalItem({ codec }: AdapterBinding, message: Signal): Result<LinkItem, unknown> {
-    if (message.kind === "observe") return ok(observeItem(codec, message.kinds));
+    if (message.kind === "observe") return ok(observeItem(message.kinds));
     if (message.kind === "floor_ack") {
       const value = create(FloorAckSchema, { floorEpoch: BigInt(message.epoch) });
       return ok({
@@ -167,7 +163,8 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   }
 
   #noteDelivery({ turn, generation, playedUs, state }: Extract<TransportIngress, { kind: "delivery" }>): void {
-    if (turn < this.#openTurn.turn) return;
+    // The session's own output belongs to no turn that could go on.
+    if (turn === 0 || turn < this.#openTurn.turn) return;
     const ended = state === "completed" || state === "cancelled" || state === "lost";
     this.#openTurn = ended ? { turn: 0, generation: 0, playedUs: 0 } : { turn, generation, playedUs };
   }
@@ -334,7 +331,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     if (this.#rebinding) return;
     this.#rebinding = true;
     const { clock } = this.#init;
-    const deadlineNs = clock.nowNs() + msToNs(limits.LINK_REATTACH_MS);
+    const deadlineNs = clock.nowNs() + msToNs(this.#searchMs(why));
     let last = why;
     while (clock.nowNs() < deadlineNs) {
       const epoch = this.#epoch;
@@ -346,6 +343,12 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       await this.#pause(limits.LINK_REATTACH_PAUSE_MS);
     }
     this.#lost(last);
+  }
+
+  /** As long as the runtime holds it. A rotation finds the session where it is: it asks for a moment only. */
+  #searchMs(why: string): number {
+    if (why === "rotation" || this.#reconnectMs === null) return limits.LINK_REATTACH_MS;
+    return Math.min(this.#reconnectMs, limits.LINK_HELD_MS_MAX);
   }
 
   #isOver(): boolean {

@@ -16,7 +16,6 @@ import type { PositionedMessage } from "@rspp/wire/link-control";
 import { fieldError, type WireError } from "@rspp/wire/wire-error";
 import type { WireControl } from "@rspp/wire/wire-event";
 import { isUint32, isWhole, type LinkCodec, type LinkItem, microsecondsOf, outside, ownBytes } from "./link-codec.ts";
-import { LINK_NAMESPACE } from "./link-signals.ts";
 import { isCancel, numberAfter, wordOf } from "./link-words.ts";
 
 type Of<K extends TransportIngress["kind"]> = Extract<TransportIngress, { kind: K }>;
@@ -78,9 +77,6 @@ function audioToLink(codec: LinkCodec, message: Of<"audio">): Result<LinkItem, W
 function controlToLink(codec: LinkCodec, message: Of<"control">): Result<LinkItem, WireError> {
   const { signal, sequence, controlClass, lastMediaSequence, turn = 0, idempotencyKey = "" } = message;
   const given = { ...message.fields };
-  if (Object.keys(given).some((name) => name.startsWith(LINK_NAMESPACE))) {
-    return err(fieldError("control.transport_fields", "link.namespace", "is the link's own", "use another namespace"));
-  }
   let reason = message.reason ?? "";
   if (isCancel(signal)) {
     // What the kernel takes when they are left out; the contract wants them said.
@@ -124,26 +120,25 @@ function deliveryToLink(message: Of<"delivery">): Result<LinkItem, WireError> {
   });
 }
 
-/** The session's own output, turn 0, is named by the fence alone. */
 function fenceAckToLink(message: Of<"fence_ack">, fenceSequence: number): Result<LinkItem, WireError> {
   const { turn, generation, playedUs, flushed, epoch } = message;
-  const problem = outputProblem(Math.max(1, turn), generation, playedUs, epoch);
+  const problem = outputProblem(turn, generation, playedUs, epoch);
   if (problem !== null) return problem;
   if (!isUint32(flushed)) return outside("fence_ack.flushed_frames", "uint32");
-  if (turn === 0 && fenceSequence === 0) return outside("fence_ack.fence_sequence", "uint32.gte");
   const played = { turnNumber: turn, fenceGeneration: generation, playedUs: BigInt(playedUs), flushedFrames: flushed };
   return positioned({
     case: "fenceAck",
     value: create(FenceAckSchema, {
       fenceSequence: Math.max(1, fenceSequence),
-      played: turn === 0 ? [] : [played],
+      played: [played],
       authorityEpoch: BigInt(epoch),
     }),
   });
 }
 
+/** Turn 0 is output with session scope. */
 function outputProblem(turn: number, generation: number, playedUs: number, epoch: number) {
-  if (!isUint32(turn) || turn < 1) return outside("turn_number", "uint32.gte");
+  if (!isUint32(turn)) return outside("turn_number", "uint32");
   if (!isUint32(generation)) return outside("fence_generation", "uint32");
   if (!isWhole(playedUs, Number.MAX_SAFE_INTEGER)) return outside("played_us", "uint64.safe");
   return isWhole(epoch, Number.MAX_SAFE_INTEGER) && epoch >= 1 ? null : outside("authority_epoch", "uint64.gte");

@@ -8,6 +8,8 @@ export const limits = {
   /** A link that is not up within this counts as away. */
   LINK_READY_MS: 3_000,
   LINKS_PER_RUNTIME_MAX: 4,
+  /** Runtimes to which a link is held before a session needs it. */
+  LINKS_WARM_MAX: 16,
   /** A runtime that left the routing view and holds no session of ours loses its links after this. */
   LINK_IDLE_CLOSE_MS: 60_000,
   LINK_SWEEP_MS: 10_000,
@@ -47,6 +49,7 @@ export const limits = {
   LINK_PARTS_MAX: 32,
 
   // --- the contract's bounds, checked here where the general rules would cost too much per frame ---
+  LINK_RECONNECT_SAID_MS_MAX: 3_600_000,
   UINT32_MAX: 0xffff_ffff,
   AUDIO_DURATION_US_MAX: 10_000_000,
   DEBUG_CHARS_MAX: 1_024,

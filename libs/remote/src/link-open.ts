@@ -20,6 +20,7 @@ import type { PositionedMessage } from "@rspp/wire/link-control";
 import { formatFromWire, formatToWire } from "@rspp/wire/payload";
 import { validate } from "@rspp/wire/validate";
 import type { LinkItem } from "./link-codec.ts";
+import { limits } from "./link-limits.ts";
 
 export interface OpenInit {
   readonly token: string;
@@ -77,8 +78,12 @@ export interface Reattached {
   readonly turnContinues: boolean;
 }
 
-export function openedItem(grant: SignedGrant, reattached: Reattached | null): LinkItem {
+/** @param reconnectMs how long the session waits for a caller or a pair; undefined: not said. */
+export function openedItem(grant: SignedGrant, reattached: Reattached | null, reconnectMs?: number): LinkItem {
   const value = create(SessionOpenedSchema, { grant });
+  if (reconnectMs !== undefined) {
+    value.reconnectMs = Math.min(limits.LINK_RECONNECT_SAID_MS_MAX, Math.max(0, Math.round(reconnectMs)));
+  }
   if (reattached !== null) {
     const { control, audio, turnContinues } = reattached;
     value.reattached = create(ReattachResultSchema, { durable: marks(control, audio), turnContinues });

@@ -115,6 +115,14 @@ export class LinkPool {
     return usable.reduce((a, b) => (b.sessions < a.sessions ? b : a));
   }
 
+  /** Dials those that have no link yet, up to LINKS_WARM_MAX addresses in all. */
+  warm(addresses: Iterable<string>): void {
+    for (const address of addresses) {
+      if (this.#links.size >= limits.LINKS_WARM_MAX) return;
+      if (address !== "" && !this.#links.has(address)) this.of(address);
+    }
+  }
+
   /** Ends links without sessions: those that drain, and those whose runtime is no longer known and that were idle for long. */
   sweep(known: ReadonlySet<string>): void {
     const now = this.#options.clock.nowNs();

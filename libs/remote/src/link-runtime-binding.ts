@@ -16,9 +16,9 @@ import { LinkCodec, type LinkItem } from "./link-codec.ts";
 import { audioFromLink, controlFromLink, deliveryFromLink, fenceAcksFromLink } from "./link-ingress.ts";
 import { limits } from "./link-limits.ts";
 import { errorItem } from "./link-notes.ts";
+import { observedOf } from "./link-observe.ts";
 import { openProblem, readOpen } from "./link-open.ts";
 import type { RuntimeShared } from "./link-runtime-shared.ts";
-import { observedOf } from "./link-signals.ts";
 import { endReasonOf } from "./link-words.ts";
 
 /** The session behind a binding that was admitted. */
@@ -200,8 +200,6 @@ export class RuntimeBinding implements LinkSessionHandlers {
     if (forced) this.#shared.forced();
     if (payload.kind === "positioned") return this.#message(session, payload.message);
     if (payload.kind === "overtaking") return;
-    const asked = observedOf(payload.envelope);
-    if (asked !== null) return session.observe(asked);
     const message = controlFromLink(this.codec, payload.envelope, "positioned");
     if (message.ok) session.control(message.value);
     else this.#wrong(message.error);
@@ -219,6 +217,8 @@ export class RuntimeBinding implements LinkSessionHandlers {
         for (const ack of acks) session.control(ack);
         return;
       }
+      case "observe":
+        return session.observe(observedOf(message.value));
       case "floorAck": {
         if (this.#ahead(session, message.value.floorEpoch)) return;
         return session.floorKnown(Number(message.value.floorEpoch));

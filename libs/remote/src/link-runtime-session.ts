@@ -23,7 +23,6 @@ import { type Kept, Replay } from "./link-replay.ts";
 import type { BoundSession, RuntimeBinding } from "./link-runtime-binding.ts";
 import type { RuntimeShared } from "./link-runtime-shared.ts";
 import type { LinkOpened } from "./link-session-types.ts";
-import { reconnectItem } from "./link-signals.ts";
 
 const nothing: Readonly<LaneMarks> = Object.freeze({ control: 0, data: 0, telemetry: 0 });
 
@@ -95,8 +94,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     if (this.#phase === "over" || binding === null || binding.over) return this.#gone("connection_lost");
     this.#phase = "open";
     binding.admit(this, 0);
-    if (opened.reconnectMs !== undefined) binding.send(reconnectItem(binding.codec, opened.reconnectMs));
-    binding.send(openedItem(this.#grant, null));
+    binding.send(openedItem(this.#grant, null, opened.reconnectMs));
     for (const kept of this.#replay.waiting()) this.#transmit(kept);
     this.#tellFloor();
     if (this.#closing !== null) this.#drain(this.#closing);
@@ -146,7 +144,7 @@ export class RuntimeSession implements TransportEnd, BoundSession {
       audio: this.#audioMark.highWater,
       turnContinues: resumed.turnContinues && this.#replay.openTurn !== 0,
     };
-    binding.send(openedItem(this.#grant, reattached));
+    binding.send(openedItem(this.#grant, reattached, this.#opened?.reconnectMs));
     old?.retire("superseded");
     for (const kept of resumed.entries) this.#transmit(kept);
     this.#tellFloor();

@@ -154,6 +154,8 @@ export interface RemoteSessionOpenerOptions {
     readonly config?: LinkEndOptions["config"];
     /** Pairs per runtime, 1 to 4; sessions are spread over them. Default 1. */
     readonly linksPerRuntime?: number;
+    /** Dials runtimes as soon as the routing view knows them, LINKS_WARM_MAX at most: no first call waits for it. Default false. */
+    readonly warm?: boolean;
     /** Distinguishes this life of the process from its predecessor; default: random. */
     readonly lifeId?: string;
   };

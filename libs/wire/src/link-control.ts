@@ -22,10 +22,10 @@ type PositionedPayload = PositionedControl["payload"];
 
 /** What acts at once without being an event: a fence, a floor. */
 export type OvertakingMessage = Extract<OvertakingPayload, { case: "fence" | "floor" }>;
-/** What keeps its place without being an event: opening, acknowledgements, delivery reports. */
+/** What keeps its place without being an event: opening, acknowledgements, delivery reports, what is to be told. */
 export type PositionedMessage = Extract<
   PositionedPayload,
-  { case: "open" | "opened" | "fenceAck" | "floorAck" | "delivery" }
+  { case: "open" | "opened" | "fenceAck" | "floorAck" | "delivery" | "observe" }
 >;
 
 /** What the link machine carries and never reads: an event in full, or a message of the session. */

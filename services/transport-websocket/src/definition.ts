@@ -2,7 +2,7 @@
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { dialAddress } from "@rspp/host/address";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
-import { type Identity, openIdentity } from "@rspp/host/peers";
+import { type Identity, openIdentity, streamsAt } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import type { SessionOpener } from "@rspp/ports/session-opener";
 import type { LocalRuntime, OpenerNotice, RemoteSessionOpener } from "@rspp/remote/link-session-types";
@@ -55,7 +55,7 @@ async function start(
     lease: context.connect("lease", values.lease),
     registry,
     domain: service,
-    link: { ...context.streams, linksPerRuntime: values.links_per_runtime },
+    link: { ...streamsAt(values.registry, context.streams), linksPerRuntime: values.links_per_runtime, warm: true },
     onNotice: (notice) => tellNotice(log, notice),
     ...(runtime === null ? {} : { local: runtime }),
   });

@@ -12,6 +12,7 @@ import type { Audio, AudioFormat } from "../../event/v1/audio_pb.js";
 import type { ErrorDetail } from "../../common/v1/error_pb.js";
 import type { Reason } from "../../common/v1/reason_pb.js";
 import type { SignedGrant } from "../../lease/v1/lease_pb.js";
+import type { EventKind } from "./session_service_pb.js";
 import type { Lane } from "../../common/v1/lane_pb.js";
 import type { Text } from "../../event/v1/text_pb.js";
 import type { Control } from "../../event/v1/control_pb.js";
@@ -476,6 +477,14 @@ export declare type SessionOpened = Message<"rspp.runtime.v1.SessionOpened"> & {
    * @generated from field: rspp.runtime.v1.ReattachResult reattached = 2;
    */
   reattached?: ReattachResult | undefined;
+
+  /**
+   * Milliseconds the session waits for a caller or a pair that was cut off; 0 it ends at once. Not set: the adapter's own.
+   * An adapter looks for a new pair for so long, 30 s at most.
+   *
+   * @generated from field: optional uint32 reconnect_ms = 3;
+   */
+  reconnectMs?: number | undefined;
 };
 
 /**
@@ -483,6 +492,28 @@ export declare type SessionOpened = Message<"rspp.runtime.v1.SessionOpened"> & {
  * Use `create(SessionOpenedSchema)` to create a new message.
  */
 export declare const SessionOpenedSchema: GenMessage<SessionOpened>;
+
+/**
+ * Asked by the adapter once the session is open: what it wants to be told of the session beside what is played. Replaces
+ * what was asked before; nothing is told unasked, but for the error before an end.
+ *
+ * @generated from message rspp.runtime.v1.ObserveSession
+ */
+export declare type ObserveSession = Message<"rspp.runtime.v1.ObserveSession"> & {
+  /**
+   * Of metrics, debug and error, each at most once; empty: none. Metrics and debug come on the telemetry lane and may be
+   * lost, errors as positioned control.
+   *
+   * @generated from field: repeated rspp.runtime.v1.EventKind kinds = 1;
+   */
+  kinds: EventKind[];
+};
+
+/**
+ * Describes the message rspp.runtime.v1.ObserveSession.
+ * Use `create(ObserveSessionSchema)` to create a new message.
+ */
+export declare const ObserveSessionSchema: GenMessage<ObserveSession>;
 
 /**
  * Short form of an Envelope: only what varies; decoded with its binding it is a full Envelope again.
@@ -680,7 +711,8 @@ export declare const LinkEventSchema: GenMessage<LinkEvent>;
  */
 export declare type LinkEventDetails = Message<"rspp.runtime.v1.LinkEventDetails"> & {
   /**
-   * Id, when event_number is 0.
+   * Id, when event_number is 0. A signal of an adapter has `c-<number in its control lane>`: its own numbers from 1, per
+   * session, kept over resends; another form is refused.
    *
    * @generated from field: string event_id = 1;
    */
@@ -1098,6 +1130,14 @@ export declare type PositionedControl = Message<"rspp.runtime.v1.PositionedContr
      */
     value: DeliveryReport;
     case: "delivery";
+  } | {
+    /**
+     * What the adapter wants to be told.
+     *
+     * @generated from field: rspp.runtime.v1.ObserveSession observe = 17;
+     */
+    value: ObserveSession;
+    case: "observe";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1148,7 +1188,7 @@ export declare type FenceAck = Message<"rspp.runtime.v1.FenceAck"> & {
   fenceSequence: number;
 
   /**
-   * What was really played of each fenced turn.
+   * What was really played of each fenced turn; empty: nothing was, of the turn that the fence named.
    *
    * @generated from field: repeated rspp.runtime.v1.TurnPlayed played = 2;
    */
@@ -1175,7 +1215,7 @@ export declare const FenceAckSchema: GenMessage<FenceAck>;
  */
 export declare type TurnPlayed = Message<"rspp.runtime.v1.TurnPlayed"> & {
   /**
-   * Turn.
+   * Turn; 0: output with session scope, which belongs to no turn, e.g. a signal tone.
    *
    * @generated from field: uint32 turn_number = 1;
    */
@@ -1216,7 +1256,7 @@ export declare const TurnPlayedSchema: GenMessage<TurnPlayed>;
  */
 export declare type DeliveryReport = Message<"rspp.runtime.v1.DeliveryReport"> & {
   /**
-   * Turn.
+   * Turn; 0: output with session scope, which belongs to no turn. Its generation is 0 or that of the session's fence.
    *
    * @generated from field: uint32 turn_number = 1;
    */
