@@ -64,6 +64,14 @@ export function streamAccess({ client, serviceTokens }: Identity): StreamAccess 
   };
 }
 
+/**
+ * The same for the streams of services that are found by `baseUrl`: their addresses have no scheme, so they speak TLS where
+ * it does. A certificate that a service has for those who call it says nothing of those whom it calls.
+ */
+export function streamsAt(baseUrl: string, { tls, headers }: StreamAccess): StreamAccess {
+  return tls === undefined || !baseUrl.startsWith("https:") ? { headers } : { tls, headers };
+}
+
 function none(tls: ClientTls): ClientTls | undefined {
   return Object.keys(tls).length === 0 ? undefined : tls;
 }

@@ -1,6 +1,7 @@
 /** Where a runtime's providers are: within its process, or at a gateway. */
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { InstanceService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { streamsAt } from "@rspp/host/peers";
 import type { ServiceContext } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
@@ -33,15 +34,14 @@ export async function openProviders(options: OpenProviders): Promise<ProviderPor
     });
   }
   const address = values.gateway_streams || (await streamAddress(options));
-  const { streams } = context;
-  const { tls } = streams;
+  const { tls, headers } = streamsAt(values.gateway, context.streams);
   context.log.info({ gateway: address }, "providers are at a gateway");
   const providers = createRemoteProviders({
     address,
     clock,
-    headers: () => streams.headers(),
+    headers,
     onReachable: (there) => context.dependency("provider-gateway", there),
-    ...(tls === undefined || !values.gateway.startsWith("https:") ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls }),
   });
   await providers.refresh();
   return providers;
