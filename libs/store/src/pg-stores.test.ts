@@ -227,6 +227,19 @@ test("audit entries are listed newest first, of one tenant", async () => {
   await expect(store.list({ tenantId: "audited", limit: 0 })).rejects.toMatchObject({ code: "invalid" });
 });
 
+const part = (records: number, more: Partial<TimelinePart> = {}): TimelinePart => ({
+  pipelineName: "p",
+  pipelineVersion: 1,
+  firstWallMs: 5,
+  lastWallMs: 6,
+  records,
+  turns: 1,
+  recordingLevel: 1,
+  ended: false,
+  losses: 0,
+  ...more,
+});
+
 test("a timeline's segments follow each other without a gap; the same one again changes nothing", async () => {
   const index = pgTimelineIndex(at.db);
   const session = { tenantId: "t", sessionId: "timeline" };
@@ -240,18 +253,6 @@ test("a timeline's segments follow each other without a gap; the same one again 
     bytes: 10,
     sha256: "ab".repeat(32),
     headDigest: "cd".repeat(32),
-  });
-  const part = (records: number, more: Partial<TimelinePart> = {}): TimelinePart => ({
-    pipelineName: "p",
-    pipelineVersion: 1,
-    firstWallMs: 5,
-    lastWallMs: 6,
-    records,
-    turns: 1,
-    recordingLevel: 1,
-    ended: false,
-    losses: 0,
-    ...more,
   });
   const add = async (...of: Parameters<typeof segment>) => {
     const [first, last] = of;
@@ -311,17 +312,7 @@ const runOf = (sessionId: string, firstSequence: number, objectKey: string, hash
     sha256: hash.repeat(32),
     headDigest: "cd".repeat(32),
   },
-  part: {
-    pipelineName: "p",
-    pipelineVersion: 1,
-    firstWallMs: 5,
-    lastWallMs: 6,
-    records: 10,
-    turns: 0,
-    recordingLevel: 1,
-    ended: false,
-    losses: 0,
-  },
+  part: part(10),
 });
 
 test("two processes that store the same chain at once: each number once, without a gap", async () => {
