@@ -142,7 +142,7 @@ test("past its maximum the gateway ends in overload, and a caller past its own t
   expect(served.service.inFlight).toBe(2);
 });
 
-test("F-031 a lower epoch is refused by the gateway's authority table, tenants apart", async () => {
+test("F-156 a lower epoch is refused by the gateway's authority table, tenants apart", async () => {
   const { puppet, open } = await puppetRig(
     {},
     { origin: ({ turn }) => ({ tenantId: `t${turn}`, nodeId: "n", attempt: 1 }) },
