@@ -152,7 +152,7 @@ describe("F-020 events of unknown type follow the configured action and are audi
     ["rspp.field-60", new Uint8Array([...toBinary(EnvelopeSchema, bare), 0xe2, 0x03, 0x02, 0x08, 0x01])],
   ];
 
-  test.each(inputs)("%s", (type, input) => {
+  test.each(inputs)("F-020 %s is dropped, passed on or rejected as configured, and audited", (type, input) => {
     for (const unknownTypes of ["drop", "pass", "reject"] as const) {
       const audits: UnknownTypeAudit[] = [];
       const result = fromEnvelope(input, { unknownTypes, audit: (entry) => audits.push(entry) });
