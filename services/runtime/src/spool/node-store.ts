@@ -5,6 +5,9 @@ import type { SpoolStore, StoreFailure } from "./store.ts";
 
 const lockName = "spool.lock";
 const suffix = ".seg";
+/** Segments hold what callers said: for their owner alone (NF-012). */
+const directoryMode = 0o700;
+const fileMode = 0o600;
 
 export interface NodeStoreError {
   code: "in_use" | "io";
@@ -12,7 +15,7 @@ export interface NodeStoreError {
 }
 
 /**
- * Segments as files in one folder, made when absent. A writer takes the folder's lock, so that no second process mends
+ * Segments as files in one folder, made when absent, which nobody but its owner may read. A writer takes the folder's lock, so that no second process mends
  * segments under the feet of the first; a dead holder's lock is taken over. A reader takes no lock and writes nothing.
  */
 export function openNodeStore(
@@ -22,8 +25,9 @@ export function openNodeStore(
   const readOnly = options.readOnly === true;
   try {
     if (readOnly) fs.accessSync(directory, fs.constants.R_OK);
-    else fs.mkdirSync(directory, { recursive: true });
-    if (!readOnly) {
+    else {
+      const open = makePrivate(directory);
+      if (open !== null) return err({ code: "io", detail: open });
       const holder = takeLock(path.join(directory, lockName));
       if (holder !== null) {
         const detail = `the spool folder ${directory} is in use by process ${holder}: stop it or choose another folder`;
@@ -137,7 +141,7 @@ class SegmentFiles implements SpoolStore {
     const known = this.open.get(segment);
     if (known !== undefined) return known;
     const fresh = !fs.existsSync(this.file(segment));
-    const fd = fs.openSync(this.file(segment), "a");
+    const fd = fs.openSync(this.file(segment), "a", fileMode);
     const opened = { fd, size: fs.fstatSync(fd).size, fresh };
     this.open.set(segment, opened);
     return opened;
@@ -192,11 +196,33 @@ function takeBack(fd: number, size: number): boolean {
   }
 }
 
+/** Makes the folder, or closes to others the one that is there; null, or why that cannot be. */
+function makePrivate(directory: string): string | null {
+  // Its parents are not ours alone: the modes they are made with are the process's own.
+  fs.mkdirSync(path.dirname(directory), { recursive: true });
+  fs.mkdirSync(directory, { recursive: true, mode: directoryMode });
+  try {
+    tighten(directory, directoryMode);
+    for (const name of fs.readdirSync(directory)) {
+      if (name.endsWith(suffix)) tighten(path.join(directory, name), fileMode);
+    }
+    return null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+    return `others may read the spool in ${directory}, which is another user's: have its owner run chmod -R go= on it, or choose another folder`;
+  }
+}
+
+function tighten(file: string, mode: number): void {
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  if (stat !== undefined && (stat.mode & 0o077) !== 0) fs.chmodSync(file, mode);
+}
+
 /** Null when the lock is ours now, else the process that holds it. */
 function takeLock(lock: string): number | null {
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
-      fs.writeFileSync(lock, String(process.pid), { flag: "wx" });
+      fs.writeFileSync(lock, String(process.pid), { flag: "wx", mode: fileMode });
       return null;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;

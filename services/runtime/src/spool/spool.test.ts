@@ -323,6 +323,34 @@ describe("spool in files", () => {
     }
   });
 
+  test("NF-012 what callers said is its owner's alone to read, also in a folder that others could look into", () => {
+    const root = fs.mkdtempSync(path.join(os.tmpdir(), "rspp-spool-"));
+    const directory = path.join(root, "data", "spool");
+    const modes = () => [".", ...fs.readdirSync(directory)].map((name) => modeOf(path.join(directory, name)));
+    const modeOf = (file: string) => (fs.statSync(file).mode & 0o777).toString(8);
+    const write = (text: string) => {
+      const store = openNodeStore(directory);
+      if (!store.ok) throw new Error(store.error.detail);
+      expect(store.value.append(text, new TextEncoder().encode(text))).toBe(null);
+      return store.value;
+    };
+    try {
+      const first = write("1");
+      expect(modes()).toEqual(["700", "600", "600"]);
+      first.close();
+      fs.chmodSync(directory, 0o755);
+      for (const name of fs.readdirSync(directory)) fs.chmodSync(path.join(directory, name), 0o644);
+      const second = write("2");
+      expect(modes()).toEqual(["700", "600", "600", "600"]);
+      second.close();
+      // Readers change nothing, and whoever runs embedded services may pass the data directory.
+      expect(openNodeStore(directory, { readOnly: true }).ok).toBe(true);
+      expect(modeOf(path.dirname(directory))).toBe((0o777 & ~process.umask()).toString(8));
+    } finally {
+      fs.rmSync(root, { recursive: true, force: true });
+    }
+  });
+
   test("a folder in use, and one that cannot be, are told apart and say what to do", () => {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), "rspp-spool-"));
     try {
