@@ -17,6 +17,7 @@ const stateNumbers: Readonly<Record<SessionStateName, number>> = { connecting: 1
 const stateNames: readonly SessionStateName[] = ["connecting", "active", "draining", "ended"];
 const ended = stateNumbers.ended;
 const endpointsMax = 16;
+const reportsMax = 1_000;
 
 const ofSession = ({ tenantId, sessionId }: SessionKey) => and(eq(t.tenantId, tenantId), eq(t.sessionId, sessionId));
 
@@ -42,7 +43,7 @@ function rowOf(row: typeof t.$inferSelect): SessionRow {
 export function pgSessionStore(db: Database): SessionStore {
   return {
     route: (ask) => db.transaction((tx) => route(tx, ask)),
-    report: (status) => db.transaction((tx) => report(tx, status)),
+    reportMany: (statuses) => reportMany(db, statuses),
     get: (session) =>
       db.transaction(async (tx) => {
         const [row] = await tx.select().from(t).where(ofSession(session));
@@ -173,21 +174,59 @@ async function choose(tx: Tx, ask: RouteAsk): Promise<Candidate | { readonly rea
   return best.full ? { reason: "all_full" } : best;
 }
 
-async function report(tx: Tx, status: StatusReport): Promise<boolean> {
-  const { session, state, ...rest } = status;
-  const changed = await tx
-    .update(t)
-    .set({ ...rest, state: stateNumbers[state] })
-    .where(
-      and(
-        ofSession(session),
-        sql`${t.state} <> ${ended}`,
-        // What a holder of before says late never hides what its successor said.
-        sql`(${t.authorityEpoch}, ${t.asOfWallMs}) <= (${status.authorityEpoch}::bigint, ${status.asOfWallMs}::bigint)`,
-      ),
+/** A statement each for reports on different sessions, which is one for all that a runtime sends. */
+async function reportMany(db: Database, statuses: readonly StatusReport[]): Promise<readonly boolean[]> {
+  if (statuses.length > reportsMax) {
+    throw new StoreError("invalid", `There are at most ${reportsMax} reports at once`, "Send fewer");
+  }
+  const taken = statuses.map(() => false);
+  let left = [...statuses.keys()];
+  while (left.length > 0) {
+    const now = new Map<string, number>();
+    const again: number[] = [];
+    for (const at of left) {
+      const session = statuses[at]?.session;
+      const key = JSON.stringify([session?.tenantId, session?.sessionId]);
+      if (now.has(key)) again.push(at);
+      else now.set(key, at);
+    }
+    const places = [...now.values()];
+    const reports = places.flatMap((at) => statuses[at] ?? []);
+    for (const nth of await db.transaction((tx) => report(tx, reports))) taken[places[nth] ?? 0] = true;
+    left = again;
+  }
+  return taken;
+}
+
+/** @returns the places of those that were taken. Rows are locked in one order: two batches never wait for each other. */
+async function report(tx: Tx, reports: readonly StatusReport[]): Promise<number[]> {
+  const column = <T>(of: (status: StatusReport) => T) => sql.param(reports.map(of));
+  const { rows } = await tx.execute<{ at: number }>(sql`
+    WITH told AS (
+      SELECT * FROM unnest(
+        ${column(({ session }) => session.tenantId)}::text[], ${column(({ session }) => session.sessionId)}::text[],
+        ${column(({ instanceId }) => instanceId)}::text[], ${column(({ state }) => stateNumbers[state])}::smallint[],
+        ${column(({ reconnecting }) => reconnecting)}::boolean[], ${column(({ degraded }) => degraded)}::boolean[],
+        ${column(({ authorityEpoch }) => authorityEpoch)}::bigint[],
+        ${column(({ startedWallMs }) => startedWallMs)}::bigint[], ${column(({ turns }) => turns)}::integer[],
+        ${column(({ openTurnNumber }) => openTurnNumber)}::integer[],
+        ${column(({ recordingLevel }) => recordingLevel)}::smallint[],
+        ${column(({ asOfWallMs }) => asOfWallMs)}::bigint[]
+      ) WITH ORDINALITY AS f(tenant_id, session_id, instance_id, state, reconnecting, degraded, authority_epoch,
+        started_wall_ms, turns, open_turn_number, recording_level, as_of_wall_ms, at)
+    ), held AS (
+      SELECT s.tenant_id, s.session_id FROM ${t} s JOIN told USING (tenant_id, session_id)
+      ORDER BY s.tenant_id, s.session_id FOR UPDATE OF s
     )
-    .returning({ state: t.state });
-  return changed.length > 0;
+    UPDATE ${t} s SET instance_id = n.instance_id, state = n.state, reconnecting = n.reconnecting,
+      degraded = n.degraded, authority_epoch = n.authority_epoch, started_wall_ms = n.started_wall_ms, turns = n.turns,
+      open_turn_number = n.open_turn_number, recording_level = n.recording_level, as_of_wall_ms = n.as_of_wall_ms
+    FROM told n JOIN held USING (tenant_id, session_id)
+    WHERE s.tenant_id = n.tenant_id AND s.session_id = n.session_id AND s.state <> ${ended}
+      -- What a holder of before says late never hides what its successor said.
+      AND (s.authority_epoch, s.as_of_wall_ms) <= (n.authority_epoch, n.as_of_wall_ms)
+    RETURNING n.at::integer AS at`);
+  return rows.map(({ at }) => at - 1);
 }
 
 async function list(db: Database, ask: Parameters<SessionStore["list"]>[0]) {

@@ -87,8 +87,11 @@ export interface SessionPage {
 export interface SessionStore {
   /** Chooses the least loaded instance and keeps its place until the route runs out; exact over replicas. */
   route(ask: RouteAsk): Promise<RouteOutcome>;
-  /** False when something newer is known (epoch, then instant), the session ended, or is unknown. */
-  report(status: StatusReport): Promise<boolean>;
+  /**
+   * 0…1000 reports at once, in their order. For each, false when something newer is known (epoch, then instant), the session
+   * ended, or is unknown.
+   */
+  reportMany(statuses: readonly StatusReport[]): Promise<readonly boolean[]>;
   get(session: SessionKey): Promise<SessionRow | undefined>;
   /** Newest first, of one tenant. `limit` 1…1000. */
   list(ask: {

@@ -137,7 +137,7 @@ function instanceCalls({ statuses }: RegistryLogic) {
           }
           const view = await overStore(domain, async () => {
             last = { instanceId, atMs: await statuses.reportInstance(instanceOfWire(status)) };
-            for (const session of sessions) await statuses.report(reportOfWire(session, instanceId));
+            await statuses.reportMany(sessions.map((session) => reportOfWire(session, instanceId)));
             return statuses.view();
           });
           const changed = view.version === told ? {} : { view: viewToWire(view) };

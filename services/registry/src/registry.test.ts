@@ -263,8 +263,8 @@ describe("routes", () => {
 });
 
 describe("session status", () => {
-  const report = (sessionId: string, part: Partial<StatusReport> = {}) =>
-    statuses.report({
+  const report = (sessionId: string, part: Partial<StatusReport> = {}) => {
+    const status: StatusReport = {
       session: { tenantId: "t", sessionId },
       instanceId: "a",
       state: "active",
@@ -277,7 +277,9 @@ describe("session status", () => {
       recordingLevel: 0,
       asOfWallMs: now,
       ...part,
-    });
+    };
+    return statuses.reportMany([status]).then(([taken]) => taken);
+  };
 
   test("follows the newest epoch, then the newest word, ends for good, and is seen by its tenant alone", async () => {
     await onlyInstances(instance("a"));

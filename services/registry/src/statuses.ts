@@ -21,7 +21,8 @@ export interface RoutingView {
 
 /** Session status, of one tenant at a time, and the routing view. StoreErrors go through. */
 export interface Statuses {
-  report(status: StatusReport): Promise<boolean>;
+  /** See {@link SessionStore.reportMany}. */
+  reportMany(statuses: readonly StatusReport[]): Promise<readonly boolean[]>;
   /** Undefined also for another tenant's session: they are not told apart. */
   get(session: SessionKey): Promise<SessionStatus | undefined>;
   list(ask: {
@@ -58,7 +59,7 @@ export function createStatuses(store: SessionStore, clock: WallClock, config: St
     return { ...row, stale: row.state !== "ended" && now - lastHeard > statusFreshMs };
   };
   return {
-    report: (status) => store.report(status),
+    reportMany: (statuses) => store.reportMany(statuses),
     get: async (session) => {
       const row = await store.get(session);
       return row && statusOf(row);
