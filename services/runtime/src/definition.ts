@@ -49,6 +49,10 @@ export interface RuntimeDefinitionOptions {
 
 const service = "runtime";
 
+interface Closing {
+  close(): Promise<void>;
+}
+
 export function createRuntimeDefinition(options: RuntimeDefinitionOptions = {}): PlainService<typeof runtimeFields> {
   return {
     service,
@@ -87,17 +91,21 @@ async function openParts(
   let exporter: Exporter | null = null;
   const exported = () => exporter?.stats() ?? { fill: 0, lagMs: 0 };
   const spool = createSpool({ store, clock, exportMeasure: exported });
-  const registry = context.connect("registry", values.registry);
-  const lease = context.connect("lease", values.lease);
+  const undo: (() => Promise<unknown>)[] = [() => spool.close()];
   try {
-    const [providers, vad] = await Promise.all([
+    const registry = context.connect("registry", values.registry);
+    const lease = context.connect("lease", values.lease);
+    const [providers, vad] = await bothOpen(
       openProviders({ values, context, clock, registry, own: options.providers }),
       createVadHost({ silero: values.silero === "off" ? "off" : "auto", clock }),
-    ]);
+      undo,
+    );
     if (values.replay !== "") {
       const { startExporter } = await import("./export/exporter.ts");
       const connection = context.connect("replay", values.replay);
-      exporter = startExporter({ spool, store, connection, clock, log, instanceId, build });
+      const started = startExporter({ spool, store, connection, clock, log, instanceId, build });
+      undo.push(() => started.stop());
+      exporter = started;
     }
     const maxSessions = values.capacity_sessions;
     const { telemetry } = context;
@@ -106,9 +114,22 @@ async function openParts(
     const stopWatchdog = async () => watchdog?.stop();
     return { clock, registry, lease, providers, spool, runtime, exporter, stopWatchdog };
   } catch (failure) {
-    await spool.close();
+    // What fails to close hides nothing of why it could not start.
+    for (const end of undo.reverse()) await end().catch(() => undefined);
     throw failure;
   }
+}
+
+/** Waits for both, so that one is not opened after the other's failure was told. */
+async function bothOpen<A extends Closing, B extends Closing>(
+  first: Promise<A>,
+  second: Promise<B>,
+  undo: (() => Promise<unknown>)[],
+): Promise<[A, B]> {
+  for (const end of await Promise.allSettled([first, second])) {
+    if (end.status === "fulfilled") undo.push(() => end.value.close());
+  }
+  return Promise.all([first, second]);
 }
 
 function configError(field: string, message: string, remedy: string): Error {
