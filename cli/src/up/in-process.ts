@@ -10,6 +10,7 @@ import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { openPlatformDatabase } from "./database.ts";
 import { loadDefinitions } from "./definitions.ts";
 import { configFailure, startFailure } from "./failure.ts";
+import { Names } from "./names.ts";
 import {
   type Addresses,
   addressOf,
@@ -21,6 +22,7 @@ import {
   type UpService,
 } from "./plan.ts";
 import { untilReady } from "./ready.ts";
+import { startTogether } from "./stage.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
 
@@ -46,6 +48,7 @@ export async function upInProcess(options: UpOptions): Promise<number> {
 class Platform {
   readonly #options: UpOptions;
   readonly #running = new Map<UpService, RunningService>();
+  readonly #names = new Names();
   #addresses: Addresses = {};
   #database: Database | null = null;
 
@@ -67,7 +70,7 @@ class Platform {
     const definitions = await loading;
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
-      await Promise.all(stage.map((service) => this.#startOne(service, definitions[service]())));
+      await startTogether(stage.map((service) => this.#startOne(service, definitions[service]())));
       const registry = this.#running.get("registry");
       if (stage.includes("registry") && registry !== undefined)
         published = await publishTemplates(registry.connection());
@@ -91,6 +94,7 @@ class Platform {
       throw startFailure(service, failure);
     });
     this.#running.set(service, running);
+    this.#names.take(service, running.instanceId);
     this.#addresses = { ...this.#addresses, ...addressOf(service, running.ready) };
     tellService(running.ready, this.#options);
   }

@@ -9,6 +9,7 @@ import { EXIT_FAILED, EXIT_OK } from "../errors.ts";
 import { Child, ChildNotReady } from "./child.ts";
 import { openPlatformDatabase } from "./database.ts";
 import { childFailure, startFailure } from "./failure.ts";
+import { Names } from "./names.ts";
 import { connectAs, isServing, ownIdentity } from "./peer.ts";
 import {
   type Addresses,
@@ -23,6 +24,7 @@ import {
   type UpService,
 } from "./plan.ts";
 import { untilReady } from "./ready.ts";
+import { startTogether } from "./stage.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
 
@@ -54,6 +56,7 @@ class Fleet {
   readonly #children = new Map<UpService, Child>();
   /** With the ports that were found, so that a service that is started again is where it was. */
   #settled: UpOptions;
+  readonly #names = new Names();
   #addresses: Addresses = {};
   #database: Database | null = null;
   #identity: Identity | null = null;
@@ -77,7 +80,7 @@ class Fleet {
     this.#database = database;
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
-      await allSettledOrFirst(stage.map((service) => this.#startOne(service, database.url)));
+      await startTogether(stage.map((service) => this.#startOne(service, database.url)));
       const { registry } = this.#addresses;
       if (stage.includes("registry") && registry !== undefined)
         published = await publishTemplates(this.#connect(registry));
@@ -102,6 +105,7 @@ class Fleet {
         ? childFailure(service, failure.status, failure.lastLines)
         : startFailure(service, failure);
     });
+    this.#names.take(service, ready.instance);
     this.#addresses = { ...this.#addresses, ...addressOf(service, ready) };
     this.#settled = { ...this.#settled, ports: new Map([...this.#settled.ports, ...portsOf(service, ready)]) };
     tellService(ready, this.#options);
@@ -149,10 +153,4 @@ class Fleet {
     await this.#database?.close();
     return inOrder;
   }
-}
-
-/** Nobody is left starting while the first failure is told. */
-async function allSettledOrFirst(starts: readonly Promise<void>[]): Promise<void> {
-  const ends = await Promise.allSettled(starts);
-  for (const end of ends) if (end.status === "rejected") throw end.reason;
 }

@@ -3,7 +3,7 @@ import { Client } from "./client.ts";
 import type { ClientOptions } from "./types.ts";
 
 /**
- * Opens a session. `url` and `token` are those of a route, e.g. `ws://127.0.0.1:7400/v1/session`.
+ * Opens a session. `url` and `token` are those of a route, e.g. `ws://127.0.0.1:7206/v1/session`.
  *
  * @throws ClientError (as a rejection): `refused` with the server's reason and remedy, `unreachable`, `timeout`.
  */
