@@ -31,8 +31,6 @@ function rig(part: Partial<AdmissionOptions> = {}, compiled = pipeline()) {
   const state = { draining: false };
   const leases: LeaseKeeper = {
     keep: (lease) => void kept.push(lease),
-    epochOf: () => null,
-    held: () => kept.length,
     close: () => Promise.resolve(),
   };
   const logged: string[] = [];
@@ -40,7 +38,7 @@ function rig(part: Partial<AdmissionOptions> = {}, compiled = pipeline()) {
   const admission = createAdmission({
     instanceId: "runtime-1",
     runtime: b.runtime,
-    pipelines: { get: () => Promise.resolve({ ok: true, value: compiled }), held: () => 1 },
+    pipelines: { get: () => Promise.resolve({ ok: true, value: compiled }) },
     providers: b.providers,
     leases,
     clock: b.clock,
@@ -149,7 +147,7 @@ test("a runtime that fills while the registry is asked refuses all the same", as
     await waiting;
     return { ok: true, value: pipeline() } as const;
   };
-  const r = rig({ capacity: 1, pipelines: { get, held: () => 0 } });
+  const r = rig({ capacity: 1, pipelines: { get } });
   const both = Promise.all([r.admission.open(r.request("a")), r.admission.open(r.request("b"))]);
   go();
   expect((await both).map(words)).toEqual(["admitted", expect.stringMatching(/^capacity_exhausted/)]);
@@ -157,7 +155,7 @@ test("a runtime that fills while the registry is asked refuses all the same", as
 
 test("a defect is a refusal too, and its text is told to nobody", async () => {
   const get = () => Promise.reject(new Error("secret words"));
-  const r = rig({ pipelines: { get, held: () => 0 } });
+  const r = rig({ pipelines: { get } });
   expect(words(await r.admission.open(r.request("s")))).toMatch(/^runtime_internal_error: this is a defect/);
   expect(r.logged.join("\n")).toContain("session could not be opened");
   expect(r.logged.join("\n")).not.toContain("secret words");

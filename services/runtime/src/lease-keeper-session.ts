@@ -51,10 +51,6 @@ export class KeptLease {
     this.#toldNs = lease.terms.deadlineNs;
   }
 
-  get epoch(): number {
-    return this.#state.epoch;
-  }
-
   start(): void {
     const { grant, terms } = this.#lease;
     this.#granted(grant, terms.requestedAtNs, 0);

@@ -156,10 +156,8 @@ test("F-156 a lease is renewed every five seconds as its holder, and given back 
   expect(r.calls).toEqual(["floor 5", "renew 5", "renew 5", "renew 5", "renew 5"]);
   expect(r.authority()).toEqual(Array(4).fill("renewed 5"));
   expect(r.deadline()).toBeGreaterThan(r.nowMs() + 57_000);
-  expect(r.keeper.epochOf("acme", "s1")).toBe(5);
   r.end();
   await soon(() => r.calls.at(-1) === "release 5");
-  expect(r.keeper.held()).toBe(0);
   const before = r.calls.length;
   await r.pass(10);
   expect(r.calls).toHaveLength(before);
@@ -231,7 +229,6 @@ test("rotated to this same holder: the adapter's floor is raised before the sess
   await r.pass(6);
   expect(r.calls.slice(-2)).toEqual(expect.arrayContaining(["renew 8"]));
   expect(r.calls).toContain("floor 8");
-  expect(r.keeper.epochOf("acme", "s1")).toBe(8);
   // Older news changes nothing.
   r.tell({ grant: grantOf(7, { holderId: "runtime-2" }) });
   await r.pass(1);

@@ -45,10 +45,6 @@ export interface LeaseKeeperOptions {
 export interface LeaseKeeper {
   /** Until the session is over. */
   keep(lease: LeaseToKeep): void;
-  /** Epoch of a session that is kept; null when it is not. */
-  epochOf(tenantId: string, sessionId: string): number | null;
-  /** Leases held. */
-  held(): number;
   /** Ends the watch; leases of sessions that are over have been given back, or the lease service did not answer. */
   close(): Promise<void>;
 }
@@ -101,14 +97,6 @@ class Keeper implements LeaseKeeper {
     });
     this.#ending.add(ending);
     kept.start();
-  }
-
-  epochOf(tenantId: string, sessionId: string): number | null {
-    return this.#kept.get(nameOf(tenantId, sessionId))?.epoch ?? null;
-  }
-
-  held(): number {
-    return this.#kept.size;
   }
 
   async close(): Promise<void> {

@@ -14,16 +14,12 @@ import { limits } from "./limits.ts";
 export interface Pipelines {
   /** @param version `name@version`. Never rejects. */
   get(tenantId: string, version: string): Promise<Result<CompiledPipeline, OpenRefusal>>;
-  /** Versions held. */
-  held(): number;
 }
 
 export interface PipelinesOptions {
   readonly registry: RpcConnection;
   /** Versions held; the one not asked for the longest goes first. Default PIPELINES_MAX. */
   readonly max?: number;
-  /** Told when the registry answered or did not. */
-  readonly onReachable?: (there: boolean) => void;
 }
 
 export function createPipelines(options: PipelinesOptions): Pipelines {
@@ -58,10 +54,6 @@ class PipelineCache implements Pipelines {
     return fetching;
   }
 
-  held(): number {
-    return this.#held.size;
-  }
-
   #keep(key: string, pipeline: CompiledPipeline): void {
     this.#held.delete(key);
     this.#held.set(key, pipeline);
@@ -75,19 +67,16 @@ class PipelineCache implements Pipelines {
     if (name === undefined) {
       return refused("not_found", "the token names no pipeline as name@version: ask the registry for a new route");
     }
-    const { registry, onReachable } = this.#options;
+    const { registry } = this.#options;
     try {
       const ask = { tenantId, name, version: Number(number) };
       const { source } = await registry.client(RegistryService).getPipeline(ask);
-      onReachable?.(true);
       return compiled(new TextDecoder().decode(source), version);
     } catch (failure) {
-      const { reason, retryable, detail } = rpcErrorOf(failure, "registry");
+      const { reason, detail } = rpcErrorOf(failure, "registry");
       if (reason === ErrorReason.NOT_FOUND) {
-        onReachable?.(true);
         return refused("not_found", `pipeline ${version} is not published: publish it, or ask for a version that is`);
       }
-      if (retryable) onReachable?.(false);
       const what = `pipeline ${version} is not held here and the registry gave ${errorRule(reason).name}`;
       return refused("dependency_unavailable", `${what}: ${detail.remedy}`);
     }
