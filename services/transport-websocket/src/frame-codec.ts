@@ -1,5 +1,5 @@
 /** Frames of the native protocol as bytes or JSON, chosen by subprotocol (F-030); never throws on what comes from outside. */
-import { create, fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { fromBinary, fromJson, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { err, type Result } from "@rspp/base/result";
 import {
   type ClientFrame,
@@ -43,7 +43,8 @@ export function encodeServerFrame(frame: ServerFrame, encoding: FrameEncoding): 
 
 /** A frame as it is kept for a client that may come back: bytes, which cost a collector far less than the message. */
 export function recordFrame(sequence: number, message: ServerFrame["message"]): Uint8Array {
-  return toBinary(ServerFrameSchema, create(ServerFrameSchema, { sequence: BigInt(sequence), message }));
+  const frame: ServerFrame = { $typeName: "rspp.transport.v1.ServerFrame", sequence: BigInt(sequence), message };
+  return toBinary(ServerFrameSchema, frame);
 }
 
 /** A kept frame for a connection of that encoding. */
