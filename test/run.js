@@ -34,9 +34,8 @@ const steps = [
   { name: "contracts (buf lint)", command: () => ["buf", "lint"] },
   { name: "contracts (buf breaking)", command: breakingCommand },
   vitestStep("tests of the rooms", "rooms", [...inRealTime.flatMap((dir) => ["--exclude", `${dir}/**`])]),
-  // One file at a time: they keep time with real sockets and processes, and would disturb one another. What a busy machine
-  // spoils is tried once more; the report names it.
-  vitestStep("tests of the whole, in real time", "whole", [...inRealTime, "--maxWorkers=1", "--retry=1"]),
+  // One file at a time: they keep time with real sockets and processes, and would disturb one another.
+  vitestStep("tests of the whole, in real time", "whole", [...inRealTime, "--maxWorkers=1"]),
   {
     name: `simulator (${seeds} seeds)`,
     command: () => ["node", "test/sim/main.ts", "--from", "0", "--seeds", String(seeds), "--json"],

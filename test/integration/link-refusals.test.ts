@@ -247,9 +247,7 @@ describe("lines that are slow or dead", () => {
     const { adapter, runtime } = rig;
     await until(() => adapter.downs.length > 0 && runtime.downs.length > 0, "the end of the pair");
     // Both count the same silence; whoever gives up first takes the media line with it, which the other may see first.
-    const words = [...adapter.downs, ...runtime.downs];
-    expect(words).toHaveLength(2);
-    expect(words).toContain("silent");
-    for (const word of words) expect(["silent", "media_lost", "control_lost"]).toContain(word);
+    const words = [...adapter.downs, ...runtime.downs].sort();
+    expect(words).toEqual([words[0] === "media_lost" ? "media_lost" : "silent", "silent"]);
   });
 });
