@@ -50,6 +50,7 @@ const allLibs = [
   "rpc",
   "store",
   "client",
+  "node-sdk",
   "host",
   "remote",
   "telemetry",
@@ -70,6 +71,7 @@ const libRules: Readonly<Record<string, RoomRule>> = {
   remote: { rooms: ["base", "ports", "protocol", "wire", "rpc", "gen"], node: true, packages: "declared" },
   host: { rooms: ["base", "gen", "rpc", "store", "telemetry"], node: true, packages: "declared" },
   client: { rooms: ["gen"], node: false, packages: "declared" },
+  "node-sdk": { rooms: ["base", "kernel", "ports"], typesOnly: ["ports"], node: true, packages: "none" },
 };
 const serviceRule: RoomRule = { rooms: [...allLibs, "gen"], node: true, packages: "declared" };
 
