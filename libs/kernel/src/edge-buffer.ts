@@ -2,6 +2,7 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { type Ring, ringAt, ringCreate, ringPeek, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
+import type { RouteState } from "./conditions.ts";
 import type { KernelEvent } from "./event.ts";
 import type { BufferSpec } from "./graph.ts";
 import { spansLength } from "./rope.ts";
@@ -28,6 +29,8 @@ export interface EdgeState {
   noticeReason: string;
   /** Synthesised audio that was shed since the last notice, by clause: it is never heard. */
   shed: { segment: number; durationUs: number }[];
+  /** Edges with a condition, from its first answer on. */
+  route?: RouteState;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
 import { ringAt, ringPush } from "@rspp/base/ring";
+import { passesCondition } from "./conditions.ts";
 import {
   type EdgeState,
   edgeAdmitWaiting,
@@ -10,6 +11,7 @@ import {
   edgeTake,
 } from "./edge-buffer.ts";
 import { type EventBody, type KernelEvent, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
+import type { EdgeDefinition } from "./graph.ts";
 import { lanePush } from "./lanes.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
@@ -65,11 +67,30 @@ export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEv
   const definition = cx.s.config.graph.edges[e];
   const target = run.nodes[cx.s.topology.edgeTo[e] as number];
   if (definition === undefined || target === null || target === undefined) return;
+  if (definition.condition !== undefined && !travels(cx, run, edge, definition, target, event)) return;
   if (target.kind === "output") noteOutput(cx, run, event);
   const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
   if (result === "queued") schedule(cx, run, e, target, event);
   else if (result === "waiting") block(cx, run, e, edge);
   if (edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
+}
+
+/** Audio of a reply that its condition keeps from the output is never heard. */
+function travels(
+  cx: StepContext,
+  run: GraphRun,
+  edge: EdgeState,
+  definition: EdgeDefinition,
+  target: NodeRun,
+  event: KernelEvent,
+): boolean {
+  const { condition } = definition;
+  const { body } = event;
+  if (condition === undefined || body.type === "end") return true;
+  if (passesCondition(cx, run, edge, definition, condition, event)) return true;
+  if (target.kind === "output" && body.type === "audio")
+    noteUnheard(findTurn(cx.s, run.turn), body.segment, body.durationUs);
+  return false;
 }
 
 /** Output nodes pull, busy host nodes ask again when they are done; all others are told. */

@@ -200,12 +200,20 @@ export interface NodeDefinition {
   candidates: readonly ProviderCandidate[];
 }
 
+/** Which events travel an edge (F-018): source and version of the evaluator that answers. */
+export interface EdgeCondition {
+  source: string;
+  evaluator: "cel/1";
+}
+
 export interface EdgeDefinition {
   id: string;
   from: { node: string; port: string };
   to: { node: string; port: string };
   type: PortType;
   buffer: BufferSpec;
+  /** Absent: every event travels. */
+  condition?: EdgeCondition;
 }
 
 export interface GraphDefinition {

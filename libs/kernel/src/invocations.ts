@@ -5,6 +5,7 @@
  */
 
 import { NS_PER_MS } from "@rspp/base/brand";
+import { noteProvider } from "./conditions.ts";
 import { recoverNode } from "./degraded.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
@@ -303,13 +304,15 @@ export function noteOutcome(
   detail: string,
   usage: Usage | null,
 ): void {
+  const provider = candidateOf(cx, inv)?.provider ?? "";
+  noteProvider(cx, provider, outcome);
   // A recogniser works before its turn: its utterance takes the outcome along.
   const list = inv.modality === "stt" ? hearingOf(cx, inv.id)?.invocations : findTurn(cx.s, inv.turn)?.invocations;
   list?.push({
     name: inv.name,
     node: nodeOf(cx, inv).id,
     modality: inv.modality,
-    provider: candidateOf(cx, inv)?.provider ?? "",
+    provider,
     attempt: inv.attempt,
     outcome,
     detail,

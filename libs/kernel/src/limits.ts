@@ -45,6 +45,10 @@ export const DRAIN_MS = 10_000;
 /** Caller frames between two tellings of which audio is no longer needed. */
 export const CALLER_RELEASE_FRAMES_MAX = 8;
 
+// Edges (kernel.md §5).
+/** Route decisions that one conditional edge tells in a turn; further flips are counted. */
+export const ROUTE_DECISIONS_PER_TURN_MAX = 16;
+
 // Text nodes (F-010).
 /** Events one merge holds while it waits for its other inputs; the earliest goes on when another comes. */
 export const MERGE_HELD_MAX = 64;

@@ -5,7 +5,9 @@
 import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
+import { hasConditions } from "./conditions.ts";
 import { type GraphDefinition, NODE_KINDS } from "./graph.ts";
+import { CONDITION_EVALUATOR } from "./pure-functions.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
 
@@ -52,6 +54,8 @@ export interface ResolvedTurnPlan {
     source: string;
     /** What a crossing of a watermark does: nothing in this release. */
     watermarkActions: readonly string[];
+    /** Source of the edge's condition; absent where every event travels. */
+    condition?: string;
   }[];
   /** Groups that are dropped together; none in this release. */
   syncPolicies: readonly string[];
@@ -116,6 +120,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       maxBlockMs: edge.buffer.maxBlockMs,
       source: edge.buffer.source,
       watermarkActions: [],
+      ...(edge.condition === undefined ? {} : { condition: edge.condition.source }),
     })),
     syncPolicies: [],
     nodeLimits: config.graph.nodes
@@ -136,7 +141,9 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       seed: config.seed,
       mergeRuleId: MERGE_RULE.id,
       mergeRuleVersion: MERGE_RULE.version,
-      evaluator: TEXT_FUNCTIONS_VERSION,
+      evaluator: hasConditions(config.graph)
+        ? `${TEXT_FUNCTIONS_VERSION}+${CONDITION_EVALUATOR}`
+        : TEXT_FUNCTIONS_VERSION,
       behaviours: config.behaviours,
     },
     streaming: "incremental",

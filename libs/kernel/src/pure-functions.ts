@@ -37,7 +37,45 @@ export type TextQuestion =
       rules: readonly ScreenRule[];
       words: readonly string[];
       final: boolean;
-    };
+    }
+  | PredicateQuestion;
+
+/** Whether a condition of the spec holds (F-018); answered by an evaluator that the shell injects. */
+export interface PredicateQuestion {
+  fn: "predicate";
+  source: string;
+  /** The plan names it too: another evaluator may answer otherwise. */
+  evaluator: typeof CONDITION_EVALUATOR;
+  attributes: PredicateAttributes;
+}
+
+/** Answer to a condition that could be told neither true nor false, e.g. for want of a variable. */
+export const PREDICATE_FAILED = -1;
+/** The one evaluator there is; its version changes with any answer it gives. */
+export const CONDITION_EVALUATOR = "cel/1";
+
+/** All that a condition may look at: declared attributes, never a payload. What a body does not have is empty, 0 or false. */
+export interface PredicateAttributes {
+  event: {
+    type: string;
+    language: string;
+    confidence: number;
+    chars: number;
+    final: boolean;
+    /** -1 where the event belongs to none. */
+    segment: number;
+    speech: boolean;
+    probability: number;
+    duration_ms: number;
+  };
+  vars: Readonly<Record<string, string | number | boolean>>;
+  /** Number 0 and no origin outside turns. */
+  turn: { number: number; origin: string };
+  /** Language the caller spoke last. */
+  session: { language: string };
+  /** Provider name -> whether its latest invocation in this session did not fail. */
+  providers: Readonly<Record<string, boolean>>;
+}
 
 /** What compliance knows to look for; the order is that in which they are tried at one place (`screen.ts`). */
 export const SCREEN_RULES = ["words", "email", "card_number", "phone_number"] as const;

@@ -169,6 +169,7 @@ function fallbackAnswer(question: TextQuestion): FactAnswer {
     case "same_text":
     case "is_blank":
     case "has_words":
+    case "predicate":
       return false;
     case "word_end_before":
       return 0;

@@ -3,6 +3,7 @@
  * in; the choice stands for the turn. Where it differs from that of the turn before, an audit event says so.
  */
 import { type Choice, parseChoice } from "./choice.ts";
+import { askCondition } from "./conditions.ts";
 import type { KernelEvent } from "./event.ts";
 import { NODE_KINDS } from "./graph.ts";
 import { findTurn, type GraphRun, type NodeRun } from "./state.ts";
@@ -19,7 +20,7 @@ export function onSelectEvent(
   edge: number,
 ): void {
   const state = textRun(node);
-  state.select ??= { chosen: choose(cx, run, index) };
+  state.select ??= { chosen: choose(cx, run, index, event) };
   const chosen = edge === state.select.chosen;
   if (event.body.type === "text") {
     if (chosen) emitText(cx, run, index, event.body, event);
@@ -32,20 +33,23 @@ export function onSelectEvent(
 }
 
 /** The edge of the first condition that holds; the last one where none does, which the spec does not let happen. */
-function choose(cx: StepContext, run: GraphRun, index: number): number {
+function choose(cx: StepContext, run: GraphRun, index: number, event: KernelEvent): number {
   const { config, topology } = cx.s;
   const node = config.graph.nodes[index];
   const edges = topology.into[index] ?? [];
   const choices = listSetting(node?.settings ?? {}, "choose").flatMap((line) => parseChoice(line) ?? []);
   const edgeOf = (input: string): number => edges.find((e) => config.graph.edges[e]?.from.node === input) ?? -1;
-  const found = choices.find((choice) => edgeOf(choice.input) !== -1 && holds(cx, run, choice, edgeOf(choice.input)));
+  const found = choices.find(
+    (choice) => edgeOf(choice.input) !== -1 && holds(cx, run, choice, edgeOf(choice.input), event),
+  );
   const edge = found === undefined ? (edges.at(-1) ?? -1) : edgeOf(found.input);
   tell(cx, run, node?.id ?? "", config.graph.edges[edge]?.from.node ?? "", found);
   return edge;
 }
 
-function holds(cx: StepContext, run: GraphRun, choice: Choice, edge: number): boolean {
+function holds(cx: StepContext, run: GraphRun, choice: Choice, edge: number, event: KernelEvent): boolean {
   const { attribute, values } = choice;
+  if (attribute === "when") return askCondition(cx, values[0] ?? "", run.turn, event) === true;
   if (attribute === "") return true;
   if (attribute === "language") return languageAmong(languageOf(cx), values);
   const source = providerAbove(cx, edge);

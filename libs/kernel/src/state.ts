@@ -354,10 +354,11 @@ export interface SessionState {
   /** A state snapshot is to be emitted at the end of the next step that leaves no turn open. */
   snapshotOwed: boolean;
   counters: Counters;
-  /** Of graphs with text nodes: digits not yet proposed, the language last spoken, and what each select last chose. */
+  /** Of graphs with text nodes: digits not yet proposed, language last spoken, last choices, and providers that failed last. */
   keypad?: Keypad;
   language?: string;
   selected?: Record<string, string>;
+  providersFailed?: string[];
 }
 
 export interface Counters {

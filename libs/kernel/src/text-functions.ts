@@ -9,7 +9,10 @@ export const TEXT_FUNCTIONS_VERSION = "text/v1";
 const STRONG = /[.!?…。！？]["')\]]*\s/g;
 const WEAK = /[,;:—]["')\]]*\s/g;
 
-/** Answers every question but `cut`, which makes a payload and so belongs to the owner of payloads. */
+/**
+ * Answers every question but `cut`, which makes a payload and so belongs to the owner of payloads, and `predicate`, which
+ * belongs to the evaluator of conditions.
+ */
 export function evaluateText(question: TextQuestion, join: (spans: readonly TextSpan[]) => string): FactAnswer {
   switch (question.fn) {
     case "clause_ends":
@@ -26,6 +29,8 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
       return screen(join(question.spans), question);
     case "cut":
       throw new InvariantError("cut is answered by the owner of the payloads", question.fn);
+    case "predicate":
+      throw new InvariantError("a condition is answered by its evaluator, which the shell injects", question.source);
   }
 }
 

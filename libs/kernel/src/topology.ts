@@ -1,5 +1,6 @@
 /** The graph by number instead of name: made once per session, plain data. */
 import { invariant } from "@rspp/base/invariant";
+import { hasConditions } from "./conditions.ts";
 import { type GraphDefinition, NODE_KINDS } from "./graph.ts";
 
 export interface Topology {
@@ -20,6 +21,8 @@ export interface Topology {
   entryEdges: number[];
   /** Only of graphs with text nodes (F-010), so that the state of all others is what it was. */
   words?: WordsTopology;
+  /** Only of graphs in which a condition decides a route (F-018). */
+  conditions?: true;
 }
 
 export interface WordsTopology {
@@ -75,6 +78,7 @@ export function buildTopology(graph: GraphDefinition): Topology {
     t.into[to]?.push(e);
     if (graph.nodes[from]?.scope === "session" && graph.nodes[to]?.scope === "turn") t.entryEdges.push(e);
   });
+  if (hasConditions(graph)) t.conditions = true;
   const words = wordsOf(graph, t);
   if (words !== null) t.words = words;
   return t;
@@ -87,7 +91,7 @@ function wordsOf(graph: GraphDefinition, t: Topology): WordsTopology | null {
   const kindOf = (node: number | undefined): string => graph.nodes[node ?? -1]?.kind ?? "";
   const own = graph.nodes.some(({ kind }) => TEXT_KINDS.includes(kind));
   const filtered = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "filter" && graph.edges[e]?.type !== "audio");
-  if (!own && !filtered && !graph.edges.some((_, e) => crosses(graph, t, e))) return null;
+  if (!own && !filtered && t.conditions !== true && !graph.edges.some((_, e) => crosses(graph, t, e))) return null;
   const selects = graph.nodes.some(({ kind }) => kind === "select");
   const turnScoped = (node: number | undefined): boolean => graph.nodes[node ?? -1]?.scope === "turn";
   const fed = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "context" && turnScoped(t.edgeFrom[e]));
@@ -97,8 +101,15 @@ function wordsOf(graph: GraphDefinition, t: Topology): WordsTopology | null {
     ears: earsOf(graph, t),
     keypad: graph.nodes.findIndex(({ kind }) => kind === "dtmf"),
     gathers: fed,
-    plainEntry: !fed && t.entryEdges.every((e) => kindOf(t.edgeTo[e]) === "context"),
+    plainEntry: !fed && t.entryEdges.every((e) => kindOf(t.edgeTo[e]) === "context") && !conditionBeforeModel(graph, t),
   };
+}
+
+/** What the model is asked is not known before its turn. */
+function conditionBeforeModel(graph: GraphDefinition, t: Topology): boolean {
+  return graph.edges.some(
+    (edge, e) => edge.condition !== undefined && (t.entryEdges.includes(e) || t.edgeTo[e] === t.llm),
+  );
 }
 
 /** The caller's words as they are, into an input for text. */

@@ -2,6 +2,8 @@
 import { type Choice, parseChoice } from "@rspp/kernel/choice";
 import { parseMenuLine } from "@rspp/kernel/keypad";
 import { KEYPAD_DIGITS_MAX } from "@rspp/kernel/limits";
+import { conditionProblem } from "./cel.ts";
+import { CONDITION_HELP } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { looseField, parseEdge } from "./graph-view.ts";
 import { suggest } from "./nearest.ts";
@@ -71,7 +73,7 @@ function reportFeeder(path: string, id: string, feeders: readonly string[], repo
   });
 }
 
-const FORM = `write "input: attribute = value, value", e.g. "german: language = de", and last "input: otherwise"`;
+const FORM = `write "input: attribute = value, value" or "input: when <condition>", e.g. "german: language = de", and last "input: otherwise"`;
 
 function checkSelect(settings: unknown, path: string, feeders: readonly string[], report: Report): void {
   const lines = textsOf(settings, "choose");
@@ -80,7 +82,7 @@ function checkSelect(settings: unknown, path: string, feeders: readonly string[]
     const at = `${path}.choose[${i}]`;
     const choice = parseChoice(line);
     if (choice === null) {
-      const message = `${JSON.stringify(line)} is no condition; attributes are language, provider, health and variable.NAME`;
+      const message = `${JSON.stringify(line)} is no condition; attributes are language, provider, health and variable.NAME, anything else is said with "when"`;
       report({ path: at, code: "bad_format", message, remedy: FORM });
       continue;
     }
@@ -110,6 +112,9 @@ function checkChoice(choice: Choice, last: boolean, path: string, report: Report
       message: otherwise ? "nothing after `otherwise` could ever be chosen" : "the last condition may not hold",
       remedy: "end with one `input: otherwise`, and only there",
     });
+  const problem = choice.attribute === "when" ? conditionProblem(choice.values[0] ?? "") : null;
+  if (problem !== null)
+    report({ path, code: "condition", message: `the condition cannot be used: ${problem}`, remedy: CONDITION_HELP });
   const wrong = choice.attribute === "health" ? choice.values.find((value) => !HEALTH.includes(value)) : undefined;
   if (wrong !== undefined)
     report({

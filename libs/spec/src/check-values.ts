@@ -2,6 +2,7 @@
 import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
 import { NODE_KINDS } from "@rspp/kernel/graph";
 import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
+import { checkCondition } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
 import { looseField, parseEdge } from "./graph-view.ts";
@@ -62,7 +63,11 @@ export function checkValues(document: unknown, profile: ExecutionProfile, report
     }
   }
   const edges = looseField(document, "edges");
-  if (Array.isArray(edges)) for (const [i, edge] of edges.entries()) checkBuffer(edge, nodes, `edges[${i}]`, report);
+  if (!Array.isArray(edges)) return;
+  for (const [i, edge] of edges.entries()) {
+    checkCondition(edge, `edges[${i}]`, report);
+    checkBuffer(edge, nodes, `edges[${i}]`, report);
+  }
 }
 
 function looseNumber(value: unknown, key: string): number | undefined {

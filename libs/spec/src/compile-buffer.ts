@@ -1,6 +1,7 @@
 /** The BufferSpec of an edge: the author's values laid over the profile's (`kernel.md` §5). */
-import type { BufferSpec, PortType } from "@rspp/kernel/graph";
+import type { BufferSpec, EdgeDefinition, PortType } from "@rspp/kernel/graph";
 import { defaultBuffer } from "@rspp/kernel/profile";
+import { CONDITION_EVALUATOR } from "@rspp/kernel/pure-functions";
 import type { Sources } from "./sources.ts";
 import type { BufferDocument } from "./spec.ts";
 
@@ -25,6 +26,18 @@ export function compileBuffer(
     maxBlockMs: pick("maxBlockMs", "max_block_ms", strategy === "block" ? given.max_block_ms : undefined, blockMs),
     source: sourceOf(given, base.source),
   };
+}
+
+/** Absent where every event travels; the plan names the evaluator's version with it (F-018). */
+export function compileCondition(
+  source: string | undefined,
+  path: string,
+  specPath: string,
+  sources: Sources,
+): Pick<EdgeDefinition, "condition"> {
+  if (source === undefined) return {};
+  sources.note(path, sources.written(specPath));
+  return { condition: { source, evaluator: CONDITION_EVALUATOR } };
 }
 
 /** `spec`, the profile's source, or both where only some values are the author's; provenance has them one by one. */

@@ -6,7 +6,7 @@ import { NODE_KINDS } from "@rspp/kernel/graph";
 import { resolveProfile } from "@rspp/kernel/profile";
 import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
 import { PROFILE_DEFAULT } from "./check-values.ts";
-import { compileBuffer } from "./compile-buffer.ts";
+import { compileBuffer, compileCondition } from "./compile-buffer.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 import { compiledFingerprint } from "./fingerprint.ts";
 import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
@@ -196,5 +196,6 @@ function compileEdge(
     to: ends.to,
     type,
     buffer: compileBuffer(edge.buffer ?? {}, from.scope, type, place, sources),
+    ...compileCondition(edge.condition, `edges.${id}.condition`, `${specPath}.condition`, sources),
   };
 }

@@ -38,6 +38,7 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
     yield [`${path}.from`, `${edge.from.node}.${edge.from.port}`];
     yield [`${path}.to`, `${edge.to.node}.${edge.to.port}`];
     yield [`${path}.type`, edge.type];
+    if (edge.condition !== undefined) yield [`${path}.condition`, edge.condition.source];
     const { source: _, ...buffer } = edge.buffer;
     yield* fields(`${path}.buffer`, buffer);
   }

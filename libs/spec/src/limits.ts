@@ -19,5 +19,7 @@ export const GREETING_CHARS_MAX = 2_000;
 export const SYSTEM_PROMPT_CHARS_MAX = 16_384;
 /** A grammar is a setting, so settings may be long. */
 export const SETTING_CHARS_MAX = 16_384;
+/** UTF-16 code units of one condition. */
+export const CONDITION_CHARS_MAX = 512;
 
 export const HISTORY_PARTS_MAX = CONVERSATION_PARTS_MAX;

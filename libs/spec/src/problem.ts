@@ -24,6 +24,7 @@ export type ProblemCode =
   | "unconnected_input"
   | "unconnected_output"
   | "cycle"
+  | "condition"
   | "scope"
   | "node_count"
   | "profile_refused"

@@ -62,6 +62,7 @@ const edgeFields = {
   id: may(id),
   from: must(port),
   to: must(port),
+  condition: may(text(limits.CONDITION_CHARS_MAX)),
   buffer: may(bufferSchema),
   description: may(description),
 };

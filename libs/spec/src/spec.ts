@@ -41,6 +41,8 @@ export interface EdgeDocument {
   /** `node.port`. */
   from: string;
   to: string;
+  /** CEL over event, vars, turn, session and providers (F-018). */
+  condition?: string;
   buffer?: BufferDocument;
   description?: string;
 }

@@ -30,7 +30,7 @@ export const textNodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record
     wait_ms: may(whole(0, MERGE_WAIT_MS_MAX)),
   },
   select: {
-    choose: must(list("conditions", text(limits.LABEL_CHARS_MAX), 2, limits.NODES_MAX)),
+    choose: must(list("conditions", text(limits.CONDITION_CHARS_MAX + limits.ID_CHARS_MAX + 16), 2, limits.NODES_MAX)),
   },
   compliance: {
     card_numbers: action,

@@ -10,6 +10,7 @@ import { type Divergence, type JournalEntry, replayJournal } from "@rspp/kernel/
 import type { RecordedProof } from "@rspp/kernel/replay-classes";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { cutOf, evaluateText } from "@rspp/kernel/text-functions";
+import { answerPredicate } from "@rspp/spec/cel";
 
 /** What was recorded between one start of a session and the next. */
 export interface Recording {
@@ -157,6 +158,7 @@ function recompute(texts: Map<number, string>, entries: readonly JournalEntry[])
   const join = (spans: readonly TextSpan[]): string => spanText(texts, spans);
   return {
     answer(question) {
+      if (question.fn === "predicate") return answerPredicate(question);
       if (question.fn !== "cut") return evaluateText(question, join);
       const text = cutOf(question, join);
       texts.set(question.ref, text);

@@ -9,6 +9,7 @@ import { createSession, findTurn, type GraphRun, type SessionState, type TurnSta
 import { step } from "@rspp/kernel/step";
 import { evaluateText } from "@rspp/kernel/text-functions";
 import { timebaseErrorMs } from "@rspp/kernel/timebase";
+import { answerPredicate } from "@rspp/spec/cel";
 
 export interface KernelStep {
   effects: readonly Effect[];
@@ -45,7 +46,8 @@ export const kernel: KernelPort = {
     const { timebase } = state as SessionState;
     return timebase.mapped ? timebaseErrorMs(timebase) : -1;
   },
-  evaluateText,
+  evaluateText: (question, join) =>
+    question.fn === "predicate" ? answerPredicate(question) : evaluateText(question, join),
   look: {
     turn: (state, number) => findTurn(state as SessionState, number) ?? null,
     run: (state) => (state as Partial<SessionState>).run ?? null,

@@ -15,7 +15,9 @@ import {
   SessionPlanSchema,
   ValueSource,
 } from "@rspp/gen/rspp/plan/v1/plan_pb";
+import { hasConditions } from "@rspp/kernel/conditions";
 import { type EdgeDefinition, NODE_KINDS, type NodeDefinition } from "@rspp/kernel/graph";
+import { CONDITION_EVALUATOR } from "@rspp/kernel/pure-functions";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { validate } from "@rspp/wire/validate";
 import { turnIdOf } from "@rspp/wire/wire-event";
@@ -126,7 +128,7 @@ const strategies: Readonly<Record<EdgeDefinition["buffer"]["strategy"], Overflow
   coalesce: OverflowStrategy.COALESCE,
 };
 
-function edgeOf({ id, from, to, type, buffer }: EdgeDefinition) {
+function edgeOf({ id, from, to, type, buffer, condition }: EdgeDefinition) {
   const { maxItems, maxBytes, maxQueueMs, maxBlockMs, strategy } = buffer;
   const laneRules = [{ lane: Lane.DATA, strategy: strategies[strategy], maxBlockTimeMs: Math.min(maxBlockMs, 10_000) }];
   // A bound past what the contract can say is left open there.
@@ -135,7 +137,7 @@ function edgeOf({ id, from, to, type, buffer }: EdgeDefinition) {
     ...(maxBytes >= 1 && maxBytes <= 67_108_864 ? { maxBytes } : {}),
     ...(maxQueueMs >= 1 && maxQueueMs <= 60_000 ? { maxTimeInQueueMs: maxQueueMs } : {}),
   };
-  return { id, from, to, type: portTypes[type], buffer: { ...told, laneRules } };
+  return { id, from, to, type: portTypes[type], buffer: { ...told, laneRules }, when: condition?.source ?? "" };
 }
 
 const modalities: Readonly<Record<string, Modality>> = { stt: Modality.STT, llm: Modality.LLM, tts: Modality.TTS };
@@ -170,12 +172,12 @@ function arbitrationOf({ policy, budgets }: SessionConfig): NonNullable<Init["ar
   };
 }
 
-function determinismOf({ seed, behaviours }: SessionConfig, epoch: number): NonNullable<Init["determinism"]> {
+function determinismOf({ seed, behaviours, graph }: SessionConfig, epoch: number): NonNullable<Init["determinism"]> {
   const bytes = new TextEncoder().encode(seed);
   return {
     seed: bytes.length <= 32 ? bytes : sha256(seed),
     epoch: BigInt(epoch),
-    evaluatorVersion: "text-functions/1",
+    evaluatorVersion: hasConditions(graph) ? `text-functions/1+${CONDITION_EVALUATOR}` : "text-functions/1",
     behaviourFlags: [...behaviours],
     level: 1,
   };

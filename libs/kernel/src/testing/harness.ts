@@ -12,7 +12,7 @@ import type { TextSpan } from "../event.ts";
 import { evidenceBytesMax } from "../evidence.ts";
 import type { GraphDefinition, NodeDefinition } from "../graph.ts";
 import type { Batch, Input, InputBody } from "../input.ts";
-import type { FactAnswer, TextQuestion } from "../pure-functions.ts";
+import type { FactAnswer, PredicateQuestion, TextQuestion } from "../pure-functions.ts";
 import type { JournalEntry } from "../replay.ts";
 import type { SessionConfig, SessionPolicy } from "../session-config.ts";
 import { createSession, type SessionState } from "../state.ts";
@@ -153,8 +153,14 @@ export class KernelHarness {
     this.state = createSession(config);
   }
 
+  /** The evaluator of conditions; that of production is not the kernel's to import. */
+  predicate: (question: PredicateQuestion) => FactAnswer = (question) => {
+    throw new Error(`no evaluator for ${question.source}`);
+  };
+
   readonly fns = {
     answer: (question: TextQuestion): FactAnswer => {
+      if (question.fn === "predicate") return this.predicate(question);
       if (question.fn !== "cut") return evaluateText(question, (spans) => this.text(spans));
       const text = cutOf(question, (spans) => this.text(spans));
       this.texts.set(question.ref, text);
