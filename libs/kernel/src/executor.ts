@@ -1,9 +1,11 @@
 /** Dispatch of one ready event to its node (`kernel.md` §4). Pure nodes run here; host and provider nodes are asked by effect. */
 
 import { ringShift } from "@rspp/base/ring";
+import { sayCanned } from "./canned.ts";
 import { messagesFor } from "./conversation.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
+import { NODE_KINDS } from "./graph.ts";
 import { onRecogniserAudio } from "./hearing.ts";
 import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
@@ -24,7 +26,7 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   }
   const run = runOf(cx.s, item.turn);
   if (run === undefined) return;
-  const index = cx.s.topology.edgeTo[item.edge] as number;
+  const index = servedBy(cx, run, cx.s.topology.edgeTo[item.edge] as number);
   const node = run.nodes[index];
   if (node === null || node === undefined || node.command !== 0) return;
   // A merge is told that an input is ready and takes from the one whose turn it is.
@@ -42,6 +44,17 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   deliver(cx, run, index, node, event);
 }
 
+/** The node itself, or the one that stands in for it in this turn (F-133); a provider node without a provider has failed. */
+function servedBy(cx: StepContext, run: GraphRun, index: number): number {
+  if (cx.s.topology.fallbacks?.[index] === undefined) return index;
+  const definition = cx.s.config.graph.nodes[index];
+  const bound = definition === undefined || definition.candidates.length > 0;
+  if (!bound && NODE_KINDS[definition.kind].execution === "provider")
+    cx.failover(cx, run.turn, index, null, "no_candidate");
+  const standIn = run.nodes[index]?.standIn;
+  return standIn?.role === "replaced" ? standIn.by : index;
+}
+
 function tell(cx: StepContext): void {
   const sample = ringShift(cx.s.telemetry);
   if (sample === undefined) return;
@@ -49,7 +62,8 @@ function tell(cx: StepContext): void {
   cx.effects.push({ type: "telemetry", name: sample.name, value: sample.value, turn: sample.turn, node });
 }
 
-function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
+/** Gives a node one event that is no end mark. */
+export function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
   const body = event.body;
   switch (node.kind) {
     case "filter":
@@ -83,6 +97,8 @@ function deliver(cx: StepContext, run: GraphRun, index: number, node: NodeRun, e
         body.messages,
       );
       return;
+    case "canned":
+      return sayCanned(cx, run, index, node, event.seq);
     case "segmenter":
       if (body.type === "text") segment(cx, run, index, node, body, event.seq);
       return;
@@ -118,7 +134,8 @@ function gather(node: NodeRun, body: TextBody): void {
   run.gathered.push(...body.spans);
 }
 
-function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
+/** Tells a node that nothing more comes. */
+export function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, event: KernelEvent): void {
   if (node.kind === "segmenter" && node.segmenter !== null) {
     flushClauses(cx, run, index, node.segmenter, true, event.seq);
     emit(cx, run, index, "text", { type: "end" }, event.seq);
@@ -140,6 +157,9 @@ function onEnd(cx: StepContext, run: GraphRun, index: number, node: NodeRun, eve
     if (inv !== undefined) finishInvocation(cx, inv);
     // Nothing was to be said: the stream ends here.
     else if (!node.ended) emit(cx, run, index, "audio", { type: "end" }, event.seq);
+  } else if (node.kind === "canned" && !node.ended) {
+    node.ended = true;
+    emit(cx, run, index, "text", { type: "end" }, event.seq);
   }
 }
 

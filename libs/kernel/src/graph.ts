@@ -22,6 +22,7 @@ export type NodeKind =
   | "select"
   | "compliance"
   | "filter"
+  | "canned"
   | "output";
 export type PortType = "audio" | "text" | "activity" | "utterance" | "messages";
 
@@ -162,6 +163,14 @@ export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
     outputs: [either("out", "audio"), either("text", "text")],
     description: "passes audio unchanged, or drops text by its length, words, language or finality",
   },
+  canned: {
+    kind: "canned",
+    scope: "turn",
+    execution: "pure",
+    inputs: [either("messages", "messages"), either("text", "text")],
+    outputs: [port("text", "text")],
+    description: "a sentence of its own for whatever it is given first, by the reason where it stands in for another",
+  },
   output: {
     kind: "output",
     scope: "either",
@@ -198,6 +207,8 @@ export interface NodeDefinition {
   settings: Settings;
   /** Ordered candidates of a provider node; empty otherwise. */
   candidates: readonly ProviderCandidate[];
+  /** Node without edges of its own that takes over in a turn where this one fails (F-133). */
+  fallback?: string;
 }
 
 /** Which events travel an edge (F-018): source and version of the evaluator that answers. */

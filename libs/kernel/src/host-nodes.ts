@@ -104,9 +104,15 @@ function giveUpCommand(cx: StepContext, known: HostCommand, node: NodeRun): void
   cx.effects.push({ type: "node_reset", node: id, reason: "node_timeout" });
   delete cx.s.commands[node.command];
   node.command = 0;
-  if (known.turn !== 0) return cause(cx, "failure", known.turn, "node_timeout_or_failure");
+  if (known.turn !== 0) return turnNodeFailed(cx, known, "node_timeout");
   degradeNode(cx, id, "node_timeout");
   hostReady(cx, cx.s.run, known.node);
+}
+
+/** A node of a turn is of no use any more: its fallback takes over, or the turn ends (F2, T10). */
+export function turnNodeFailed(cx: StepContext, known: HostCommand, error: string): void {
+  if (!cx.failover(cx, known.turn, known.node, null, error))
+    cause(cx, "failure", known.turn, "node_timeout_or_failure");
 }
 
 /** The node has answered a command in time. */

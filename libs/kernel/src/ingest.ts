@@ -11,7 +11,7 @@ import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
 import { emit } from "./flow.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
-import { hostReady, nodeAnswered } from "./host-nodes.ts";
+import { hostReady, nodeAnswered, turnNodeFailed } from "./host-nodes.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
 import type { ChunkAudio, ChunkText, IngressAudio, Input } from "./input.ts";
@@ -201,7 +201,7 @@ function onNodeFailed(cx: StepContext, command: number, reason: string): void {
   cx.s.counters.nodeErrors += 1;
   if (known.turn !== 0 || cx.s.counters.nodeErrors % NODE_ERRORS_UNTOLD_MAX === 1)
     signal(cx, "node_error", "node_host", known.turn, named(reason), { node: id }, false);
-  if (known.turn !== 0) cause(cx, "failure", known.turn, "node_timeout_or_failure");
+  if (known.turn !== 0) turnNodeFailed(cx, known, "node_failure");
   onNodeDone(cx, command);
 }
 

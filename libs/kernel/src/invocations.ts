@@ -244,7 +244,7 @@ export function onOutcome(
   if (!switchCandidate(cx, inv, kind)) {
     inv.status = "done";
     forget(cx, inv);
-    cause(cx, "failure", turn, "provider_failure");
+    if (!cx.failover(cx, turn, inv.node, inv, kind)) cause(cx, "failure", turn, "provider_failure");
   }
   return false;
 }

@@ -106,7 +106,9 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     bindings: config.graph.nodes
       .filter((node) => node.candidates.length > 0)
       .map((node) => ({ node: node.id, candidates: node.candidates })),
-    adaptiveActions: ["switch"],
+    adaptiveActions: config.graph.nodes.some(({ fallback }) => fallback !== undefined)
+      ? ["switch", "fallback"]
+      : ["switch"],
     budgets: config.budgets,
     systemPrompt: config.systemPrompt,
     outputLeadMs: config.outputLeadMs,
@@ -164,7 +166,8 @@ function planProblem(inputs: PlanInputs): string {
   const graph: GraphDefinition = inputs.config.graph;
   for (const node of graph.nodes) {
     const provider = NODE_KINDS[node.kind].execution === "provider";
-    if (provider && node.candidates.length === 0) return `no_candidate: node ${node.id} has no provider that may serve`;
+    if (provider && node.candidates.length === 0 && node.fallback === undefined)
+      return `no_candidate: node ${node.id} has no provider that may serve`;
   }
   if (inputs.say && !graph.nodes.some((node) => node.kind === "tts"))
     return "no_speech_path: the graph has no text-to-speech node";

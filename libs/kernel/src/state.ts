@@ -12,12 +12,14 @@ import type { Delivery } from "./delivery.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
 import type { AudioFormat, KernelEvent, MessagesBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
+import type { StandIn } from "./fallback-state.ts";
 import { type Fence, fenceCreate } from "./fence.ts";
 import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
 import { type Dedupe, dedupeCreate } from "./identity.ts";
 import type { ChunkText, Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
 import { type Lanes, lanesCreate } from "./lanes.ts";
 import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
+import { preludeCreate } from "./prelude-state.ts";
 import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
@@ -25,7 +27,7 @@ import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
 import { buildTopology, type Topology } from "./topology.ts";
 import type { TurnPhase } from "./turn-lifecycle.ts";
-import { type Utterance, utteranceCreate } from "./utterance.ts";
+import type { Utterance } from "./utterance.ts";
 
 export interface NodeRun {
   kind: NodeKind;
@@ -41,6 +43,8 @@ export interface NodeRun {
   segmenter: SegmenterRun | null;
   /** Text nodes, from their first event on. */
   text?: TextNodeRun;
+  /** Of graphs with fallbacks: which node stands in for this one, or for which this one does. */
+  standIn?: StandIn;
 }
 
 export interface SegmenterRun {
@@ -374,8 +378,6 @@ export interface Counters {
 
 export type { AudioFormat, PayloadHandle };
 
-const PREROLL_FRAMES_MAX = 100;
-
 export function runCreate(graph: GraphDefinition, topology: Topology, turn: number): GraphRun {
   const scope = turn === 0 ? "session" : "turn";
   const nodes = graph.nodes.map((node, i): NodeRun | null =>
@@ -453,30 +455,6 @@ export function createSession(config: SessionConfig): SessionState {
       telemetryDropped: 0,
       nodeErrors: 0,
     },
-  };
-}
-
-function preludeCreate(): Prelude {
-  return {
-    utterance: utteranceCreate(),
-    speechUs: 0,
-    silenceUs: 0,
-    onsetFrames: 0,
-    utteranceUs: 0,
-    cutUs: 0,
-    lastActivityNs: 0,
-    firstVoicedNs: 0,
-    lastVoicedNs: 0,
-    preroll: ringCreate(PREROLL_FRAMES_MAX),
-    hearing: null,
-    closing: [],
-    speculation: null,
-    heldTurn: 0,
-    muted: false,
-    planId: "",
-    planHash: "",
-    planStale: true,
-    planEpoch: 0,
   };
 }
 

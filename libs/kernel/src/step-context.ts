@@ -8,7 +8,7 @@ import type { EventBody, KernelEvent } from "./event.ts";
 import { laneOf } from "./event.ts";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "./pure-functions.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
-import type { Proposal, SessionState } from "./state.ts";
+import type { InvocationState, Proposal, SessionState } from "./state.ts";
 import type { CauseKind } from "./turn-lifecycle.ts";
 
 export interface TerminalCause {
@@ -23,8 +23,19 @@ export interface TerminalCause {
   scope: "turn" | "session";
 }
 
+/** `error`: the original one. False where no fallback may be taken: T10 is left (`fallback.ts`). */
+export type Failover = (
+  cx: StepContext,
+  turn: number,
+  node: number,
+  inv: InvocationState | null,
+  error: string,
+) => boolean;
+
 export interface StepContext {
   readonly s: SessionState;
+  /** Given by the step, so that what fails need not know what takes over. */
+  readonly failover: Failover;
   readonly fns: PureFunctions;
   readonly effects: Effect[];
   readonly facts: Fact[];

@@ -7,6 +7,7 @@ import { invariant } from "@rspp/base/invariant";
 import type { Effect } from "./effect.ts";
 import { LANE_DATA, LANE_TELEMETRY } from "./event.ts";
 import { dispatch } from "./executor.ts";
+import { takeFallback } from "./fallback.ts";
 import { ingest } from "./ingest.ts";
 import type { Batch } from "./input.ts";
 import { lanePop, lanesReady } from "./lanes.ts";
@@ -42,6 +43,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   s.batchIndex = batch.index;
   const cx: StepContext = {
     s,
+    failover: takeFallback,
     fns: env.fns,
     effects: [],
     facts: [],

@@ -19,6 +19,8 @@ export interface Topology {
   outputs: number[];
   /** Edges from session scope into a turn: the turn's entry. */
   entryEdges: number[];
+  /** Only of graphs with fallbacks: node index -> the one that stands in for it (F-133). */
+  fallbacks?: Record<string, number>;
   /** Only of graphs with text nodes (F-010), so that the state of all others is what it was. */
   words?: WordsTopology;
   /** Only of graphs in which a condition decides a route (F-018). */
@@ -63,7 +65,7 @@ export function buildTopology(graph: GraphDefinition): Topology {
     if (node.kind === "ingress") t.ingress = i;
     if (node.kind === "endpointing") t.endpointing = i;
     if (node.kind === "stt") t.recognisers.push(i);
-    if (node.kind === "llm" && t.llm === -1) t.llm = i;
+    if (node.kind === "llm" && t.llm === -1 && !standsBy(graph, node.id)) t.llm = i;
     if (node.kind === "output") t.outputs.push(i);
   });
   graph.edges.forEach((edge, e) => {
@@ -79,9 +81,27 @@ export function buildTopology(graph: GraphDefinition): Topology {
     if (graph.nodes[from]?.scope === "session" && graph.nodes[to]?.scope === "turn") t.entryEdges.push(e);
   });
   if (hasConditions(graph)) t.conditions = true;
+  joinFallbacks(graph, t, index);
   const words = wordsOf(graph, t);
   if (words !== null) t.words = words;
   return t;
+}
+
+function standsBy(graph: GraphDefinition, id: string): boolean {
+  return graph.nodes.some(({ fallback }) => fallback === id);
+}
+
+/** What a stand-in puts out goes where that of its node would have gone. */
+function joinFallbacks(graph: GraphDefinition, t: Topology, index: Readonly<Record<string, number>>): void {
+  graph.nodes.forEach(({ id, fallback }, i) => {
+    if (fallback === undefined) return;
+    const by = index[fallback];
+    invariant(by !== undefined && by !== i, "a fallback is another node of the graph", id);
+    t.fallbacks ??= {};
+    t.fallbacks[i] = by;
+    t.out[by] = { ...t.out[by], ...t.out[i] };
+    t.into[by] = [...(t.into[i] ?? [])];
+  });
 }
 
 const TEXT_KINDS: readonly string[] = ["translator", "merge", "select", "compliance", "dtmf"];
@@ -126,7 +146,9 @@ function firstTranslators(graph: GraphDefinition, t: Topology): number[] {
       const from = t.edgeFrom[e] ?? -1;
       return graph.nodes[from]?.kind === "translator" || above(from);
     });
-  return graph.nodes.flatMap(({ kind }, i) => (kind === "translator" && !above(i) ? [i] : []));
+  return graph.nodes.flatMap(({ kind, id }, i) =>
+    kind === "translator" && !above(i) && !standsBy(graph, id) ? [i] : [],
+  );
 }
 
 function earsOf(graph: GraphDefinition, t: Topology): number[] {

@@ -1,8 +1,9 @@
 /** The rules of the graph: ids, ports and their types, cycles, scopes, required inputs (F-003, F-010; `kernel.md` §8). */
 import { NODE_KINDS, type NodeKind, type PortDefinition, portsFit } from "@rspp/kernel/graph";
+import { checkFallbacks } from "./check-fallback.ts";
 import { checkTextNodes } from "./check-text-nodes.ts";
 import type { GraphEdge, GraphNode, GraphView, PortName } from "./graph-view.ts";
-import { portsOf, resolveScopes } from "./graph-view.ts";
+import { portsOf, resolveScopes, standbysOf } from "./graph-view.ts";
 import { suggest } from "./nearest.ts";
 import type { ProblemText } from "./problem.ts";
 
@@ -41,6 +42,7 @@ export function checkGraph(view: GraphView, report: Report): void {
   checkCycles(checked);
   checkCounts(checked);
   checkTextNodes(view, report);
+  checkFallbacks(view, report);
 }
 
 function checkEdgeIds({ view, report }: Checked): void {
@@ -144,8 +146,9 @@ function takesMany(view: GraphView, { to }: GraphEdge): boolean {
 function checkRequiredInputs({ view, byId, report, doubtful }: Checked): void {
   if (!view.edgesComplete) return;
   const fed = new Set(view.edges.map((edge) => `${edge.to.node}.${edge.to.port}`));
+  const standby = standbysOf(view);
   for (const node of view.nodes) {
-    if (doubtful.has(node.id) || byId.get(node.id) !== node) continue;
+    if (doubtful.has(node.id) || byId.get(node.id) !== node || standby.has(node.id)) continue;
     for (const input of portsOf(node, "inputs") ?? []) {
       if (input.optional === true || fed.has(`${node.id}.${input.name}`)) continue;
       const givers = view.nodes.flatMap((other) =>
@@ -226,8 +229,9 @@ const counts: Readonly<Partial<Record<NodeKind, { min: number; max: number }>>> 
 };
 
 function checkCounts({ view, report }: Checked): void {
+  const standby = standbysOf(view);
   for (const [kind, { min, max }] of Object.entries(counts)) {
-    const nodes = view.nodes.filter((node) => node.kind === kind);
+    const nodes = view.nodes.filter((node) => node.kind === kind && !standby.has(node.id));
     const extra = nodes[max];
     if (extra !== undefined) {
       report({

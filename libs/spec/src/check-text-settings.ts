@@ -1,5 +1,7 @@
 /** Rules between the settings of a text node, and between them and what feeds the node (F-005, F-006, F-118). */
+import { parseReply } from "@rspp/kernel/canned";
 import { type Choice, parseChoice } from "@rspp/kernel/choice";
+import { FALLBACK_REASONS } from "@rspp/kernel/fallback-state";
 import { parseMenuLine } from "@rspp/kernel/keypad";
 import { KEYPAD_DIGITS_MAX } from "@rspp/kernel/limits";
 import { conditionProblem } from "./cel.ts";
@@ -15,6 +17,7 @@ const checks: Readonly<Record<string, Check>> = {
   merge: checkMerge,
   select: checkSelect,
   compliance: checkCompliance,
+  canned: checkCanned,
   dtmf: checkMenu,
 };
 
@@ -145,6 +148,24 @@ function checkMenu(settings: unknown, path: string, _feeders: readonly string[],
       });
     }
     if (entry !== null) seen.add(entry.digits);
+  }
+}
+
+function checkCanned(settings: unknown, path: string, _feeders: readonly string[], report: Report): void {
+  for (const [i, line] of textsOf(settings, "replies").entries()) {
+    const at = `${path}.replies[${i}]`;
+    const reply = parseReply(line);
+    if (reply === null) {
+      const message = `${JSON.stringify(line)} is no reply`;
+      const remedy = 'write "reason: sentence", e.g. "overload: I am very busy. Please ask me again in a moment."';
+      report({ path: at, code: "bad_format", message, remedy });
+    } else if (!FALLBACK_REASONS.some((reason) => reason === reply.reason))
+      report({
+        path: at,
+        code: "not_allowed",
+        message: `nothing fails for the reason "${reply.reason}"`,
+        remedy: suggest(reply.reason, FALLBACK_REASONS, "reasons"),
+      });
   }
 }
 

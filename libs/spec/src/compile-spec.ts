@@ -129,7 +129,9 @@ function compileNode(node: NodeDocument, index: number, scope: "session" | "turn
     sources.note(`${path}.settings.${key}`, sources.written(`${specPath}.settings.${key}`));
   }
   const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
-  return { id: node.id, kind: node.kind, scope, settings, candidates };
+  if (node.fallback !== undefined) sources.note(`${path}.fallback`, sources.written(`${specPath}.fallback`));
+  const fallback = node.fallback === undefined ? {} : { fallback: node.fallback };
+  return { id: node.id, kind: node.kind, scope, settings, candidates, ...fallback };
 }
 
 function compileCandidate(node: NodeDocument, index: number, at: number, sources: Sources): ProviderCandidate {

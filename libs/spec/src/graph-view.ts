@@ -7,6 +7,8 @@ export interface GraphNode {
   /** null where the kind could not be read. */
   kind: NodeKind | null;
   scope: "session" | "turn" | null;
+  /** Node that takes over from it; null for none. */
+  fallback: string | null;
 }
 
 export interface PortName {
@@ -86,7 +88,13 @@ function addNode(view: GraphView, node: unknown, path: string): void {
     view.idsComplete = false;
     return;
   }
-  view.nodes.push({ path, id, kind: known, scope: scope === "session" || scope === "turn" ? scope : null });
+  view.nodes.push({
+    path,
+    id,
+    kind: known,
+    scope: scope === "session" || scope === "turn" ? scope : null,
+    fallback: looseText(node, "fallback") ?? null,
+  });
 }
 
 function addEdge(view: GraphView, edge: unknown, path: string): void {
@@ -118,6 +126,11 @@ export function opensTurn(view: Pick<GraphView, "nodes">, edge: GraphEdge): bool
   return portsOf(from, "outputs")?.find((port) => port.name === edge.from.port)?.type === "utterance";
 }
 
+/** Ids of nodes that only take over from others; they have no edges of their own. */
+export function standbysOf(view: Pick<GraphView, "nodes">): ReadonlySet<string> {
+  return new Set(view.nodes.flatMap(({ fallback }) => fallback ?? []));
+}
+
 /**
  * Scope of each node by id. Kinds that may be either take what the author says, else `turn` when anything before them
  * belongs to a turn, or when they are given the words that open one.
@@ -125,9 +138,11 @@ export function opensTurn(view: Pick<GraphView, "nodes">, edge: GraphEdge): bool
 export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<string, "session" | "turn"> {
   const scopes = new Map<string, "session" | "turn">();
   const open = new Set<string>();
+  const standby = standbysOf(view);
   for (const node of view.nodes) {
     const fixed = node.kind === null ? "either" : NODE_KINDS[node.kind].scope;
-    scopes.set(node.id, fixed === "either" ? (node.scope ?? "session") : fixed);
+    const otherwise = standby.has(node.id) ? "turn" : "session";
+    scopes.set(node.id, fixed === "either" ? (node.scope ?? otherwise) : fixed);
     if (fixed === "either" && node.scope === null) open.add(node.id);
   }
   for (let changed = true; changed; ) {

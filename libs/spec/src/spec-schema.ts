@@ -1,5 +1,6 @@
 /** Every field of a PipelineSpec file: type, bounds, and which are required. Units stand last in the names. */
 import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
+import { FALLBACK_KINDS } from "./check-fallback.ts";
 import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
@@ -113,6 +114,7 @@ function nodeSchema(of: NodeKind): MapSchema {
     ...(definition.scope === "either" ? { scope: may(oneOf("session", "turn")) } : {}),
     ...(definition.execution === "provider" ? { provider: must(providerSchema) } : {}),
     ...(known === undefined ? {} : { settings: settingsField(of, known) }),
+    ...(FALLBACK_KINDS.includes(of) ? { fallback: may(id) } : {}),
     description: may(description),
   });
 }
@@ -127,6 +129,7 @@ const node: VariantSchema = {
     scope: may(oneOf("session", "turn")),
     provider: may(providerSchema),
     settings: may(settings),
+    fallback: may(id),
     description: may(description),
   }),
 };

@@ -25,6 +25,8 @@ export interface NodeDocument {
   scope?: "session" | "turn";
   provider?: ProviderDocument;
   settings?: SettingsDocument;
+  /** Node that takes over in a turn where this one fails. */
+  fallback?: string;
   description?: string;
 }
 

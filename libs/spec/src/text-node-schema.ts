@@ -48,6 +48,10 @@ export const textNodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record
     drop_words: words,
     keep_words: words,
   },
+  canned: {
+    text: must(text(limits.GREETING_CHARS_MAX)),
+    replies: may(list("replies", text(limits.GREETING_CHARS_MAX), 1, limits.SETTINGS_MAX)),
+  },
   dtmf: {
     terminator: may(oneOf("#", "*", "none")),
     max_digits: may(whole(1, KEYPAD_DIGITS_MAX)),

@@ -109,6 +109,7 @@ function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) 
     sideEffect: SideEffectClass.NONE,
     stateScope: node.scope === "session" ? StateScope.SESSION : StateScope.TURN,
     limits: { maxConcurrency: 1, eventTimeoutMs: nodeSoftMs },
+    fallbackNodeId: node.fallback ?? "",
   };
 }
 
@@ -142,7 +143,10 @@ function edgeOf({ id, from, to, type, buffer, condition }: EdgeDefinition) {
 
 const modalities: Readonly<Record<string, Modality>> = { stt: Modality.STT, llm: Modality.LLM, tts: Modality.TTS };
 
-function providerOf({ id: nodeId, kind, candidates }: NodeDefinition, { providerAttemptMs }: SessionConfig["budgets"]) {
+function providerOf(
+  { id: nodeId, kind, candidates, fallback }: NodeDefinition,
+  { providerAttemptMs }: SessionConfig["budgets"],
+) {
   const modality = modalities[kind];
   if (modality === undefined || candidates.length === 0) return [];
   const wired = candidates.map(({ provider, settings }) => {
@@ -157,7 +161,8 @@ function providerOf({ id: nodeId, kind, candidates }: NodeDefinition, { provider
       streaming: true,
     };
   });
-  return [{ nodeId, binding: { modality, candidates: wired, allowedActions: [AdaptiveAction.SWITCH] } }];
+  const allowedActions = [AdaptiveAction.SWITCH, ...(fallback === undefined ? [] : [AdaptiveAction.FALLBACK])];
+  return [{ nodeId, binding: { modality, candidates: wired, allowedActions } }];
 }
 
 function arbitrationOf({ policy, budgets }: SessionConfig): NonNullable<Init["arbitration"]> {

@@ -1,0 +1,88 @@
+/** Rules of fallback nodes (F-007, F-133): what may take over from what. */
+import type { NodeKind } from "@rspp/kernel/graph";
+import type { Report } from "./check-graph.ts";
+import type { GraphNode, GraphView } from "./graph-view.ts";
+import { portsOf } from "./graph-view.ts";
+import { suggest } from "./nearest.ts";
+
+/** Kinds that may have a fallback: what works in a turn and can fail. */
+export const FALLBACK_KINDS: readonly NodeKind[] = ["llm", "tts", "translator"];
+
+/** What may take over from a kind. */
+const takers: Readonly<Partial<Record<NodeKind, readonly NodeKind[]>>> = {
+  llm: ["canned", "llm"],
+  tts: ["tts"],
+  translator: ["canned", "filter"],
+};
+
+export function checkFallbacks(view: GraphView, report: Report): void {
+  const taken = new Map<string, GraphNode>();
+  for (const node of view.nodes) {
+    if (node.fallback === null || node.kind === null) continue;
+    checkOne(view, node, node.fallback, report);
+    const first = taken.get(node.fallback);
+    if (first !== undefined)
+      report({
+        path: `${node.path}.fallback`,
+        code: "not_allowed",
+        message: `node "${node.fallback}" is the fallback of node "${first.id}" already`,
+        remedy: "give each node a fallback of its own",
+      });
+    taken.set(node.fallback, node);
+  }
+  checkCanned(view, report);
+}
+
+function checkOne(view: GraphView, node: GraphNode, to: string, report: Report): void {
+  const path = `${node.path}.fallback`;
+  const other = view.nodes.find(({ id }) => id === to);
+  if (other === undefined) {
+    if (!view.idsComplete) return;
+    const ids = view.nodes.map(({ id }) => id);
+    return report({
+      path,
+      code: "unknown_node",
+      message: `no node has the id "${to}"`,
+      remedy: suggest(to, ids, "nodes"),
+    });
+  }
+  const able = node.kind === null ? [] : (takers[node.kind] ?? []);
+  if (other === node || (other.kind !== null && !able.includes(other.kind)))
+    report({
+      path,
+      code: "not_allowed",
+      message: `node "${to}" cannot take over from node "${node.id}" of kind ${node.kind ?? ""}`,
+      remedy: `name another node of kind ${able.join(" or ")}`,
+    });
+  if (other.fallback !== null)
+    report({
+      path: `${other.path}.fallback`,
+      code: "not_allowed",
+      message: `node "${to}" is a fallback and has one itself`,
+      remedy: "remove it: where a fallback fails, too, the turn ends",
+    });
+  const edge = view.edges.find(({ from, to: end }) => from.node === to || end.node === to);
+  if (edge !== undefined)
+    report({
+      path: edge.path,
+      code: "not_allowed",
+      message: `node "${to}" is a fallback: it takes over the edges of node "${node.id}"`,
+      remedy: "remove this edge",
+    });
+}
+
+/** One that is given nothing says nothing. */
+function checkCanned(view: GraphView, report: Report): void {
+  if (!view.edgesComplete) return;
+  for (const node of view.nodes) {
+    if (node.kind !== "canned" || view.nodes.some(({ fallback }) => fallback === node.id)) continue;
+    if (view.edges.some(({ to }) => to.node === node.id)) continue;
+    const [first] = portsOf(node, "inputs") ?? [];
+    report({
+      path: node.path,
+      code: "unconnected_input",
+      message: `node "${node.id}" of kind canned is given nothing`,
+      remedy: `name it as "fallback: ${node.id}" of a language model, or add an edge to ${node.id}.${first?.name ?? "text"}`,
+    });
+  }
+}
