@@ -9,6 +9,7 @@ import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems } from "@rspp/spec/problem";
 import { type SessionOptions, sessionConfigOf as sessionConfig } from "@rspp/spec/session-config";
 import { InputError } from "./errors.ts";
+import { modulesBeside } from "./module-files.ts";
 
 export interface LoadedPipeline {
   path: string;
@@ -26,7 +27,7 @@ export async function loadPipeline(path: string): Promise<LoadedPipeline> {
       `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? "error"})\n   help: name an existing PipelineSpec, e.g. pipelines/specs/voice-assistant.yaml`,
     );
   }
-  const parsed = parseSpec(source, path);
+  const parsed = parseSpec(source, path, modulesBeside(path));
   if (!parsed.ok) throw new InputError(formatProblems(parsed.error, source));
   const compiled = compileSpec(parsed.value);
   if (!compiled.ok) throw new InputError(formatProblems(compiled.error, source));

@@ -4,10 +4,12 @@ import type { Finding } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { FindingSeverity } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { bundleSpec } from "@rspp/spec/module-library";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems, type SpecProblem } from "@rspp/spec/problem";
 import type { PipelineSpec } from "@rspp/spec/spec";
 import { CommandError, EXIT_INPUT, InputError } from "./errors.ts";
+import { modulesBeside } from "./module-files.ts";
 
 export interface SpecFinding extends SpecProblem {
   readonly severity: "error" | "warning";
@@ -47,11 +49,18 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
 }
 
 export function checkFile({ path, source }: SpecFile): CheckedFile {
-  const parsed = parseSpec(source, path);
+  const parsed = parseSpec(source, path, modulesBeside(path));
   if (!parsed.ok) return { ok: false, problems: parsed.error };
   const compiled = compileSpec(parsed.value);
   if (!compiled.ok) return { ok: false, problems: compiled.error };
   return { ok: true, spec: parsed.value, compiled: compiled.value };
+}
+
+/** What a service is sent: one text that needs no files, the modules behind the spec (F-019). */
+export function selfContained(file: SpecFile, checked: CheckedFile): SpecFile {
+  const library = checked.ok ? (checked.spec.origin.library ?? []) : [];
+  if (library.length === 0) return file;
+  return { ...file, source: bundleSpec(file.source, library), format: "yaml" };
 }
 
 /** A service's findings with the file's own name; the remedy stands apart from the message. */

@@ -14,14 +14,16 @@ import {
   findingsOfWire,
   readSpecFile,
   refuseSecrets,
+  selfContained,
   tellFindings,
 } from "../spec-file.ts";
 
 export async function publishSpec(path: string, options: PublishOptions): Promise<number> {
   const printer = createPrinter(options.json ?? false);
-  const file = await readSpecFile(path);
-  const checked = checkFile(file);
-  refuseSecrets(checked, file);
+  const written = await readSpecFile(path);
+  const checked = checkFile(written);
+  refuseSecrets(checked, written);
+  const file = selfContained(written, checked);
   if (!checked.ok) {
     const findings = asErrors(checked.problems);
     printer.note(tellFindings(findings, file.source));

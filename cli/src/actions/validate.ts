@@ -15,6 +15,7 @@ import {
   refuseSecrets,
   type SpecFile,
   type SpecFinding,
+  selfContained,
   tellFindings,
 } from "../spec-file.ts";
 
@@ -46,8 +47,10 @@ function offline(file: SpecFile): Verdict {
   return { findings, digest: "", by: "this machine (--offline)" };
 }
 
-async function remote(file: SpecFile, options: ValidateOptions, strict: boolean): Promise<Verdict> {
-  refuseSecrets(checkFile(file), file);
+async function remote(written: SpecFile, options: ValidateOptions, strict: boolean): Promise<Verdict> {
+  const checked = checkFile(written);
+  refuseSecrets(checked, written);
+  const file = selfContained(written, checked);
   const registry = connectTo("registry", options.registry, RegistryService, options);
   const answer = await registry.ask((client) =>
     client.validatePipeline({ strict, source: new TextEncoder().encode(file.source), sourceFormat: file.format }),

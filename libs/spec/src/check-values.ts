@@ -2,7 +2,7 @@
 import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
 import { NODE_KINDS } from "@rspp/kernel/graph";
 import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
-import { checkCondition } from "./check-edges.ts";
+import { checkCondition, variableTypes } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
 import { looseField, parseEdge } from "./graph-view.ts";
@@ -64,8 +64,9 @@ export function checkValues(document: unknown, profile: ExecutionProfile, report
   }
   const edges = looseField(document, "edges");
   if (!Array.isArray(edges)) return;
+  const declared = variableTypes(document);
   for (const [i, edge] of edges.entries()) {
-    checkCondition(edge, `edges[${i}]`, report);
+    checkCondition(edge, `edges[${i}]`, report, declared);
     checkBuffer(edge, nodes, `edges[${i}]`, report);
   }
 }

@@ -13,7 +13,7 @@ import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
 import { checkSpec } from "./parse-spec.ts";
 import type { SpecProblem } from "./problem.ts";
 import { Sources } from "./sources.ts";
-import type { EdgeDocument, NodeDocument, PipelineSpec } from "./spec.ts";
+import type { EdgeDocument, NodeDocument, PipelineSpec, VariablesDocument } from "./spec.ts";
 
 /** Compiles a spec. Errors: the problems `parseSpec` would have found; a spec it returned has none. */
 export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecProblem[]> {
@@ -22,9 +22,10 @@ export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecPr
   const profile = resolveProfile(spec.profile ?? PROFILE_DEFAULT);
   invariant(profile.ok, "a checked spec names a profile that runs", spec.profile);
   const sources = new Sources(spec, profile.value);
-  sources.note("name", sources.written("name"));
-  sources.note("version", sources.written("version"));
-  sources.note("profile", spec.profile === undefined ? "default" : sources.written("profile"));
+  sources.take("name", "name");
+  sources.take("version", "version");
+  if (spec.profile === undefined) sources.note("profile", "default");
+  else sources.take("profile", "profile");
   const graph = compileGraph(spec, sources);
   const compiled: Omit<CompiledPipeline, "fingerprint"> = {
     name: spec.name,
@@ -36,6 +37,8 @@ export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecPr
     recording: compileRecording(spec, sources),
     outputLeadMs: sources.pick("outputLeadMs", "output.lead_ms", spec.output?.lead_ms, profile.value.outputLeadMs),
     ...compileTexts(spec, graph, sources),
+    ...(spec.variables === undefined ? {} : { variables: compileVariables(spec.variables, sources) }),
+    ...(spec.origin.modules === undefined ? {} : { modules: spec.origin.modules }),
     provenance: sources.provenance,
   };
   return ok({ ...compiled, fingerprint: compiledFingerprint(compiled) });
@@ -63,6 +66,14 @@ function compilePolicy(spec: PipelineSpec, sources: Sources): SessionPolicy {
     reconnectMs: pick("reconnectMs", "reconnect_ms", given.reconnect_ms, base.reconnectMs),
     historyPartsMax: pick("historyPartsMax", "history_parts_max", given.history_parts_max, base.historyPartsMax),
   };
+}
+
+function compileVariables(variables: VariablesDocument, sources: Sources): VariablesDocument {
+  for (const [name, { default: fallback }] of Object.entries(variables)) {
+    if (fallback === undefined) sources.take(`variables.${name}`, `variables.${name}`);
+    else sources.take(`variables.${name}.default`, `variables.${name}.default`);
+  }
+  return variables;
 }
 
 function compileBudgets(spec: PipelineSpec, sources: Sources): Budgets {
@@ -93,8 +104,8 @@ function compileTexts(
   sources: Sources,
 ): Pick<CompiledPipeline, "greeting" | "systemPrompt" | "sttGrammar"> {
   const { greeting, system_prompt: systemPrompt } = spec.conversation ?? {};
-  if (greeting !== undefined) sources.note("greeting", sources.written("conversation.greeting"));
-  if (systemPrompt !== undefined) sources.note("systemPrompt", sources.written("conversation.system_prompt"));
+  if (greeting !== undefined) sources.take("greeting", "conversation.greeting");
+  if (systemPrompt !== undefined) sources.take("systemPrompt", "conversation.system_prompt");
   const stt = graph.nodes.find((node) => node.kind === "stt");
   const grammar = stt?.candidates.map((candidate) => candidate.settings.grammar).find((value) => value !== undefined);
   if (typeof grammar === "string") sources.note("sttGrammar", "spec");
@@ -115,7 +126,7 @@ function compileGraph(spec: PipelineSpec, sources: Sources): GraphDefinition {
 function compileNode(node: NodeDocument, index: number, scope: "session" | "turn", sources: Sources): NodeDefinition {
   const path = `nodes.${node.id}`;
   const specPath = `nodes[${index}]`;
-  sources.note(`${path}.kind`, sources.written(specPath));
+  sources.take(`${path}.kind`, specPath);
   const fixed = NODE_KINDS[node.kind].scope !== "either";
   const chosen = node.scope === undefined ? "derived" : "spec";
   sources.note(`${path}.scope`, fixed ? `node_kind/${node.kind}` : chosen);
@@ -126,7 +137,7 @@ function compileNode(node: NodeDocument, index: number, scope: "session" | "turn
   }
   for (const [key, value] of Object.entries(node.settings ?? {})) {
     settings[key] = value;
-    sources.note(`${path}.settings.${key}`, sources.written(`${specPath}.settings.${key}`));
+    sources.take(`${path}.settings.${key}`, `${specPath}.settings.${key}`);
   }
   const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
   if (node.fallback !== undefined) sources.note(`${path}.fallback`, sources.written(`${specPath}.fallback`));
@@ -140,7 +151,7 @@ function compileCandidate(node: NodeDocument, index: number, at: number, sources
   const candidate = typeof document === "string" ? { name: document } : document;
   const path = `nodes.${node.id}.candidates[${at}]`;
   const specPath = `nodes[${index}].provider`;
-  sources.note(`${path}.provider`, sources.written(`${specPath}.candidates[${at}]`));
+  sources.take(`${path}.provider`, `${specPath}.candidates[${at}]`);
   const settings: Record<string, Settings[string]> = {};
   for (const [key, value] of Object.entries(impliedSettings(node))) {
     settings[key] = value;
@@ -153,7 +164,7 @@ function compileCandidate(node: NodeDocument, index: number, at: number, sources
   for (const { given, from } of layers) {
     for (const [key, value] of Object.entries(given ?? {})) {
       settings[key] = value;
-      sources.note(`${path}.settings.${key}`, sources.written(`${from}.${key}`));
+      sources.take(`${path}.settings.${key}`, `${from}.${key}`);
     }
   }
   return { provider: candidate.name, settings };
@@ -188,8 +199,8 @@ function compileEdge(
   const edge: Partial<EdgeDocument> = typeof document === "string" ? {} : document;
   const id = edge.id ?? edgeIdOf(ends.from, ends.to);
   const specPath = `edges[${index}]`;
-  sources.note(`edges.${id}.from`, sources.written(specPath));
-  sources.note(`edges.${id}.to`, sources.written(specPath));
+  sources.take(`edges.${id}.from`, specPath);
+  sources.take(`edges.${id}.to`, specPath);
   sources.note(`edges.${id}.type`, `node_kind/${from.kind}`);
   const place = { path: `edges.${id}.buffer`, specPath: `${specPath}.buffer` };
   return {

@@ -1,6 +1,7 @@
 /** What `compileSpec` makes: all a session needs from its pipeline. Plain data. */
 import type { GraphDefinition } from "@rspp/kernel/graph";
 import type { Budgets, Provenance, RecordingConfig, SessionPolicy } from "@rspp/kernel/session-config";
+import type { ModuleInstance, VariablesDocument } from "./spec.ts";
 
 export interface CompiledPipeline {
   name: string;
@@ -17,9 +18,13 @@ export interface CompiledPipeline {
   /** Said by the agent when the session opens. */
   greeting?: string;
   systemPrompt?: string;
+  /** Session variables as declared (X-02); absent where none are. */
+  variables?: VariablesDocument;
+  /** Uses of modules that were expanded, outermost first (F-019); absent where there are none. No part of what executes. */
+  modules?: readonly ModuleInstance[];
   /** JSGF grammar of the recogniser, from `provider.settings.grammar` of the stt node. */
   sttGrammar?: string;
-  /** Path of each value above -> `spec`, `template/…`, `node_kind/…`, `derived` or the profile's defaulting_source. */
+  /** Path of each value above -> `spec`, `module/name@version`, a layer (`layers.ts`), `template/…`, `node_kind/…`, `derived` or the profile's defaulting_source. */
   provenance: Provenance;
   /** SHA-256, hex, over the canonical JSON of what executes; names, comments, labels and sources have no part in it. */
   fingerprint: string;

@@ -18,6 +18,7 @@ export function compiledFingerprint(compiled: Omit<CompiledPipeline, "fingerprin
     budgets: compiled.budgets,
     recording: { ceiling: compiled.recording.ceiling },
     outputLeadMs: compiled.outputLeadMs,
+    ...(compiled.variables === undefined ? {} : { variables: compiled.variables }),
     greeting: compiled.greeting,
     systemPrompt: compiled.systemPrompt,
   };

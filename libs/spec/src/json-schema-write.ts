@@ -1,6 +1,8 @@
-/** Writes `pipelines/pipeline.schema.json`. Run it after a change of `spec-schema.ts`, then `npm run format`. */
+/** Writes `pipelines/*.schema.json`. Run it after a change of a schema, then `npm run format`. */
 import { writeFileSync } from "node:fs";
-import { pipelineJsonSchema } from "./json-schema.ts";
+import { jsonSchemas } from "./json-schema.ts";
 
-const target = new URL("../../../pipelines/pipeline.schema.json", import.meta.url);
-writeFileSync(target, `${JSON.stringify(pipelineJsonSchema(), null, 2)}\n`);
+const folder = new URL("../../../pipelines/", import.meta.url);
+for (const [name, schema] of Object.entries(jsonSchemas())) {
+  writeFileSync(new URL(name, folder), `${JSON.stringify(schema, null, 2)}\n`);
+}

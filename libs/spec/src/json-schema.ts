@@ -1,20 +1,49 @@
-/** The published schema of spec files as JSON Schema (2020-12), for editors. `pipelines/pipeline.schema.json` holds it. */
-import type { MapSchema, Schema, StringSchema } from "./schema.ts";
+/** The published schemas of spec, module and override files as JSON Schema (2020-12), for editors; see `pipelines/*.schema.json`. */
+import { moduleSchema } from "./module-schema.ts";
+import type { ListSchema, MapSchema, Schema, StringSchema } from "./schema.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 
 export type JsonSchema = { readonly [key: string]: JsonValue };
 type JsonValue = string | number | boolean | readonly JsonValue[] | JsonSchema;
 
-/** What is checked besides (graph, profile, rules between values, secrets) is told by `parseSpec` alone. */
-export function pipelineJsonSchema(): JsonSchema {
+const dialect = "https://json-schema.org/draft/2020-12/schema";
+
+/** Files of `pipelines/` by name. */
+export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
   return {
-    $schema: "https://json-schema.org/draft/2020-12/schema",
-    title: "RSPP pipeline spec",
-    anyOf: [convertMap(specSchema), convertMap(templateSchema)],
+    "pipeline.schema.json": pipelineJsonSchema(),
+    "module.schema.json": moduleJsonSchema(),
   };
 }
 
-function convert(schema: Schema): JsonSchema {
+/** What is checked besides (graph, profile, rules between values, secrets) is told by `parseSpec` alone. */
+export function pipelineJsonSchema(): JsonSchema {
+  return {
+    $schema: dialect,
+    title: "RSPP pipeline spec",
+    anyOf: [convertMap(specSchema, plain), convertMap(templateSchema, plain)],
+  };
+}
+
+/** Where a value is asked for, `${parameter}` may stand in its place. */
+export function moduleJsonSchema(): JsonSchema {
+  return { $schema: dialect, title: "RSPP module", ...convertMap(moduleSchema, { parameters: true }) };
+}
+
+interface Form {
+  /** Scalars may be `${name}`. */
+  parameters: boolean;
+}
+
+const plain: Form = { parameters: false };
+const parameter: JsonSchema = { type: "string", pattern: "\\$\\{[a-z][a-z0-9_]*\\}" };
+
+function convert(schema: Schema, form: Form): JsonSchema {
+  const scalar = schema.type === "string" || schema.type === "number" || schema.type === "boolean";
+  return scalar && form.parameters ? { anyOf: [convertOne(schema, form), parameter] } : convertOne(schema, form);
+}
+
+function convertOne(schema: Schema, form: Form): JsonSchema {
   switch (schema.type) {
     case "string":
       return convertText(schema);
@@ -23,14 +52,14 @@ function convert(schema: Schema): JsonSchema {
     case "boolean":
       return { type: "boolean" };
     case "list":
-      return { type: "array", items: convert(schema.item), minItems: schema.min, maxItems: schema.max };
+      return convertList(schema, form);
     case "map":
-      return convertMap(schema);
+      return convertMap(schema, form);
     case "open_map":
       return {
         type: "object",
-        propertyNames: { pattern: "^[a-z][a-z0-9_-]{0,63}$" },
-        additionalProperties: convert(schema.value),
+        propertyNames: { pattern: schema.keys?.pattern.source ?? "^[a-z][a-z0-9_-]{0,63}$" },
+        additionalProperties: convert(schema.value, form),
         maxProperties: schema.max,
       };
     case "setting":
@@ -38,12 +67,19 @@ function convert(schema: Schema): JsonSchema {
         anyOf: [{ type: ["string", "number", "boolean"] }, { type: "array", items: { type: "string" } }],
       };
     case "either":
-      return { anyOf: [convert(schema.text), convertMap(schema.map)] };
+      return { anyOf: [convert(schema.text, form), convertMap(schema.map, form)] };
     case "variant":
       return {
-        anyOf: Object.entries(schema.variants).map(([tag, variant]) => withTag(convertMap(variant), schema.tag, tag)),
+        anyOf: Object.entries(schema.variants).map(([tag, variant]) =>
+          withTag(convertMap(variant, form), schema.tag, tag),
+        ),
       };
   }
+}
+
+function convertList({ item, min, max, single }: ListSchema, form: Form): JsonSchema {
+  const array = { type: "array", items: convert(item, form), minItems: min, maxItems: max };
+  return single === true ? { anyOf: [convert(item, form), array] } : array;
 }
 
 function convertText(schema: StringSchema): JsonSchema {
@@ -55,12 +91,12 @@ function convertText(schema: StringSchema): JsonSchema {
   };
 }
 
-function convertMap(schema: MapSchema): JsonSchema {
+function convertMap(schema: MapSchema, form: Form): JsonSchema {
   const fields = Object.entries(schema.fields);
   return {
     type: "object",
     title: schema.what,
-    properties: Object.fromEntries(fields.map(([name, field]) => [name, convert(field.schema)])),
+    properties: Object.fromEntries(fields.map(([name, field]) => [name, convert(field.schema, form)])),
     required: fields.filter(([, field]) => field.required === true).map(([name]) => name),
     additionalProperties: false,
   };

@@ -8,6 +8,19 @@ export const CANDIDATES_MAX = 8;
 export const SETTINGS_MAX = 32;
 export const SETTING_LIST_MAX = 64;
 export const LABELS_MAX = 32;
+/** Uses of modules in one document; nodes and edges count after expansion. */
+export const MODULES_MAX = 16;
+/** Modules within modules. */
+export const MODULE_DEPTH_MAX = 4;
+export const MODULE_PARAMETERS_MAX = 32;
+export const MODULE_PORTS_MAX = 32;
+/** What the contracts allow a session (`registry.v1.CreateRoute`). */
+export const VARIABLES_MAX = 64;
+export const VARIABLE_CHARS_MAX = 4_096;
+export const VARIABLE_VALUES_MAX = 64;
+/** A value that is matched against a pattern is short, so that matching ends soon. */
+export const PATTERN_VALUE_CHARS_MAX = 256;
+export const PATTERN_CHARS_MAX = 200;
 /** Problems reported for one file; a last line says that there are more. */
 export const PROBLEMS_MAX = 100;
 

@@ -334,7 +334,7 @@ edges:
     ["hello", 'expected the fields of a pipeline spec, found text "hello"'],
     ["- a", "expected the fields of a pipeline spec, found a list"],
     ["a: b: c", "Nested mappings are not allowed in compact mappings"],
-    ["a: 1\n---\nb: 2\n", "Source contains multiple documents; please use YAML.parseAllDocuments()"],
+    ["a: 1\n---\nb: 2\n", "a second document, which is no module"],
     ["name: !secret x", "Unresolved tag: !secret"],
     ["[".repeat(20_000), "the file cannot be read: it is nested too deeply"],
     ["- ".repeat(20_000), "the file cannot be read: it is nested too deeply"],

@@ -1,12 +1,16 @@
-/** From text to a checked PipelineSpec (F-001, F-002, F-079). YAML 1.2, of which JSON is a part; errors are values. */
+/** From text to a checked PipelineSpec (F-001, F-002, F-019, F-079). YAML 1.2, of which JSON is a part; errors are values. */
 import { err, ok, type Result } from "@rspp/base/result";
-import { type Document, isMap, LineCounter, parseDocument, type YAMLError } from "yaml";
+import { isMap } from "yaml";
 import { checkGraph, type Report } from "./check-graph.ts";
 import { checkProfile, checkValues } from "./check-values.ts";
+import { checkVariables } from "./check-variables.ts";
+import { type Expanded, expandModules } from "./expand-modules.ts";
 import { viewGraph } from "./graph-view.ts";
-import { FILE_BYTES_MAX } from "./limits.ts";
+import { HeldModules, type ModuleLibrary } from "./module-library.ts";
 import { suggest } from "./nearest.ts";
-import { type Position, ProblemList, type SpecProblem } from "./problem.ts";
+import { reporter } from "./places.ts";
+import { type Place, ProblemList, type SpecProblem } from "./problem.ts";
+import { readYaml, START } from "./read-yaml.ts";
 import type { PipelineSpec, SpecDocument, SpecOrigin, TemplateDocument } from "./spec.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 import {
@@ -17,33 +21,31 @@ import {
   templateDocument,
   templateSource,
 } from "./template.ts";
-import { type Walk, walkNode } from "./walk.ts";
+import { walkNode } from "./walk.ts";
+import type { Walk } from "./walk-state.ts";
 
 export type Parsed = Result<PipelineSpec, SpecProblem[]>;
 
-const start: Position = { line: 1, column: 1 };
-
 /**
- * Reads and checks a spec: a pipeline written out, or a template file (`template:` and `providers:`).
+ * Reads and checks a spec: a pipeline written out, or a template file (`template:` and `providers:`). Modules it uses stand
+ * behind it as documents of the same text, or come from the library.
  *
  * Never throws. All problems come back at once, sorted by place; after a syntax error only syntax errors do.
  *
  * @param fileName used in errors only.
+ * @param library default none: the text must hold what it uses.
  */
-export function parseSpec(text: string, fileName: string): Parsed {
+export function parseSpec(text: string, fileName: string, library?: ModuleLibrary): Parsed {
   const problems = new ProblemList(fileName);
-  if (utf8BytesExceed(text, FILE_BYTES_MAX)) {
-    const message = `the file is larger than ${FILE_BYTES_MAX / 1024} KiB`;
-    problems.add(start, { path: "", code: "too_large", message, remedy: "a spec names data, it does not hold it" });
-    return err(problems.sorted());
-  }
-  const lines = new LineCounter();
-  const document = readYaml(text, lines, problems);
-  if (document === null) return err(problems.sorted());
-  const walk: Walk = { lines, problems, positions: new Map() };
-  const root = document.contents;
+  const yaml = readYaml(text, problems);
+  if (yaml === null) return err(problems.sorted());
+  const modules = new HeldModules(problems, library);
+  modules.addBundled(yaml, fileName);
+  if (!problems.empty) return err(problems.sorted());
+  const walk: Walk = { lines: yaml.lines, problems, positions: new Map() };
+  const [root] = yaml.roots;
   const parsed =
-    isMap(root) && root.has("template") ? readTemplate(walk, root, fileName) : readFull(walk, root, fileName);
+    isMap(root) && root.has("template") ? readTemplate(walk, root, fileName) : readFull(walk, root, fileName, modules);
   return parsed === null ? err(problems.sorted()) : ok(parsed);
 }
 
@@ -62,22 +64,44 @@ export function checkSpec(spec: PipelineSpec): SpecProblem[] {
   return problems.sorted();
 }
 
-function checkDocument(document: unknown, report: Report): void {
+function checkDocument(document: unknown, report: Report, graph = true): void {
   const profile = checkProfile(document, report);
   if (profile !== null) checkValues(document, profile, report);
-  checkGraph(viewGraph(document), report);
+  checkVariables(document, report);
+  if (graph) checkGraph(viewGraph(document), report);
 }
 
-function readFull(walk: Walk, root: unknown, file: string): PipelineSpec | null {
-  const document = walkNode(walk, root, specSchema, "", start);
-  if (document !== undefined && isMap(root)) checkDocument(document, reporter(walk.problems, walk.positions));
-  if (!walk.problems.empty) return null;
-  // The schema has been met in every field, which the type only repeats.
-  return { ...(document as SpecDocument), origin: { file, positions: walk.positions, template: null } };
+function readFull(walk: Walk, root: unknown, file: string, modules: HeldModules): PipelineSpec | null {
+  const { problems, positions } = walk;
+  const read = walkNode(walk, root, specSchema, "", START);
+  if (read === undefined) return null;
+  // What is wrong has been left out: the type is that of a document without faults.
+  const document = read as SpecDocument;
+  const expanded = expansionOf(document, walk, modules);
+  const whole = expanded === null ? document : { ...document, nodes: expanded.nodes, edges: expanded.edges };
+  const places = expanded?.positions ?? positions;
+  if (isMap(root))
+    checkDocument(whole, reporter(problems, places), expanded !== null || document.modules === undefined);
+  if (!problems.empty) return null;
+  const origin: SpecOrigin = { file, positions: places, template: null };
+  if (expanded === null) return { ...document, origin };
+  return { ...whole, origin: { ...origin, modules: expanded.instances, library: modules.sources } };
+}
+
+/** null where no module is used, or where one could not be expanded, which has been reported. */
+function expansionOf({ modules, nodes, edges }: SpecDocument, walk: Walk, held: HeldModules): Expanded | null {
+  if (modules === undefined) return null;
+  // Wrong entries are undefined: an index would be another's.
+  const complete =
+    [...modules, ...(nodes ?? []), ...(edges ?? [])].every((item) => item !== undefined) &&
+    modules.every(({ id, use }) => id !== undefined && use !== undefined);
+  const document = { modules, nodes: nodes ?? [], edges: edges ?? [] };
+  if (complete) return expandModules(document, walk.positions, held, walk.problems);
+  return null;
 }
 
 function readTemplate(walk: Walk, root: unknown, file: string): PipelineSpec | null {
-  const read = walkNode(walk, root, templateSchema, "", start) as Partial<TemplateDocument>;
+  const read = walkNode(walk, root, templateSchema, "", START) as Partial<TemplateDocument>;
   const report = reporter(walk.problems, walk.positions);
   const name = read.template;
   if (name !== undefined && !TEMPLATE_NAMES.includes(name)) {
@@ -99,74 +123,11 @@ function readTemplate(walk: Walk, root: unknown, file: string): PipelineSpec | n
 }
 
 /** Field paths of the filled spec; only what the author wrote has a place. */
-function templatePositions(written: ReadonlyMap<string, Position>): Map<string, Position> {
-  const positions = new Map<string, Position>();
+function templatePositions(written: ReadonlyMap<string, Place>): Map<string, Place> {
+  const positions = new Map<string, Place>();
   for (const [path, at] of written) {
     const moved = TEMPLATE_PROVIDER_PATHS.find(({ template }) => path === template || path.startsWith(`${template}.`));
     positions.set(moved === undefined ? path : moved.spec + path.slice(moved.template.length), at);
   }
   return positions;
-}
-
-/** Places a problem at its path, or at the nearest field around it. */
-function reporter(problems: ProblemList, positions: ReadonlyMap<string, Position>): Report {
-  return (problem) => {
-    let path = problem.path;
-    let at = positions.get(path);
-    while (at === undefined && path !== "") {
-      path = path.slice(0, Math.max(0, path.lastIndexOf("."), path.lastIndexOf("[")));
-      at = positions.get(path);
-    }
-    problems.add(at ?? start, problem);
-  };
-}
-
-function readYaml(text: string, lines: LineCounter, problems: ProblemList): Document.Parsed | null {
-  let document: Document.Parsed | null = null;
-  try {
-    // Unique keys are checked in `walk.ts`: here the check takes quadratic time.
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: "1.2" });
-  } catch {
-    // Reported below: the library overflows the stack on thousands of nested brackets, thrown or as an error of its own.
-  }
-  const faults: YAMLError[] = document === null ? [] : [...document.errors, ...document.warnings];
-  if (document === null || faults.some((fault) => fault.message.includes("call stack"))) {
-    const remedy = "a spec nests seven levels deep at most";
-    const message = "the file cannot be read: it is nested too deeply";
-    problems.add(start, { path: "", code: "syntax", message, remedy });
-    return null;
-  }
-  for (const fault of faults) addSyntaxProblem(fault, lines, problems);
-  if (faults.length > 0) return null;
-  if (document.contents === null) {
-    const remedy = "start with a template: pipelines/specs/voice-assistant.yaml";
-    problems.add(start, { path: "", code: "syntax", message: "the file holds no pipeline spec", remedy });
-    return null;
-  }
-  return document;
-}
-
-const syntaxRemedies: Readonly<Record<string, string>> = {
-  TAB_AS_INDENT: "indent with spaces",
-  BAD_INDENT: "indent the fields of one block by the same number of spaces",
-  MULTIPLE_DOCS: "put one spec in one file",
-  MISSING_CHAR: "add the missing quote, bracket, comma or colon",
-  TAG_RESOLVE_FAILED: "remove the tag (the word that starts with !)",
-  BAD_ALIAS: "write the value out; aliases are not accepted",
-  BLOCK_AS_IMPLICIT_KEY: "put the value on a line of its own, or in quotes if it holds a colon",
-  MULTILINE_IMPLICIT_KEY: "put a colon after the field name",
-};
-
-function addSyntaxProblem(fault: YAMLError, lines: LineCounter, problems: ProblemList): void {
-  const found = lines.linePos(fault.pos[0]);
-  const at = { line: Math.max(1, found.line), column: Math.max(1, found.col) };
-  const message = fault.message.slice(0, 200);
-  const remedy = syntaxRemedies[fault.code] ?? "mend the YAML syntax here";
-  problems.add(at, { path: "", code: "syntax", message, remedy });
-}
-
-function utf8BytesExceed(text: string, max: number): boolean {
-  // A code unit is one byte at least and three at most.
-  if (text.length > max) return true;
-  return text.length * 3 > max && new TextEncoder().encode(text).length > max;
 }

@@ -29,13 +29,35 @@ export type ProblemCode =
   | "node_count"
   | "profile_refused"
   | "profile_unknown"
-  | "unknown_template";
+  | "unknown_template"
+  | "unknown_module"
+  | "unknown_parameter"
+  | "unknown_variable"
+  | "module_mismatch"
+  | "module_cycle"
+  | "module_depth";
 
 export interface Position {
   /** From 1. */
   line: number;
   /** From 1, in UTF-16 code units. */
   column: number;
+}
+
+/** The text a value was written in, where that is not the file that is checked: a module, a layer. */
+export interface PlaceOrigin {
+  file: string;
+  /** What provenance calls it, e.g. `module/spoken-answer@1`. */
+  source: string;
+  /** Its lines, to be shown with a problem; absent for a part of the checked text itself. */
+  lines?: readonly string[];
+}
+
+export interface Place extends Position {
+  /** Absent: the file that is checked. */
+  origin?: PlaceOrigin;
+  /** Field path there, where it differs. */
+  path?: string;
 }
 
 export interface SpecProblem extends Position {
@@ -48,6 +70,8 @@ export interface SpecProblem extends Position {
   remedy: string;
   /** The source line holds a secret: it is shown up to the column only. */
   sensitive: boolean;
+  /** The source line, of another text than the one that is checked. */
+  excerpt?: string;
 }
 
 export interface ProblemText {
@@ -73,8 +97,16 @@ export class ProblemList {
     return this.#problems.length === 0;
   }
 
-  add(at: Position, problem: ProblemText): void {
-    const key = `${at.line}:${at.column}:${problem.path}:${problem.code}:${problem.message}`;
+  /** Those left out included. */
+  get count(): number {
+    return this.#problems.length + this.#more;
+  }
+
+  add(at: Place, problem: ProblemText): void {
+    const { origin } = at;
+    const file = origin?.file ?? this.#file;
+    const path = at.path ?? problem.path;
+    const key = `${file}:${at.line}:${at.column}:${path}:${problem.code}:${problem.message}`;
     if (this.#seen.has(key)) return;
     if (this.#problems.length >= PROBLEMS_MAX) {
       this.#more += 1;
@@ -82,20 +114,24 @@ export class ProblemList {
     }
     this.#seen.add(key);
     this.#problems.push({
-      file: this.#file,
+      file,
       line: at.line,
       column: at.column,
-      path: problem.path,
+      path,
       code: problem.code,
       message: maskSecrets(problem.message),
       remedy: maskSecrets(problem.remedy),
       sensitive: problem.sensitive ?? false,
+      ...(origin?.lines === undefined ? {} : { excerpt: origin.lines[at.line - 1] ?? "" }),
     });
   }
 
-  /** By position; where there were more than PROBLEMS_MAX the last entry says how many were left out. */
+  /** The checked file first, then others by name; each by position. Where there were more than PROBLEMS_MAX the last entry says how many were left out. */
   sorted(): SpecProblem[] {
-    const sorted = [...this.#problems].sort((a, b) => a.line - b.line || a.column - b.column);
+    const rank = ({ file }: SpecProblem): string => (file === this.#file ? "" : file);
+    const sorted = [...this.#problems].sort(
+      (a, b) => byText(rank(a), rank(b)) || a.line - b.line || a.column - b.column,
+    );
     const last = sorted.at(-1);
     if (this.#more > 0 && last !== undefined) {
       const message = `${this.#more} more problems are not shown`;
@@ -104,6 +140,10 @@ export class ProblemList {
     }
     return sorted;
   }
+}
+
+function byText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 const lineWidthMax = 120;
@@ -116,7 +156,7 @@ const lineWidthMax = 120;
  */
 export function formatProblems(problems: readonly SpecProblem[], text: string): string {
   const lines = text.split(/\r?\n/);
-  return problems.map((problem) => formatOne(problem, lines[problem.line - 1])).join("\n\n");
+  return problems.map((problem) => formatOne(problem, problem.excerpt ?? lines[problem.line - 1])).join("\n\n");
 }
 
 function formatOne(problem: SpecProblem, source: string | undefined): string {

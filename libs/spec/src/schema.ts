@@ -33,6 +33,8 @@ export interface ListSchema {
   max: number;
   /** What the items are called in an error. */
   items: string;
+  /** One item may stand without the list around it. */
+  single?: true;
 }
 
 export interface Field {
@@ -53,6 +55,10 @@ export interface OpenMapSchema {
   max: number;
   value: Schema;
   what: string;
+  /** Of the keys; default lower-case letters, digits, _ and -, starting with a letter. */
+  keys?: { pattern: RegExp; form: string };
+  /** The values say what a name means and hold nothing: names that sound like secrets are fine. */
+  declares?: true;
 }
 
 /** Text, number, truth value or a list of texts; secrets by reference only. */

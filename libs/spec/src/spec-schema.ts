@@ -5,6 +5,7 @@ import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 import { textNodeSettings } from "./text-node-schema.ts";
+import { variableNames, variablesSchema } from "./variable-schema.ts";
 
 /** The first line of every spec: which schema the rest is written in. */
 export const SPEC_SCHEMA = "rspp/pipeline/v1";
@@ -17,12 +18,12 @@ const id = text(limits.ID_CHARS_MAX, {
   form: 'lower-case letters, digits, _ and -, starting with a letter; not "constructor"',
 });
 const kind = text(limits.ID_CHARS_MAX, { oneOf: NODE_KIND_NAMES, noun: "node kind" });
-const description = text(limits.DESCRIPTION_CHARS_MAX);
+export const description = text(limits.DESCRIPTION_CHARS_MAX);
 const provider = text(limits.NAME_CHARS_MAX, {
   pattern: /^[a-z][a-z0-9_-]*\/[a-z0-9][a-z0-9._-]*$/,
   form: "vendor/model, e.g. local/flite",
 });
-const port = text(2 * limits.ID_CHARS_MAX + 1, {
+export const port = text(2 * limits.ID_CHARS_MAX + 1, {
   pattern: /^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*$/,
   form: "node.port, e.g. stt.text",
 });
@@ -68,7 +69,7 @@ const edgeFields = {
   description: may(description),
 };
 
-const edge = {
+export const edgeSchema = {
   type: "either" as const,
   text: text(4 * limits.ID_CHARS_MAX + 16, {
     pattern: /^\s*[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*\s*->\s*[a-z][a-z0-9_-]*\.[a-z][a-z0-9_]*\s*$/,
@@ -119,7 +120,7 @@ function nodeSchema(of: NodeKind): MapSchema {
   });
 }
 
-const node: VariantSchema = {
+export const anyNodeSchema: VariantSchema = {
   type: "variant",
   tag: "kind",
   variants: Object.fromEntries(NODE_KIND_NAMES.map((of) => [of, nodeSchema(of)])),
@@ -141,6 +142,7 @@ const common = {
   description: may(description),
   owner: may(text(limits.LABEL_CHARS_MAX)),
   labels: may({ type: "open_map", max: limits.LABELS_MAX, value: text(limits.LABEL_CHARS_MAX), what: "labels" }),
+  variables: may(variablesSchema),
   conversation: may(
     map("the conversation", {
       greeting: may(text(limits.GREETING_CHARS_MAX)),
@@ -174,30 +176,51 @@ const common = {
   ),
 } satisfies Readonly<Record<string, Field>>;
 
-const name = text(limits.NAME_CHARS_MAX, {
+export const specName = text(limits.NAME_CHARS_MAX, {
   pattern: /^[a-z][a-z0-9-]*$/,
   form: "lower-case letters, digits and -, starting with a letter",
 });
-const version = text(limits.NAME_CHARS_MAX, {
+export const specVersion = text(limits.NAME_CHARS_MAX, {
   pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
   form: "letters, digits, ., _ and -",
   wholeNumber: true,
 });
 
+const moduleUse = map("a use of a module", {
+  id: must(id),
+  use: must(
+    text(2 * limits.NAME_CHARS_MAX + 1, {
+      pattern: /^[a-z][a-z0-9-]*@[A-Za-z0-9][A-Za-z0-9._-]*$/,
+      form: "name@version, e.g. spoken-answer@1",
+    }),
+  ),
+  with: may({
+    type: "open_map",
+    max: limits.MODULE_PARAMETERS_MAX,
+    value: { type: "setting" },
+    what: "parameters",
+    keys: variableNames,
+  }),
+  description: may(description),
+});
+
+export const modulesField = may(list("modules", moduleUse, 1, limits.MODULES_MAX));
+
 export const specSchema = map("a pipeline spec", {
   ...common,
-  name: must(name),
-  version: must(version),
-  nodes: must(list("nodes", node, 1, limits.NODES_MAX)),
-  edges: must(list("edges", edge, 1, limits.EDGES_MAX)),
+  name: must(specName),
+  version: must(specVersion),
+  modules: modulesField,
+  nodes: must(list("nodes", anyNodeSchema, 1, limits.NODES_MAX)),
+  edges: must(list("edges", edgeSchema, 1, limits.EDGES_MAX)),
 });
 
 /** A file that gives providers only; graph and settings come from the template (F-079). */
 export const templateSchema = map("a pipeline made from a template", {
   ...common,
   template: must(text(limits.NAME_CHARS_MAX)),
-  name: may(name),
-  version: may(version),
+  name: may(specName),
+  version: may(specVersion),
   providers: must(
     map("the providers", { stt: must(providerSchema), llm: must(providerSchema), tts: must(providerSchema) }),
   ),

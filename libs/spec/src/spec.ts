@@ -3,7 +3,7 @@
  * `parseSpec` and `expandTemplate` only, which have checked every bound of `spec-schema.ts`.
  */
 import type { NodeKind, OverflowStrategy, SettingValue } from "@rspp/kernel/graph";
-import type { Position } from "./problem.ts";
+import type { Place } from "./problem.ts";
 
 export type SettingsDocument = Readonly<Record<string, SettingValue>>;
 
@@ -68,6 +68,37 @@ export interface BudgetsDocument {
   cancel_grace_ms?: number;
 }
 
+/** What a session variable, or a parameter of a module, may be. */
+export interface VariableDocument {
+  type: "string" | "number" | "boolean" | "enum";
+  description?: string;
+  required?: boolean;
+  default?: string | number | boolean;
+  /** Of a string: the whole of it must match. */
+  pattern?: string;
+  min_chars?: number;
+  max_chars?: number;
+  /** Of a number. */
+  min?: number;
+  max?: number;
+  whole?: boolean;
+  /** Of an enum. */
+  values?: readonly string[];
+  /** Default personal. */
+  sensitivity?: "public" | "personal" | "secret";
+}
+
+export type VariablesDocument = Readonly<Record<string, VariableDocument>>;
+
+/** A use of a module: its ports are `id.port`. */
+export interface ModuleUseDocument {
+  id: string;
+  /** `name@version`. */
+  use: string;
+  with?: Readonly<Record<string, string | number | boolean>>;
+  description?: string;
+}
+
 /** What a spec and a template file share. */
 export interface CommonDocument {
   schema: string;
@@ -75,6 +106,7 @@ export interface CommonDocument {
   description?: string;
   owner?: string;
   labels?: Readonly<Record<string, string>>;
+  variables?: VariablesDocument;
   conversation?: { greeting?: string; system_prompt?: string };
   policy?: PolicyDocument;
   budgets?: BudgetsDocument;
@@ -85,6 +117,8 @@ export interface CommonDocument {
 export interface SpecDocument extends CommonDocument {
   name: string;
   version: string;
+  /** Of a `PipelineSpec` they have been expanded: their nodes and edges stand after the author's own. */
+  modules?: readonly ModuleUseDocument[];
   nodes: readonly NodeDocument[];
   edges: readonly (string | EdgeDocument)[];
 }
@@ -100,9 +134,30 @@ export interface TemplateDocument extends CommonDocument {
 export interface SpecOrigin {
   file: string;
   /** Field path -> place in the file. */
-  positions: ReadonlyMap<string, Position>;
+  positions: ReadonlyMap<string, Place>;
   /** Template the graph came from, e.g. `voice-assistant/v1`; null for a spec written out. */
   template: string | null;
+  /** What was expanded (F-019), outermost first; absent where no module is used. */
+  modules?: readonly ModuleInstance[];
+  /** Texts of the modules that do not stand in the file itself, each once. */
+  library?: readonly ModuleSource[];
+}
+
+/** One use of a module, expanded. */
+export interface ModuleInstance {
+  /** Prefix of its nodes without the `__`: the id of the use, below another `outer__inner`. */
+  id: string;
+  /** `name@version`. */
+  use: string;
+  /** Ids of its nodes, those of modules within it included. */
+  nodes: readonly string[];
+}
+
+export interface ModuleSource {
+  /** `name@version`. */
+  use: string;
+  file: string;
+  text: string;
 }
 
 export interface PipelineSpec extends SpecDocument {

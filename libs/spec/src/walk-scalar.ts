@@ -4,7 +4,7 @@ import { suggest } from "./nearest.ts";
 import type { Position, ProblemCode, ProblemText } from "./problem.ts";
 import type { BooleanSchema, NumberSchema, StringSchema } from "./schema.ts";
 import { looksSecret, SECRET_REMEDY } from "./secret.ts";
-import type { Walk } from "./walk.ts";
+import type { Walk } from "./walk-state.ts";
 
 const shownMax = 40;
 

@@ -1,18 +1,13 @@
 /** Checks a YAML tree against a schema and reads it into plain data. What is wrong is left out of the data and reported. */
-import { isAlias, isMap, isScalar, isSeq, type LineCounter, type Pair, type YAMLMap, type YAMLSeq } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, type Pair, type YAMLMap, type YAMLSeq } from "yaml";
 import { SETTING_CHARS_MAX, SETTING_LIST_MAX } from "./limits.ts";
 import { nearest, suggest } from "./nearest.ts";
-import type { Position, ProblemList, ProblemText } from "./problem.ts";
+import { substitute } from "./parameters.ts";
+import type { Position, ProblemText } from "./problem.ts";
 import type { EitherSchema, ListSchema, MapSchema, OpenMapSchema, Schema, VariantSchema } from "./schema.ts";
 import { isSecretReference, looksSecret, namesSecret, SECRET_REMEDY } from "./secret.ts";
 import { describe, walkScalar } from "./walk-scalar.ts";
-
-export interface Walk {
-  lines: LineCounter;
-  problems: ProblemList;
-  /** Filled as fields are read. */
-  positions: Map<string, Position>;
-}
+import { positionOf, type Walk } from "./walk-state.ts";
 
 /** Wrong values are this, so that a list keeps the index of what follows. */
 export type Walked = unknown;
@@ -21,17 +16,12 @@ export function join(path: string, key: string): string {
   return path === "" ? key : `${path}.${key}`;
 }
 
-export function positionOf(walk: Walk, node: unknown, otherwise: Position): Position {
-  const range = (node as { range?: readonly number[] | null } | null | undefined)?.range;
-  const offset = range?.[0];
-  if (offset === undefined) return otherwise;
-  const found = walk.lines.linePos(offset);
-  return { line: Math.max(1, found.line), column: Math.max(1, found.col) };
-}
-
 /** Reads `node` as `schema` says; `undefined` where it is wrong. Depth is that of the schema, so it ends. */
-export function walkNode(walk: Walk, node: unknown, schema: Schema, path: string, at: Position): Walked {
-  const here = positionOf(walk, node, at);
+export function walkNode(walk: Walk, written: unknown, schema: Schema, path: string, at: Position): Walked {
+  const found = walk.parameters === undefined ? null : substitute(walk, written, walk.parameters, path, at);
+  if (found === "wrong") return undefined;
+  const node = found?.node ?? written;
+  const here = found?.place ?? positionOf(walk, written, at);
   if (path !== "") walk.positions.set(path, here);
   if (isAlias(node)) {
     const remedy = "write the value out";
@@ -64,6 +54,7 @@ function wrongType(walk: Walk, node: unknown, path: string, at: Position, expect
 }
 
 function walkList(walk: Walk, node: unknown, schema: ListSchema, path: string, at: Position): Walked {
+  if (schema.single === true && isScalar(node)) return [walkNode(walk, node, schema.item, path, at)];
   if (!isSeq(node)) {
     return wrongType(walk, node, path, at, `a list of ${schema.items}`, `start each of the ${schema.items} with "- "`);
   }
@@ -153,6 +144,11 @@ function unknownField(walk: Walk, schema: MapSchema, entry: Entry, path: string)
   });
 }
 
+const openKeys = {
+  pattern: /^[a-z][a-z0-9_-]{0,63}$/,
+  form: "lower-case letters, digits, _ and -, starting with a letter",
+};
+
 function walkOpenMap(walk: Walk, node: unknown, schema: OpenMapSchema, path: string, at: Position): Walked {
   if (!isMap(node))
     return wrongType(walk, node, path, at, `${schema.what} as "name: value"`, `write the ${schema.what} one per line`);
@@ -163,10 +159,11 @@ function walkOpenMap(walk: Walk, node: unknown, schema: OpenMapSchema, path: str
   }
   const result: Record<string, unknown> = {};
   for (const { key, value, at: here } of entries.slice(0, schema.max)) {
-    if (!/^[a-z][a-z0-9_-]{0,63}$/.test(key)) {
+    const { pattern, form } = schema.keys ?? openKeys;
+    if (!pattern.test(key)) {
       const shown = key.slice(0, 64);
       const message = `"${shown}" is no name for one of the ${schema.what}`;
-      const remedy = "use lower-case letters, digits, _ and -, starting with a letter, 64 at most";
+      const remedy = `use ${form}, 64 at most`;
       walk.problems.add(here, {
         path: join(path, shown),
         code: "bad_format",
@@ -190,8 +187,11 @@ function walkOpenValue(
   path: string,
   at: Position,
 ): Walked {
-  const plain = isScalar(node) && typeof node.value === "string" ? node.value : undefined;
-  if (namesSecret(key) && !(plain !== undefined && isSecretReference(plain))) {
+  const filled = walk.parameters === undefined ? null : substitute(walk, node, walk.parameters, path, at);
+  if (filled === "wrong") return undefined;
+  const scalar = filled?.node ?? node;
+  const plain = isScalar(scalar) && typeof scalar.value === "string" ? scalar.value : undefined;
+  if (schema.declares !== true && namesSecret(key) && !(plain !== undefined && isSecretReference(plain))) {
     const here = positionOf(walk, node, at);
     const message = `"${key}" must name a secret, not hold it`;
     walk.problems.add(here, { path, code: "secret_literal", message, remedy: SECRET_REMEDY, sensitive: true });
