@@ -25,6 +25,13 @@ export class AudioPace {
     this.#creditAtNs = clock.nowNs();
   }
 
+  /** True where nothing waits and there is room: what lasts so long may go on at once, and is counted. */
+  passes(durationUs: number): boolean {
+    if (this.#waiting.length > 0) return false;
+    this.#earn(this.#clock.nowNs());
+    return this.#fits(durationUs);
+  }
+
   /** Calls `send` now or, behind what waits, later. What has no length of its own waits only for what came before it. */
   push(durationUs: number, send: () => void): void {
     this.#waiting.push({ durationUs, send });
@@ -49,16 +56,25 @@ export class AudioPace {
     this.#timer = null;
   }
 
-  #drain(): void {
-    const nowNs = this.#clock.nowNs();
+  #earn(nowNs: number): void {
     const earnedUs = ((nowNs - this.#creditAtNs) / 1_000) * limits.PACE_SPEED;
     this.#creditUs = Math.min(limits.PACE_BURST_MS * 1_000, this.#creditUs + earnedUs);
     this.#creditAtNs = nowNs;
+  }
+
+  #fits(durationUs: number): boolean {
+    // A frame longer than the whole allowance goes when that is full.
+    if (durationUs > this.#creditUs && this.#creditUs < limits.PACE_BURST_MS * 1_000) return false;
+    this.#creditUs = Math.max(0, this.#creditUs - durationUs);
+    return true;
+  }
+
+  #drain(): void {
+    const nowNs = this.#clock.nowNs();
+    this.#earn(nowNs);
     let ready = 0;
     for (const { durationUs } of this.#waiting) {
-      // A frame longer than the whole allowance goes when that is full.
-      if (durationUs > this.#creditUs && this.#creditUs < limits.PACE_BURST_MS * 1_000) break;
-      this.#creditUs = Math.max(0, this.#creditUs - durationUs);
+      if (!this.#fits(durationUs)) break;
       ready += 1;
     }
     for (const { send } of this.#waiting.splice(0, ready)) send();

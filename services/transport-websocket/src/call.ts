@@ -146,12 +146,17 @@ export class Call implements TransportEnd {
     this.pump();
   }
 
+  /** A valid frame of audio; what is wrong with it, or null. The bytes are looked at before this returns. */
+  audio(sequence: number, data: Uint8Array, durationUs: number): Refusal | null {
+    return this.#over || this.#closing !== null ? null : this.caller.audio(sequence, data, durationUs);
+  }
+
   /** A valid frame of the client; what is wrong with it, or null. */
   frame(message: ClientFrame["message"]): Refusal | null {
     if (this.#over) return null;
     switch (message.case) {
       case "audio":
-        return this.#closing === null ? this.caller.audio(message.value) : null;
+        return this.audio(Number(message.value.sequence), message.value.data, message.value.durationUs);
       case "signal":
         return this.caller.signal(message.value);
       case "played":

@@ -11,6 +11,7 @@ import {
 } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { RawData, WebSocket } from "ws";
+import { AudioFrame } from "./audio-frame.ts";
 import type { Call, ClientLink } from "./call.ts";
 import { decodeClientFrame, encodeServerFrame, type FrameEncoding, recordedFrame } from "./frame-codec.ts";
 import { limits, PROTOCOL_VERSION } from "./limits.ts";
@@ -58,6 +59,7 @@ export class Connection implements ClientLink {
   readonly #encoding: FrameEncoding;
   readonly #host: ConnectionHost;
   readonly #early: { data: Uint8Array; binary: boolean }[] = [];
+  readonly #audio = new AudioFrame();
   #earlyBytes = 0;
   #state: State = "waiting";
   readonly #sinceNs: number;
@@ -162,6 +164,11 @@ export class Connection implements ClientLink {
     this.counts.framesIn += 1;
     this.counts.bytesIn += data.byteLength;
     if (binary !== (this.#encoding === "binary")) return this.refuse(this.#wrongKind(binary));
+    if (binary && this.#state === "open" && this.call !== null && this.#audio.read(data)) {
+      const { sequence, from, to, durationUs } = this.#audio;
+      const why = this.call.audio(sequence, data.subarray(from, to), durationUs);
+      return why === null ? undefined : this.#bad(why);
+    }
     const frame = decodeClientFrame(data, this.#encoding);
     if (!frame.ok) {
       const large = frame.error.reason === "message_too_large";
