@@ -89,6 +89,8 @@ export const limits = {
   REPLAY_ITEMS_MAX: 2_048,
   REPLAY_BYTES_MAX: 2_097_152,
   REPLAY_AGE_MS: 30_000,
+  /** Entries kept to be filled anew. */
+  REPLAY_SPARE_ITEMS_MAX: 64,
   /** kernel.md §7: the caller's audio since the last commit, at most. */
   CALLER_AUDIO_US_MAX: 30_000_000,
   CALLER_AUDIO_BYTES_MAX: 6_291_456,

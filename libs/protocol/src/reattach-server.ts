@@ -10,6 +10,7 @@ import type {
   ReattachRequest,
   ReattachServerState,
   ReplayEntry,
+  ReplayLane,
   TurnView,
 } from "./reattach-types.ts";
 
@@ -27,6 +28,7 @@ export function createReattachServer<P>(session: string, tokenRef: string): Reat
     lost: { control: 0, data: 0, telemetry: 0 },
     entries: [],
     bytes: 0,
+    spare: [],
     fences: fencesCreate(),
   };
 }
@@ -45,10 +47,42 @@ export function replayRecord<P>(
   if (lane === "telemetry") return seq;
   // What is cut was never to be heard: it takes its sequence and nothing else.
   if (lane === "data" && isFenced(state.fences, turn, generation)) return seq;
-  state.entries.push({ lane, seq, turn, generation, bytes, recordedAtNs: now, payload });
+  const spare = state.spare.pop();
+  const entry = spare ?? { lane, seq, turn, generation, bytes, recordedAtNs: now, payload };
+  if (spare !== undefined) fill(spare, lane, event, seq, now);
+  state.entries.push(entry);
   state.bytes += bytes;
   evict(state, now);
   return seq;
+}
+
+function fill<P>(
+  entry: ReplayEntry<P>,
+  lane: ReplayLane,
+  event: { turn: number | null; generation: number; bytes: number; payload: P },
+  seq: number,
+  now: MonoNs,
+): void {
+  entry.lane = lane;
+  entry.seq = seq;
+  entry.turn = event.turn;
+  entry.generation = event.generation;
+  entry.bytes = event.bytes;
+  entry.recordedAtNs = now;
+  entry.payload = event.payload;
+}
+
+/**
+ * A payload that was thrown away, to be filled anew for the next {@link replayRecord}; undefined where there is none. Who
+ * reuses payloads copies those of an answer before the next event is recorded.
+ */
+export function replaySpare<P>(state: ReattachServerState<P>): P | undefined {
+  return state.spare[state.spare.length - 1]?.payload;
+}
+
+function discard<P>(state: ReattachServerState<P>, entry: ReplayEntry<P>): void {
+  state.bytes -= entry.bytes;
+  if (state.spare.length < limits.REPLAY_SPARE_ITEMS_MAX) state.spare.push(entry);
 }
 
 /** The client has these for good; they need not be replayed. */
@@ -78,6 +112,7 @@ export function reattachDetached<P>(state: ReattachServerState<P>, attachment: n
 export function reattachEnd<P>(state: ReattachServerState<P>): void {
   state.phase = "ended";
   state.entries = [];
+  state.spare = [];
   state.bytes = 0;
 }
 
@@ -148,14 +183,18 @@ function evict<P>(state: ReattachServerState<P>, now: MonoNs): void {
     const over = state.entries.length > limits.REPLAY_ITEMS_MAX || state.bytes > limits.REPLAY_BYTES_MAX;
     if (!over && now - first.recordedAtNs <= ageNs) return;
     state.entries.shift();
-    state.bytes -= first.bytes;
+    discard(state, first);
     invariant(first.seq > state.lost[first.lane], "events leave the replay buffer in order", first.seq);
     state.lost[first.lane] = first.seq;
   }
 }
 
 function keep<P>(state: ReattachServerState<P>, wanted: (entry: ReplayEntry<P>) => boolean): void {
-  state.entries = state.entries.filter(wanted);
-  state.bytes = 0;
-  for (const entry of state.entries) state.bytes += entry.bytes;
+  const { entries } = state;
+  let kept = 0;
+  for (const entry of entries) {
+    if (wanted(entry)) entries[kept++] = entry;
+    else discard(state, entry);
+  }
+  entries.length = kept;
 }

@@ -37,6 +37,8 @@ export interface ReattachServerState<P> {
   /** Recorded order over both lanes, oldest first. */
   entries: ReplayEntry<P>[];
   bytes: number;
+  /** Entries that were thrown away, to be filled anew: fifty frames a second of every call are kept for half a second. */
+  spare: ReplayEntry<P>[];
   fences: Fences;
 }
 

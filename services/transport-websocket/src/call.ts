@@ -12,15 +12,12 @@ import type { AudioFormat } from "@rspp/ports/provider";
 import type { OpenedSession, SessionNote, TokenClaims } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import {
-  createReattachServer,
   reattachDetached,
   reattachRequest,
   reattachTurn,
   replayAcked,
   replayFence,
-  replayRecord,
 } from "@rspp/protocol/reattach-server";
-import type { ReattachServerState } from "@rspp/protocol/reattach-types";
 import { reasonToWire } from "@rspp/wire/reason";
 import { AgentLine } from "./agent-line.ts";
 import type { CallerAudio } from "./audio-in.ts";
@@ -30,9 +27,11 @@ import { createEventWriter, type EventWriter } from "./events.ts";
 import { formatToWire } from "./formats.ts";
 import { recordFrame } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
-import { type AgainItem, Outbox, type OutItem } from "./outbox.ts";
+import type { FramedBytes } from "./media-frame.ts";
+import { Outbox, type OutItem } from "./outbox.ts";
 import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
 import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
+import { againItem, ResumeRecords } from "./resume-records.ts";
 
 type Message = ServerFrame["message"];
 
@@ -44,6 +43,8 @@ export interface ClientLink {
   write(sequence: number, message: Message): void;
   /** What is kept, as `recordFrame` made it. */
   writeRecord(record: Uint8Array): void;
+  /** The same for audio, framed already. */
+  writeFramed(framed: FramedBytes): void;
   /** Bytes given to the socket that have not left. */
   buffered(): number;
   close(code: CloseCode, text: string): void;
@@ -86,7 +87,7 @@ export class Call implements TransportEnd {
   readonly gate: ReceiverGate = createReceiverGate(0);
   readonly #events: EventWriter;
   readonly #outbox = new Outbox();
-  readonly #replay: ReattachServerState<Uint8Array>;
+  readonly #records: ResumeRecords;
   readonly #early: TransportEgress[] = [];
   #opened: OpenedSession | null = null;
   #session: SessionEnd | null = null;
@@ -107,7 +108,7 @@ export class Call implements TransportEnd {
     const deliver = (message: TransportIngress): void => this.#session?.receive(message);
     const epoch = (): number => this.gate.floor();
     this.caller = new CallerLine({ clock, audio: options.audio, epoch, deliver, onEnded: () => this.#callerEnded() });
-    this.#replay = createReattachServer<Uint8Array>(claims.session, bindingOf(claims));
+    this.#records = new ResumeRecords(claims.session, bindingOf(claims));
     this.#events = createEventWriter(clock, () => ({
       tenant: claims.tenant,
       session: claims.session,
@@ -163,7 +164,7 @@ export class Call implements TransportEnd {
         return this.agent.played(message.value);
       case "ping": {
         const { nonce, lastServerSequence } = message.value;
-        replayAcked(this.#replay, { control: 0, telemetry: 0, data: Number(lastServerSequence) });
+        replayAcked(this.#records.state, { control: 0, telemetry: 0, data: Number(lastServerSequence) });
         const [audioSequence, signalSequence] = [BigInt(this.caller.audioSeen()), BigInt(this.caller.signalSeen())];
         const value = { $typeName: "rspp.transport.v1.ServerPong" as const, nonce, audioSequence, signalSequence };
         this.#link?.write(0, { case: "pong", value });
@@ -197,32 +198,28 @@ export class Call implements TransportEnd {
 
   /** A client that comes back. `attempt` numbers are the server's: whoever holds the key and comes later wins. */
   resume(claims: TokenClaims, lastSequence: number, link: ClientLink): "resumed" | "too_old" | "refused" {
-    const attempt = this.#replay.lastAttempt + 1;
+    const attempt = this.#records.state.lastAttempt + 1;
     const lastReceived = { control: 0, telemetry: 0, data: lastSequence };
-    const { openTurn } = this.#replay;
+    const { openTurn, tokenRef } = this.#records.state;
     const request = { session: claims.session, tokenRef: bindingOf(claims), attempt, lastReceived, openTurn };
     const wasAway = this.#link === null;
-    if (claims.session !== this.options.claims.session || request.tokenRef !== this.#replay.tokenRef) return "refused";
-    const answer = reattachRequest(this.#replay, request, this.options.clock.nowNs());
+    if (claims.session !== this.options.claims.session || request.tokenRef !== tokenRef) return "refused";
+    const answer = reattachRequest(this.#records.state, request, this.options.clock.nowNs());
     if (answer.kind === "refused") return "refused";
     if (answer.kind === "too_old") {
       // What it missed is gone: it cannot go on as if nothing had happened.
-      reattachDetached(this.#replay, answer.attachment, this.options.clock.nowNs());
+      reattachDetached(this.#records.state, answer.attachment, this.options.clock.nowNs());
       return "too_old";
     }
     this.#attachment = answer.attachment;
+    const missed = answer.events.map(againItem);
     this.#link?.close(closeCodes.replaced, "replaced: another connection has taken the session over");
     this.#outbox.disconnected();
     this.#spill();
-    const missed = answer.events.map((e) => ({
-      sequence: e.seq,
-      turn: e.turn,
-      generation: e.generation,
-      record: e.payload,
-    }));
     this.#attach(link);
     link.write(0, this.openedFrame(true));
-    this.#outbox.pushAgain([...missed, ...this.#recordedSince(answer.resumeAt.data)]);
+    // With what was recorded while the answer was made.
+    this.#outbox.pushAgain([...missed, ...this.#records.since(answer.resumeAt.data)]);
     if (wasAway && this.#closing === null) this.caller.control("connected", "overtaking", "");
     this.pump();
     return "resumed";
@@ -235,7 +232,7 @@ export class Call implements TransportEnd {
     this.#unobserve?.();
     this.#unobserve = null;
     this.#detachedNs = this.options.clock.nowNs();
-    reattachDetached(this.#replay, this.#attachment, this.options.clock.nowNs());
+    reattachDetached(this.#records.state, this.#attachment, this.options.clock.nowNs());
     this.#outbox.disconnected();
     this.#spill();
     this.agent.away();
@@ -310,7 +307,7 @@ export class Call implements TransportEnd {
       fencesUnanswered: this.agent.fencesUnanswered,
       attachments: this.#attachment,
       queuedBytes: this.#outbox.bytes() + (this.#link?.buffered() ?? 0),
-      replayBytes: this.#replay.bytes,
+      replayBytes: this.#records.state.bytes,
     };
   }
 
@@ -328,11 +325,15 @@ export class Call implements TransportEnd {
       case "fence":
         this.#noteDropped();
         this.agent.fence(message);
-        replayFence(this.#replay, { turn: message.turn, generation: message.generation, olderTurns: message.all });
+        replayFence(this.#records.state, {
+          turn: message.turn,
+          generation: message.generation,
+          olderTurns: message.all,
+        });
         return undefined;
       case "control": {
-        if (message.signal === "turn_open") reattachTurn(this.#replay, message.turn);
-        if (message.signal === "close") reattachTurn(this.#replay, null);
+        if (message.signal === "turn_open") reattachTurn(this.#records.state, message.turn);
+        if (message.signal === "close") reattachTurn(this.#records.state, null);
         const made = this.#events.control(message);
         if (!made.ok) return "illegal";
         this.#event(made.value, "control", 512);
@@ -373,14 +374,28 @@ export class Call implements TransportEnd {
   }
 
   #sendMedia(media: Media): void {
-    const event = this.#events.media(media);
-    const message: Message = { case: "event", value: { $typeName: "rspp.transport.v1.ServerEvent", event } };
     const { turn, generation } = media;
     const untilUs = media.offsetUs + media.durationUs;
+    const link = this.#link;
+    if (link !== null && this.#free(link)) {
+      const framed = this.#events.frame(this.#records.next(), media);
+      const nowNs = this.options.clock.nowNs();
+      this.#records.keep(framed.bytes, framed.header, turn > 0 ? turn : null, generation, nowNs);
+      this.agent.written(turn, generation, untilUs);
+      link.writeFramed(framed);
+      return;
+    }
+    const event = this.#events.media(media);
+    const message: Message = { case: "event", value: { $typeName: "rspp.transport.v1.ServerEvent", event } };
     const onSequence = (): void => this.agent.written(turn, generation, untilUs);
     const item: OutItem = { lane: "media", message, bytes: media.bytes.byteLength + 256, turn, generation, onSequence };
     if (this.#outbox.push(item) === "dropped") return this.#drop(media);
     this.#noteDropped();
+  }
+
+  /** Nothing waits that would have to go first. */
+  #free(link: ClientLink): boolean {
+    return this.#dropped === null && this.#outbox.size() === 0 && link.buffered() < limits.WRITE_AHEAD_BYTES;
   }
 
   /** The client is slow: its audio goes, with notice. The end mark stays, else the turn would never settle. */
@@ -436,18 +451,10 @@ export class Call implements TransportEnd {
 
   #record(item: OutItem): Uint8Array {
     const turn = item.lane === "media" && item.turn > 0 ? item.turn : null;
-    const payload = recordFrame(this.#replay.last.data + 1, item.message);
-    const event = { lane: "data" as const, turn, generation: item.generation, bytes: payload.byteLength, payload };
-    const sequence = replayRecord(this.#replay, event, this.options.clock.nowNs());
+    const record = recordFrame(this.#records.next(), item.message);
+    const sequence = this.#records.keep(record, 0, turn, item.generation, this.options.clock.nowNs());
     item.onSequence?.(sequence);
-    return payload;
-  }
-
-  /** What was recorded while the answer to a resume was made. */
-  #recordedSince(sequence: number): AgainItem[] {
-    return this.#replay.entries
-      .filter((e) => e.seq > sequence)
-      .map((e) => ({ sequence: e.seq, turn: e.turn, generation: e.generation, record: e.payload }));
+    return record;
   }
 
   #callerEnded(): void {

@@ -1,4 +1,6 @@
 /** One WebSocket connection: the opening, the frames, the end. Nothing that comes in may throw or be kept unbounded. */
+
+import type { Duplex } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { msToNs } from "@rspp/base/brand";
 import type { Result } from "@rspp/base/result";
@@ -15,6 +17,7 @@ import { AudioFrame } from "./audio-frame.ts";
 import type { Call, ClientLink } from "./call.ts";
 import { decodeClientFrame, encodeServerFrame, type FrameEncoding, recordedFrame } from "./frame-codec.ts";
 import { limits, PROTOCOL_VERSION } from "./limits.ts";
+import type { FramedBytes } from "./media-frame.ts";
 import {
   ascii,
   type CloseCode,
@@ -56,6 +59,12 @@ export class Connection implements ClientLink {
   wantMetrics = false;
   call: Call | null = null;
   readonly #socket: WebSocket;
+  /** The socket below, for frames that are whole; null where frames are text or compressed. */
+  readonly #raw: Duplex | null;
+  readonly #written = (): void => this.#left();
+  /** Frames handed to the socket below that have not left, and the sum of their stamps, their own ones negative. */
+  #leaving = 0;
+  #leavingNs = 0;
   readonly #encoding: FrameEncoding;
   readonly #host: ConnectionHost;
   readonly #early: { data: Uint8Array; binary: boolean }[] = [];
@@ -66,8 +75,9 @@ export class Connection implements ClientLink {
   #lastInNs: number;
   #closeNs = 0;
 
-  constructor(socket: WebSocket, encoding: FrameEncoding, host: ConnectionHost) {
+  constructor(socket: WebSocket, raw: Duplex, encoding: FrameEncoding, host: ConnectionHost) {
     this.#socket = socket;
+    this.#raw = encoding === "binary" && socket.extensions === "" ? raw : null;
     this.#encoding = encoding;
     this.#host = host;
     this.#sinceNs = host.clock.nowNs();
@@ -98,6 +108,28 @@ export class Connection implements ClientLink {
 
   writeRecord(record: Uint8Array): void {
     if (this.#state !== "closed") this.#send(recordedFrame(record, this.#encoding));
+  }
+
+  /** Past the sender of `ws`, which would write header and frame apart: nothing of it waits where nothing is compressed. */
+  writeFramed({ bytes, header }: FramedBytes): void {
+    if (this.#state === "closed") return;
+    if (this.#raw === null || this.#socket.readyState !== this.#socket.OPEN)
+      return this.writeRecord(bytes.subarray(header));
+    this.counts.framesOut += 1;
+    this.counts.bytesOut += bytes.length - header;
+    this.#leaving += 1;
+    this.#leavingNs -= this.#host.clock.nowNs();
+    this.#raw.write(bytes, this.#written);
+  }
+
+  #left(): void {
+    this.#leaving -= 1;
+    this.#leavingNs += this.#host.clock.nowNs();
+    if (this.#leaving === 0) {
+      this.counts.writeNs += this.#leavingNs;
+      this.#leavingNs = 0;
+    }
+    this.call?.progressed();
   }
 
   #send(data: Uint8Array | string): void {

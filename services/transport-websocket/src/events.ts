@@ -18,6 +18,7 @@ import type { WireError } from "@rspp/wire/wire-error";
 import { type EventConstants, mediaTimeAt, turnIdOf } from "@rspp/wire/wire-event";
 import type { Media } from "./audio-out.ts";
 import { formatToWire } from "./formats.ts";
+import { type FramedBytes, MediaFrames } from "./media-frame.ts";
 import type { Refusal } from "./refusal.ts";
 
 type Text = Extract<TransportEgress, { kind: "text" }>;
@@ -39,6 +40,8 @@ export interface EventWriter {
   note(note: SessionNote): Result<Envelope, WireError>;
   /** Fields of audio are known to be sound, and there are fifty a second: not validated again. */
   media(media: Media): Envelope;
+  /** The same as the frame of that sequence, in bytes. */
+  frame(sequence: number, media: Media): FramedBytes;
   error(refused: Refusal): Envelope;
 }
 
@@ -48,6 +51,7 @@ export function createEventWriter(clock: Clock, constants: () => EventConstants)
     events += 1;
     return `w-${events}`;
   };
+  const frames = new MediaFrames();
   const bare = (): Envelope => envelopeOf(constants(), nextId(), clock);
   return {
     control(message) {
@@ -95,6 +99,11 @@ export function createEventWriter(clock: Clock, constants: () => EventConstants)
       return { ok: true, value: message };
     },
     media: (media) => mediaEnvelope(bare(), media),
+    frame(sequence, media) {
+      events += 1;
+      const stamp = { sequence, event: events, monoNs: clock.nowNs(), wallMs: clock.wallMs() };
+      return frames.write(constants(), stamp, media);
+    },
     error(refused) {
       const message = bare();
       message.payload = { case: "error", value: create(ErrorSchema, { detail: refused.detail }) };

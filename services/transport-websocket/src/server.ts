@@ -280,7 +280,7 @@ class Transport implements WebSocketTransport {
 
   #connected(ws: WebSocket, socket: Duplex): void {
     const encoding = SUBPROTOCOLS[ws.protocol] ?? "binary";
-    const connection: Connection = new Connection(ws, encoding, {
+    const connection: Connection = new Connection(ws, socket, encoding, {
       clock: this.#options.clock,
       open: (frame, link) => this.#open(frame, link),
       refused: (why) => {
