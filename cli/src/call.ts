@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { ObservedEvent } from "@rspp/runtime/observers";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { sessionTexts } from "@rspp/spec/session-texts";
 import { createLoopbackAdapter, type LoopbackAdapter, type LoopbackOptions } from "@rspp/transport-loopback/adapter";
 import { InputError } from "./errors.ts";
 import { sessionConfigOf } from "./pipeline.ts";
@@ -43,17 +44,15 @@ export interface CallOptions {
   keepJournal?: boolean;
 }
 
-const SYSTEM_PROMPT_REF = 1;
-
 /** Opens a session on the platform and connects a caller to it; the greeting, if any, is said. */
 export function startCall(platform: Platform, pipeline: CompiledPipeline, options: CallOptions = {}): Call {
   const sessionId = `call_${randomUUID()}`;
-  const prompt = pipeline.systemPrompt ?? "";
+  const { texts, greeting, ...told } = sessionTexts(pipeline);
   const granted = platform.lease.grant(sessionId);
   const config = sessionConfigOf(pipeline, {
     sessionId,
     authority: granted,
-    systemPrompt: prompt === "" ? [] : [{ ref: SYSTEM_PROMPT_REF, from: 0, to: prompt.length }],
+    ...told,
     ...(options.recording ? { recording: options.recording } : {}),
     ...(options.seed ? { seed: options.seed } : {}),
   });
@@ -62,7 +61,7 @@ export function startCall(platform: Platform, pipeline: CompiledPipeline, option
     config,
     transport: adapter,
     keepJournal: options.keepJournal ?? false,
-    texts: prompt === "" ? {} : { [SYSTEM_PROMPT_REF]: prompt },
+    texts,
   });
   if (!opened.ok) throw new InputError(`the session was refused: ${opened.error.detail}`);
   const session = opened.value;
@@ -81,7 +80,7 @@ export function startCall(platform: Platform, pipeline: CompiledPipeline, option
   });
   platform.lease.keep(session);
   adapter.connect(session);
-  if (pipeline.greeting !== undefined) session.say(pipeline.greeting);
+  if (greeting !== undefined) session.say(greeting);
   return call;
 }
 

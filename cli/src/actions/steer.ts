@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
-import { CancelMode } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
+import { CancelMode, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import type { CancelOptions, EndOptions, SayOptions } from "../commands/steer.ts";
@@ -26,6 +26,8 @@ export async function say(sessionId: string, words: readonly string[], options: 
       origin: TurnOrigin.OPERATOR,
       say: text,
       uninterruptible: options.uninterruptible ?? false,
+      ...(options.queue === true ? { second: SecondProposal.QUEUE } : {}),
+      hangUp: options.hangUp ?? false,
       idempotencyKey: randomUUID(),
     }),
   );

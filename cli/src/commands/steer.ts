@@ -3,6 +3,8 @@ import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, wh
 
 export interface SayOptions extends RuntimeOptions {
   uninterruptible?: boolean;
+  queue?: boolean;
+  hangUp?: boolean;
 }
 
 export interface CancelOptions extends RuntimeOptions {
@@ -25,6 +27,8 @@ export function registerSay(cli: Command, done: Done): void {
     .argument("<session>", "session id")
     .argument("<text...>", "what is said")
     .option("--uninterruptible", "the caller cannot cut it")
+    .option("--queue", "after what is being said now, whatever the pipeline's policy")
+    .option("--hang-up", "end the session once it has been heard")
     .addOption(runtimeOption())
     .addOption(jsonOption())
     .action(async (session: string, text: string[], options: SayOptions) =>

@@ -6,6 +6,7 @@ import { messagesFor } from "./conversation.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
 import { NODE_KINDS } from "./graph.ts";
+import { heedHangUp } from "./hang-up.ts";
 import { onRecogniserAudio } from "./hearing.ts";
 import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
@@ -223,27 +224,30 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
   if (node.ended) return;
   const turn = findTurn(cx.s, run.turn);
   if (turn === undefined) return;
+  const { spans, chars } = heedHangUp(cx, turn, body);
+  // Nothing but the mark of a hang-up: there is no word to be said.
+  if (chars < body.chars && ask(cx, { fn: "is_blank", spans }) === true) return;
   if (node.invocation === 0) node.invocation = openInvocation(cx, index, run.turn, false).id;
   const inv = cx.s.invocations[node.invocation];
   if (inv === undefined) return;
   const number = turn.segments.length;
   turn.segments.push({
-    spans: body.spans,
-    chars: body.chars,
+    spans,
+    chars,
     startUs: -1,
     durationUs: 0,
     shedUs: 0,
     complete: false,
     words: null,
   });
-  pushClause(cx, inv, number, body.spans);
+  pushClause(cx, inv, number, spans);
   cx.effects.push({
     type: "egress_text",
     epoch: cx.s.authority.epoch,
     turn: turn.number,
     generation: turn.generation,
     role: "assistant",
-    spans: body.spans,
+    spans,
     final: true,
     segment: number,
     revision: 1,

@@ -3,6 +3,7 @@
 import { cancelAsked } from "./cancel-scope.ts";
 import { degradeNode } from "./degraded.ts";
 import { onEdgeTimer } from "./flow.ts";
+import { HANG_UP_TIMER, hangUp, onHangUpDeadline } from "./hang-up.ts";
 import { onFinalWait } from "./hearing.ts";
 import { onNodeTimer } from "./host-nodes.ts";
 import { positionedTimeout } from "./ingress-control.ts";
@@ -14,6 +15,14 @@ import { onMergeTimer } from "./merge.ts";
 import { onHoldDeadline, onUtteranceStall } from "./prelude.ts";
 import { drainSession, endSession } from "./session-end.ts";
 import { onSettleTimer } from "./settlement.ts";
+import {
+  MAX_CALL_TIMER,
+  MAX_CALL_WARNING_TIMER,
+  onMaxCall,
+  onMaxCallWarning,
+  onSilence,
+  SILENCE_TIMER,
+} from "./silence.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, signal } from "./step-context.ts";
@@ -28,6 +37,8 @@ export function onOperator(cx: StepContext, command: OperatorCommand, turn: numb
       return onOperatorCancel(cx, command, turn, reason === "" ? "operator" : reason);
     case "drain":
       return drainSession(cx, reason === "" ? "operator" : reason);
+    case "hang_up":
+      return hangUp(cx, reason === "" ? "agent_hangup" : reason, true, "operator");
     case "end":
       return endSession(cx, reason === "" ? "operator" : reason, "session_ended");
   }
@@ -98,6 +109,14 @@ export function onTimer(cx: StepContext, id: string): void {
       return proposeDigits(cx);
     case "positioned":
       return positionedTimeout(cx);
+    case SILENCE_TIMER:
+      return onSilence(cx);
+    case MAX_CALL_WARNING_TIMER:
+      return onMaxCallWarning(cx);
+    case MAX_CALL_TIMER:
+      return onMaxCall(cx);
+    case HANG_UP_TIMER:
+      return onHangUpDeadline(cx);
     case "reconnect":
       return endSession(cx, "reconnect_timeout", "transport_disconnect_or_stall");
     case "drain":

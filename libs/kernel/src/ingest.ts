@@ -279,5 +279,8 @@ function onProposal(cx: StepContext, input: Input): void {
     lastVoicedNs: 0 as MonoNs,
     speculation: 0,
     invocations: [],
+    ...(body.second === undefined ? {} : { second: body.second }),
+    ...(body.uninterruptible === undefined ? {} : { uninterruptible: body.uninterruptible }),
+    ...(body.hangUp === undefined ? {} : { hangUp: body.hangUp }),
   });
 }

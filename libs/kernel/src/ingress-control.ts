@@ -3,6 +3,7 @@ import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
 import { epochFits, seenBefore } from "./guard.ts";
+import { heedKey } from "./hang-up.ts";
 import type { IngressControl, Input } from "./input.ts";
 import { onDtmf, takesDigits } from "./keypad.ts";
 import { POSITIONED_WAIT_MS, POSITIONED_WAITING_MAX } from "./limits.ts";
@@ -11,6 +12,7 @@ import { endSession, moveSession } from "./session-end.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { TRANSPORT_GONE } from "./settlement.ts";
+import { startCallClock } from "./silence.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimer, setTimerIn, signal, status } from "./step-context.ts";
 
@@ -127,6 +129,7 @@ function carryOut(cx: StepContext, body: IngressControl): void {
       cx.effects.push({ type: "telemetry", name: "end_of_utterance_ignored", value: 1, turn: 0, node: "" });
       return;
     case "dtmf":
+      heedKey(cx, body.fields ?? {});
       return onDtmf(cx, body.fields ?? {});
     case "stall":
       // F6: an Active turn cannot go on over a transport that takes nothing; what has committed may still be played.
@@ -156,6 +159,7 @@ function onConnected(cx: StepContext): void {
   if (s.lifecycle.phase === "draining") clearTimer(cx, "reconnect");
   if (!moveSession(cx, "connected")) return;
   ensureSessionPlan(cx);
+  startCallClock(cx);
   status(cx, "connected");
   cx.s.snapshotOwed = true;
 }

@@ -1,5 +1,6 @@
 /** The closed union of what may enter a step (`kernel.md` §1). */
 import type { MonoNs, WallMs } from "@rspp/base/brand";
+import type { ProposalOptions } from "./dialogue-state.ts";
 import type { AudioFormat, EventBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
 import type { SnapshotRefs } from "./session-config.ts";
 
@@ -88,6 +89,14 @@ export interface ChunkAudio {
   words: readonly WordMark[] | null;
 }
 
+export interface ProposalInput extends ProposalOptions {
+  type: "proposal";
+  origin: ProposalOrigin;
+  key: string;
+  say: { spans: readonly TextSpan[]; chars: number } | null;
+  reason: string;
+}
+
 export type InputBody =
   | IngressAudio
   | IngressControl
@@ -111,14 +120,13 @@ export type InputBody =
   | { type: "capacity"; admit: boolean; outcome: "defer" | "reject"; reason: string; evidenceQuotaBytes: number }
   | { type: "append_failed"; turn: number; exhausted: boolean }
   | { type: "recording_pressure"; fill: number; lagMs: number }
+  | ProposalInput
   | {
-      type: "proposal";
-      origin: ProposalOrigin;
-      key: string;
-      say: { spans: readonly TextSpan[]; chars: number } | null;
+      type: "operator";
+      command: "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end";
+      turn: number;
       reason: string;
-    }
-  | { type: "operator"; command: "cancel_turn" | "cancel_session" | "drain" | "end"; turn: number; reason: string };
+    };
 
 export type InputType = InputBody["type"];
 

@@ -31,10 +31,17 @@ export function takesDigits(cx: StepContext): boolean {
 /** `telephony.digit: "5"` or `dtmf.digits: "42#"`; every other field is the transport's own. */
 export function onDtmf(cx: StepContext, fields: Readonly<Record<string, string | number>>): void {
   if (!takesDigits(cx)) return;
+  for (const key of keysOf(fields)) press(cx, key);
+}
+
+/** The keys of one `dtmf` control, in order. */
+export function keysOf(fields: Readonly<Record<string, string | number>>): string[] {
+  const keys: string[] = [];
   for (const [name, value] of Object.entries(fields)) {
     if (!DIGITS_FIELD.test(name)) continue;
-    for (const key of String(value).slice(0, KEYPAD_FIELD_CHARS_MAX).toUpperCase()) if (KEYS.test(key)) press(cx, key);
+    for (const key of String(value).slice(0, KEYPAD_FIELD_CHARS_MAX).toUpperCase()) if (KEYS.test(key)) keys.push(key);
   }
+  return keys;
 }
 
 function press(cx: StepContext, key: string): void {

@@ -39,6 +39,8 @@ export const SPEECH_CHAR_US = 60_000;
 export const DELIVERY_SETTLE_MS = 5_000;
 /** Default of a session's reconnect deadline (session-config). */
 export const RECONNECT_MS = 10_000;
+/** From the wish to hang up until the session ends though its last turn is still being heard. */
+export const HANG_UP_MS_MAX = 120_000;
 /** From the start of draining until the session is ended whatever is still open. */
 export const DRAIN_MS = 10_000;
 

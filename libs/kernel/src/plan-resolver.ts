@@ -41,6 +41,8 @@ export interface ResolvedTurnPlan {
   budgets: SessionConfig["budgets"];
   /** The prompt as ranges of registered payloads. */
   systemPrompt: SessionConfig["systemPrompt"];
+  /** The spec's own sentences, likewise; absent where it has none. */
+  spoken?: NonNullable<SessionConfig["spoken"]>;
   /** Milliseconds of audio ahead of the playout. */
   outputLeadMs: number;
   flowControl: string;
@@ -111,6 +113,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       : ["switch"],
     budgets: config.budgets,
     systemPrompt: config.systemPrompt,
+    ...(config.spoken === undefined ? {} : { spoken: config.spoken }),
     outputLeadMs: config.outputLeadMs,
     flowControl: "signal",
     edges: config.graph.edges.map((edge) => ({

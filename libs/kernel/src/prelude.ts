@@ -140,7 +140,7 @@ const BY_SPEECH = Object.freeze({ scope: "turn" });
 export function cutTurnsInFlight(cx: StepContext, atNs: MonoNs, fields: Record<string, string> = BY_SPEECH): void {
   for (const turn of cx.s.turns) {
     const inFlight = turn.phase === "active" || (turn.phase === "closed_commit" && !settled(turn.delivery));
-    if (!inFlight || turn.cancelReason !== "") continue;
+    if (!inFlight || turn.cancelReason !== "" || turn.uninterruptible === true) continue;
     signal(cx, "barge_in", "prelude", turn.number, "barge_in", fields);
     cause(cx, "cancel", turn.number, "barge_in", { atNs });
   }
@@ -149,7 +149,7 @@ export function cutTurnsInFlight(cx: StepContext, atNs: MonoNs, fields: Record<s
 function hold(cx: StepContext): void {
   const p = cx.s.prelude;
   const turn = cx.s.turns.findLast((t) => t.output.startNs >= 0 && t.cancelReason === "" && !settled(t.delivery));
-  if (turn === undefined || p.heldTurn !== 0) return;
+  if (turn === undefined || p.heldTurn !== 0 || turn.uninterruptible === true) return;
   p.heldTurn = turn.number;
   turn.output.heldSinceNs = cx.nowNs;
   setTimerIn(cx, `hold:${turn.number}`, OUTPUT_HOLD_MS_MAX);

@@ -23,6 +23,8 @@ export type TextQuestion =
   | { fn: "is_blank"; spans: readonly TextSpan[] }
   /** The largest offset <= `at` at which a word ends in the joined text. */
   | { fn: "word_end_before"; spans: readonly TextSpan[]; at: number }
+  /** Where this very text begins in the joined text; -1 where it does not stand. */
+  | { fn: "find"; spans: readonly TextSpan[]; text: string }
   /** Whether one of these words or phrases stands in the joined text. */
   | { fn: "has_words"; spans: readonly TextSpan[]; words: readonly string[] }
   /**

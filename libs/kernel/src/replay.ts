@@ -173,5 +173,7 @@ function fallbackAnswer(question: TextQuestion): FactAnswer {
       return false;
     case "word_end_before":
       return 0;
+    case "find":
+      return -1;
   }
 }

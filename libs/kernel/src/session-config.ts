@@ -1,11 +1,12 @@
 /** Everything a session starts with. Plain data: it is journaled and a replay starts from it. */
 import type { MonoNs } from "@rspp/base/brand";
+import type { DialoguePolicy } from "./dialogue-policy.ts";
 import type { TextSpan } from "./event.ts";
 import type { GraphDefinition } from "./graph.ts";
 
 export type SecondProposal = "preempt" | "queue" | "drop";
 
-export interface SessionPolicy {
+export interface SessionPolicy extends DialoguePolicy {
   id: string;
   /** What happens to a proposal while a turn is open or its delivery unsettled. */
   secondProposal: SecondProposal;
@@ -73,6 +74,8 @@ export interface SessionConfig {
   outputLeadMs: number;
   /** System prompt, as payloads the shell registered before the start; empty for none. */
   systemPrompt: readonly TextSpan[];
+  /** Sentences of the spec that the agent may say of its own accord, by name, as payloads the shell registered. */
+  spoken?: Readonly<Record<string, readonly TextSpan[]>>;
   variables: Readonly<Record<string, string | number | boolean>>;
   /** Behaviour flags that are on. */
   behaviours: readonly number[];

@@ -9,9 +9,10 @@ import { type Ring, ringCreate } from "@rspp/base/ring";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
 import type { Delivery } from "./delivery.ts";
+import type { DialogueSession, DialogueTurn, ProposalOptions } from "./dialogue-state.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
-import type { AudioFormat, KernelEvent, MessagesBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
+import type { KernelEvent, MessagesBody, TextSpan, WordMark } from "./event.ts";
 import type { StandIn } from "./fallback-state.ts";
 import { type Fence, fenceCreate } from "./fence.ts";
 import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
@@ -173,7 +174,7 @@ export interface Prelude {
   planEpoch: number;
 }
 
-export interface Proposal {
+export interface Proposal extends ProposalOptions {
   id: number;
   origin: ProposalOrigin;
   utterance: number;
@@ -220,7 +221,7 @@ export interface OutputState {
   timerSet: boolean;
 }
 
-export interface TurnState {
+export interface TurnState extends DialogueTurn {
   number: number;
   id: string;
   phase: TurnPhase;
@@ -305,7 +306,7 @@ export interface HostCommand {
   next: number;
 }
 
-export interface SessionState {
+export interface SessionState extends DialogueSession {
   config: SessionConfig;
   topology: Topology;
   graphHash: string;
@@ -375,8 +376,6 @@ export interface Counters {
   telemetryDropped: number;
   nodeErrors: number;
 }
-
-export type { AudioFormat, PayloadHandle };
 
 export function runCreate(graph: GraphDefinition, topology: Topology, turn: number): GraphRun {
   const scope = turn === 0 ? "session" : "turn";

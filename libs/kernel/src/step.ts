@@ -17,6 +17,7 @@ import type { Fact, PureFunctions } from "./pure-functions.ts";
 import { expireAuthority, ingestAuthority } from "./session-authority.ts";
 import { finishEnding } from "./session-end.ts";
 import { emitSnapshot } from "./settlement.ts";
+import { dialogueStep } from "./silence.ts";
 import type { SessionState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
 import { arbitrate, refuseQueued, resolveCauses, resolveUrgentCauses } from "./turn-arbiter.ts";
@@ -75,6 +76,10 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   releaseOutputs(cx);
   // A turn released at this point may have had nothing to play.
   resolveCauses(cx);
+  if (s.dialogue !== undefined || s.config.policy.silence !== undefined) {
+    dialogueStep(cx);
+    resolveCauses(cx);
+  }
   if (s.lifecycle.phase === "draining") refuseQueued(cx, "session_draining");
   finishEnding(cx);
   emitSnapshot(cx);

@@ -25,6 +25,8 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
       return wordEndBefore(join(question.spans), question.at);
     case "has_words":
       return hasWords(join(question.spans), question.words);
+    case "find":
+      return join(question.spans).indexOf(question.text);
     case "screen":
       return screen(join(question.spans), question);
     case "cut":

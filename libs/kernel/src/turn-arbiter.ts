@@ -10,6 +10,7 @@ import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { evidenceBytesMax } from "./evidence.ts";
 import { toldDuplicate } from "./guard.ts";
+import { farewellOpened, farewellRefused, refusedByHangUp } from "./hang-up.ts";
 import { releaseText } from "./hearing.ts";
 import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
@@ -56,9 +57,13 @@ function propose(cx: StepContext, proposal: Proposal): void {
     releaseText(cx, proposal.say?.spans ?? []);
     return;
   }
+  const hangingUp = refusedByHangUp(cx, proposal);
+  if (hangingUp !== "") return refuse(cx, proposal, "reject", hangingUp);
   const blocking = inTheWay(cx);
   const spokenOver = proposal.origin !== "endpoint" && callerSpeaking(cx);
-  const { secondProposal } = s.config.policy;
+  const uncut = blocking.some((turn) => turn.uninterruptible === true);
+  const wanted = proposal.second ?? s.config.policy.secondProposal;
+  const secondProposal = wanted === "preempt" && uncut ? "queue" : wanted;
   const overlaps = blocking.length > 0 || spokenOver;
   if (!overlaps || (secondProposal === "preempt" && !spokenOver)) return openTurn(cx, proposal, blocking);
   if (secondProposal === "drop") return refuse(cx, proposal, "reject", spokenOver ? "caller_speaking" : "overlap");
@@ -80,11 +85,10 @@ interface Refusal {
 /** Opens a turn, or refuses it; the turns it preempts are cut only once nothing stands against it. */
 function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnState[]): void {
   const s = cx.s;
+  const hangingUp = refusedByHangUp(cx, proposal);
+  if (hangingUp !== "") return refuse(cx, proposal, "reject", hangingUp);
   const refusal = checkOpening(cx);
-  if (refusal !== null) {
-    refuseBy(cx, proposal, refusal);
-    return;
-  }
+  if (refusal !== null) return refuseBy(cx, proposal, refusal);
   const number = s.lastTurn + 1;
   const resolved = resolveTurnPlan({
     config: s.config,
@@ -129,12 +133,13 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   });
   signal(cx, "turn_open", "arbiter", number, "", { origin: proposal.origin, turnId: turn.id, planHash: turn.planHash });
   turn.openSeq = s.seq;
+  if (proposal.hangUp === true) farewellOpened(cx, proposal, number);
   const { turnFirstOutputMs } = s.config.budgets;
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
   startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
   // The caller already goes on speaking: his words are kept, the answer to all of them comes with his next turn.
-  if (s.config.policy.bargeIn && s.prelude.utterance.phase === "confirmed") {
+  if (s.config.policy.bargeIn && s.prelude.utterance.phase === "confirmed" && turn.uninterruptible !== true) {
     signal(cx, "barge_in", "prelude", number, "barge_in", { scope: "turn" });
     cause(cx, "cancel", number, "barge_in");
   }
@@ -180,6 +185,7 @@ function refuse(cx: StepContext, proposal: Proposal, name: string, reason: strin
   cx.effects.push({ type: "record", record: refusalRecord(cx, proposal, name, reason) });
   releaseText(cx, [...proposal.spans, ...(proposal.say?.spans ?? [])]);
   if (proposal.origin === "endpoint") cancelSpeculation(cx, "refused");
+  if (proposal.hangUp === true) farewellRefused(cx);
   if (name === "defer" && proposal.key !== "") dedupeForget(s.dedupe, `proposal:${proposal.key}`);
 }
 

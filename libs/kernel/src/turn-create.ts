@@ -59,5 +59,7 @@ export function turnCreate(
     snapshots: s.snapshots,
     heardChars: -1,
     heardEstimated: false,
+    ...(proposal.say !== null && s.config.policy.hangUp !== undefined ? { given: true } : {}),
+    ...(proposal.uninterruptible === true ? { uninterruptible: true } : {}),
   };
 }

@@ -2,6 +2,7 @@
 import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
 import { NODE_KINDS } from "@rspp/kernel/graph";
 import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
+import { checkDialogue } from "./check-dialogue.ts";
 import { checkCondition, variableTypes } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
@@ -55,6 +56,7 @@ const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
 
 export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {
   checkBudgets(document, profile, report);
+  checkDialogue(document, report);
   const nodes = looseField(document, "nodes");
   if (Array.isArray(nodes)) {
     for (const [i, node] of nodes.entries()) {

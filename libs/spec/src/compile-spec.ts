@@ -7,6 +7,7 @@ import { resolveProfile } from "@rspp/kernel/profile";
 import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
 import { PROFILE_DEFAULT } from "./check-values.ts";
 import { compileBuffer, compileCondition } from "./compile-buffer.ts";
+import { compileDialogue, compileSpoken } from "./compile-dialogue.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 import { compiledFingerprint } from "./fingerprint.ts";
 import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
@@ -65,6 +66,7 @@ function compilePolicy(spec: PipelineSpec, sources: Sources): SessionPolicy {
     finalWaitMs: pick("finalWaitMs", "final_wait_ms", given.final_wait_ms, base.finalWaitMs),
     reconnectMs: pick("reconnectMs", "reconnect_ms", given.reconnect_ms, base.reconnectMs),
     historyPartsMax: pick("historyPartsMax", "history_parts_max", given.history_parts_max, base.historyPartsMax),
+    ...compileDialogue(spec, sources),
   };
 }
 
@@ -102,14 +104,16 @@ function compileTexts(
   spec: PipelineSpec,
   graph: GraphDefinition,
   sources: Sources,
-): Pick<CompiledPipeline, "greeting" | "systemPrompt" | "sttGrammar"> {
+): Pick<CompiledPipeline, "greeting" | "systemPrompt" | "spoken" | "sttGrammar"> {
   const { greeting, system_prompt: systemPrompt } = spec.conversation ?? {};
   if (greeting !== undefined) sources.take("greeting", "conversation.greeting");
   if (systemPrompt !== undefined) sources.take("systemPrompt", "conversation.system_prompt");
   const stt = graph.nodes.find((node) => node.kind === "stt");
   const grammar = stt?.candidates.map((candidate) => candidate.settings.grammar).find((value) => value !== undefined);
   if (typeof grammar === "string") sources.note("sttGrammar", "spec");
+  const spoken = compileSpoken(spec, sources);
   return {
+    ...(spoken === undefined ? {} : { spoken }),
     ...(greeting === undefined ? {} : { greeting }),
     ...(systemPrompt === undefined ? {} : { systemPrompt }),
     ...(typeof grammar === "string" ? { sttGrammar: grammar } : {}),

@@ -22,6 +22,8 @@ export interface CompiledPipeline {
   variables?: VariablesDocument;
   /** Uses of modules that were expanded, outermost first (F-019); absent where there are none. No part of what executes. */
   modules?: readonly ModuleInstance[];
+  /** Sentences the agent may say of its own accord, by the names of `SessionConfig.spoken`. */
+  spoken?: Readonly<Record<string, string>>;
   /** JSGF grammar of the recogniser, from `provider.settings.grammar` of the stt node. */
   sttGrammar?: string;
   /** Path of each value above -> `spec`, `module/name@version`, a layer (`layers.ts`), `template/…`, `node_kind/…`, `derived` or the profile's defaulting_source. */

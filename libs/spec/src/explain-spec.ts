@@ -49,6 +49,7 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
   for (const key of ["outputLeadMs", "greeting", "systemPrompt", "sttGrammar"] as const) {
     if (compiled[key] !== undefined) yield [key, compiled[key]];
   }
+  yield* fields("spoken", compiled.spoken ?? {});
 }
 
 function* fields(path: string, values: object): Generator<[string, unknown]> {

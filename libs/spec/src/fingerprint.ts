@@ -21,6 +21,7 @@ export function compiledFingerprint(compiled: Omit<CompiledPipeline, "fingerprin
     ...(compiled.variables === undefined ? {} : { variables: compiled.variables }),
     greeting: compiled.greeting,
     systemPrompt: compiled.systemPrompt,
+    spoken: compiled.spoken,
   };
   return sha256Utf8Hex(canonicalJson(executed));
 }

@@ -29,6 +29,12 @@ export const NAME_CHARS_MAX = 64;
 export const LABEL_CHARS_MAX = 256;
 export const DESCRIPTION_CHARS_MAX = 2_000;
 export const GREETING_CHARS_MAX = 2_000;
+/** A sentence the agent may say of its own accord. */
+export const SENTENCE_CHARS_MAX = 500;
+export const PROMPTS_MAX = 8;
+/** Of a list of words or phrases, and each of them. */
+export const PHRASES_MAX = 64;
+export const PHRASE_CHARS_MAX = 64;
 export const SYSTEM_PROMPT_CHARS_MAX = 16_384;
 /** A grammar is a setting, so settings may be long. */
 export const SETTING_CHARS_MAX = 16_384;

@@ -15,6 +15,8 @@ export interface SessionOptions {
   authority: { epoch: number; incarnation: string; deadlineNs: MonoNs };
   /** Default none. */
   systemPrompt?: readonly TextSpan[];
+  /** Default none; as of `sessionTexts`. */
+  spoken?: NonNullable<SessionConfig["spoken"]>;
   /** Default the pipeline's ceiling. */
   recording?: "L0" | "L1" | "L2";
   /** Default none. */
@@ -54,6 +56,7 @@ export function sessionConfigOf(pipeline: CompiledPipeline, options: SessionOpti
     authority: { epoch, incarnation, deadlineNs },
     outputLeadMs: pipeline.outputLeadMs,
     systemPrompt: options.systemPrompt ?? [],
+    ...(options.spoken === undefined ? {} : { spoken: options.spoken }),
     variables: options.variables ?? {},
     behaviours: CURRENT_BEHAVIOURS,
     snapshotEveryTurns: 16,

@@ -1,6 +1,7 @@
 /** Every field of a PipelineSpec file: type, bounds, and which are required. Units stand last in the names. */
 import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
 import { FALLBACK_KINDS } from "./check-fallback.ts";
+import { dialogueFields } from "./dialogue-schema.ts";
 import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
@@ -160,6 +161,7 @@ const common = {
       final_wait_ms: may(whole(0, 30_000)),
       reconnect_ms: may(whole(0, 600_000)),
       history_parts_max: may(whole(1, limits.HISTORY_PARTS_MAX)),
+      ...dialogueFields,
     }),
   ),
   budgets: may(

@@ -3,6 +3,7 @@
  * `parseSpec` and `expandTemplate` only, which have checked every bound of `spec-schema.ts`.
  */
 import type { NodeKind, OverflowStrategy, SettingValue } from "@rspp/kernel/graph";
+import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
 
 export type SettingsDocument = Readonly<Record<string, SettingValue>>;
@@ -49,7 +50,7 @@ export interface EdgeDocument {
   description?: string;
 }
 
-export interface PolicyDocument {
+export interface PolicyDocument extends DialogueDocument {
   id?: string;
   barge_in?: boolean;
   second_proposal?: "preempt" | "queue" | "drop";

@@ -10,6 +10,7 @@ import { describeFailure } from "@rspp/rpc/log";
 import { bindForSession } from "@rspp/spec/bind-providers";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { sessionConfigOf } from "@rspp/spec/session-config";
+import { sessionTexts } from "@rspp/spec/session-texts";
 import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
 import { readVariables, type SessionVariables } from "./admission-variables.ts";
 import { type LeaseKeeper, type LeaseTerms, leaseTerms } from "./lease-keeper.ts";
@@ -37,8 +38,6 @@ export interface AdmissionOptions {
   /** A session was opened, before anything of it was sent. */
   onOpened?(session: RuntimeSession, request: AdmissionRequest): void;
 }
-
-const systemPromptRef = 1;
 
 export function createAdmission(options: AdmissionOptions): Admission {
   return {
@@ -127,26 +126,25 @@ function open(
 ): Result<Admitted, OpenRefusal> {
   const { claims, grant, transport } = request;
   const epoch = Number(grant.epoch);
-  const prompt = pipeline.systemPrompt ?? "";
+  const { texts, greeting: hello, ...told } = sessionTexts(pipeline);
   const config = sessionConfigOf(pipeline, {
     sessionId: claims.sessionId,
     tenantId: claims.tenantId,
     seed: randomBytes(16).toString("hex"),
     authority: { epoch, incarnation: `store-${grant.storeIncarnation}`, deadlineNs: terms.deadlineNs },
-    systemPrompt: prompt === "" ? [] : [{ ref: systemPromptRef, from: 0, to: prompt.length }],
+    ...told,
     variables: variables.variables,
   });
-  const texts = prompt === "" ? {} : { [systemPromptRef]: prompt };
   const trace = request.traceparent === undefined ? {} : { traceparent: request.traceparent };
   const opened = options.runtime.openSession({ config, transport, texts, ...trace });
   if (!opened.ok) return err(openRefusal(opened.error));
   const session = opened.value;
   options.onOpened?.(session, request);
   const { raiseEpoch } = request;
-  const told = raiseEpoch === undefined ? {} : { raiseEpoch: raiseEpoch.bind(request) };
-  options.leases.keep({ session, tenantId: claims.tenantId, grant, terms, ...told });
+  const raise = raiseEpoch === undefined ? {} : { raiseEpoch: raiseEpoch.bind(request) };
+  options.leases.keep({ session, tenantId: claims.tenantId, grant, terms, ...raise });
   return ok({
-    session: pipeline.greeting === undefined ? session : greeting(session, pipeline.greeting),
+    session: hello === undefined ? session : greeting(session, hello),
     epoch,
     pipelineVersion: claims.pipelineVersion,
     reconnectMs: pipeline.policy.reconnectMs,

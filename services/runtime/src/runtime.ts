@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
 import { type SessionName, sessionKey } from "@rspp/base/session-key";
+import type { ProposalOptions } from "@rspp/kernel/dialogue-state";
 import type { InputBody } from "@rspp/kernel/input";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
@@ -77,11 +78,14 @@ export interface RuntimeRefusal {
   detail: string;
 }
 
-export type OperatorCommand = "cancel_turn" | "cancel_session" | "drain" | "end";
+export type OperatorCommand = "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end";
 /** Inputs that come from the control plane, not from the adapter. */
 export type SystemInput = Extract<InputBody, { type: "authority" | "snapshot" | "capacity" }>;
 
-export interface TurnProposal {
+/** How a text is to be said, where not as the session's policy has it. */
+export type SayOptions = Readonly<ProposalOptions>;
+
+export interface TurnProposal extends SayOptions {
   readonly origin: "operator" | "api";
   readonly key: string;
   readonly text: string | null;
@@ -91,8 +95,8 @@ export interface RuntimeSession extends SessionEnd {
   readonly id: string;
   readonly config: SessionConfig;
   receive(message: TransportIngress): void;
-  /** The agent says `text` in a turn of its own. */
-  say(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
+  /** The agent says `text` in a turn of its own, of SAY_CHARS_MAX characters at most. */
+  say(text: string, options?: SayOptions): Result<{ ref: number; chars: number }, RuntimeRefusal>;
   /** A text that the plan or a proposal may name by ref; it lives as long as the session. */
   registerText(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
   /**
@@ -350,16 +354,16 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
     config: host.config,
     receive: (message) => void host.receive(message),
     registerText: (text) => registerText(text, limits.TEXT_CHARS_MAX),
-    say(text) {
+    say(text, options = {}) {
       const stored = registerText(text, limits.SAY_CHARS_MAX);
       if (!stored.ok) return stored;
       const { ref, chars } = stored.value;
       said += 1;
       const say = { spans: [{ ref, from: 0, to: chars }], chars };
-      host.submit({ type: "proposal", origin: "api", key: `say:${said}`, say, reason: "say" });
+      host.submit({ type: "proposal", origin: "api", key: `say:${said}`, say, reason: "say", ...options });
       return stored;
     },
-    propose({ origin, key, text }) {
+    propose({ origin, key, text, ...options }) {
       let say: { spans: { ref: number; from: number; to: number }[]; chars: number } | null = null;
       if (text !== null) {
         const stored = registerText(text, limits.SAY_CHARS_MAX);
@@ -367,7 +371,7 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
         const { ref, chars } = stored.value;
         say = { spans: [{ ref, from: 0, to: chars }], chars };
       } else if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
-      host.submit({ type: "proposal", origin, key, say, reason: say === null ? "" : "say" });
+      host.submit({ type: "proposal", origin, key, say, reason: say === null ? "" : "say", ...options });
       return ok(null);
     },
     operator(command, { turn = 0, reason = "operator" } = {}) {

@@ -205,8 +205,8 @@ export class SessionHost {
     this.force ??= this.clock.timerAt(at, () => this.finish(reason, true));
   }
 
-  operator(command: "cancel_turn" | "cancel_session" | "drain" | "end", turn: number, reason: string): void {
-    const nothingOpen = command === "drain" && this.phase === "connecting";
+  operator(command: Extract<InputBody, { type: "operator" }>["command"], turn: number, reason: string): void {
+    const nothingOpen = (command === "drain" || command === "hang_up") && this.phase === "connecting";
     if (command === "end" || nothingOpen) this.end(reason);
     else this.submit({ type: "operator", command, turn, reason });
   }

@@ -2,7 +2,7 @@ import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
-import { CancelMode } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
+import { CancelMode, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { EventKind, SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
@@ -117,7 +117,8 @@ test("what this build cannot do of a proposal or a cancel is refused by its fiel
   const ask = said(key("s"), "Hello.", "k");
   const cut = { session: key("s"), scope: CancelScope.TURN, reason: Reason.OPERATOR_CANCEL, idempotencyKey: "c" };
   const refused: [() => Promise<unknown>, string][] = [
-    [() => sessions.proposeTurn({ ...ask, uninterruptible: true }), "uninterruptible"],
+    [() => sessions.proposeTurn({ ...ask, say: "", hangUp: true }), "hang_up"],
+    [() => sessions.proposeTurn({ ...ask, second: SecondProposal.DROP }), "second"],
     [() => sessions.proposeTurn({ ...ask, origin: TurnOrigin.TIMER }), "origin"],
     [() => turning(b, sessions.proposeTurn({ ...ask, say: "x".repeat(4_090) })), "say"],
     [() => sessions.cancelScope({ ...cut, scope: CancelScope.NODE, targetId: "" }), "scope"],
@@ -162,6 +163,27 @@ test("end: at once, or after the open turn; asked again it is over all the same,
   expect([SessionState.DRAINING, SessionState.ENDED]).toContain(info?.state);
   await b.until(() => session.view().phase === "ended");
   expect(line.signals()).toContain("commit/1");
+});
+
+test("X-01 the agent hangs up: what it says is played out, no other turn opens, then the session ends with that reason", async () => {
+  const { b, sessions, open, key } = await rig();
+  const { session, line } = open("s");
+  await b.pass(100);
+  await turning(b, sessions.proposeTurn(said(key("s"), "Thank you for calling.", "1")));
+  await b.until(() => line.played.length > 2);
+  let reason = "";
+  void session.ended.then((end) => {
+    reason = end.reason;
+  });
+  await turning(b, sessions.endSession({ session: key("s"), reason: Reason.AGENT_HANGUP, drainMs: 60_000 }));
+  await turning(
+    b,
+    sessions.proposeTurn(said(key("s"), "One more thing.", "2")).catch(() => undefined),
+  );
+  await b.until(() => reason !== "");
+  expect(reason).toBe("agent_hangup");
+  expect(line.signals().filter((name) => name.startsWith("commit"))).toEqual(["commit/1"]);
+  expect(line.sent.filter((m) => m.kind === "media" && m.end)).toHaveLength(1);
 });
 
 async function collect(

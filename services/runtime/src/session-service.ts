@@ -2,9 +2,10 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import type { Page, SessionKey } from "@rspp/gen/rspp/common/v1/reference_pb";
 import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
-import { CancelMode } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
+import { CancelMode, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import type { SessionInfo } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import {
   type CancelScopeRequest,
@@ -23,7 +24,7 @@ import { runtimeEventId } from "@rspp/wire/kernel-event";
 import { reasonFromWire } from "@rspp/wire/reason";
 import { limits } from "./limits.ts";
 import type { EventKind } from "./observers.ts";
-import type { RuntimeSession } from "./runtime.ts";
+import type { RuntimeSession, SayOptions } from "./runtime.ts";
 import { type KnownSession, newestFirst, type SessionBook, type SessionPlace } from "./session-service-book.ts";
 import { IdempotencyKeys } from "./session-service-keys.ts";
 import { planMessages } from "./session-service-plans.ts";
@@ -113,9 +114,7 @@ class Service {
   propose(ask: ProposeTurnRequest): Promise<{ proposalEventId: string }> {
     const session = this.#live(ask.session);
     const origin = originOf(ask.origin);
-    if (ask.uninterruptible) {
-      throw fieldRefused("uninterruptible", "this build lets every turn be interrupted: leave it out");
-    }
+    const options = sayOptions(ask);
     return this.#once(session, `propose:${ask.idempotencyKey}`, async () => {
       let refused: RpcError | null = null;
       const key = `propose:${ask.idempotencyKey}`;
@@ -127,7 +126,7 @@ class Service {
         limits.PROPOSAL_TOLD_MS,
         (event) => event.signal === "turn_open_proposed" && event.emitter === origin && event.reason === reason,
         () => {
-          const taken = session.propose({ origin, key, text });
+          const taken = session.propose({ origin, key, text, ...options });
           if (!taken.ok) refused = fieldRefused("say", taken.error.detail);
         },
       );
@@ -162,7 +161,7 @@ class Service {
       live.operator("end", { reason: word });
       await live.ended;
     } else {
-      live.operator("drain", { reason: word });
+      live.operator(reason === Reason.AGENT_HANGUP ? "hang_up" : "drain", { reason: word });
       const atNs = asMonoNs(clock.nowNs() + msToNs(drainMs));
       const late = clock.timerAt(atNs, () => live.operator("end", { reason: "drain_deadline" }));
       void live.ended.then(() => late.clear());
@@ -201,6 +200,19 @@ function originOf(origin: TurnOrigin): "operator" | "api" {
   if (origin === TurnOrigin.OPERATOR) return "operator";
   if (origin === TurnOrigin.API) return "api";
   throw fieldRefused("origin", "a proposal from outside has origin operator or api");
+}
+
+/** How a text is to be said (X-01). */
+function sayOptions({ say, uninterruptible, second, hangUp }: ProposeTurnRequest): SayOptions {
+  if (hangUp && say === "") throw fieldRefused("hang_up", "hangs up after a text: give `say`, or end the session");
+  if (second === SecondProposal.DROP)
+    throw fieldRefused("second", "is queue or preempt: leave it out for the policy's");
+  return {
+    ...(uninterruptible ? { uninterruptible } : {}),
+    ...(second === SecondProposal.QUEUE ? { second: "queue" } : {}),
+    ...(second === SecondProposal.PREEMPT ? { second: "preempt" } : {}),
+    ...(hangUp ? { hangUp } : {}),
+  };
 }
 
 function scopeCommand({ scope, mode, targetId }: CancelScopeRequest): "cancel_turn" | "cancel_session" {

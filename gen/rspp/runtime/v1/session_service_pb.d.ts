@@ -11,8 +11,8 @@ import type { SessionInfo } from "./session_pb.js";
 import type { ResolvedTurnPlan, SessionPlan } from "../../plan/v1/plan_pb.js";
 import type { Envelope } from "../../event/v1/event_pb.js";
 import type { TurnOrigin } from "../../event/v1/control_pb.js";
+import type { CancelMode, SecondProposal } from "../../pipeline/v1/arbitration_pb.js";
 import type { CancelScope } from "../../common/v1/lane_pb.js";
-import type { CancelMode } from "../../pipeline/v1/arbitration_pb.js";
 import type { Reason } from "../../common/v1/reason_pb.js";
 
 /**
@@ -229,6 +229,20 @@ export declare type ProposeTurnRequest = Message<"rspp.runtime.v1.ProposeTurnReq
    * @generated from field: string idempotency_key = 5;
    */
   idempotencyKey: string;
+
+  /**
+   * While another turn is in the way: queue or preempt; not set: by the session's policy.
+   *
+   * @generated from field: rspp.pipeline.v1.SecondProposal second = 6;
+   */
+  second: SecondProposal;
+
+  /**
+   * The session ends once this has been heard; needs a text.
+   *
+   * @generated from field: bool hang_up = 7;
+   */
+  hangUp: boolean;
 };
 
 /**
@@ -353,7 +367,7 @@ export declare type EndSessionRequest = Message<"rspp.runtime.v1.EndSessionReque
   session?: SessionKey | undefined;
 
   /**
-   * Why.
+   * Why; agent_hangup with drain_ms: the agent says the spec's last sentence first.
    *
    * @generated from field: rspp.common.v1.Reason reason = 2;
    */

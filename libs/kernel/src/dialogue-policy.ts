@@ -1,0 +1,43 @@
+/**
+ * What a spec says of the dialogue beyond its graph (X-01, X-04): prompts on silence, the end of a call, what speech over
+ * the output counts. Every part is absent where it is not used, so that plans of other specs stay as they are.
+ * Milliseconds. Sentences are payloads of the session (`SessionConfig.spoken`): plans and states hold no text.
+ */
+
+export interface SilencePolicy {
+  /** Neither side speaks for so long. */
+  afterMs: number;
+  /** How many sentences there are, said in turn: `silence[0]` … of `SessionConfig.spoken`. */
+  prompts: number;
+  /** In a row; the caller's next words start the count anew. */
+  maxPrompts: number;
+  /** After the last prompt and as long a silence again. */
+  andThen: "hang_up" | "nothing";
+}
+
+export interface HangUpPolicy {
+  /** The call ends after a reply that says one of these. */
+  phrases: readonly string[];
+  /** The same, but not said: it is cut out of the reply. Empty for none. */
+  marker: string;
+  /** Key on the caller's phone that ends the call, `*` or `#`; empty for none. */
+  key: string;
+}
+
+export interface DialoguePolicy {
+  silence?: SilencePolicy;
+  hangUp?: HangUpPolicy;
+  /** Counted from the first `connected`; then the call ends in order. */
+  maxCallMs?: number;
+  /** So long before the end `max_call.warning` of `SessionConfig.spoken` is said. */
+  maxCallWarningMs?: number;
+}
+
+/** Names in `SessionConfig.spoken`. */
+export const SPOKEN_MAX_CALL_WARNING = "max_call.warning";
+/** Said before the agent hangs up. */
+export const SPOKEN_HANG_UP = "hang_up";
+
+export function spokenSilence(index: number): string {
+  return `silence[${index}]`;
+}

@@ -1,0 +1,38 @@
+/** State of the dialogue beyond turns and utterances. Absent from sessions that use none of it. */
+
+export type SecondProposalOf = "queue" | "preempt";
+
+/** How a proposal wants its turn, where that is not what the session's policy says. */
+export interface ProposalOptions {
+  /** While another turn is in the way: waits for it, or cuts it. */
+  second?: SecondProposalOf;
+  /** A barge-in does not cut it; an operator does (`kernel.md` §4). */
+  uninterruptible?: true;
+  /** The session ends once this turn has been heard. */
+  hangUp?: true;
+}
+
+export interface DialogueTurn {
+  /** Says what it was given, no model's reply; noted where a reply may hang up. */
+  given?: true;
+  uninterruptible?: true;
+}
+
+/** The agent is going to hang up. */
+export interface HangUp {
+  reason: string;
+  /** The last turn: the session ends when it has settled. 0: the farewell is proposed only; -1: nothing is awaited. */
+  turn: number;
+  /** Nothing the caller says takes it back. */
+  firm: boolean;
+}
+
+export interface Dialogue {
+  /** Prompts on silence since the caller was last heard. */
+  prompted: number;
+  hangUp?: HangUp;
+}
+
+export interface DialogueSession {
+  dialogue?: Dialogue;
+}

@@ -1,0 +1,82 @@
+/**
+ * Prompts on silence and the longest call (X-01). Timers only: what nobody says is measured from the instant it became
+ * quiet. It is not quiet while the agent speaks or is about to, while the caller speaks or has muted himself, and while
+ * the line is being restored.
+ */
+import { SPOKEN_MAX_CALL_WARNING, spokenSilence } from "./dialogue-policy.ts";
+import { dialogueOf, hangUp, hangUpStep } from "./hang-up.ts";
+import { proposeSentence } from "./proposals.ts";
+import { sessionReconnecting } from "./session-lifecycle.ts";
+import type { SessionState } from "./state.ts";
+import { clearTimer, type StepContext, setTimerIn } from "./step-context.ts";
+
+export const SILENCE_TIMER = "silence";
+export const MAX_CALL_TIMER = "max_call";
+export const MAX_CALL_WARNING_TIMER = "max_call_warning";
+
+/** At the end of a step, of sessions that use any of it. */
+export function dialogueStep(cx: StepContext): void {
+  hangUpStep(cx);
+  watchSilence(cx);
+}
+
+function watchSilence(cx: StepContext): void {
+  const s = cx.s;
+  const policy = s.config.policy.silence;
+  if (policy === undefined) return;
+  const running = s.timers[SILENCE_TIMER] !== undefined;
+  if (callerHeard(s) && s.dialogue !== undefined) s.dialogue.prompted = 0;
+  const spent = (s.dialogue?.prompted ?? 0) >= policy.maxPrompts && policy.andThen === "nothing";
+  const due = !spent && quiet(s);
+  if (due && !running) setTimerIn(cx, SILENCE_TIMER, policy.afterMs);
+  else if (!due && running) clearTimer(cx, SILENCE_TIMER);
+}
+
+function callerHeard({ prelude, keypad }: SessionState): boolean {
+  return prelude.utterance.phase === "confirmed" || prelude.closing.length > 0 || keypad !== undefined;
+}
+
+function quiet(s: SessionState): boolean {
+  const { prelude } = s;
+  return (
+    s.lifecycle.phase === "active" &&
+    !sessionReconnecting(s.lifecycle) &&
+    s.turns.length === 0 &&
+    s.proposals.size === 0 &&
+    prelude.utterance.phase === "none" &&
+    prelude.closing.length === 0 &&
+    !prelude.muted &&
+    s.keypad === undefined &&
+    s.dialogue?.hangUp === undefined &&
+    s.authority.held === "held"
+  );
+}
+
+export function onSilence(cx: StepContext): void {
+  const policy = cx.s.config.policy.silence;
+  if (policy === undefined || !quiet(cx.s)) return;
+  const d = dialogueOf(cx);
+  if (d.prompted >= policy.maxPrompts) return hangUp(cx, "silence", false, "timer");
+  const sentence = cx.s.config.spoken?.[spokenSilence(d.prompted % policy.prompts)];
+  d.prompted += 1;
+  if (sentence !== undefined) proposeSentence(cx, sentence, "silence", {});
+}
+
+/** The call has begun. */
+export function startCallClock(cx: StepContext): void {
+  const { maxCallMs, maxCallWarningMs } = cx.s.config.policy;
+  if (maxCallMs === undefined) return;
+  setTimerIn(cx, MAX_CALL_TIMER, maxCallMs);
+  if (maxCallWarningMs !== undefined) setTimerIn(cx, MAX_CALL_WARNING_TIMER, maxCallMs - maxCallWarningMs);
+}
+
+/** Said after whatever is being said. */
+export function onMaxCallWarning(cx: StepContext): void {
+  const sentence = cx.s.config.spoken?.[SPOKEN_MAX_CALL_WARNING];
+  if (sentence === undefined || cx.s.lifecycle.phase !== "active") return;
+  proposeSentence(cx, sentence, "max_duration", { second: "queue" });
+}
+
+export function onMaxCall(cx: StepContext): void {
+  hangUp(cx, "max_duration", true, "timer");
+}

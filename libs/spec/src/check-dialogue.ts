@@ -1,0 +1,68 @@
+/** Rules between the dialogue's values and the graph (X-01). */
+import type { Report } from "./check-graph.ts";
+import { looseField } from "./graph-view.ts";
+
+export function checkDialogue(document: unknown, report: Report): void {
+  const policy = looseField(document, "policy");
+  checkCallLength(policy, report);
+  checkKey(document, policy, report);
+  checkVoice(document, policy, report);
+}
+
+function checkCallLength(policy: unknown, report: Report): void {
+  const maxMs = looseField(policy, "max_call_ms");
+  const warning = looseField(policy, "max_call_warning");
+  if (warning === undefined) return;
+  if (maxMs === undefined) {
+    report({
+      path: "policy.max_call_warning",
+      code: "missing_field",
+      message: "a warning before the end of the call needs max_call_ms",
+      remedy: "add max_call_ms, or remove the warning",
+    });
+    return;
+  }
+  const beforeMs = looseField(warning, "before_ms");
+  if (typeof beforeMs !== "number" || typeof maxMs !== "number" || beforeMs < maxMs) return;
+  report({
+    path: "policy.max_call_warning.before_ms",
+    code: "out_of_range",
+    message: `before_ms (${beforeMs}) is not below max_call_ms (${maxMs}): the warning would come before the call`,
+    remedy: `set before_ms below ${maxMs}`,
+  });
+}
+
+/** The key that ends a number cannot end the call as well. */
+function checkKey(document: unknown, policy: unknown, report: Report): void {
+  const key = looseField(looseField(policy, "hang_up"), "key");
+  const nodes = looseField(document, "nodes");
+  if (key === undefined || !Array.isArray(nodes)) return;
+  const dtmf = nodes.find((node) => looseField(node, "kind") === "dtmf");
+  const terminator = dtmf === undefined ? "none" : (looseField(looseField(dtmf, "settings"), "terminator") ?? "#");
+  if (terminator !== key) return;
+  report({
+    path: "policy.hang_up.key",
+    code: "not_allowed",
+    message: `${JSON.stringify(key)} ends what the caller keys in already`,
+    remedy: "take the other key, or give the dtmf node another terminator",
+  });
+}
+
+/** Sentences of the spec need a voice. */
+function checkVoice(document: unknown, policy: unknown, report: Report): void {
+  const nodes = looseField(document, "nodes");
+  if (!Array.isArray(nodes) || nodes.some((node) => looseField(node, "kind") === "tts")) return;
+  for (const [path, part, field] of [
+    ["silence", "silence", "prompts"],
+    ["hang_up.say", "hang_up", "say"],
+    ["max_call_warning", "max_call_warning", "say"],
+  ] as const) {
+    if (looseField(looseField(policy, part), field) === undefined) continue;
+    report({
+      path: `policy.${path}`,
+      code: "not_allowed",
+      message: "the pipeline has no tts node that could say it",
+      remedy: "add a tts node, or remove the sentence",
+    });
+  }
+}

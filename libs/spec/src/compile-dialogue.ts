@@ -1,0 +1,50 @@
+/** From the dialogue's fields to the kernel's policy and the sentences it names. What is not written is not there. */
+import {
+  type DialoguePolicy,
+  SPOKEN_HANG_UP,
+  SPOKEN_MAX_CALL_WARNING,
+  spokenSilence,
+} from "@rspp/kernel/dialogue-policy";
+import type { Sources } from "./sources.ts";
+import type { PipelineSpec } from "./spec.ts";
+
+export function compileDialogue(spec: PipelineSpec, sources: Sources): DialoguePolicy {
+  const given = spec.policy ?? {};
+  const policy: DialoguePolicy = {};
+  const written = (field: string, key: string): void =>
+    sources.note(`policy.${field}`, sources.written(`policy.${key}`));
+  if (given.silence !== undefined) {
+    const { after_ms: afterMs, prompts, max_prompts, then: andThen = "nothing" } = given.silence;
+    written("silence", "silence");
+    policy.silence = { afterMs, prompts: prompts.length, maxPrompts: max_prompts ?? prompts.length, andThen };
+  }
+  if (given.hang_up !== undefined) {
+    const { phrases = [], marker = "", key = "" } = given.hang_up;
+    written("hangUp", "hang_up");
+    policy.hangUp = { phrases, marker, key };
+  }
+  if (given.max_call_ms !== undefined) {
+    written("maxCallMs", "max_call_ms");
+    policy.maxCallMs = given.max_call_ms;
+  }
+  if (given.max_call_warning !== undefined) {
+    written("maxCallWarningMs", "max_call_warning.before_ms");
+    policy.maxCallWarningMs = given.max_call_warning.before_ms;
+  }
+  return policy;
+}
+
+/** The sentences by their names in `SessionConfig.spoken`; undefined where there are none. */
+export function compileSpoken(spec: PipelineSpec, sources: Sources): Record<string, string> | undefined {
+  const { silence, hang_up: hangUp, max_call_warning: warning } = spec.policy ?? {};
+  const spoken: Record<string, string> = {};
+  const say = (name: string, path: string, text: string | undefined): void => {
+    if (text === undefined) return;
+    spoken[name] = text;
+    sources.note(`spoken.${name}`, sources.written(`policy.${path}`));
+  };
+  for (const [i, prompt] of (silence?.prompts ?? []).entries()) say(spokenSilence(i), `silence.prompts[${i}]`, prompt);
+  say(SPOKEN_HANG_UP, "hang_up.say", hangUp?.say);
+  say(SPOKEN_MAX_CALL_WARNING, "max_call_warning.say", warning?.say);
+  return Object.keys(spoken).length === 0 ? undefined : spoken;
+}

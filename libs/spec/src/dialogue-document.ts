@@ -1,0 +1,13 @@
+/** The fields of `policy` that say how the dialogue goes, as written (X-01, X-04). */
+
+export interface DialogueDocument {
+  silence?: {
+    after_ms: number;
+    prompts: readonly string[];
+    max_prompts?: number;
+    then?: "hang_up" | "nothing";
+  };
+  hang_up?: { say?: string; phrases?: readonly string[]; marker?: string; key?: "*" | "#" };
+  max_call_ms?: number;
+  max_call_warning?: { before_ms: number; say: string };
+}

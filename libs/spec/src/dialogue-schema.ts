@@ -1,0 +1,30 @@
+/** Bounds of the fields of `policy` that say how the dialogue goes. Sentences are said as they stand. */
+import * as limits from "./limits.ts";
+import { type Field, list, map, may, must, oneOf, text, whole } from "./schema.ts";
+
+const sentence = text(limits.SENTENCE_CHARS_MAX);
+const phrase = text(limits.PHRASE_CHARS_MAX);
+
+export const dialogueFields: Readonly<Record<string, Field>> = {
+  silence: may(
+    map("the prompts on silence", {
+      after_ms: must(whole(500, 600_000)),
+      prompts: must(list("prompts", sentence, 1, limits.PROMPTS_MAX)),
+      max_prompts: may(whole(1, 100)),
+      // biome-ignore lint/suspicious/noThenProperty: the field's name in the file; a schema is never awaited
+      then: may(oneOf("hang_up", "nothing")),
+    }),
+  ),
+  hang_up: may(
+    map("the hang-up", {
+      say: may(sentence),
+      phrases: may(list("phrases", phrase, 1, limits.PHRASES_MAX)),
+      marker: may(text(32, { pattern: /^\S+$/, form: "one word without spaces, e.g. [hang_up]" })),
+      key: may(oneOf("*", "#")),
+    }),
+  ),
+  max_call_ms: may(whole(1_000, 24 * 3_600_000)),
+  max_call_warning: may(
+    map("the warning before the end of the call", { before_ms: must(whole(1_000, 600_000)), say: must(sentence) }),
+  ),
+};
