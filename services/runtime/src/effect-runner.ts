@@ -361,9 +361,18 @@ export class EffectRunner {
     this.graces.delete(invocation);
   }
 
-  /** What the node heard so far is forgotten, and of its invocations those that were cancelled and have not answered. */
+  /**
+   * What the node heard so far is forgotten, and of its invocations those that were cancelled and have not answered. A
+   * detector that has not answered a frame is given up with it: the next frame gets another one.
+   */
   private resetNode(node: string): void {
-    this.guard(() => this.vads.get(node)?.session.reset());
+    const vad = this.vads.get(node);
+    if (vad !== undefined && vad.command !== 0) {
+      vad.command = 0;
+      this.vadAnswered();
+      this.vads.delete(node);
+      this.guard(() => vad.session.close());
+    } else this.guard(() => vad?.session.reset());
     for (const [invocation, of] of [...this.notes])
       if (of.node === node && this.graces.has(invocation)) this.forgetProvider(invocation);
   }
