@@ -4,6 +4,7 @@ import { createLoopbackAdapter, type LoopbackAdapter } from "@rspp/transport-loo
 import type { Receiver } from "./lease-process.ts";
 import type { LinkPair, Output } from "./link-pair.ts";
 import type { SimProcess } from "./process.ts";
+import type { Rng } from "./rng.ts";
 import { SESSION, type World } from "./world.ts";
 
 interface Sent {
@@ -27,6 +28,13 @@ export class AdapterProcess {
   turnSeen = 0;
   holder = "";
   readonly #world: World;
+  /** What becomes of what the caller's side says: each is told of every one. */
+  readonly harm: { control: (() => void) | null; audioPercent: number; audio: () => void } = {
+    control: null,
+    audioPercent: 0,
+    audio: () => {},
+  };
+  readonly #harmRng: Rng;
   #ref = 0;
   #online = true;
   #sent: Sent[] = [];
@@ -36,6 +44,7 @@ export class AdapterProcess {
     this.#world = world;
     this.proc = proc;
     this.receiver = receiver;
+    this.#harmRng = world.rng.fork("adapter/harm");
     const { trace } = world;
     this.device = createLoopbackAdapter({
       clock: proc.clock,
@@ -46,8 +55,10 @@ export class AdapterProcess {
       },
       onPlayed: (chunk) => {
         const { turn, generation, fromUs, toUs, startSample, samples } = chunk;
-        const fromNs = this.#originNs + startSample * 62_500;
-        trace.add({ kind: "played", turn, generation, fromNs, toNs: fromNs + samples.length * 62_500, fromUs, toUs });
+        const localNs = this.#originNs + startSample * 62_500;
+        const fromNs = proc.worldNs(localNs);
+        const toNs = proc.worldNs(localNs + samples.length * 62_500);
+        trace.add({ kind: "played", turn, generation, fromNs, toNs, fromUs, toUs });
       },
     });
   }
@@ -289,19 +300,11 @@ export class AdapterProcess {
     if (message.kind === "audio") {
       const link = this.links.get(this.holder);
       if (link === undefined || this.#ref === 0) return;
-      link.adapter.step({
-        kind: "send",
-        ref: this.#ref,
-        item: {
-          lane: "data",
-          turn: null,
-          generation: 0,
-          audioUs: message.durationUs,
-          bytes: message.bytes.length,
-          urgent: false,
-          payload: { message, signed: null },
-        },
-      });
+      const { audioPercent } = this.harm;
+      const twice = audioPercent > 0 && this.#harmRng.chance(audioPercent);
+      if (twice) this.harm.audio();
+      this.#sendAudio(link, message);
+      if (twice) this.#sendAudio(link, message);
       return;
     }
     this.#world.trace.add({ kind: "adapter_sends", message });
@@ -309,6 +312,25 @@ export class AdapterProcess {
     this.#sent.push(sent);
     if (this.#sent.length > sentMax) this.#sent.shift();
     this.#transmit(sent);
+    if (this.harm.control === null || message.kind !== "control") return;
+    this.harm.control();
+    this.#transmit(sent);
+  }
+
+  #sendAudio(link: LinkPair, message: Extract<TransportIngress, { kind: "audio" }>): void {
+    link.adapter.step({
+      kind: "send",
+      ref: this.#ref,
+      item: {
+        lane: "data",
+        turn: null,
+        generation: 0,
+        audioUs: message.durationUs,
+        bytes: message.bytes.length,
+        urgent: false,
+        payload: { message, signed: null },
+      },
+    });
   }
 
   #transmit(sent: Sent): void {

@@ -1,4 +1,4 @@
-import { FAULT_KINDS } from "./faults.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { TraceEvent } from "./trace.ts";
 
 export const ROWS = ["T1", "T2", "T3", "T4", "T5", "T5a", "T6", "T7", "T8", "T9", "T10", "T11", "T12", "T13"] as const;

@@ -1,68 +1,72 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
-import type { Path } from "./network.ts";
+import { networkFaults } from "./fault-network.ts";
+import { processFaults } from "./fault-process.ts";
+import { sessionFaults } from "./fault-session.ts";
+import type { Fault, FaultSite } from "./fault-site.ts";
+import { storeFaults } from "./fault-store.ts";
 import type { Rng } from "./rng.ts";
 import type { RuntimeProcess } from "./runtime-process.ts";
 import type { World } from "./world.ts";
 
-/** Weights of what the controller does; provider faults are drawn per invocation instead (`providers.ts`). */
-const weights = {
-  pair_loss: 10,
-  delay: 8,
-  cross_reorder: 8,
-  slow_link: 8,
-  partition: 6,
-  pause: 8,
-  stale_holder: 7,
-  crash: 7,
-  rotation: 10,
-  transport_disconnect: 8,
-  overload: 8,
-  revoke: 11,
-  capacity: 8,
-  snapshot: 8,
-  torn_write: 8,
-  append_failure: 8,
-  store_full: 6,
+const faults = { ...networkFaults, ...processFaults, ...sessionFaults, ...storeFaults } satisfies Record<string, Fault>;
+type Kind = keyof typeof faults;
+
+/** How often each is drawn; provider faults are drawn per invocation instead (`providers.ts`). */
+const weights: Record<Kind, number> = {
+  pair_loss: 8,
+  delay: 5,
+  jitter: 5,
+  cross_reorder: 6,
+  slow_link: 6,
+  partition: 5,
+  partition_one_way: 5,
+  transport_stall: 6,
+  frame_loss: 6,
+  frame_duplication: 5,
+  frame_reordering: 5,
+  rpc_loss: 7,
+  rpc_duplicate: 7,
   lease_outage: 5,
-} as const;
-type Kind = keyof typeof weights;
+  pause: 6,
+  stale_holder: 7,
+  suspend: 3,
+  clock_jump: 4,
+  crash: 6,
+  crash_at_effect: 7,
+  gateway_crash: 5,
+  replay_crash: 5,
+  migration: 5,
+  transport_disconnect: 8,
+  control_duplicate: 8,
+  audio_duplicate: 5,
+  codec_garbage: 6,
+  revoke: 11,
+  rotation: 9,
+  overload: 8,
+  capacity_refused: 6,
+  snapshot_stale: 6,
+  snapshot_change: 5,
+  node_throw: 5,
+  node_hang: 5,
+  torn_write: 7,
+  append_failure: 7,
+  sync_failure: 5,
+  store_stall: 5,
+  store_full: 6,
+  export_stall: 5,
+};
+const faultPercent = 52;
 
-/** Every kind that is counted, with those that happen inside providers and batches. */
-export const FAULT_KINDS = [
-  "pair_loss",
-  "delay",
-  "cross_reorder",
-  "slow_link",
-  "partition",
-  "pause",
-  "stale_holder",
-  "crash",
-  "lease_rotation",
-  "stale_holder_sending",
-  "provider_timeout",
-  "provider_error",
-  "provider_disconnect",
-  "late_provider_data",
-  "transport_disconnect",
-  "overload_batch",
-  "overload_sessions",
-  "revoke",
-  "capacity_refused",
-  "snapshot_stale",
-  "torn_write",
-  "append_failure",
-  "store_full",
-  "lease_outage",
-] as const;
-
-/** Does harm by plan, one at a time, and undoes it. */
+/** Does harm by plan and undoes it. Each fault has a name, `f1` on, and draws of its own: one left out shifts no other. */
 export class Faults {
   /** Torn tails ordered so far: the spool may find as many and no more. */
   torn = 0;
   readonly #world: World;
   readonly #rng: Rng;
+  #drawn = 0;
   #harm: (() => void)[] = [];
   #healed = false;
+  #heldUntilNs = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -71,15 +75,20 @@ export class Faults {
 
   /** Before an action: often nothing. */
   between(done: () => void): void {
-    if (!this.#rng.chance(42)) return done();
+    const waitNs = this.#heldUntilNs - this.#world.clock.nowNs();
+    if (waitNs > 0) return this.#after(waitNs / 1e6, () => this.between(done));
+    if (!this.#rng.chance(faultPercent)) return done();
+    this.#drawn += 1;
     const kind = this.#rng.weighted(weights);
+    const name = `f${this.#drawn}`;
+    const rng = this.#world.rng.fork(`fault/${name}`);
     // Half of them strike while what follows is under way.
     if (this.#rng.chance(50)) {
-      this.#after(this.#rng.int(50, 900), () => !this.#healed && this.#do(kind));
+      this.#after(rng.int(50, 900), () => !this.#healed && this.#do(name, kind, rng));
       return done();
     }
-    this.#do(kind);
-    this.#after(this.#rng.int(0, 60), done);
+    this.#do(name, kind, rng);
+    this.#after(rng.int(0, 60), done);
   }
 
   /** All is mended at once, and nothing fails from here on. */
@@ -96,8 +105,8 @@ export class Faults {
     this.#world.clock.timerAt(asMonoNs(this.#world.clock.nowNs() + msToNs(ms)), run);
   }
 
-  /** Undone after `ms`, or by `heal`, once. */
   #undo(ms: number, undo: () => void): void {
+    if (this.#healed) return undo();
     let done = false;
     const once = (): void => {
       if (done) return;
@@ -109,172 +118,28 @@ export class Faults {
     this.#after(ms, once);
   }
 
-  #do(kind: Kind): void {
+  #do(name: string, kind: Kind, rng: Rng): void {
     const world = this.#world;
     const runtime = world.holder();
     if (runtime === null || runtime.session === null || !runtime.proc.up()) return;
-    switch (kind) {
-      case "pair_loss":
-        if (!runtime.link.up()) return;
-        world.fault(kind);
-        return runtime.link.lose();
-      case "delay":
-      case "cross_reorder":
-      case "slow_link":
-      case "partition":
-        return this.#network(kind, runtime);
-      case "pause":
-      case "stale_holder":
-        return this.#pause(kind, runtime);
-      case "crash":
-        return this.#crash(runtime);
-      case "rotation":
-        return runtime.holder?.rotate(0);
-      case "transport_disconnect":
-        if (!world.adapter.leave(this.#rng.chance(50) ? "lose" : "disconnect")) return;
-        world.fault(kind);
-        return this.#undo(this.#rng.int(50, 1_500), () => world.adapter.comeBack());
-      case "revoke":
-        return this.#revoke(runtime);
-      case "lease_outage":
-        world.fault(kind);
-        world.holdControlPlane(true);
-        return this.#undo(this.#rng.int(200, 1_500), () => world.holdControlPlane(false));
-      default:
-        return this.#inputs(kind, runtime);
-    }
+    if (world.may(name, kind)) faults[kind](this.#site(runtime, rng));
   }
 
-  #network(kind: "delay" | "cross_reorder" | "slow_link" | "partition", runtime: RuntimeProcess): void {
-    const rng = this.#rng;
-    const { control, media } = runtime.link.paths;
-    this.#world.fault(kind);
-    // Undone by what was added, since faults overlap.
-    const add = (path: Path, delayMs: number, jitterMs: number): (() => void) => {
-      path.delayMs += delayMs;
-      path.jitterMs += jitterMs;
-      return () => {
-        path.delayMs -= delayMs;
-        path.jitterMs -= jitterMs;
-      };
-    };
-    const undos: (() => void)[] = [];
-    if (kind === "delay") undos.push(add(control, rng.int(20, 150), 0), add(media, rng.int(20, 150), 0));
-    else if (kind === "cross_reorder")
-      undos.push(add(rng.chance(60) ? media : control, rng.int(30, 120), rng.int(0, 60)));
-    else if (kind === "slow_link") {
-      media.bytesPerMs = rng.int(24, 60);
-      undos.push(() => {
-        media.bytesPerMs = 0;
-      });
-    } else {
-      control.held += 1;
-      media.held += 1;
-      undos.push(() => {
-        control.held -= 1;
-        media.held -= 1;
-      });
-    }
-    this.#undo(rng.int(150, kind === "partition" ? 900 : 2_000), () => {
-      for (const undo of undos) undo();
-      if (media.held === 0) runtime.link.mended();
-    });
-  }
-
-  #pause(kind: "pause" | "stale_holder", runtime: RuntimeProcess): void {
+  #site(runtime: RuntimeProcess, rng: Rng): FaultSite {
     const world = this.#world;
-    world.fault(kind);
-    runtime.proc.pause();
-    world.trace.add({ kind: "process", proc: runtime.proc.name, up: false });
-    runtime.unruly = this.#rng.chance(70);
-    const ms = kind === "pause" ? this.#rng.int(20, 400) : this.#rng.int(700, 1_600);
-    // A holder that is away for so long is given up; it comes back not knowing.
-    if (kind === "stale_holder") this.#after(this.#rng.int(250, 500), () => world.failover(runtime));
-    this.#undo(ms, () => {
-      world.trace.add({ kind: "process", proc: runtime.proc.name, up: true });
-      runtime.proc.resume();
-    });
-  }
-
-  #crash(runtime: RuntimeProcess): void {
-    const world = this.#world;
-    world.fault("crash");
-    runtime.crash((unsynced) => {
-      const keep = this.#rng.chance(50) ? unsynced : this.#rng.int(0, unsynced);
-      if (keep < unsynced) this.torn += 1;
-      return keep;
-    });
-    this.#after(this.#rng.int(100, 500), () => world.failover(runtime));
-    this.#undo(this.#rng.int(150, 1_500), () => {
-      runtime.proc.restart();
-      runtime.boot();
-    });
-  }
-
-  #revoke(runtime: RuntimeProcess): void {
-    const world = this.#world;
-    const epoch = runtime.holder?.state.epoch ?? 0;
-    const revoked = world.lease.revoke("session-1");
-    if (!revoked.ok) return;
-    world.fault("revoke");
-    // Told to the holder and to the receivers, each in its own time.
-    this.#after(this.#rng.int(1, 20), () => runtime.proc.post(() => runtime.holder?.step({ kind: "revoked", epoch })));
-    this.#after(this.#rng.int(1, 30), () => world.adapter.floor(revoked.value.signed));
-    this.#after(this.#rng.int(1, 30), () => world.replay.receiver.floor(revoked.value.signed));
-    this.#after(this.#rng.int(150, 400), () => world.failover(runtime));
-  }
-
-  #inputs(
-    kind: "overload" | "capacity" | "snapshot" | "torn_write" | "append_failure" | "store_full",
-    runtime: RuntimeProcess,
-  ): void {
-    const world = this.#world;
-    const { session } = runtime;
-    if (session === null) return;
-    const rng = this.#rng;
-    switch (kind) {
-      case "overload":
-        if (rng.chance(50)) {
-          world.fault("overload_sessions");
-          return runtime.openExtras(rng.int(3, 6));
-        }
-        for (let n = rng.int(30, 200); n > 0; n--) session.operator("cancel_turn", { turn: 1_000_000 + n });
-        return;
-      case "capacity": {
-        const outcome = rng.chance(50) ? "defer" : "reject";
-        const quota = session.config.recording.evidenceQuotaBytes;
-        world.fault("capacity_refused");
-        session.update({ type: "capacity", admit: false, outcome, reason: "no_capacity", evidenceQuotaBytes: quota });
-        session.say("is there room");
-        return this.#undo(rng.int(100, 900), () =>
-          session.update({ type: "capacity", admit: true, outcome: "defer", reason: "", evidenceQuotaBytes: quota }),
-        );
-      }
-      case "snapshot": {
-        const refs = session.config.snapshots;
-        world.fault("snapshot_stale");
-        session.update({ type: "snapshot", refs, usable: false, reason: "too_stale" });
-        session.say("what do we know");
-        return this.#undo(rng.int(100, 900), () =>
-          session.update({ type: "snapshot", refs, usable: true, reason: "" }),
-        );
-      }
-      case "torn_write":
-        world.fault(kind);
+    return {
+      world,
+      runtime,
+      rng,
+      tell: (kind) => world.fault(kind),
+      after: (ms, run) => this.#after(ms, run),
+      undo: (ms, undo) => this.#undo(ms, undo),
+      hold: (ms) => {
+        this.#heldUntilNs = Math.max(this.#heldUntilNs, world.clock.nowNs() + msToNs(ms));
+      },
+      torn: () => {
         this.torn += 1;
-        return runtime.store.failNextAppend("io", rng.int(1, 60));
-      case "store_full":
-        // Shorter than the shell goes on trying.
-        world.fault(kind);
-        runtime.store.setCapacity(0);
-        runtime.storeFull = true;
-        return this.#undo(rng.int(60, 800), () => {
-          runtime.store.setCapacity(Number.POSITIVE_INFINITY);
-          runtime.storeFull = false;
-        });
-      case "append_failure":
-        world.fault(kind);
-        return runtime.store.failNextAppend(rng.chance(50) ? "io" : "no_space", 0);
-    }
+      },
+    };
   }
 }

@@ -16,6 +16,9 @@ import type { SimProcess } from "./process.ts";
 /** Takes a request to another process and its answer back, late or never. */
 export type Rpc = <T>(to: SimProcess, ask: () => T, answer: (value: T) => void) => void;
 
+const acquireAgainMs = 400;
+const acquireTries = 4;
+
 export interface HolderHost {
   /** Sends a floor to a receiver. */
   announce(receiver: string, signed: SignedGrant, answer: (answer: FloorAnswer) => void): void;
@@ -34,6 +37,7 @@ export class Holder {
   readonly #host: HolderHost;
   #timer: TimerHandle | null = null;
   #timerNs = -1;
+  #abandoned = false;
 
   constructor(name: string, session: string, proc: SimProcess, lease: LeaseProcess, rpc: Rpc, host: HolderHost) {
     this.state = createHolder(name, session);
@@ -47,7 +51,15 @@ export class Holder {
     return holderMayAct(this.state, receiver, this.#proc.clock.nowNs());
   }
 
-  acquire(): void {
+  /** Given up: asks for nothing more. */
+  abandon(): void {
+    this.#abandoned = true;
+  }
+
+  acquire(tries = acquireTries): void {
+    this.#proc.after(acquireAgainMs, () => {
+      if (this.state.phase === "none" && !this.#abandoned && tries > 1) this.acquire(tries - 1);
+    });
     const requestedAtNs = this.#proc.clock.nowNs();
     const { session, holder } = this.state;
     this.#rpc(

@@ -16,6 +16,8 @@ export class Life {
   session: RuntimeSession | null = null;
   over = false;
   wasCrashed = false;
+  /** Entries of the journal that were whole when the process died. */
+  #journaled = Number.POSITIVE_INFINITY;
   /** Ended while its store was full: what still waited to be appended is lost with it. */
   lostAtEnd = false;
   endedBecause = "";
@@ -40,6 +42,7 @@ export class Life {
     if (this.over) return;
     this.over = true;
     this.wasCrashed = true;
+    this.#journaled = this.session?.journal().length ?? 0;
     this.#world.trace.add({ kind: "life_ends", life: this.id, how: "crashed", reason: "process killed" });
   }
 
@@ -59,7 +62,7 @@ export class Life {
   /** Feeds the journal to a fresh kernel. @returns the first divergence, or "" and the state it came to. */
   replay(): { problem: string; state: SessionState } | null {
     if (this.session === null) return null;
-    const entries = this.session.journal();
+    const entries = this.session.journal().slice(0, this.#journaled);
     const result = replayJournal(this.config, entries);
     const first = result.divergences[0];
     const problem =
@@ -81,8 +84,10 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
       return state;
     },
     step(state, batch, fns) {
-      const result = kernel.step(state, batch, fns);
       const life = lives.get(state);
+      // Its process died in the middle of what it was doing: the rest of that is not done.
+      if (life?.wasCrashed) return { effects: [], facts: [], runnable: false };
+      const result = kernel.step(state, batch, fns);
       if (life === undefined) return result;
       if (batch.inputs.length >= 24) trace.add({ kind: "fault", name: "overload_batch" });
       for (const { body } of batch.inputs) {
@@ -98,7 +103,7 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
 function observe(trace: Trace, life: Life, effect: Effect): void {
   if (effect.type === "signal") trace.add({ kind: "signal", life: life.id, event: effect.event });
   else if (effect.type === "timer_set")
-    trace.add({ kind: "timer", life: life.id, what: "set", id: effect.id, dueNs: effect.atNs });
+    trace.add({ kind: "timer", life: life.id, what: "set", id: effect.id, dueNs: life.proc.worldNs(effect.atNs) });
   else if (effect.type === "timer_clear")
     trace.add({ kind: "timer", life: life.id, what: "cleared", id: effect.id, dueNs: 0 });
   else if (effect.type === "status") life.status(effect.phase, effect.reason);

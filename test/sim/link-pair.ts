@@ -64,7 +64,7 @@ export class LinkEnd {
 
 const dialAgainMs = 800;
 
-interface Wires {
+export interface Wires {
   toRuntime: Record<Connection, Channel>;
   toAdapter: Record<Connection, Channel>;
 }
@@ -73,8 +73,8 @@ interface Wires {
 export class LinkPair {
   readonly adapter: LinkEnd;
   runtime: LinkEnd;
-  /** Both directions of a connection share a path. */
-  readonly paths: Record<Connection, Path>;
+  /** By direction, since a network can fail one way only. */
+  readonly paths: Record<keyof Wires, Record<Connection, Path>>;
   readonly #clock: VirtualClock;
   readonly #rng: Rng;
   readonly #runtimeProc: SimProcess;
@@ -95,10 +95,9 @@ export class LinkPair {
     this.#runtimeProc = runtimeProc;
     this.#onRuntime = onRuntime;
     const base = rng.float(0.3, 6);
-    this.paths = {
-      control: newPath(base, rng.float(0, 2)),
-      media: newPath(base + rng.float(-0.2, 3), rng.float(0, 6)),
-    };
+    const control = newPath(base, rng.float(0, 2));
+    const media = newPath(base + rng.float(-0.2, 3), rng.float(0, 6));
+    this.paths = { toRuntime: { control, media }, toAdapter: { control: { ...control }, media: { ...media } } };
     this.adapter = new LinkEnd("adapter", adapterProc, (c, i, f) => this.#carry("toRuntime", c, i, f), onAdapter);
     this.runtime = this.#newRuntimeEnd();
   }
@@ -116,11 +115,14 @@ export class LinkPair {
     this.#cut();
     this.#incarnation += 1;
     const incarnation = this.#incarnation;
-    const channel = (connection: Connection, to: SimProcess): Channel =>
-      new Channel(this.#clock, this.#rng.fork(`${incarnation}/${connection}/${to.name}`), this.paths[connection], to);
+    const channel = (way: keyof Wires, connection: Connection): Channel => {
+      const to = way === "toRuntime" ? this.#runtimeProc : this.adapter.proc;
+      const rng = this.#rng.fork(`${incarnation}/${connection}/${to.name}`);
+      return new Channel(this.#clock, rng, this.paths[way][connection], to);
+    };
     const wires: Wires = {
-      toRuntime: { control: channel("control", this.#runtimeProc), media: channel("media", this.#runtimeProc) },
-      toAdapter: { control: channel("control", this.adapter.proc), media: channel("media", this.adapter.proc) },
+      toRuntime: { control: channel("toRuntime", "control"), media: channel("toRuntime", "media") },
+      toAdapter: { control: channel("toAdapter", "control"), media: channel("toAdapter", "media") },
     };
     this.#wires = wires;
     // Nobody answers a dead process's socket: dialled again, under the next incarnation.
@@ -176,10 +178,13 @@ export class LinkPair {
     if (wires === null || incarnation !== this.#incarnation) return;
     for (const frame of frames) {
       const bytes = frame.kind === "event" ? frame.bytes + 40 : 80;
-      wires[way][connection].send(bytes, () => {
+      const deliver = (): void => {
         const end = way === "toRuntime" ? this.runtime : this.adapter;
         end.step({ kind: "frame", connection, incarnation, frame });
-      });
+      };
+      // Only what has a place in its lane may be harmed alone: the rest is the connection's own order.
+      if (connection === "media" && frame.kind === "event") wires[way].media.sendLoose(bytes, deliver);
+      else wires[way][connection].send(bytes, deliver);
     }
   }
 }

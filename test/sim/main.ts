@@ -1,7 +1,7 @@
 /** `npm run sim -- [--from N] [--seeds N] [--seed N] [--trace] [--mutants] [--json]`: exit status 0 only when all is well. */
 import { parseArgs } from "node:util";
 import { addCoverage, newCoverage, ROWS } from "./coverage.ts";
-import { FAULT_KINDS } from "./faults.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
 import { runMutants } from "./mutants.ts";
 import { runSeed, type SeedResult } from "./run-seed.ts";
 
@@ -36,7 +36,7 @@ function median(numbers: readonly number[]): number {
 }
 
 function one(seed: number): void {
-  const result = runSeed(seed, values.trace);
+  const result = runSeed(seed, { keepLines: values.trace });
   if (values.trace) for (const line of result.lines) console.log(line);
   report(result);
   const { lines: _, ...rest } = result;

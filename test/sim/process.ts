@@ -10,6 +10,11 @@ export class SimProcess {
   readonly name: string;
   readonly clock: Clock;
   readonly #world: VirtualClock;
+  /** Its own monotonic clock: where it began and how fast it goes, against the world's. */
+  #rate = 1;
+  #originNs = 0;
+  /** How far its wall clock is off, milliseconds. */
+  wallShiftMs = 0;
   #state: "up" | "paused" | "dead" = "up";
   #life = 1;
   #waiting: (() => void)[] = [];
@@ -18,11 +23,25 @@ export class SimProcess {
     this.name = name;
     this.#world = world;
     this.clock = {
-      nowNs: () => world.nowNs(),
-      wallMs: () => asWallMs(world.wallMs()),
+      nowNs: () => this.#localNs(world.nowNs()),
+      wallMs: () => asWallMs(world.wallMs() + this.wallShiftMs),
       timerAt: (atNs, fire) => this.#timer(atNs, fire),
       hold: () => () => {},
     };
+  }
+
+  /** A clock of its own from here on: `ppm` fast or slow, `originNs` at the world's beginning. Before anything is timed. */
+  skew(ppm: number, originNs: number): void {
+    this.#rate = 1 + ppm / 1e6;
+    this.#originNs = originNs;
+  }
+
+  /** The world's instant at which this process's clock stands at `localNs` or first passes it. */
+  worldNs(localNs: number): number {
+    if (this.#rate === 1) return localNs - this.#originNs;
+    let at = Math.ceil((localNs - this.#originNs) / this.#rate);
+    while (this.#localNs(at) < localNs) at += 1;
+    return at;
   }
 
   get life(): number {
@@ -43,12 +62,12 @@ export class SimProcess {
   }
 
   after(ms: number, run: () => void): TimerHandle {
-    return this.clock.timerAt(asMonoNs(this.#world.nowNs() + msToNs(ms)), run);
+    return this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(ms)), run);
   }
 
   /** In a later turn of its event loop, at the same instant. */
   defer = (run: () => void): void => {
-    this.clock.timerAt(this.#world.nowNs(), run);
+    this.clock.timerAt(this.clock.nowNs(), run);
   };
 
   pause(): void {
@@ -73,10 +92,14 @@ export class SimProcess {
     this.#state = "up";
   }
 
+  #localNs(worldNs: number): MonoNs {
+    return asMonoNs(this.#originNs + Math.floor(worldNs * this.#rate));
+  }
+
   #timer(atNs: MonoNs, fire: () => void): TimerHandle {
     const life = this.#life;
     let cleared = false;
-    const handle = this.#world.timerAt(atNs, () =>
+    const handle = this.#world.timerAt(asMonoNs(this.worldNs(atNs)), () =>
       this.post(() => {
         if (!cleared && life === this.#life) fire();
       }),

@@ -1,5 +1,12 @@
 import type { Clock } from "@rspp/ports/clock";
-import type { Invocation, InvocationOpen, InvocationSink, ProviderPort } from "@rspp/ports/provider";
+import type {
+  Invocation,
+  InvocationChunk,
+  InvocationOpen,
+  InvocationOutcome,
+  InvocationSink,
+  ProviderPort,
+} from "@rspp/ports/provider";
 import type { VadPort } from "@rspp/ports/vad";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
@@ -7,15 +14,27 @@ import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
 import type { VirtualClock } from "@rspp/runtime/clock/virtual-clock";
+import type { FaultKind } from "./fault-kinds.ts";
 import { Channel, type Path } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
 
+/** How a runtime's detector fails at present; `happened` is told of every frame it fails at. */
+export interface Detector {
+  fault: "none" | "throw" | "hang";
+  happened(): void;
+}
+
 /** Says speech where the frame's first samples are not silent: no energy, no model, only the bytes. */
-export const bytesVad: VadPort = {
+export const faultyVad = (detector: Detector): VadPort => ({
   name: "sim/bytes",
   openSession: () => ({
     push: (frame, onResult) => {
+      if (detector.fault !== "none") {
+        detector.happened();
+        if (detector.fault === "throw") throw new Error("the detector is broken");
+        return;
+      }
       const speech = frame[0] !== 0 || frame[1] !== 0 || frame[320] !== 0;
       onResult({ speech, probability: speech ? 1 : 0 });
     },
@@ -23,7 +42,7 @@ export const bytesVad: VadPort = {
     close: () => {},
   }),
   close: () => {},
-};
+});
 
 const words = "when does the last train leave for town and who drives it then say it again please".split(" ");
 
@@ -39,22 +58,69 @@ const transcriptsMax = 150;
 export interface FaultDial {
   /** Percent of invocations that fail in some way; 0 while healing. */
   percent: number;
-  happened(name: string): void;
+  /** Asks whether the named fault may strike. */
+  may(name: string, kind: FaultKind): boolean;
+  happened(kind: FaultKind): void;
 }
 
+/** Those of the shipped sim providers, and those that are laid over them here. */
 const faultNames = {
   timeout: "provider_timeout",
-  silent: "provider_timeout",
-  overload: "provider_error",
-  unauthorized: "provider_error",
-  empty: "provider_error",
+  silent: "provider_silent",
+  overload: "provider_overload",
+  unauthorized: "provider_unauthorized",
+  empty: "provider_empty",
   disconnect: "provider_disconnect",
   late_data: "late_provider_data",
-  chunk_after_terminal: "late_provider_data",
+  chunk_after_terminal: "provider_chunk_after_terminal",
+  mid_stream: "provider_stall_mid_stream",
+  error_500: "provider_error_500",
+  garbage: "provider_garbage",
+  throws: "provider_throw",
 } as const;
+type ProviderFault = keyof typeof faultNames;
+const laidOver: ReadonlySet<ProviderFault> = new Set(["mid_stream", "error_500", "garbage", "throws"] as const);
+
+/** What no provider may say, as one says it. */
+function garbageOf(chunk: InvocationChunk, rng: Rng): InvocationChunk {
+  const odd: unknown[] = [
+    null,
+    { kind: "smell", bytes: "?" },
+    { ...chunk, segment: -1 },
+    { ...chunk, durationUs: Number.NaN, text: 7 },
+    { ...chunk, bytes: "not bytes", revision: 0.5 },
+    { ...chunk, format: null, final: "yes" },
+  ];
+  return rng.pick(odd) as InvocationChunk;
+}
+
+/** The sink as a provider with this fault uses it. */
+function spoilt(fault: ProviderFault, sink: InvocationSink, rng: Rng): InvocationSink {
+  if (!laidOver.has(fault)) return sink;
+  let chunks = 0;
+  const most = rng.int(1, 4);
+  return {
+    chunk: (chunk) => {
+      chunks += 1;
+      if (fault === "mid_stream" && chunks > most) return;
+      if (fault === "garbage" && chunks >= most) sink.chunk(garbageOf(chunk, rng));
+      sink.chunk(chunk);
+    },
+    outcome: (outcome) => {
+      if (fault === "mid_stream" && chunks > 0 && outcome.kind === "success") return;
+      sink.outcome(outcome);
+    },
+  };
+}
 
 /** A shipped sim provider under another name, with waits, words and faults drawn per invocation. */
-function seeded(inner: ManagedProvider, name: string, seed: string, dial: FaultDial): ManagedProvider {
+function seeded(
+  inner: ManagedProvider,
+  name: string,
+  seed: string,
+  dial: FaultDial,
+  count: () => number,
+): ManagedProvider {
   const said = new Rng(seed, "transcripts");
   const transcripts = Array.from({ length: transcriptsMax }, () => sentence(said, 1, 7));
   return {
@@ -74,16 +140,24 @@ function seeded(inner: ManagedProvider, name: string, seed: string, dial: FaultD
       if (inner.modality === "llm") settings.text = sentence(rng, 2, rng.chance(20) ? 24 : 8);
       if (inner.modality === "tts") settings.ms_per_char = rng.int(12, 30);
       const faulty = rng.chance(dial.percent);
-      const fault = faulty ? rng.pick(Object.keys(faultNames) as (keyof typeof faultNames)[]) : "none";
-      if (fault !== "none") dial.happened(faultNames[fault]);
-      return inner.open({ ...request, settings: { ...settings, fault } }, sink);
+      const drawn = faulty ? rng.pick(Object.keys(faultNames) as ProviderFault[]) : null;
+      if (drawn === null || !dial.may(`p${count()}`, faultNames[drawn]))
+        return inner.open({ ...request, settings }, sink);
+      dial.happened(faultNames[drawn]);
+      if (drawn === "throws") throw new Error("the provider is broken");
+      if (drawn === "error_500") {
+        sink.outcome({ kind: "error", detail: "http_500" });
+        return { push: () => {}, finish: () => {}, cancel: () => {} };
+      }
+      if (!laidOver.has(drawn)) settings.fault = drawn;
+      return inner.open({ ...request, settings }, spoilt(drawn, sink, rng));
     },
   };
 }
 
-export function createGateway(clock: Clock, seed: string, dial: FaultDial): ProviderGateway {
+function createGateway(clock: Clock, seed: string, dial: FaultDial, count: () => number): ProviderGateway {
   const make = (create: (options: { clock: Clock }) => ManagedProvider, name: string): ManagedProvider =>
-    seeded(create({ clock }), name, seed, dial);
+    seeded(create({ clock }), name, seed, dial, count);
   return createProviderGateway({
     clock,
     providers: [
@@ -96,17 +170,58 @@ export function createGateway(clock: Clock, seed: string, dial: FaultDial): Prov
   });
 }
 
+/** The shipped gateway as a process of its own: when it dies its callers' connections break. */
+export class GatewayProcess {
+  readonly proc: SimProcess;
+  service: ProviderGateway;
+  readonly #make: () => ProviderGateway;
+  /** Told when the connection breaks: whoever has an invocation open. */
+  readonly #open = new Set<() => void>();
+
+  constructor(proc: SimProcess, seed: string, dial: FaultDial) {
+    this.proc = proc;
+    let faults = 0;
+    const count = (): number => {
+      faults += 1;
+      return faults;
+    };
+    this.#make = () => createGateway(proc.clock, seed, dial, count);
+    this.service = this.#make();
+  }
+
+  /** @returns what takes `broken` out again. */
+  watch(broken: () => void): () => void {
+    this.#open.add(broken);
+    return () => this.#open.delete(broken);
+  }
+
+  crash(): void {
+    if (this.proc.dead()) return;
+    this.proc.kill();
+    for (const broken of [...this.#open]) broken();
+    this.#open.clear();
+  }
+
+  restart(): void {
+    if (!this.proc.dead()) return;
+    this.proc.restart();
+    this.service = this.#make();
+  }
+}
+
 /** The gateway as a service: what is said either way takes its time, so that chunks cross a cancel on their way. */
 export function remoteGateway(
   world: VirtualClock,
   rng: Rng,
   path: Path,
-  gateway: { proc: SimProcess; service: ProviderGateway },
+  gateway: GatewayProcess,
   caller: SimProcess,
   crossed: () => void,
+  effect: () => boolean,
 ): ProviderPort {
   return {
     open(request: InvocationOpen, sink: InvocationSink): Invocation {
+      if (!effect()) return { push: () => {}, finish: () => {}, cancel: () => {} };
       const there = new Channel(world, rng, path, gateway.proc);
       const back = new Channel(world, rng, path, caller);
       let remote: Invocation | null = null;
@@ -117,19 +232,38 @@ export function remoteGateway(
         back.send(bytes, () => {
           if (caller.life === life) run();
         });
+      let ended = false;
+      const end = (outcome: InvocationOutcome): void => {
+        if (ended) return;
+        ended = true;
+        unwatch();
+        sink.outcome(outcome);
+      };
+      const broken = (): void => answer(40, () => end({ kind: "disconnect", detail: "gateway_gone" }));
+      const unwatch = gateway.watch(broken);
+      // Nobody listens on a dead process's port.
+      if (gateway.proc.dead()) broken();
       there.send(200, () => {
-        remote = gateway.service.open(request, {
-          chunk: (chunk) =>
-            answer(chunk.kind === "audio" ? chunk.bytes.length : 100, () => {
-              if (cancelled) crossed();
-              sink.chunk(chunk);
-            }),
-          outcome: (outcome) => answer(100, () => sink.outcome(outcome)),
-        });
+        try {
+          remote = gateway.service.open(request, {
+            chunk: (chunk) =>
+              answer(chunk?.kind === "audio" ? (chunk.bytes?.length ?? 0) : 100, () => {
+                if (cancelled) crossed();
+                if (!ended) sink.chunk(chunk);
+              }),
+            outcome: (outcome) => answer(100, () => end(outcome)),
+          });
+        } catch {
+          answer(100, () => end({ kind: "error", detail: "provider_threw" }));
+        }
       });
       return {
-        push: (input) => there.send(input.kind === "audio" ? input.bytes.length : 100, () => remote?.push(input)),
-        finish: () => there.send(40, () => remote?.finish()),
+        push: (input) => {
+          if (effect()) there.send(input.kind === "audio" ? input.bytes.length : 100, () => remote?.push(input));
+        },
+        finish: () => {
+          if (effect()) there.send(40, () => remote?.finish());
+        },
         cancel: (reason) => {
           cancelled = true;
           there.send(40, () => remote?.cancel(reason));

@@ -16,7 +16,7 @@ import { runDirected } from "./directed.ts";
 import { Faults } from "./faults.ts";
 import type { Life } from "./life.ts";
 import { Workload } from "./workload.ts";
-import { World } from "./world.ts";
+import { type Injected, type RunOptions, World } from "./world.ts";
 
 export interface Failure {
   checker: string;
@@ -32,15 +32,20 @@ export interface SeedResult {
   turns: number;
   virtualMinutes: number;
   coverage: Coverage;
+  /** Faults that were drawn, in order. */
+  injected: readonly Injected[];
+  /** Things the caller did. */
+  actions: number;
   lines: readonly string[];
 }
 
-const horizonMs = 600_000;
+const horizonMs = 1_800_000;
 const answerTries = 3;
 
 /** One run, from one number. */
-export function runSeed(seed: number, keepLines = false): SeedResult {
-  const world = new World(seed, keepLines);
+export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
+  const { keepLines = false } = options;
+  const world = new World(seed, options);
   const coverage = newCoverage();
   const checkers = createCheckers();
   const seen = coverageListener(coverage);
@@ -78,6 +83,8 @@ export function runSeed(seed: number, keepLines = false): SeedResult {
     turns: coverage.rows.T5,
     virtualMinutes: world.clock.nowNs() / 60e9,
     coverage,
+    injected: world.injected,
+    actions: run.actions(),
     lines: world.trace.lines(),
   };
 }
@@ -125,6 +132,7 @@ class Run {
 
   start(): void {
     const world = this.#world;
+    if (world.skewed) world.fault("clock_skew");
     world.adapter.start();
     world.runtimes[0].takeOver();
     this.#workload.until(
@@ -141,19 +149,15 @@ class Run {
     const world = this.#world;
     world.trace.add({ kind: "note", text: "healed" });
     this.#faults.heal();
-    this.#workload.after(1_500, () => this.#ensureHeld());
+    this.#workload.after(1_500, () => world.ensureHeld());
     this.#workload.after(3_000, () => {
       world.adapter.comeBack();
       this.#ask(answerTries);
     });
   }
 
-  /** What a registry does: a session that nobody holds any more is given to somebody. */
-  #ensureHeld(): void {
-    const world = this.#world;
-    const held = world.holder();
-    const lives = held?.proc.up() === true && held.session !== null && held.life?.over === false;
-    if (!lives) world.failover(held ?? world.runtimes[0]);
+  actions(): number {
+    return this.#workload.actions;
   }
 
   /** A last utterance; one of several may meet the tail of what was broken. */

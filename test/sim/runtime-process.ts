@@ -5,12 +5,13 @@ import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
+import type { SpoolStore, StoreFailure } from "@rspp/runtime/spool/store";
 import { Exporting } from "./exporting.ts";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
 import type { SimProcess } from "./process.ts";
-import { bytesVad, remoteGateway } from "./providers.ts";
+import { type Detector, faultyVad, remoteGateway } from "./providers.ts";
 import { SESSION, type World } from "./world.ts";
 
 interface Binding {
@@ -21,6 +22,24 @@ interface Binding {
 
 const unackedMax = 256;
 const tokenMs = 300;
+
+/** The store as one life of its process sees it: nothing that a dead one still had in hand reaches the disk. */
+function ofOneLife(store: MemoryStore, proc: SimProcess): SpoolStore {
+  const { life } = proc;
+  const gone: StoreFailure = { code: "io", detail: "the process is dead", torn: false };
+  const alive = (): boolean => proc.life === life;
+  return {
+    list: () => store.list(),
+    read: (segment) => store.read(segment),
+    readRange: (segment, offset, length) => store.readRange(segment, offset, length),
+    append: (segment, bytes) => (alive() ? store.append(segment, bytes) : gone),
+    sync: (segment, done) => (alive() ? store.sync(segment, done) : done(gone)),
+    truncate: (segment, bytes) => (alive() ? store.truncate(segment, bytes) : gone),
+    remove: (segment) => (alive() ? store.remove(segment) : gone),
+    freeBytes: () => store.freeBytes(),
+    close: () => store.close(),
+  };
+}
 
 /** One runtime process: the shipped shell over simulated ports, and the drivers of the protocol machines around it. */
 export class RuntimeProcess {
@@ -44,18 +63,24 @@ export class RuntimeProcess {
   #terms = 0;
   /** The fault "store full" is under way. */
   storeFull = false;
+  /** How long the disk takes to sync, milliseconds. */
+  syncMs = 1;
+  readonly detector: Detector = { fault: "none", happened: () => {} };
+  #effectsLeft = 0;
+  #atEffect: () => void = () => {};
 
   constructor(world: World, proc: SimProcess) {
     this.#world = world;
     this.proc = proc;
-    this.store = createMemoryStore({ defer: (done) => void proc.after(1, done) });
+    this.store = createMemoryStore({ defer: (done) => void proc.after(this.syncMs, done) });
   }
 
   boot(): void {
     const { proc } = this;
     const world = this.#world;
-    this.spool = this.#tapped(createSpool({ store: this.store, clock: proc.clock }));
+    this.spool = this.#tapped(createSpool({ store: ofOneLife(this.store, proc), clock: proc.clock }));
     this.exporting = new Exporting(world, this);
+    this.holder?.abandon();
     this.holder = null;
     this.life = null;
     this.session = null;
@@ -69,16 +94,32 @@ export class RuntimeProcess {
       world.gateway,
       proc,
       () => world.fault("late_provider_data"),
+      () => this.#effect(),
     );
     this.runtime = createRuntime({
       clock: proc.clock,
       providers,
-      vad: bytesVad,
+      vad: faultyVad(this.detector),
       spool: this.spool,
       defer: proc.defer,
       tenantKey: () => new Uint8Array(32),
       kernel: observedKernel(world.trace, (config) => this.#lifeOf(config)),
     });
+  }
+
+  /** Calls `crash` in the middle of the `effects`-th effect from now, between any two; 0 calls it off. */
+  crashAfter(effects: number, crash: () => void): void {
+    this.#effectsLeft = effects;
+    this.#atEffect = crash;
+  }
+
+  /** An effect is about to reach the world. @returns false when the process died before it. */
+  #effect(): boolean {
+    if (this.proc.dead()) return false;
+    if (this.#effectsLeft === 0) return true;
+    this.#effectsLeft -= 1;
+    if (this.#effectsLeft === 0) this.#atEffect();
+    return !this.proc.dead();
   }
 
   /** The process dies here; what the disk had not synced is kept, torn or lost. */
@@ -127,6 +168,7 @@ export class RuntimeProcess {
       },
     );
     this.#endOld();
+    this.holder?.abandon();
     this.holder = holder;
     holder.acquire();
   }
@@ -218,6 +260,7 @@ export class RuntimeProcess {
 
   send(life: Life | null, message: TransportEgress): void {
     const world = this.#world;
+    if (!this.#effect()) return;
     if (life !== null) world.trace.add({ kind: "egress", life: life.id, message });
     const holder = this.holder;
     // A session that this process has given up speaks to nobody any more.
@@ -278,7 +321,7 @@ export class RuntimeProcess {
       authority: {
         epoch,
         incarnation: "store-1",
-        deadlineNs: asMonoNs(deadlineNs || world.clock.nowNs() + msToNs(3_600_000)),
+        deadlineNs: asMonoNs(deadlineNs || this.proc.clock.nowNs() + msToNs(3_600_000)),
       },
       policy: { ...base.policy, ...world.policy },
       recording: { ...base.recording, ceiling: world.level },
@@ -392,6 +435,7 @@ export class RuntimeProcess {
   #tapped(spool: Spool): Spool {
     const append = spool.append.bind(spool);
     spool.append = (stream, kind, payload, evidence) => {
+      if (!this.#effect()) return { ok: false, code: "closed", detail: "the process is dead", exhausted: false };
       const result = append(stream, kind, payload, evidence);
       // The id is the session's own object: it stays when a rotation gives it another epoch.
       if (kind === "session") this.#streams.set(stream, this.#world.lives.at(-1) as Life);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { addCoverage, newCoverage, ROWS } from "./coverage.ts";
-import { FAULT_KINDS } from "./faults.ts";
+import { FAULT_KINDS } from "./fault-kinds.ts";
 import { runMutants } from "./mutants.ts";
 import { runSeed } from "./run-seed.ts";
 

@@ -15,6 +15,7 @@ const actions = {
   operator: 5,
   burst: 3,
   silence: 2,
+  idle: 4,
 } as const;
 type Action = keyof typeof actions;
 
@@ -26,7 +27,9 @@ const pollMs = 30;
 export class Workload {
   turnsOpened = 0;
   actions = 0;
+  #breaks = 0;
   readonly #world: World;
+  readonly #actionsMax: number;
   readonly #rng: Rng;
   readonly #keys: Rng;
   readonly #between: (done: () => void) => void;
@@ -35,6 +38,7 @@ export class Workload {
   /** @param between what happens before each action, e.g. a fault. */
   constructor(world: World, between: (done: () => void) => void, finished: () => void) {
     this.#world = world;
+    this.#actionsMax = world.options.actionsMax ?? actionsMax;
     this.#rng = world.rng.fork("workload");
     this.#keys = world.rng.fork("keys");
     this.#between = between;
@@ -45,7 +49,7 @@ export class Workload {
   }
 
   next(): void {
-    if (this.turnsOpened >= TURNS_WANTED || this.actions >= actionsMax) return this.#finished();
+    if (this.turnsOpened >= TURNS_WANTED || this.actions >= this.#actionsMax) return this.#finished();
     this.actions += 1;
     const keys = takesDigits(this.#world.graph) && this.#keys.chance(20);
     this.#between(() => (keys ? this.#keyIn() : this.#act(this.#rng.weighted(actions))));
@@ -151,6 +155,9 @@ export class Workload {
         return this.#operator();
       case "silence":
         return this.#silence();
+      case "idle":
+        // Nobody says a word, and the line stays open.
+        return this.after(rng.int(2_000, 30_000), () => this.next());
       case "burst":
         for (let n = rng.int(2, 6); n > 0; n--) this.#world.holder()?.session?.say(sentence(rng, 1, 4));
         return this.#settle();
@@ -190,7 +197,8 @@ export class Workload {
       900,
       () => {
         const link = this.#world.holder()?.link;
-        if (rng.chance(60) && link?.up()) {
+        this.#breaks += 1;
+        if (rng.chance(60) && link?.up() && this.#world.may(`w${this.#breaks}`, "pair_loss")) {
           this.#world.fault("pair_loss");
           link.lose();
         }

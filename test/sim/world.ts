@@ -3,7 +3,6 @@ import type { GraphDefinition } from "@rspp/kernel/graph";
 import type { SessionPolicy } from "@rspp/kernel/session-config";
 import type { ExportBatch, ExportServerOutput } from "@rspp/protocol/export-types";
 import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
-import type { ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createVirtualClock, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { AdapterProcess } from "./adapter-process.ts";
 import { drawGraph } from "./graphs.ts";
@@ -13,7 +12,7 @@ import type { Life } from "./life.ts";
 import { LinkPair } from "./link-pair.ts";
 import { Channel, newPath, type Path } from "./network.ts";
 import { SimProcess } from "./process.ts";
-import { createGateway, type FaultDial } from "./providers.ts";
+import { type FaultDial, GatewayProcess } from "./providers.ts";
 import { ReplayProcess } from "./replay-process.ts";
 import { Rng } from "./rng.ts";
 import { RuntimeProcess } from "./runtime-process.ts";
@@ -22,6 +21,26 @@ import { Trace } from "./trace.ts";
 export const SESSION = "session-1";
 /** Of every session here. */
 export const TENANT = "tenant-a";
+
+/** Faults that a repeated run leaves out, and how long its caller goes on. */
+export interface RunOptions {
+  /** Tells the story. Default false. */
+  keepLines?: boolean;
+  /** Only these faults strike, by name. Default all. */
+  only?: ReadonlySet<string> | null;
+  /** The caller does no more than so many things. Default as many as it likes. */
+  actionsMax?: number;
+}
+
+/** A fault that was drawn, whether it was allowed to strike or not. */
+export interface Injected {
+  name: string;
+  kind: string;
+  atNs: number;
+}
+
+const skewedPercent = 40;
+const skewPpmMax = 3_000;
 
 /** Everything of one run: five processes and a network, under one clock, from one seed. */
 export class World {
@@ -33,7 +52,7 @@ export class World {
   readonly replay: ReplayProcess;
   readonly adapter: AdapterProcess;
   readonly runtimes: readonly [RuntimeProcess, RuntimeProcess];
-  readonly gateway: { proc: SimProcess; service: ProviderGateway };
+  readonly gateway: GatewayProcess;
   readonly gatewayPath: Path;
   readonly dial: FaultDial;
   readonly lives: Life[] = [];
@@ -42,14 +61,28 @@ export class World {
   readonly level: "L0" | "L1";
   /** The assistant, or in one seed of four a random graph of text nodes. */
   readonly graph: GraphDefinition;
+  /** Every fault drawn so far, in order. */
+  readonly injected: Injected[] = [];
+  /** What becomes of the control plane's calls, percent of them. */
+  readonly rpcHarm = {
+    lossPercent: 0,
+    doublePercent: 0,
+    happened: { lossPercent: (): void => {}, doublePercent: (): void => {} },
+  };
+  readonly options: RunOptions;
+  /** Whether every process has a clock of its own. */
+  skewed = false;
+  readonly #rpcRng: Rng;
   readonly #controlPath: Path;
   readonly #channels = new Map<string, Channel>();
 
-  constructor(seed: number, keepLines: boolean) {
+  constructor(seed: number, options: RunOptions) {
     this.seed = seed;
+    this.options = options;
     this.rng = new Rng(`sim/${seed}`, "world");
     this.clock = createVirtualClock({ wallOriginMs: 1_750_000_000_000 });
-    this.trace = new Trace(() => this.clock.nowNs(), keepLines);
+    this.trace = new Trace(() => this.clock.nowNs(), options.keepLines === true);
+    this.#rpcRng = this.rng.fork("rpc");
     this.policy = {
       secondProposal: this.rng.pick(["queue", "queue", "preempt", "drop"] as const),
       holdOnCandidate: this.rng.chance(70),
@@ -60,12 +93,11 @@ export class World {
     this.graph = drawGraph(this.rng, this.rng.fork("graph"), this.policy.speculation ? 60 : 0);
     this.#controlPath = newPath(this.rng.float(0.3, 3), this.rng.float(0, 3));
     this.gatewayPath = newPath(this.rng.float(0.2, 3), this.rng.float(0, 2));
-    this.dial = { percent: 0, happened: (name) => this.fault(name) };
-    const proc = (name: string): SimProcess => new SimProcess(name, this.clock);
-    const gatewayProc = proc("gateway");
-    this.gateway = { proc: gatewayProc, service: createGateway(gatewayProc.clock, `sim/${seed}`, this.dial) };
+    this.dial = { percent: 0, may: (name, kind) => this.may(name, kind), happened: (kind) => this.fault(kind) };
+    const proc = this.#processes();
+    this.gateway = new GatewayProcess(proc("gateway"), `sim/${seed}`, this.dial);
     this.lease = new LeaseProcess(proc("lease"));
-    this.replay = new ReplayProcess(proc("replay"), new Receiver("replay", this.lease, this.trace));
+    this.replay = new ReplayProcess(proc("replay"), () => new Receiver("replay", this.lease, this.trace));
     this.adapter = new AdapterProcess(this, proc("adapter"), new Receiver("adapter", this.lease, this.trace));
     this.runtimes = [new RuntimeProcess(this, proc("rtA")), new RuntimeProcess(this, proc("rtB"))];
     for (const runtime of this.runtimes) {
@@ -84,8 +116,27 @@ export class World {
     }
   }
 
-  fault(name: string): void {
-    this.trace.add({ kind: "fault", name });
+  fault(kind: string): void {
+    this.trace.add({ kind: "fault", name: kind });
+  }
+
+  /** Every fault asks before it strikes; those that a repeated run leaves out are told no. */
+  may(name: string, kind: string): boolean {
+    this.injected.push({ name, kind, atNs: this.clock.nowNs() });
+    const { only } = this.options;
+    return only === undefined || only === null || only.has(name);
+  }
+
+  /** In some runs every process has a clock of its own, a little fast or slow, and begun at some time. */
+  #processes(): (name: string) => SimProcess {
+    const rng = this.rng.fork("clocks");
+    const skewed = rng.chance(skewedPercent) && this.may("skew", "clock_skew");
+    this.skewed = skewed;
+    return (name) => {
+      const proc = new SimProcess(name, this.clock);
+      if (skewed) proc.skew(rng.int(-skewPpmMax, skewPpmMax), rng.int(0, 1_000_000) * 1_000_000);
+      return proc;
+    };
   }
 
   /** The runtime that the adapter believes in. */
@@ -105,11 +156,29 @@ export class World {
     this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(100)), () => this.failover(from));
   }
 
+  /** What a registry does: a session that nobody holds any more is given to somebody. */
+  ensureHeld(): void {
+    const held = this.holder();
+    const lives = held?.proc.up() === true && held.session !== null && held.life?.over === false;
+    if (!lives) this.failover(held ?? this.runtimes[0]);
+  }
+
+  #harmed(what: "lossPercent" | "doublePercent"): boolean {
+    const percent = this.rpcHarm[what];
+    if (percent === 0 || !this.#rpcRng.chance(percent)) return false;
+    this.rpcHarm.happened[what]();
+    return true;
+  }
+
   rpcFrom(from: SimProcess): Rpc {
     return (to, ask, answer) => {
       const life = from.life;
+      if (this.#harmed("lossPercent")) return;
       this.#channel(from, to).send(100, () => {
+        // Asked again by whoever got no answer: the first one's effect stands, the second one's answer is taken.
+        if (this.#harmed("doublePercent")) ask();
         const value = ask();
+        if (this.#harmed("lossPercent")) return;
         this.#channel(to, from).send(100, () => {
           if (from.life === life) answer(value);
         });
@@ -145,15 +214,20 @@ export class World {
     stale: (floor: number) => void,
   ): void {
     const back = this.#channel(this.replay.proc, from);
-    this.#channel(from, this.replay.proc).send(200, () =>
+    const reply = (run: () => void): void => {
+      if (!this.#harmed("lossPercent")) back.send(60, run);
+    };
+    const deliver = (): void =>
       this.replay.receive(
         batch,
         epoch,
         signed,
-        (output) => back.send(60, () => answer(output)),
-        (floor) => back.send(60, () => stale(floor)),
-      ),
-    );
+        (output) => reply(() => answer(output)),
+        (floor) => reply(() => stale(floor)),
+      );
+    if (this.#harmed("lossPercent")) return;
+    this.#channel(from, this.replay.proc).send(200, deliver);
+    if (this.#harmed("doublePercent")) this.#channel(from, this.replay.proc).send(200, deliver);
   }
 
   /** Holds or mends the control plane's network. */
