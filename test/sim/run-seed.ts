@@ -140,6 +140,7 @@ class Run {
       5_000,
       () => {
         world.dial.percent = 12;
+        world.watchHeld();
         this.#workload.next();
       },
     );

@@ -41,6 +41,7 @@ export interface Injected {
 
 const skewedPercent = 40;
 const skewPpmMax = 3_000;
+const registryMs = 1_000;
 
 /** Everything of one run: five processes and a network, under one clock, from one seed. */
 export class World {
@@ -161,6 +162,17 @@ export class World {
     const held = this.holder();
     const lives = held?.proc.up() === true && held.session !== null && held.life?.over === false;
     if (!lives) this.failover(held ?? this.runtimes[0]);
+  }
+
+  /** Looks every second; a session that was without a holder at two looks is given away. One that stands still is not seen. */
+  watchHeld(missedBefore = false): void {
+    const held = this.holder();
+    const still = held !== null && !held.proc.up() && !held.proc.dead();
+    const lives = still || (held?.session !== null && held?.life?.over === false && !held.proc.dead());
+    if (!lives && missedBefore) this.failover(held ?? this.runtimes[0]);
+    this.clock.timerAt(asMonoNs(this.clock.nowNs() + msToNs(registryMs)), () =>
+      this.watchHeld(!lives && !missedBefore),
+    );
   }
 
   #harmed(what: "lossPercent" | "doublePercent"): boolean {
