@@ -92,11 +92,11 @@ function boundToWire(
 ): Result<LinkMessage, WireError> {
   if (frame.kind === "overtaking") {
     const value = overtakingToWire(binding, sender, frame);
-    return value.ok ? control({ case: "overtaking", value: value.value }) : value;
+    return value.ok ? ok(checked({ case: "overtaking", value: value.value })) : value;
   }
   if (frame.kind === "positioned") {
     const value = positionedToWire(binding, sender, frame);
-    return value.ok ? control({ case: "positioned", value: value.value }) : value;
+    return value.ok ? ok(checked({ case: "positioned", value: value.value })) : value;
   }
   if (frame.payload.kind !== "event") {
     return refuseField("payload", "link.lane", "only events travel on the media connection", "send it as control");
@@ -109,8 +109,16 @@ function boundToWire(
 type ControlCase = LinkControlFrame["frame"];
 
 function control(frame: ControlCase): Result<LinkMessage, WireError> {
-  const message = validate(LinkControlFrameSchema, create(LinkControlFrameSchema, { frame }));
-  return message.ok ? ok({ connection: "control", frame: message.value }) : message;
+  const message = checked(frame);
+  const valid = validate(LinkControlFrameSchema, message.frame);
+  return valid.ok ? ok(message) : valid;
+}
+
+/** What it carries has been held against its own schema already; the frame adds no rule to that. */
+function checked(frame: ControlCase): Extract<LinkMessage, { connection: "control" }> {
+  const message = create(LinkControlFrameSchema);
+  message.frame = frame;
+  return { connection: "control", frame: message };
 }
 
 function receiptsToWire(entries: readonly Receipt[]): LinkReceipts {
@@ -163,9 +171,11 @@ export function controlFrameFromWire(
   sender: LinkSender,
   message: LinkControlFrame,
 ): Result<Arrived, WireError> {
+  const { frame } = message;
+  // The frame adds no rule to those of what it carries, which are looked at where that is read.
+  if (frame.case === "overtaking" || frame.case === "positioned") return boundControl(table, sender, frame);
   const valid = validate(LinkControlFrameSchema, message);
   if (!valid.ok) return valid;
-  const { frame } = message;
   switch (frame.case) {
     case "bind": {
       const binding = table.bindings.get(frame.value.sessionRef);
@@ -183,9 +193,6 @@ export function controlFrameFromWire(
       const { sessionRef: ref, sequence: seq, lastMediaSequence: lastMediaSeq, reason } = frame.value;
       return arrived({ kind: "unbind", ref, seq, lastMediaSeq, reason: reasonFromWire(reason) });
     }
-    case "overtaking":
-    case "positioned":
-      return boundControl(table, sender, frame);
     default:
       return ok({ kind: "other", message });
   }
