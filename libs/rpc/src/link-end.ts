@@ -89,6 +89,10 @@ export class LinkEnd {
   readonly #silence: LinkSilence;
   #faultsLeft = 0;
   #controlInFlight = 0;
+  /** The control message tried last, as it was encoded; it is sent next. */
+  #tried: { readonly payload: LinkPayload; readonly frame: LinkControlFrame } | null = null;
+  /** Leave together at the end of this turn of the event loop's work. */
+  #controlOut: LinkControlFrame[] = [];
   #downAs: LinkDown | null = null;
 
   constructor(role: LinkRole, options: LinkEndOptions, handlers: LinkHandlers) {
@@ -235,7 +239,9 @@ export class LinkEnd {
         ? { kind: "overtaking", ref, seq, cutoff: how.cutoff, payload }
         : { kind: "positioned", ref, seq, lastMediaSeq: 0, payload };
     const encoded = frameToWire(this.#table, this.#role, frame, 0);
-    return encoded.ok ? null : encoded.error;
+    if (!encoded.ok) return encoded.error;
+    if (encoded.value.connection === "control") this.#tried = { payload, frame: encoded.value.frame };
+    return null;
   }
 
   consumedOf(ref: number, audioUs: number, bytes: number): void {
@@ -423,6 +429,11 @@ export class LinkEnd {
     }
     const messages: LinkControlFrame[] = [];
     for (const frame of frames) {
+      const again = this.#again(frame);
+      if (again !== null) {
+        messages.push(again);
+        continue;
+      }
       const binding = frame.kind === "bind" ? this.#table.bindings.get(frame.ref) : undefined;
       const encoded = frameToWire(this.#table, this.#role, frame, binding?.baseWallMs ?? 0);
       // It was checked before it was sent, so its session has ended meanwhile.
@@ -431,8 +442,31 @@ export class LinkEnd {
     this.#sendControl(messages);
   }
 
+  /** What was tried is not encoded twice: it only gets its place. */
+  #again(frame: LinkFrame<LinkPayload>): LinkControlFrame | null {
+    const tried = this.#tried;
+    if (tried === null || (frame.kind !== "positioned" && frame.kind !== "overtaking")) return null;
+    if (frame.payload !== tried.payload) return null;
+    this.#tried = null;
+    const carried = tried.frame.frame;
+    if (carried.case !== frame.kind) return null;
+    carried.value.sequence = frame.seq;
+    if (carried.case === "positioned" && frame.kind === "positioned")
+      carried.value.lastMediaSequence = frame.lastMediaSeq;
+    return tried.frame;
+  }
+
+  /** At once, but what one piece of work causes goes in one message: each costs both ends more than its bytes. */
   #sendControl(messages: LinkControlFrame[]): void {
+    if (this.#control === null || messages.length === 0) return;
+    if (this.#controlOut.length === 0) queueMicrotask(() => this.#flushControl());
+    this.#controlOut.push(...messages);
+  }
+
+  #flushControl(): void {
     const wire = this.#control?.wire;
+    const messages = this.#controlOut;
+    this.#controlOut = [];
     if (wire === undefined || messages.length === 0) return;
     for (let from = 0; from < messages.length; from += limits.LINK_FRAMES_PER_MESSAGE_MAX) {
       const frames = messages.slice(from, from + limits.LINK_FRAMES_PER_MESSAGE_MAX);
@@ -476,6 +510,7 @@ export class LinkEnd {
   }
 
   #closeWire(connection: Connection, incarnation: number, reason: string): void {
+    if (connection === "control") this.#flushControl();
     const held = connection === "control" ? this.#control : this.#media;
     if (held === null || held.incarnation !== incarnation) return;
     if (connection === "control") this.#control = null;

@@ -171,11 +171,9 @@ export function controlFrameFromWire(
   sender: LinkSender,
   message: LinkControlFrame,
 ): Result<Arrived, WireError> {
-  const { frame } = message;
-  // The frame adds no rule to those of what it carries, which are looked at where that is read.
-  if (frame.case === "overtaking" || frame.case === "positioned") return boundControl(table, sender, frame);
   const valid = validate(LinkControlFrameSchema, message);
   if (!valid.ok) return valid;
+  const { frame } = message;
   switch (frame.case) {
     case "bind": {
       const binding = table.bindings.get(frame.value.sessionRef);
@@ -193,6 +191,9 @@ export function controlFrameFromWire(
       const { sessionRef: ref, sequence: seq, lastMediaSequence: lastMediaSeq, reason } = frame.value;
       return arrived({ kind: "unbind", ref, seq, lastMediaSeq, reason: reasonFromWire(reason) });
     }
+    case "overtaking":
+    case "positioned":
+      return boundControl(table, sender, frame);
     default:
       return ok({ kind: "other", message });
   }
