@@ -63,14 +63,27 @@ interface Ready {
   ready_ms: number;
 }
 
+/** Providers in a service of their own, or within the runtime, as they are by default (`rspp up --gateway`). */
+type Gateway = "service" | "library";
+
 /** `rspp up` with one process each, in a folder of its own. */
 class Platform {
   readonly #folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));
   #child: ChildProcess | null = null;
   #errors = "";
 
-  start(): Promise<Ready> {
-    const args = ["up", "--processes", "--json", "--port-base", "0", "--data", join(this.#folder, "data")];
+  start(gateway: Gateway): Promise<Ready> {
+    const args = [
+      "up",
+      "--processes",
+      "--gateway",
+      gateway,
+      "--json",
+      "--port-base",
+      "0",
+      "--data",
+      join(this.#folder, "data"),
+    ];
     const child = spawn(process.execPath, [join(root, "cli/bin/rspp.js"), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -116,61 +129,73 @@ async function openCall(registryUrl: string, heard: () => void): Promise<Client>
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+interface Measured {
+  readonly ms: number[];
+  readonly pingMs: number[];
+}
+
+async function measure(gateway: Gateway, samples: Int16Array): Promise<Measured> {
+  const from = samples.findIndex((sample) => Math.abs(sample) > 2_000);
+  const platform = new Platform();
+  const ms: number[] = [];
+  const pingMs: number[] = [];
+  try {
+    const { registry } = await platform.start(gateway);
+    let heard: () => void = () => {};
+    const client = await openCall(registry, () => heard());
+    for (let turn = 0; turn < TURNS + WARM_TURNS; turn++) {
+      for (let f = 0; f < SPEECH_FRAMES; f++) {
+        const at = from + f * FRAME_SAMPLES;
+        client.sendAudio(samples.slice(at, at + FRAME_SAMPLES));
+        await pause(20);
+      }
+      const first = new Promise<number>((resolve, reject) => {
+        const late = setTimeout(() => reject(new Error(`no output within ${TURN_MS_MAX} ms`)), TURN_MS_MAX);
+        heard = () => {
+          clearTimeout(late);
+          resolve(performance.now());
+        };
+      });
+      const endMs = performance.now();
+      client.endOfUtterance();
+      const tookMs = (await first) - endMs;
+      heard = () => {};
+      if (turn >= WARM_TURNS) ms.push(tookMs);
+      await pause(300);
+      const idleMs = performance.now();
+      await new Promise((resolve) => setImmediate(resolve));
+      if (turn >= WARM_TURNS) pingMs.push(performance.now() - idleMs);
+    }
+    client.end();
+  } finally {
+    await platform.stop();
+  }
+  return { ms, pingMs };
+}
+
 export const p4Processes: Bench = {
   name: "P4p",
   title: "End of utterance to first output audio, a process for each service",
   async run(): Promise<BenchResult> {
-    const wav = readFileSync(join(root, "cli/assets/question-1.wav"));
-    const samples = await wavTo16kMono(parseWav(wav));
-    const from = samples.findIndex((sample) => Math.abs(sample) > 2_000);
-    const platform = new Platform();
-    const ms: number[] = [];
-    const pingMs: number[] = [];
-    try {
-      const { registry } = await platform.start();
-      let heard: () => void = () => {};
-      const client = await openCall(registry, () => heard());
-      for (let turn = 0; turn < TURNS + WARM_TURNS; turn++) {
-        for (let f = 0; f < SPEECH_FRAMES; f++) {
-          const at = from + f * FRAME_SAMPLES;
-          client.sendAudio(samples.slice(at, at + FRAME_SAMPLES));
-          await pause(20);
-        }
-        const first = new Promise<number>((resolve, reject) => {
-          const late = setTimeout(() => reject(new Error(`no output within ${TURN_MS_MAX} ms`)), TURN_MS_MAX);
-          heard = () => {
-            clearTimeout(late);
-            resolve(performance.now());
-          };
-        });
-        const endMs = performance.now();
-        client.endOfUtterance();
-        const tookMs = (await first) - endMs;
-        heard = () => {};
-        if (turn >= WARM_TURNS) ms.push(tookMs);
-        await pause(300);
-        const idleMs = performance.now();
-        await new Promise((resolve) => setImmediate(resolve));
-        if (turn >= WARM_TURNS) pingMs.push(performance.now() - idleMs);
-      }
-      client.end();
-    } finally {
-      await platform.stop();
-    }
+    const samples = await wavTo16kMono(parseWav(readFileSync(join(root, "cli/assets/question-1.wav"))));
+    const own = await measure("service", samples);
+    const within = await measure("library", samples);
     return {
       name: "P4p",
       title: p4Processes.title,
       topology:
-        "client, adapter, runtime, provider gateway, registry, lease and replay each a process on two shared cores, not pinned; providers simulated without delay; one session; the caller pushes to talk",
+        "client, adapter, runtime, registry, lease, replay and the provider gateway each a process on two shared cores, not pinned; then the same with the providers within the runtime's process; simulated providers without delay; one session; the caller pushes to talk",
       compared: "P4 in one process; a turn of the client's own event loop in the same run",
       rows: [
-        quantileRow("end of utterance to first output, p50", "ms", ms, 0.5, 5),
-        quantileRow("end of utterance to first output, p95", "ms", ms, 0.95, 12),
-        quantileRow("a turn of the client's loop, p50", "ms", pingMs, 0.5),
+        quantileRow("gateway a process of its own, p50", "ms", own.ms, 0.5, 5),
+        quantileRow("gateway a process of its own, p95", "ms", own.ms, 0.95, 12),
+        quantileRow("providers within the runtime, p50", "ms", within.ms, 0.5, 5),
+        quantileRow("providers within the runtime, p95", "ms", within.ms, 0.95, 12),
+        quantileRow("a turn of the client's loop, p50", "ms", [...own.pingMs, ...within.pingMs], 0.5),
       ],
       notes: [
-        `${ms.length} turns after ${WARM_TURNS}; stamped where the client hands \`end_of_utterance\` to its socket and where the first frame of the reply has been decoded`,
-        "four sockets each way: client, adapter, runtime, gateway",
+        `${TURNS} turns each after ${WARM_TURNS}; stamped where the client hands \`end_of_utterance\` to its socket and where the first frame of the reply has been decoded`,
+        "ten passages from one process to another with the gateway apart, four without",
       ],
     };
   },

@@ -1,5 +1,6 @@
 /** The platform as a process for each service, on one database; who dies is told of and started again. */
 
+import { fileURLToPath } from "node:url";
 import type { Identity } from "@rspp/host/peers";
 import { signalled } from "@rspp/host/process";
 import type { ReadyLine } from "@rspp/host/start";
@@ -27,6 +28,9 @@ import { untilReady } from "./ready.ts";
 import { startTogether } from "./stage.ts";
 import { note, tellPlatform, tellService } from "./tell.ts";
 import { publishTemplates } from "./templates.ts";
+
+/** Run in place of the runtime's own `main.ts` where the providers are within it. */
+const runtimeWithProviders = fileURLToPath(new URL("runtime-main.ts", import.meta.url));
 
 /** Closing takes this long at most after the grace of the calls. */
 const closeMs = 12_000;
@@ -96,6 +100,7 @@ class Fleet {
       service,
       env: environmentOf(service, process.env, databaseUrl),
       flags: () => flagsOf(service, this.#settled, this.#addresses),
+      ...(service === "runtime" && this.#options.gateway === "library" ? { main: runtimeWithProviders } : {}),
       onBack: (ready) => this.#back(ready),
       onDied: (why, lastLines, againMs) => this.#died(service, why, lastLines, againMs),
     });
