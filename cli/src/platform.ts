@@ -1,10 +1,10 @@
 /** Everything of RSPP in one process, wired by hand. */
 import { join } from "node:path";
 import { type MonoNs, msToNs } from "@rspp/base/brand";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createVirtualClock, runFast, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { type Logger, silentLogger } from "@rspp/runtime/logger";
 import { createRuntime, type Runtime } from "@rspp/runtime/runtime";

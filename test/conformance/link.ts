@@ -1,6 +1,6 @@
 /** The loopback adapter under the contract once more, with a link between it and the session: a link changes nothing. */
 import { asMonoNs } from "@rspp/base/brand";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { Caller, remoteRig, signGrant } from "../integration/remote-session-rig.ts";
 import { until } from "../integration/websocket-rig.ts";

@@ -1,7 +1,7 @@
 /** The loopback adapter under the contract, in real time. */
 import { asMonoNs } from "@rspp/base/brand";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { TransportIngress } from "@rspp/ports/transport";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { type Adapter, Ear } from "./adapter.ts";
 

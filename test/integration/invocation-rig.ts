@@ -1,10 +1,11 @@
 /** Provider gateways behind real sockets, and one whose answers the test gives. */
+
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Invocation, InvocationSink, ProviderPort } from "@rspp/ports/provider";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { describeProviders } from "@rspp/provider-gateway/descriptors";
 import { createProviderGateway } from "@rspp/provider-gateway/gateway";
 import { watchHealth } from "@rspp/provider-gateway/health";
-import { createSystemClock } from "@rspp/provider-gateway/system-clock";
 import type { GatewayReach } from "@rspp/provider-gateway/testing/conformance";
 import { recorder, request } from "@rspp/provider-gateway/testing/recorder";
 import type { RemoteProvidersOptions } from "@rspp/remote/invocation-api";

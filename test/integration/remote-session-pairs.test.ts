@@ -1,7 +1,7 @@
 import { asMonoNs } from "@rspp/base/brand";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { afterEach, describe, expect, test } from "vitest";
 import { until } from "./link-rig.ts";
 import {

@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { GrantSchema, type SignedGrant, SignedGrantSchema } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import { InstanceStatusSchema, RoutingViewSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { OpenedSession, SessionNote, SessionRequest, TokenClaims } from "@rspp/ports/session-opener";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import { acceptLinkSessions } from "@rspp/remote/link-accept";
@@ -22,7 +23,6 @@ import type { RpcConnection } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
 import { createLinkServer, type LinkServer } from "@rspp/rpc/link-server";
-import { createSystemClock } from "../../services/runtime/src/clock/system-clock.ts";
 import { Line } from "./link-rig.ts";
 
 export const clock = createSystemClock();

@@ -1,10 +1,10 @@
 import { asMonoNs } from "@rspp/base/brand";
 import type { AppendTimelineRequest } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
 import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { silentLog } from "@rspp/rpc/log";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { startExporter } from "@rspp/runtime/export/exporter";
 import { exportLimits } from "@rspp/runtime/export/limits";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { canonicalJson } from "@rspp/base/canonical-json";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool, type StreamId } from "@rspp/runtime/spool/spool";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

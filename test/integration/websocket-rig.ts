@@ -11,10 +11,10 @@ import type {
   TextEvent,
   TurnEvent,
 } from "@rspp/client/types";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import type { OpenedSession, SessionRequest, TokenClaims } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import type { AuditEntry, TokenVerifier } from "@rspp/transport-websocket/ports";
 import {
   openWebSocketTransport,

@@ -4,9 +4,9 @@
  * under way, waits for a line on its standard input, and one more after what had gathered while nobody exported.
  */
 import { createInterface } from "node:readline";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { connectRpc } from "@rspp/rpc/clients";
 import { silentLog } from "@rspp/rpc/log";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { startExporter } from "@rspp/runtime/export/exporter";
 import { createMemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type LineTag, type Spool, type StreamId } from "@rspp/runtime/spool/spool";

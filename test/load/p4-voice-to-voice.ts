@@ -1,7 +1,7 @@
 /** P4: end of speech -> first output audio, one process, zero-delay providers, endpointing 0 (`docs/benchmarks.md`). */
 import { setTimeout as wait } from "node:timers/promises";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { type Bench, type BenchResult, quantile, quantileRow, waitedUs } from "./bench.ts";
 import { createRig, type Rig, stamped } from "./runtime-rig.ts";

@@ -1,8 +1,8 @@
 /** P5a: cancel bytes read -> fence acknowledged by the adapter, with 300 calls on the core (`docs/benchmarks.md`). */
 import { spawnSync } from "node:child_process";
 import { setTimeout as wait } from "node:timers/promises";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { BareLine } from "./bare-line.ts";

@@ -69,7 +69,7 @@ const libRules: Readonly<Record<string, RoomRule>> = {
   store: { rooms: ["base"], node: true, packages: "declared" },
   telemetry: { rooms: ["base", "rpc"], node: true, packages: "declared" },
   remote: { rooms: ["base", "ports", "protocol", "wire", "rpc", "gen"], node: true, packages: "declared" },
-  host: { rooms: ["base", "gen", "rpc", "store", "telemetry"], node: true, packages: "declared" },
+  host: { rooms: ["base", "ports", "gen", "rpc", "store", "telemetry"], node: true, packages: "declared" },
   client: { rooms: ["gen"], node: false, packages: "declared" },
   "node-sdk": { rooms: ["base", "kernel", "ports"], typesOnly: ["ports"], node: true, packages: "none" },
 };

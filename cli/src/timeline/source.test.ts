@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { createSpool } from "@rspp/runtime/spool/spool";
 import { afterAll, expect, test } from "vitest";

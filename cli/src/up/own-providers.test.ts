@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { createSystemClock } from "@rspp/runtime/clock/system-clock";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { openOwnProviders } from "./own-providers.ts";
 

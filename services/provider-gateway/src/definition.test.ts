@@ -2,13 +2,13 @@ import { createServer } from "node:http";
 import { InstanceService, type ReportInstanceRequest } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { resolveConfig } from "@rspp/host/config";
 import { startService } from "@rspp/host/start";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { createRemoteProviders } from "@rspp/remote/invocation-client";
 import { connectRpc } from "@rspp/rpc/clients";
 import { route } from "@rspp/rpc/route";
 import { startRpcServer } from "@rspp/rpc/server";
 import { expect, onTestFinished, test } from "vitest";
 import { gatewayDefinition } from "./definition.ts";
-import { createSystemClock } from "./system-clock.ts";
 import { recorder, request } from "./testing/recorder.ts";
 
 const clock = createSystemClock();

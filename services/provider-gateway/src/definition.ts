@@ -2,6 +2,7 @@
 import { dialAddress } from "@rspp/host/address";
 import { startReporter } from "@rspp/host/instance-report";
 import type { Bound, PlainService, ServiceContext } from "@rspp/host/service";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import { type InvocationService, invocationService } from "@rspp/remote/invocation-server";
 import { describeFailure } from "@rspp/rpc/log";
@@ -12,7 +13,6 @@ import { describeProviders } from "./descriptors.ts";
 import { createProviderGateway } from "./gateway.ts";
 import { watchHealth } from "./health.ts";
 import { createProviders } from "./providers.ts";
-import { createSystemClock } from "./system-clock.ts";
 
 export interface GatewayDefinitionOptions {
   /** In place of those that ship with RSPP. */

@@ -6,6 +6,7 @@ import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb"
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { dialAddress } from "@rspp/host/address";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import { acceptLinkSessions } from "@rspp/remote/link-accept";
@@ -19,7 +20,6 @@ import { openAiCandidate } from "@rspp/spec/bind-providers";
 import type { Admission, AdmissionHook, ProofVerifier } from "./admission.ts";
 import { createAdmission } from "./admission-open.ts";
 import { createProofVerifier } from "./admission-proofs.ts";
-import { createSystemClock } from "./clock/system-clock.ts";
 import { type RuntimeConfig, runtimeFields } from "./config.ts";
 import { openProviders } from "./definition-providers.ts";
 import type { Exporter } from "./export/types.ts";

@@ -1,9 +1,9 @@
 import type { InstanceStatus } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { InstanceService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { route } from "@rspp/rpc/route";
 import { expect, onTestFinished, test } from "vitest";
-import { createSystemClock } from "./clock/system-clock.ts";
 import { startInstanceReport } from "./instance-report.ts";
 import { silentLogger } from "./logger.ts";
 import { createSessionBook } from "./session-service-book.ts";

@@ -1,9 +1,9 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import { describe, expect, test } from "vitest";
-import { createSystemClock } from "./clock/system-clock.ts";
 import { EVENT_KINDS, type ObservedEvent } from "./observers.ts";
 import { createRuntime } from "./runtime.ts";
 import { createMemoryStore } from "./spool/memory-store.ts";

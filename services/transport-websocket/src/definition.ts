@@ -4,6 +4,7 @@ import { dialAddress } from "@rspp/host/address";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
 import { type Identity, openIdentity, streamsAt } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import { createSystemClock } from "@rspp/host/system-clock";
 import type { SessionOpener } from "@rspp/ports/session-opener";
 import type { LocalRuntime, OpenerNotice, RemoteSessionOpener } from "@rspp/remote/link-session-types";
 import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
@@ -14,7 +15,6 @@ import { type WebSocketConfig, websocketFields } from "./config.ts";
 import { measureTransport } from "./metrics.ts";
 import type { AuditEntry } from "./ports.ts";
 import { openWebSocketTransport, type WebSocketTransport } from "./server.ts";
-import { createSystemClock } from "./system-clock.ts";
 import { createRegistryVerifier } from "./verifier.ts";
 
 export interface WebSocketServiceOptions {

@@ -1,7 +1,7 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
+import { createSystemClock } from "@rspp/host/system-clock";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createSystemClock } from "./system-clock.ts";
 import { createVirtualClock, runFast } from "./virtual-clock.ts";
 
 const ms = (n: number) => asMonoNs(msToNs(n));

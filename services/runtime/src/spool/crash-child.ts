@@ -3,7 +3,7 @@
  * itself after a number of written pieces, so that some records are surely torn.
  */
 import { writeSync } from "node:fs";
-import { createSystemClock } from "../clock/system-clock.ts";
+import { createSystemClock } from "@rspp/host/system-clock";
 import { openNodeStore } from "./node-store.ts";
 import { createSpool } from "./spool.ts";
 import type { SpoolStore } from "./store.ts";
