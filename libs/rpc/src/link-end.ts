@@ -41,6 +41,7 @@ import type {
   LinkStats,
 } from "./link-api.ts";
 import { type LinkClock, systemClock } from "./link-clock.ts";
+import { ControlWriter } from "./link-control-out.ts";
 import {
   breakFrame,
   type Delivered,
@@ -88,11 +89,7 @@ export class LinkEnd {
   readonly #turns: LinkTurns;
   readonly #silence: LinkSilence;
   #faultsLeft = 0;
-  #controlInFlight = 0;
-  /** The control message tried last, as it was encoded; it is sent next. */
-  #tried: { readonly payload: LinkPayload; readonly frame: LinkControlFrame } | null = null;
-  /** Leave together at the end of this turn of the event loop's work. */
-  #controlOut: LinkControlFrame[] = [];
+  readonly #controlOut: ControlWriter;
   #downAs: LinkDown | null = null;
 
   constructor(role: LinkRole, options: LinkEndOptions, handlers: LinkHandlers) {
@@ -110,8 +107,12 @@ export class LinkEnd {
     );
     this.#silence = new LinkSilence(
       this.#clock,
-      (nonce) => this.#sendControl([pingFrame(nonce)]),
+      (nonce) => this.#controlOut.send([pingFrame(nonce)]),
       () => this.close("silent"),
+    );
+    this.#controlOut = new ControlWriter(
+      () => this.#control?.wire,
+      () => this.close("control_overflow"),
     );
     this.#writer = new MediaWriter({
       state: this.#state,
@@ -206,7 +207,7 @@ export class LinkEnd {
 
   /** Tells the peer to take its sessions elsewhere within `deadlineMs`; ends nothing by itself. */
   goAway(reason: Reason, deadlineMs: number): void {
-    this.#sendControl([goAwayFrame(reason, deadlineMs)]);
+    this.#controlOut.send([goAwayFrame(reason, deadlineMs)]);
   }
 
   /** Ends the pair; its sessions break. */
@@ -240,7 +241,7 @@ export class LinkEnd {
         : { kind: "positioned", ref, seq, lastMediaSeq: 0, payload };
     const encoded = frameToWire(this.#table, this.#role, frame, 0);
     if (!encoded.ok) return encoded.error;
-    if (encoded.value.connection === "control") this.#tried = { payload, frame: encoded.value.frame };
+    if (encoded.value.connection === "control") this.#controlOut.tried(payload, encoded.value.frame);
     return null;
   }
 
@@ -262,7 +263,7 @@ export class LinkEnd {
     const { frame } = message;
     switch (frame.case) {
       case "ping":
-        this.#sendControl([pongFrame(frame.value.nonce)]);
+        this.#controlOut.send([pongFrame(frame.value.nonce)]);
         return;
       case "pong":
       case "limits":
@@ -311,7 +312,7 @@ export class LinkEnd {
 
   #refuseBind(ref: number, error: WireError): void {
     this.#handlers.onNotice?.({ kind: "message_refused", ref, error });
-    if (ref !== 0) this.#sendControl([breakFrame(ref, error, this.#domain)]);
+    if (ref !== 0) this.#controlOut.send([breakFrame(ref, error, this.#domain)]);
   }
 
   /**
@@ -326,13 +327,13 @@ export class LinkEnd {
     else if (ref !== 0 && this.#faultsLeft > 0) {
       // A fault with ref 0 ends the pair; a message of no session is counted alone.
       this.#faultsLeft--;
-      this.#sendControl([faultFrame(ref, seq, error, this.#domain)]);
+      this.#controlOut.send([faultFrame(ref, seq, error, this.#domain)]);
     }
   }
 
   /** Breaks one session at both ends. */
   #breakOff(ref: number, error: WireError): void {
-    this.#sendControl([breakFrame(ref, error, this.#domain)]);
+    this.#controlOut.send([breakFrame(ref, error, this.#domain)]);
     const { incarnation } = this.#state;
     const frame = { kind: "break", ref, reason: "bad_ref" } as const;
     this.#act(linkStep(this.#state, { kind: "frame", connection: "control", incarnation, frame }, this.#readAtNs));
@@ -429,7 +430,7 @@ export class LinkEnd {
     }
     const messages: LinkControlFrame[] = [];
     for (const frame of frames) {
-      const again = this.#again(frame);
+      const again = this.#controlOut.again(frame);
       if (again !== null) {
         messages.push(again);
         continue;
@@ -439,43 +440,7 @@ export class LinkEnd {
       // It was checked before it was sent, so its session has ended meanwhile.
       if (encoded.ok && encoded.value.connection === "control") messages.push(encoded.value.frame);
     }
-    this.#sendControl(messages);
-  }
-
-  /** What was tried is not encoded twice: it only gets its place. */
-  #again(frame: LinkFrame<LinkPayload>): LinkControlFrame | null {
-    const tried = this.#tried;
-    if (tried === null || (frame.kind !== "positioned" && frame.kind !== "overtaking")) return null;
-    if (frame.payload !== tried.payload) return null;
-    this.#tried = null;
-    const carried = tried.frame.frame;
-    if (carried.case !== frame.kind) return null;
-    carried.value.sequence = frame.seq;
-    if (carried.case === "positioned" && frame.kind === "positioned")
-      carried.value.lastMediaSequence = frame.lastMediaSeq;
-    return tried.frame;
-  }
-
-  /** At once, but what one piece of work causes goes in one message: each costs both ends more than its bytes. */
-  #sendControl(messages: LinkControlFrame[]): void {
-    if (this.#control === null || messages.length === 0) return;
-    if (this.#controlOut.length === 0) queueMicrotask(() => this.#flushControl());
-    this.#controlOut.push(...messages);
-  }
-
-  #flushControl(): void {
-    const wire = this.#control?.wire;
-    const messages = this.#controlOut;
-    this.#controlOut = [];
-    if (wire === undefined || messages.length === 0) return;
-    for (let from = 0; from < messages.length; from += limits.LINK_FRAMES_PER_MESSAGE_MAX) {
-      const frames = messages.slice(from, from + limits.LINK_FRAMES_PER_MESSAGE_MAX);
-      this.#controlInFlight += frames.length;
-      wire.send(frames, () => {
-        if (wire === this.#control?.wire) this.#controlInFlight -= frames.length;
-      });
-    }
-    if (this.#controlInFlight > limits.LINK_CONTROL_IN_FLIGHT_ITEMS_MAX) this.close("control_overflow");
+    this.#controlOut.send(messages);
   }
 
   /** Deadlines, receipts, and steady media by the flush policy (architecture.md, decision 5). */
@@ -510,7 +475,7 @@ export class LinkEnd {
   }
 
   #closeWire(connection: Connection, incarnation: number, reason: string): void {
-    if (connection === "control") this.#flushControl();
+    if (connection === "control") this.#controlOut.flush();
     const held = connection === "control" ? this.#control : this.#media;
     if (held === null || held.incarnation !== incarnation) return;
     if (connection === "control") this.#control = null;
@@ -527,7 +492,7 @@ export class LinkEnd {
     this.#downAs = null;
     this.#writer.use(null);
     this.#held.clear();
-    this.#controlInFlight = 0;
+    this.#controlOut.reset();
     this.#turns.stop();
     this.#silence.stop();
     this.#handlers.onPairDown?.(incarnation, why);
