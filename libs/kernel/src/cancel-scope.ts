@@ -8,6 +8,8 @@ import { cancelInvocation, nodeOf } from "./invocations.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext } from "./step-context.ts";
+import { detachWork } from "./tool-late.ts";
+import { cancelCall } from "./tool-round.ts";
 
 export interface CancelRequest {
   scope: string;
@@ -35,7 +37,8 @@ function cancelBranch(cx: StepContext, request: CancelRequest, reason: string): 
     const name = request.scope === "node" ? nodeOf(cx, inv).id : inv.name;
     if (name !== request.target) continue;
     found += 1;
-    cancelOne(cx, inv, reason);
+    if (inv.tool !== undefined && request.scope === "provider_invocation") cancelCall(cx, inv, reason);
+    else if (!detachWork(cx, inv)) cancelOne(cx, inv, reason);
   }
   if (found === 0) cx.s.counters.lateDropped += 1;
 }

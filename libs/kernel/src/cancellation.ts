@@ -8,6 +8,7 @@ import { lanesForgetTurn } from "./lanes.ts";
 import { DELIVERY_SETTLE_MS } from "./limits.ts";
 import type { TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimerIn } from "./step-context.ts";
+import { detachWork } from "./tool-late.ts";
 
 /** Raises the fence over what the turn has put out so far and stops everything under its scope. */
 export function cutTurn(cx: StepContext, turn: TurnState, reason: string): void {
@@ -33,7 +34,7 @@ export function cutTurn(cx: StepContext, turn: TurnState, reason: string): void 
 export function stopWork(cx: StepContext, turn: TurnState, reason: string): void {
   for (const id of [...turn.openInvocations]) {
     const inv = cx.s.invocations[id];
-    if (inv !== undefined) cancelInvocation(cx, inv, reason);
+    if (inv !== undefined && !detachWork(cx, inv)) cancelInvocation(cx, inv, reason);
   }
   turn.openInvocations = [];
   for (const edge of turn.run.edges) if (edge !== null) edgeClear(edge);
@@ -57,6 +58,7 @@ export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
   turn.run.nodes.forEach((node, n) => {
     if (node?.watched === true) clearTimer(cx, `node:${turn.number}:${n}`);
     if (node?.kind === "merge") clearTimer(cx, `merge:${turn.number}:${n}`);
+    if (node?.tools !== undefined) clearTimer(cx, `filler:${turn.number}:${n}`);
   });
 }
 
@@ -64,7 +66,7 @@ export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
 export function endWork(cx: StepContext, turn: TurnState): void {
   for (const id of [...turn.openInvocations]) {
     const inv = cx.s.invocations[id];
-    if (inv !== undefined) cancelInvocation(cx, inv, "turn_committed");
+    if (inv !== undefined && !detachWork(cx, inv)) cancelInvocation(cx, inv, "turn_committed");
   }
   turn.openInvocations = [];
   for (const node of turn.run.nodes) {

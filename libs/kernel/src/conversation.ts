@@ -1,9 +1,11 @@
 /** The conversation: what the caller said and what of the replies was heard, as handles (`kernel.md` §6; F-039). */
-import type { MessagesBody, TextSpan } from "./event.ts";
+import type { ChatMessage, MessagesBody, TextSpan } from "./event.ts";
 import { CONVERSATION_PARTS_MAX, PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
 import { sliceSpans, spansLength } from "./rope.ts";
-import type { ConversationPart, InvocationState, SegmentPlay, TurnState } from "./state.ts";
+import type { InvocationState, SegmentPlay, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
+import { literalText } from "./text-out.ts";
+import type { ConversationPart, ToolExchange } from "./tool-state.ts";
 import { turnClosed } from "./turn-lifecycle.ts";
 
 /**
@@ -18,11 +20,14 @@ export function messagesFor(
 ): { messages: MessagesBody["messages"]; owned: number[] } {
   const owned: number[] = [];
   const { config, conversation, turns } = cx.s;
-  const parts = conversation.map(({ role, turn, spans }) =>
-    role === "user" && turn === said?.turn ? { role, turn, spans: said.spans } : { role, turn, spans },
+  const parts: (Omit<ConversationPart, "chars"> & { exchanges?: ToolExchange[] })[] = conversation.map((part) =>
+    part.role === "user" && part.turn === said?.turn ? { ...part, spans: said.spans } : part,
   );
   for (const turn of turns) {
     if (!turnClosed(turn.phase)) continue;
+    const exchanges = unsettledExchanges(turn);
+    if (exchanges.length > 0)
+      parts.splice(placeOf(parts, turn.number), 0, { role: "tools", turn: turn.number, spans: [], exchanges });
     const { spans } = heardUpTo(cx, turn, turn.delivery.playedUs);
     if (spans.length === 0) continue;
     // A payload of its own: those of that turn go when it settles, and another candidate may be asked later.
@@ -30,11 +35,39 @@ export function messagesFor(
     owned.push(copy.ref);
     parts.splice(placeOf(parts, turn.number), 0, { role: "assistant", turn: turn.number, spans: [copy] });
   }
-  const messages: { role: "system" | "user" | "assistant"; spans: readonly TextSpan[] }[] = [];
+  const messages: ChatMessage[] = [];
   if (config.systemPrompt.length > 0) messages.push({ role: "system", spans: config.systemPrompt });
-  for (const part of parts) messages.push({ role: part.role, spans: part.spans });
+  for (const part of parts) {
+    if (part.role === "tools") messages.push(...exchanged(cx, part.exchanges ?? [], owned));
+    else messages.push({ role: part.role, spans: part.spans });
+  }
   if (user.length > 0) messages.push({ role: "user", spans: user });
   return { messages, owned };
+}
+
+/** What a turn that has not settled has had done so far: a later turn knows of it. */
+function unsettledExchanges(turn: TurnState): ToolExchange[] {
+  const calls = turn.run.nodes.flatMap((node) => node?.tools?.calls ?? []);
+  return calls.flatMap(({ callId, name, arguments: args, result, status, invocation }) => {
+    const [only] = result;
+    // A result in many parts is told once it has settled.
+    const told = status === "done" && result.length === 1 && only !== undefined ? only : null;
+    return status === "asked" || invocation === 0 ? [] : [{ callId, name, arguments: args, result: told, invocation }];
+  });
+}
+
+const UNKNOWN_RESULT = JSON.stringify({ status: "not known yet" });
+
+/** One message that calls, and the results; payloads of their own, since those of a turn may go before another candidate is asked. */
+function exchanged(cx: StepContext, exchanges: readonly ToolExchange[], owned: number[]): ChatMessage[] {
+  const copy = (span: TextSpan | null): TextSpan => {
+    const made = span === null ? literalText(cx, 0, UNKNOWN_RESULT) : cutText(cx, [span]);
+    owned.push(made.ref);
+    return made;
+  };
+  const toolCalls = exchanges.map(({ callId, name, arguments: args }) => ({ callId, name, spans: [copy(args)] }));
+  const results = exchanges.map(({ callId, result }) => ({ role: "tool" as const, spans: [copy(result)], callId }));
+  return [{ role: "assistant", spans: [], toolCalls }, ...results];
 }
 
 /** A new session payload with the joined text of these spans. */
@@ -71,9 +104,13 @@ export function appendPart(cx: StepContext, part: ConversationPart): void {
     const gone = s.conversation.shift();
     if (gone !== undefined) releaseSpoken(cx, gone.spans);
   }
-  s.stateVersion += 1;
-  if (s.authority.held === "held") writeConversation(cx);
-  else s.stateWriteOwed = true;
+  conversationChanged(cx);
+}
+
+export function conversationChanged(cx: StepContext): void {
+  cx.s.stateVersion += 1;
+  if (cx.s.authority.held === "held") writeConversation(cx);
+  else cx.s.stateWriteOwed = true;
 }
 
 export function writeConversation(cx: StepContext): void {
@@ -99,7 +136,8 @@ function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void {
 }
 
 function speaksOf(inv: InvocationState | undefined, ref: number): boolean {
-  return inv?.messages?.some((message) => message.spans.some((span) => span.ref === ref)) === true;
+  const speaks = (spans: readonly TextSpan[]): boolean => spans.some((span) => span.ref === ref);
+  return inv?.messages?.some((m) => speaks(m.spans) || m.toolCalls?.some((call) => speaks(call.spans))) === true;
 }
 
 export interface Heard {

@@ -71,7 +71,10 @@ function bytesOf(event: KernelEvent): number {
   if (body.type === "text") return body.chars * UTF16_BYTES;
   if (body.type !== "messages") return 0;
   let chars = 0;
-  for (const message of body.messages) chars += spansLength(message.spans);
+  for (const message of body.messages) {
+    chars += spansLength(message.spans);
+    for (const call of message.toolCalls ?? []) chars += spansLength(call.spans);
+  }
   return chars * UTF16_BYTES;
 }
 

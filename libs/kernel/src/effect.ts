@@ -1,9 +1,9 @@
 /** The closed union of what a step may ask of the shell (`kernel.md` §1). */
 import type { MonoNs } from "@rspp/base/brand";
-import type { AudioFormat, PayloadHandle, TextSpan } from "./event.ts";
-import type { Settings } from "./graph.ts";
+import type { AudioFormat, ChatMessage, PayloadHandle, TextSpan } from "./event.ts";
+import type { Settings, SideEffect } from "./graph.ts";
 
-export type Modality = "stt" | "llm" | "tts";
+export type Modality = "stt" | "llm" | "tts" | "tool";
 
 export interface SignalEvent {
   signal: string;
@@ -22,6 +22,8 @@ export interface SignalEvent {
 export type TimelineRecord =
   | { kind: "evidence"; turn: number; hash: string; manifest: unknown }
   | { kind: "delivery_addendum"; turn: number; hash: string; addendum: unknown }
+  /** How work ended that outlived its turn (`kernel.md` §4); linked to the turn's evidence by hash. */
+  | { kind: "late_outcome"; turn: number; hash: string; outcome: unknown }
   | { kind: "refusal"; proposal: number; outcome: string; reason: string; manifest: unknown }
   | { kind: "plan"; turn: number; planId: string; hash: string; plan: unknown }
   | { kind: "session_plan"; planId: string; hash: string; plan: unknown }
@@ -70,13 +72,17 @@ export type Effect =
       epoch: number;
       turn: number;
       generation: number;
+      /** Modality `tool`. A side-effecting one is not cut off when its session ends. */
+      tool?: { name: string; sideEffect: SideEffect };
     }
   | { type: "provider_push_audio"; invocation: number; payload: PayloadHandle; format: AudioFormat; durationUs: number }
   | { type: "provider_push_text"; invocation: number; segment: number; spans: readonly TextSpan[] }
   | {
       type: "provider_push_messages";
       invocation: number;
-      messages: readonly { role: "system" | "user" | "assistant"; spans: readonly TextSpan[] }[];
+      messages: readonly ChatMessage[];
+      /** Names of the tools it may call, of those its node has; absent where the node has none. */
+      tools?: readonly string[];
     }
   | { type: "provider_finish"; invocation: number }
   | { type: "provider_cancel"; invocation: number; reason: string }

@@ -63,9 +63,18 @@ export interface TextBody {
   language: string;
 }
 
+export interface ChatMessage {
+  role: "system" | "user" | "assistant" | "tool";
+  spans: readonly TextSpan[];
+  /** Role assistant: the tools it called, with their arguments. */
+  toolCalls?: readonly { callId: string; name: string; spans: readonly TextSpan[] }[];
+  /** Role tool: the call that this is the result of. */
+  callId?: string;
+}
+
 export interface MessagesBody {
   type: "messages";
-  messages: readonly { role: "system" | "user" | "assistant"; spans: readonly TextSpan[] }[];
+  messages: readonly ChatMessage[];
 }
 
 /** Speech activity over one frame, from a VAD node. */

@@ -57,6 +57,8 @@ export interface EvidenceInvocation {
   detail: string;
   openedNs: MonoNs;
   endedNs: MonoNs | null;
+  /** Name of the tool that was called; never its arguments. */
+  tool?: string;
 }
 
 export interface EvidenceManifest {
@@ -87,6 +89,8 @@ export interface EvidenceManifest {
   /** Null when no cancel was accepted before close. */
   cancel: EvidenceCancel | null;
   invocations: EvidenceInvocation[];
+  /** Invocations that go on after the turn (`kernel.md` §4), by name: each is followed by a `late_outcome`. */
+  outliving?: string;
   recordingLevel: "L0" | "L1" | "L2" | null;
   /** Behaviour flags of the session, as text: "1,2". */
   behaviours: string | null;

@@ -209,12 +209,44 @@ export interface NodeDefinition {
   candidates: readonly ProviderCandidate[];
   /** Node without edges of its own that takes over in a turn where this one fails (F-133). */
   fallback?: string;
+  /** Of a language model that may call tools; absent otherwise. */
+  tools?: readonly ToolDefinition[];
+  toolLimits?: ToolLimits;
 }
 
 /** Which events travel an edge (F-018): source and version of the evaluator that answers. */
 export interface EdgeCondition {
   source: string;
   evaluator: "cel/1";
+}
+
+/** What a tool does to the world (X-03): nothing; the same however often it is called; something each time. */
+export type SideEffect = "none" | "idempotent" | "side_effecting";
+
+/** A tool that a language model may call (X-03). */
+export interface ToolDefinition {
+  name: string;
+  description: string;
+  /** JSON Schema of the arguments, as canonical JSON. */
+  parameters: string;
+  sideEffect: SideEffect;
+  /** From the call to its result, milliseconds. */
+  deadlineMs: number;
+  /** Said in the turn when no result has come after so long; ends with punctuation and a space. */
+  filler?: { text: string; afterMs: number };
+  /** How it is called: `tool/http` or `tool/mcp` with their settings. One, since another would do it a second time. */
+  candidates: readonly ProviderCandidate[];
+}
+
+export interface ToolLimits {
+  /** Calls in one turn, and answers of the model that may call. */
+  perTurnMax: number;
+  roundsMax: number;
+  /** At once. */
+  parallelMax: number;
+  resultBytesMax: number;
+  /** What a result that comes after its turn does: it enters the conversation, and may have the agent speak. */
+  lateResult: "note" | "propose";
 }
 
 export interface EdgeDefinition {

@@ -26,6 +26,7 @@ import {
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, signal } from "./step-context.ts";
+import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
 import { refuseQueued } from "./turn-arbiter.ts";
 
 type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
@@ -73,8 +74,11 @@ export function onTimer(cx: StepContext, id: string): void {
       return;
     case "attempt": {
       const inv = s.invocations[number];
+      if (inv?.tool !== undefined) return onToolDeadline(cx, inv);
       return inv === undefined ? undefined : onAttemptTimeout(cx, inv);
     }
+    case "filler":
+      return onFillerTimer(cx, number, Number(second));
     case "idle": {
       const inv = s.invocations[number];
       return inv === undefined ? undefined : onIdleTimer(cx, inv);

@@ -14,7 +14,7 @@ import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
 import { hostReady, nodeAnswered, turnNodeFailed } from "./host-nodes.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
-import type { ChunkAudio, ChunkText, IngressAudio, Input } from "./input.ts";
+import type { IngressAudio, Input } from "./input.ts";
 import { candidateOf, forget, nodeOf, onChunk, onOutcome } from "./invocations.ts";
 import { keepLate, proposeLate } from "./late-text.ts";
 import { NODE_ERRORS_UNTOLD_MAX, SPECULATION_CHUNKS_MAX } from "./limits.ts";
@@ -25,6 +25,7 @@ import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 import { timebaseObserve } from "./timebase.ts";
+import { onModelDone, onToolChunk, onToolOutcome } from "./tool-round.ts";
 import { onTranslated } from "./translator.ts";
 import { EVIDENCE_REASON } from "./turn-arbiter.ts";
 
@@ -205,8 +206,10 @@ function onNodeFailed(cx: StepContext, command: number, reason: string): void {
   onNodeDone(cx, command);
 }
 
+type ProviderChunk = Extract<Input["body"], { type: "provider_chunk" }>["chunk"];
+
 /** Chunks of what was cut off or is unknown are late: counted as evidence, never emitted (`late_after_cancel`). */
-function late(cx: StepContext, inv: InvocationState | undefined, chunk: ChunkText | ChunkAudio): void {
+function late(cx: StepContext, inv: InvocationState | undefined, chunk: ProviderChunk): void {
   const turn = inv === undefined ? undefined : findTurn(cx.s, inv.turn);
   if (turn !== undefined) turn.lateAfterCancel += 1;
   cx.s.counters.lateDropped += 1;
@@ -218,17 +221,15 @@ function late(cx: StepContext, inv: InvocationState | undefined, chunk: ChunkTex
   cx.effects.push({ type: "telemetry", name: "late_event", value: 1, turn: turn.number, node: nodeOf(cx, inv).id });
 }
 
-function onProviderChunk(
-  cx: StepContext,
-  id: number,
-  index: number,
-  chunk: Extract<Input["body"], { type: "provider_chunk" }>["chunk"],
-): void {
+function onProviderChunk(cx: StepContext, id: number, index: number, chunk: ProviderChunk): void {
   const inv = cx.s.invocations[id];
   if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk);
   // A voice that sends text, or a language model that sends audio, is as good as silent.
   if ((chunk.type === "audio") !== (inv.modality === "tts")) return late(cx, inv, chunk);
+  if (chunk.type === "tool_call" && (inv.modality !== "llm" || nodeOf(cx, inv).tools === undefined))
+    return late(cx, inv, chunk);
   noteInput(cx, inv);
+  if (chunk.type === "text" && inv.modality === "tool") return onToolChunk(cx, inv, chunk);
   if (chunk.type === "text" && inv.modality === "stt") return onTranscript(cx, inv, chunk);
   if (inv.buffered !== null && inv.buffered.length >= SPECULATION_CHUNKS_MAX) {
     cancelSpeculation(cx, "speculation_overrun");
@@ -252,10 +253,12 @@ function onProviderOutcome(cx: StepContext, body: Extract<Input["body"], { type:
   }
   noteInput(cx, inv);
   if (inv.modality === "stt") onRecogniserOutcome(cx, inv, body.outcome, body.detail, body.usage);
+  else if (inv.modality === "tool") onToolOutcome(cx, inv, body.outcome, body.detail, body.usage);
   else {
     const detail = body.detail === "" ? (candidateOf(cx, inv)?.provider ?? "") : body.detail;
     const done = onOutcome(cx, inv, body.outcome, detail, body.usage);
     if (done && nodeOf(cx, inv).kind === "translator") onTranslated(cx, inv);
+    else if (done) onModelDone(cx, inv.turn, inv.node);
   }
 }
 

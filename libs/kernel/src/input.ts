@@ -97,6 +97,16 @@ export interface ProposalInput extends ProposalOptions {
   reason: string;
 }
 
+/** A language model calls a tool. The payload is its arguments, JSON as the model wrote it. */
+export interface ChunkToolCall {
+  type: "tool_call";
+  payload: PayloadHandle;
+  chars: number;
+  /** The model's own name of the call. */
+  callId: string;
+  name: string;
+}
+
 export type InputBody =
   | IngressAudio
   | IngressControl
@@ -107,7 +117,7 @@ export type InputBody =
   | { type: "node_failed"; command: number; reason: string }
   | { type: "node_stopped"; node: string; reason: string }
   | { type: "cancel_acked"; command: number }
-  | { type: "provider_chunk"; invocation: number; index: number; chunk: ChunkText | ChunkAudio }
+  | { type: "provider_chunk"; invocation: number; index: number; chunk: ChunkText | ChunkAudio | ChunkToolCall }
   | { type: "provider_outcome"; invocation: number; outcome: OutcomeKind; detail: string; usage: Usage | null }
   | { type: "timer"; id: string }
   | {

@@ -10,20 +10,29 @@ import { recoverNode } from "./degraded.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
-import type { ChunkAudio, ChunkText, OutcomeKind, Usage } from "./input.ts";
+import type { ChunkAudio, ChunkText, ChunkToolCall, OutcomeKind, Usage } from "./input.ts";
 import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
 import { findTurn, type Hearing, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { callsAsked, noteCall, type ToolRun, type ToolWork, toolOf } from "./tool-state.ts";
 
 export function nodeOf(cx: StepContext, inv: InvocationState): NodeDefinition {
   return cx.s.config.graph.nodes[inv.node] as NodeDefinition;
 }
 
 export function candidateOf(cx: StepContext, inv: InvocationState): ProviderCandidate | undefined {
-  return nodeOf(cx, inv).candidates[inv.candidate];
+  const node = nodeOf(cx, inv);
+  return (inv.tool === undefined ? node : toolOf(node, inv.tool))?.candidates[inv.candidate];
 }
 
-export function openInvocation(cx: StepContext, node: number, turn: number, speculative: boolean): InvocationState {
+/** @param over a tool's work instead of the node's own; which candidate is asked first. */
+export function openInvocation(
+  cx: StepContext,
+  node: number,
+  turn: number,
+  speculative: boolean,
+  over: { work?: ToolWork; candidate?: number } = {},
+): InvocationState {
   const s = cx.s;
   const definition = s.config.graph.nodes[node] as NodeDefinition;
   const id = s.nextInvocation;
@@ -34,8 +43,13 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
     turn,
     generation: findTurn(s, turn)?.generation ?? 0,
     node,
-    modality: definition.kind === "translator" ? "llm" : (definition.kind as "stt" | "llm" | "tts"),
-    candidate: 0,
+    modality:
+      over.work !== undefined
+        ? "tool"
+        : definition.kind === "translator"
+          ? "llm"
+          : (definition.kind as "stt" | "llm" | "tts"),
+    candidate: over.candidate ?? 0,
     attempt: 1,
     status: "open",
     openedNs: cx.nowNs,
@@ -54,6 +68,7 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
     buffered: speculative ? [] : null,
     bufferedOutcome: null,
   };
+  if (over.work !== undefined) inv.tool = over.work;
   s.invocations[id] = inv;
   findTurn(s, turn)?.openInvocations.push(id);
   sendOpen(cx, inv);
@@ -62,6 +77,8 @@ export function openInvocation(cx: StepContext, node: number, turn: number, spec
 
 function sendOpen(cx: StepContext, inv: InvocationState): void {
   const candidate = candidateOf(cx, inv);
+  const tool = inv.tool === undefined ? undefined : toolOf(nodeOf(cx, inv), inv.tool);
+  const timeoutMs = tool?.deadlineMs ?? cx.s.config.budgets.providerAttemptMs;
   cx.effects.push({
     type: "provider_open",
     invocation: inv.id,
@@ -71,20 +88,41 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     provider: candidate?.provider ?? "",
     settings: candidate?.settings ?? {},
     attempt: inv.attempt,
-    attemptTimeoutMs: cx.s.config.budgets.providerAttemptMs,
-    idempotencyKey: `${cx.s.config.sessionId}/${inv.name}/${inv.attempt}`,
+    attemptTimeoutMs: timeoutMs,
+    idempotencyKey: keyOf(cx, inv),
     epoch: cx.s.authority.epoch,
     turn: inv.turn,
     generation: inv.generation,
+    ...(tool === undefined ? {} : { tool: { name: tool.name, sideEffect: tool.sideEffect } }),
   });
   // A recogniser answers while it listens; its own deadline is the wait for the final.
-  if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, cx.s.config.budgets.providerAttemptMs);
+  if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, timeoutMs);
 }
 
-export function pushMessages(cx: StepContext, inv: InvocationState, messages: MessagesBody["messages"]): void {
+/** A tool's call is the same call whatever name its invocation has: turns are numbered on over a takeover (F-158). */
+function keyOf(cx: StepContext, inv: InvocationState): string {
+  const { sessionId } = cx.s.config;
+  if (inv.tool !== undefined) return `${sessionId}/tool/${inv.turn}/${inv.tool.call + 1}`;
+  return `${sessionId}/${inv.name}/${inv.attempt}`;
+}
+
+/** @param mayCall whether it is offered the tools of its node, if that has any. */
+export function pushMessages(
+  cx: StepContext,
+  inv: InvocationState,
+  messages: MessagesBody["messages"],
+  mayCall = true,
+): void {
   inv.messages = messages;
-  cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages });
+  const { tools } = nodeOf(cx, inv);
+  if (tools !== undefined) inv.offered = mayCall ? tools.map(({ name }) => name) : [];
+  sendMessages(cx, inv, messages);
   finishInvocation(cx, inv);
+}
+
+function sendMessages(cx: StepContext, inv: InvocationState, messages: MessagesBody["messages"]): void {
+  const tools = inv.offered === undefined ? {} : { tools: inv.offered };
+  cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages, ...tools });
 }
 
 export function pushClause(cx: StepContext, inv: InvocationState, segment: number, spans: readonly TextSpan[]): void {
@@ -137,16 +175,23 @@ export function cancelInvocation(cx: StepContext, inv: InvocationState, reason: 
 }
 
 /** A chunk of a language model or a voice; recognisers go to the prelude. */
-export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio): void {
+export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio | ChunkToolCall): void {
   noteChunk(cx, inv);
   const run = runOf(cx.s, inv.turn);
   if (inv.payloadTurn !== inv.turn) findTurn(cx.s, inv.turn)?.ownRefs.push(chunk.payload.ref);
-  if (chunk.type === "text" && inv.buffered !== null) {
+  if (chunk.type !== "audio" && inv.buffered !== null) {
     inv.buffered.push(chunk);
     return;
   }
   if (run === undefined) return;
+  if (chunk.type === "tool_call") {
+    const tools = toolRun(cx, inv);
+    if (tools !== undefined && !noteCall(tools, nodeOf(cx, inv), chunk)) cx.s.counters.lateDropped += 1;
+    return;
+  }
   if (chunk.type === "text") {
+    if (nodeOf(cx, inv).tools !== undefined)
+      toolRun(cx, inv)?.said.push({ ref: chunk.payload.ref, from: 0, to: chunk.chars });
     emit(
       cx,
       run,
@@ -170,6 +215,15 @@ export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText 
   if (chunk.segmentEnd) inv.segmentsDone = chunk.segment + 1;
   while (inv.clauses[0] !== undefined && inv.clauses[0].segment < inv.segmentsDone) inv.clauses.shift();
   emit(cx, run, inv.node, "audio", { ...chunk, mediaUs: -1 }, cx.inputSeq);
+}
+
+/** The node's tool calls in this turn, from what its model was asked first. */
+function toolRun(cx: StepContext, inv: InvocationState): ToolRun | undefined {
+  const node = runOf(cx.s, inv.turn)?.nodes[inv.node];
+  if (node === null || node === undefined) return undefined;
+  node.tools ??= { messages: inv.messages ?? [], round: 0, calls: [], said: [], filler: -1, candidate: 0 };
+  node.tools.candidate = inv.candidate;
+  return node.tools;
 }
 
 /** What a translator says is in the language it was set to, whether its model names it or not. */
@@ -231,7 +285,7 @@ export function onOutcome(
     if (run === undefined || node === null || node === undefined) return true;
     node.invocation = 0;
     // One of several: whether its text has come to an end is for `translator.ts` to say.
-    if (node.kind === "translator") return true;
+    if (node.kind === "translator" || callsAsked(node.tools)) return true;
     node.ended = true;
     emit(cx, run, inv.node, inv.modality === "tts" ? "audio" : "text", { type: "end" }, cx.inputSeq);
     return true;
@@ -282,8 +336,7 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   if (node !== null && node !== undefined) node.invocation = inv.id;
   signal(cx, "provider_switch", "invocation", inv.turn, reason, { provider: next.provider, invocation: inv.name });
   sendOpen(cx, inv);
-  if (inv.messages !== null)
-    cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages: inv.messages });
+  if (inv.messages !== null) sendMessages(cx, inv, inv.messages);
   for (const clause of inv.clauses)
     cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment: clause.segment, spans: clause.spans });
   if (inv.finished) cx.effects.push({ type: "provider_finish", invocation: inv.id });
@@ -323,6 +376,7 @@ export function noteOutcome(
     firstInput: inv.firstInput,
     lastInput: inv.lastInput,
     usage,
+    ...(inv.tool === undefined ? {} : { tool: toolOf(nodeOf(cx, inv), inv.tool)?.name ?? "" }),
   });
 }
 

@@ -5,7 +5,7 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { cutText } from "./conversation.ts";
 import { releaseText } from "./hearing.ts";
-import type { ChunkAudio, ChunkText } from "./input.ts";
+import type { ChunkAudio, ChunkText, ChunkToolCall } from "./input.ts";
 import { nodeOf } from "./invocations.ts";
 import { LATE_TEXT_CHUNKS_MAX } from "./limits.ts";
 import { spansLength } from "./rope.ts";
@@ -16,7 +16,7 @@ import { turnClosed } from "./turn-lifecycle.ts";
 const REASON = "late_event";
 
 /** Takes a copy: the chunk's own payload goes with its turn. */
-export function keepLate(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio): void {
+export function keepLate(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio | ChunkToolCall): void {
   if (chunk.type !== "text" || inv.modality !== "llm" || inv.turn === 0 || inv.status !== "cancelled") return;
   // Given text goes through the translator once more: what it still says is not kept.
   if (nodeOf(cx, inv).kind === "translator") return;

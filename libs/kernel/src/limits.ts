@@ -74,6 +74,22 @@ export const KEYPAD_DIGITS_MAX = 32;
 /** Characters of one `dtmf` control that are read. */
 export const KEYPAD_FIELD_CHARS_MAX = 64;
 
+// Tools (X-03).
+/** Calls of one turn that are run, and that are taken in at all; the rest are answered with an error, or not at all. */
+export const TOOL_CALLS_PER_TURN_MAX = 8;
+export const TOOL_CALLS_ASKED_MAX = 16;
+export const TOOL_ROUNDS_MAX = 4;
+/** Invocations of a turn that tools leave to the model's next answers and the voice. */
+export const TOOL_LEAVES_MAX = 3;
+/** Of a call's id and name, as the model wrote them. */
+export const TOOL_CALL_NAME_CHARS_MAX = 128;
+export const TOOL_ARGUMENTS_CHARS_MAX = 16_384;
+export const TOOL_RESULT_BYTES_MAX = 65_536;
+/** Of one result, and of one call's arguments, that the conversation keeps. */
+export const TOOL_HISTORY_CHARS_MAX = 2_000;
+/** What one outcome that comes after its turn takes as evidence. */
+export const TOOL_LATE_BYTES_MAX = 2_048;
+
 // Cancellation and fence (kernel.md §6).
 /** Turns the fence tells apart. Full: the floor rises past the lowest, which fails closed. */
 export const FENCE_ENTRIES_MAX = 16;
@@ -156,6 +172,10 @@ invariant(
 invariant(
   TRANSLATIONS_PER_TURN_MAX + TRANSLATOR_LEAVES_MAX <= INVOCATIONS_PER_TURN_MAX,
   "translators leave room for the other invocations of a turn",
+);
+invariant(
+  TOOL_CALLS_PER_TURN_MAX + TOOL_ROUNDS_MAX + TOOL_LEAVES_MAX <= INVOCATIONS_PER_TURN_MAX,
+  "tools leave room for the answers of the model and the voice",
 );
 invariant(POSITIONED_WAITING_MAX <= BATCH_INPUTS_MAX, "waiting control fits one batch");
 invariant(POSITIONED_WAIT_MS < CANCEL_GRACE_MS, "a positioned message has acted before a cancelled node is stopped");

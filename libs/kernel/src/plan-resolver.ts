@@ -6,7 +6,8 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { hasConditions } from "./conditions.ts";
-import { type GraphDefinition, NODE_KINDS } from "./graph.ts";
+import { type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
+import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
@@ -134,7 +135,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     commitPoints: config.graph.nodes
       .filter((node) => node.kind === "output" && node.scope === "turn")
       .map((node) => ({ node: node.id, commitPoint: "played" })),
-    sideEffects: [],
+    sideEffects: config.graph.nodes.flatMap(sideEffectsOf),
     policy: config.policy,
     recording: {
       policyId: config.recording.policyId,
@@ -161,8 +162,15 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
   };
   const canonical = canonicalJson(plan);
   // Three bytes a UTF-16 unit at most; the record's own fields come on top.
-  const bytes = canonical.length * 3 + PLAN_RECORD_BYTES;
+  const late = plan.sideEffects.some((tool) => tool.endsWith("=side_effecting"));
+  const lateBytes = late ? TOOL_CALLS_PER_TURN_MAX * TOOL_LATE_BYTES_MAX : 0;
+  const bytes = canonical.length * 3 + PLAN_RECORD_BYTES + lateBytes;
   return { ok: true, value: { plan, hash: sha256Utf8Hex(canonical), bytes } };
+}
+
+/** `node.tool=class`; none where no node has tools. */
+function sideEffectsOf({ id, tools = [] }: NodeDefinition): string[] {
+  return tools.map(({ name, sideEffect }) => `${id}.${name}=${sideEffect}`);
 }
 
 function planProblem(inputs: PlanInputs): string {

@@ -6,6 +6,7 @@ import { type SessionTrigger, sessionReconnecting, sessionTransition } from "./s
 import { settleAsLost } from "./settlement.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, status } from "./step-context.ts";
+import { abandonWork } from "./tool-late.ts";
 
 /** Closes whatever is open and ends the session at the end of this step. */
 export function endSession(cx: StepContext, reason: string, turnReason: string): void {
@@ -45,6 +46,7 @@ export function finishEnding(cx: StepContext): void {
   for (const turn of [...s.turns]) settleAsLost(cx, turn);
   cancelSpeculation(cx, "session_end");
   for (const inv of Object.values(s.invocations)) {
+    if (abandonWork(cx, inv)) continue;
     cancelInvocation(cx, inv, "session_end");
     forget(cx, inv);
   }

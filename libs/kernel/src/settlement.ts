@@ -13,6 +13,7 @@ import { refreshRecording } from "./recording-step.ts";
 import { snapshotState } from "./snapshot.ts";
 import { findTurn, type TurnState } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { rememberTools } from "./tool-late.ts";
 import { turnClosed } from "./turn-lifecycle.ts";
 
 export const TRANSPORT_GONE = "transport_disconnect_or_stall";
@@ -117,6 +118,7 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
   const unacknowledged = turn.cancelReason !== "" && turn.anchors.cancelAppliedNs === 0;
   if (unacknowledged && s.timers[`settle:${turn.number}`] !== undefined) return;
   const heard = heardUpTo(cx, turn, turn.delivery.playedUs);
+  rememberTools(cx, turn, heard.chars);
   rememberReply(cx, turn, heard);
   const phase = turn.delivery.phase;
   const outcome: DeliveryEvidence["outcome"] =

@@ -17,7 +17,7 @@ import type { StandIn } from "./fallback-state.ts";
 import { type Fence, fenceCreate } from "./fence.ts";
 import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
 import { type Dedupe, dedupeCreate } from "./identity.ts";
-import type { ChunkText, Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
+import type { Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
 import { type Lanes, lanesCreate } from "./lanes.ts";
 import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
 import { preludeCreate } from "./prelude-state.ts";
@@ -26,6 +26,7 @@ import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
 import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
+import type { ConversationPart, SpeculatedChunk, ToolRun, ToolWork } from "./tool-state.ts";
 import { buildTopology, type Topology } from "./topology.ts";
 import type { TurnPhase } from "./turn-lifecycle.ts";
 import type { Utterance } from "./utterance.ts";
@@ -46,6 +47,7 @@ export interface NodeRun {
   text?: TextNodeRun;
   /** Of graphs with fallbacks: which node stands in for this one, or for which this one does. */
   standIn?: StandIn;
+  tools?: ToolRun;
 }
 
 export interface SegmenterRun {
@@ -92,8 +94,10 @@ export interface InvocationState {
   /** TTS: clauses wholly synthesised, and whether the next one has begun. */
   segmentsDone: number;
   segmentBegun: boolean;
+  tool?: ToolWork;
+  offered?: readonly string[];
   /** Speculations buffer their chunks until adopted. */
-  buffered: ChunkText[] | null;
+  buffered: SpeculatedChunk[] | null;
   bufferedOutcome: { outcome: OutcomeKind; detail: string; usage: Usage | null } | null;
 }
 
@@ -112,6 +116,7 @@ export interface InvocationEvidence {
   firstInput: number;
   lastInput: number;
   usage: Usage | null;
+  tool?: string;
 }
 
 /** One utterance's recognition: the current one, or one awaiting its final after the endpoint. */
@@ -276,13 +281,6 @@ export interface TurnState extends DialogueTurn {
   /** Heard part of the reply that already entered the conversation; -1 before. */
   heardChars: number;
   heardEstimated: boolean;
-}
-
-export interface ConversationPart {
-  role: "user" | "assistant";
-  turn: number;
-  spans: readonly TextSpan[];
-  chars: number;
 }
 
 export interface TelemetrySample {

@@ -64,7 +64,10 @@ export function sealTurn(cx: StepContext, turn: TurnState, terminalSeq: number, 
     detail: inv.detail,
     openedNs: inv.openedNs as MonoNs,
     endedNs: inv.endedNs as MonoNs,
+    ...(inv.tool === undefined ? {} : { tool: inv.tool }),
   }));
+  const outliving = Object.values(s.invocations).filter((inv) => inv.turn === turn.number && inv.tool?.detached);
+  if (outliving.length > 0) m.outliving = outliving.map(({ name }) => name).join(",");
   m.recordingLevel = s.recording.level;
   // An empty text would count as absent.
   m.behaviours = s.config.behaviours.length === 0 ? "none" : s.config.behaviours.join(",");

@@ -7,6 +7,7 @@ import { emit, noteOrder, offer } from "./flow.ts";
 import { adoptSpeculation } from "./invocations.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import { cause, nextSeq, type StepContext } from "./step-context.ts";
+import { onModelDone } from "./tool-round.ts";
 import type { WordsTopology } from "./topology.ts";
 
 export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Proposal, speculation: number): void {
@@ -29,6 +30,7 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
     // Adopted first: what then leaves the history may still have to be told to another candidate.
     adoptSpeculation(cx, inv, turn.number);
     remember(cx, turn, proposal);
+    onModelDone(cx, turn.number, topology.llm);
     return;
   }
   for (const e of topology.entryEdges) {

@@ -3,7 +3,7 @@
  * Calls never throw for operating errors; they end in exactly one outcome.
  */
 
-export type Modality = "stt" | "llm" | "tts";
+export type Modality = "stt" | "llm" | "tts" | "tool";
 export type SettingValue = string | number | boolean | readonly string[];
 
 export interface AudioFormat {
@@ -43,15 +43,42 @@ export interface WordTiming {
   endUs: number;
 }
 
+/** A tool that a language model may call (X-03). */
+export interface ToolOffer {
+  name: string;
+  description: string;
+  /** JSON Schema of the arguments, as JSON. */
+  parameters: string;
+}
+
+export interface ToolCall {
+  /** The model's own name of the call; unique within its conversation. */
+  callId: string;
+  name: string;
+  /** JSON as the model wrote it, which may be none. */
+  arguments: string;
+}
+
+export interface ChatMessage {
+  role: "system" | "user" | "assistant" | "tool";
+  text: string;
+  /** Role assistant: tools it called. */
+  toolCalls?: readonly ToolCall[];
+  /** Role tool: the call that the text is the result of. */
+  callId?: string;
+}
+
 export type InvocationInput =
   | { kind: "audio"; bytes: Uint8Array; format: AudioFormat; durationUs: number }
-  /** TTS: one clause to speak. `segment` counts clauses from 0. */
+  /** TTS: one clause to speak. `segment` counts clauses from 0. Tool: its arguments as JSON, once, segment 0. */
   | { kind: "text"; text: string; segment: number }
-  /** LLM: the conversation so far, oldest first. Sent once, before `finish`. */
-  | { kind: "messages"; messages: readonly { role: "system" | "user" | "assistant"; text: string }[] };
+  /** LLM: the conversation so far, oldest first, and the tools it may call. Sent once, before `finish`. */
+  | { kind: "messages"; messages: readonly ChatMessage[]; tools?: readonly ToolOffer[] };
 
 export type InvocationChunk =
-  /** STT: `text` replaces the segment's text so far (revision rises); LLM: `text` is the next token(s). */
+  /** LLM: it calls a tool. Told whole, after the text that came before it. */
+  | ({ kind: "tool_call" } & ToolCall)
+  /** STT: `text` replaces the segment's text so far (revision rises); LLM: the next token(s); tool: of its result. */
   | {
       kind: "text";
       text: string;

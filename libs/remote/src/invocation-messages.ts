@@ -1,12 +1,11 @@
 /** Messages of `rspp.provider.v1` <-> the values of the provider port. */
 import { create, type JsonObject, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
-import { err, ok, type Result } from "@rspp/base/result";
+import { err, ok } from "@rspp/base/result";
 import type { Audio, AudioFormat as AudioFormatMessage } from "@rspp/gen/rspp/event/v1/audio_pb";
 import { Modality as WireModality } from "@rspp/gen/rspp/pipeline/v1/provider_binding_pb";
 import {
   type InputChunk,
   type InputChunkSchema,
-  MessageRole,
   type OutputChunk,
   OutputChunkSchema,
   type InvocationOpen as WireOpen,
@@ -25,17 +24,23 @@ import type {
 } from "@rspp/ports/provider";
 import { codecNames, outcomeNames } from "@rspp/wire/names";
 import type { InvocationOrigin } from "./invocation-api.ts";
+import {
+  conversationBytes,
+  conversationFromWire,
+  conversationToWire,
+  type Fit,
+  type SizedOutput,
+  toolCallToWire,
+} from "./invocation-conversation.ts";
 import { invocationLimits as limits } from "./invocation-limits.ts";
 
 type InputInit = MessageInitShape<typeof InputChunkSchema>["input"];
-
-/** A value that does not fit the contract; `problem` names the field and what is allowed, never the value. */
-export type Fit<T> = Result<T, string>;
 
 const modalities: Readonly<Record<Modality, WireModality>> = {
   stt: WireModality.STT,
   llm: WireModality.LLM,
   tts: WireModality.TTS,
+  tool: WireModality.TOOL,
 };
 
 export function modalityToWire(modality: Modality): WireModality {
@@ -84,7 +89,7 @@ function settingsToWire(settings: Readonly<Record<string, SettingValue>>): Fit<J
 /** An open message that its contract allows. */
 export function openFromWire(open: WireOpen): Fit<InvocationOpen> {
   const modality = modalityFromWire(open.modality);
-  if (modality === undefined) return err("open.modality: this gateway serves stt, llm and tts");
+  if (modality === undefined) return err("open.modality: this gateway serves stt, llm, tts and tool");
   const { provider = "", model = "", secretRef = "", settings = {} } = open.candidate ?? {};
   // A model or key of the candidate is the setting of that name; a setting of its own wins.
   const all: Record<string, JsonValue> = { ...(model ? { model } : {}), ...(secretRef ? { api_key: secretRef } : {}) };
@@ -124,19 +129,18 @@ export function inputToWire(input: InvocationInput): Fit<readonly SizedInput[]> 
       return ok([{ input: { case: "text", value: { text, segment } }, bytes: Buffer.byteLength(text) }]);
     }
     case "messages": {
-      const messages = input.messages.map(({ role, text }) => ({ role: roles[role], text }));
-      const bytes = messages.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+      const conversation = conversationToWire(input);
+      if (!conversation.ok) return conversation;
+      const { messages, bytes } = conversation.value;
       if (messages.length === 0 || messages.length > 1_024) return err("a conversation has 1 to 1024 messages");
       if (messages.some(({ text }) => text.length > 65_536)) return err("a message is longer than 65536 characters");
       if (bytes > limits.CONVERSATION_BYTES_MAX) {
         return err(`a conversation is longer than ${limits.CONVERSATION_BYTES_MAX} bytes`);
       }
-      return ok([{ input: { case: "conversation", value: { messages } }, bytes }]);
+      return ok([{ input: { case: "conversation", value: conversation.value }, bytes }]);
     }
   }
 }
-
-const roles = { system: MessageRole.SYSTEM, user: MessageRole.USER, assistant: MessageRole.ASSISTANT } as const;
 
 type AudioInput = Extract<InvocationInput, { kind: "audio" }>;
 
@@ -168,32 +172,24 @@ function audioToWire({ bytes, format, durationUs }: AudioInput): Fit<readonly Si
 export function inputBytes({ input }: InputChunk): number {
   if (input.case === "audio") return input.value.data.length;
   if (input.case === "text") return Buffer.byteLength(input.value.text);
-  return (input.value?.messages ?? []).reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+  return input.value === undefined ? 0 : conversationBytes(input.value.messages);
 }
 
 /** An input that its contract allows, for a provider of `modality`. */
 export function inputFromWire({ input }: InputChunk, modality: Modality): Fit<InvocationInput> {
-  const wanted = { stt: "audio", tts: "text", llm: "conversation" }[modality];
+  const wanted = { stt: "audio", tts: "text", tool: "text", llm: "conversation" }[modality];
   if (input.case !== wanted) return err(`input: ${modality} takes ${wanted}`);
   switch (input.case) {
     case "audio":
       return ok({ kind: "audio", ...audioFromWire(input.value) });
     case "text":
       return ok({ kind: "text", text: input.value.text, segment: input.value.segment });
-    case "conversation": {
-      if (input.value.tools.length > 0) return err("input.conversation.tools: not served; leave them out");
-      const messages = input.value.messages.map(({ role, text }) => ({ role: roleNames.get(role), text }));
-      if (messages.some(({ role }) => role === undefined)) {
-        return err("input.conversation.messages.role: tool messages are not served; use system, user, assistant");
-      }
-      return ok({ kind: "messages", messages } as Extract<InvocationInput, { kind: "messages" }>);
-    }
+    case "conversation":
+      return conversationFromWire(input.value);
     default:
       return err("input: not set");
   }
 }
-
-const roleNames = new Map(Object.entries(roles).map(([name, role]) => [role as MessageRole, name]));
 
 /** The bytes are the caller's own: those of a message are part of what the connection read. */
 function audioFromWire(audio: Audio): { bytes: Uint8Array; format: AudioFormat; durationUs: number } {
@@ -210,12 +206,6 @@ function formatFromWire(format: AudioFormatMessage | undefined): AudioFormat {
 
 // --- output ---
 
-export interface SizedOutput {
-  /** Its sequence is given when it is sent. */
-  readonly output: OutputChunk;
-  readonly bytes: number;
-}
-
 /** Text of an LLM goes as revisions too: the next tokens with their count, so that nothing of the port is lost. */
 export function chunkToWire(chunk: InvocationChunk): Fit<SizedOutput> {
   if (chunk.kind === "text") {
@@ -225,6 +215,7 @@ export function chunkToWire(chunk: InvocationChunk): Fit<SizedOutput> {
     const output = create(OutputChunkSchema, { output: { case: "text", value }, segmentEnd: value.final });
     return ok({ output, bytes: Buffer.byteLength(value.text) });
   }
+  if (chunk.kind === "tool_call") return toolCallToWire(chunk);
   const { bytes, format, durationUs, segment, segmentEnd, segmentChars, words } = chunk;
   const codec = codecNames.number(format.codec);
   if (codec === undefined || bytes.length > limits.AUDIO_CHUNK_BYTES_MAX) {
@@ -242,6 +233,7 @@ export function chunkToWire(chunk: InvocationChunk): Fit<SizedOutput> {
 
 export function outputBytes({ output }: OutputChunk): number {
   if (output.case === "audio") return output.value.data.length;
+  if (output.case === "toolCall") return Buffer.byteLength(output.value.argumentsJson);
   return output.case === "text" || output.case === "delta" ? Buffer.byteLength(output.value.text) : 0;
 }
 
@@ -256,6 +248,10 @@ export function chunkFromWire(chunk: OutputChunk, deltas: number): Fit<Invocatio
     }
     case "delta":
       return ok({ kind: "text", text: output.value.text, segment: 0, revision: deltas, final: false });
+    case "toolCall": {
+      const { id, name, argumentsJson } = output.value;
+      return ok({ kind: "tool_call", callId: id, name, arguments: argumentsJson });
+    }
     case "audio": {
       const audio = audioFromWire(output.value);
       if (audio.format.codec === ("" as string)) return err("audio of a codec nobody knows here");

@@ -33,6 +33,10 @@ export function recordBody(record: TimelineRecord, place: RecordPlace): Body {
       return evidenceBody(record, place);
     case "delivery_addendum":
       return { case: "addendum", value: addendum(record.addendum as DeliveryAddendum, place) };
+    case "late_outcome": {
+      const { invocationId } = record.outcome as { invocationId: string };
+      return canonicalRecord("late_outcome", invocationId, record.turn, record.hash);
+    }
     case "refusal":
       return {
         case: "refusal",
@@ -153,6 +157,7 @@ function invocationsOf(
     provider: inv.provider,
     attempt: inv.attempt,
     outcome: outcomeNames.number(inv.outcome ?? "") ?? 0,
+    tool: inv.tool ?? "",
     durationUs: BigInt(Math.max(0, Math.floor(((inv.endedNs ?? inv.openedNs) - inv.openedNs) / 1000))),
   }));
 }

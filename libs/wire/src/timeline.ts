@@ -93,6 +93,7 @@ export function timelineRecordFromWire(message: RecordMessage): Result<TimelineR
 const kinds: ReadonlySet<unknown> = new Set<TimelineRecord["kind"]>([
   "evidence",
   "delivery_addendum",
+  "late_outcome",
   "refusal",
   "plan",
   "session_plan",
@@ -112,6 +113,8 @@ function hashHolds(record: TimelineRecord): boolean {
         return verifyEvidence(record.manifest as SealedEvidence) && record.hash === ownHash(record.manifest);
       case "delivery_addendum":
         return record.hash === ownHash(record.addendum) && record.hash === hashWithout(record.addendum);
+      case "late_outcome":
+        return record.hash === ownHash(record.outcome) && record.hash === hashWithout(record.outcome);
       case "refusal":
         return ownHash(record.manifest) === hashWithout(record.manifest);
       case "plan":

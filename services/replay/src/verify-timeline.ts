@@ -147,6 +147,7 @@ export class TimelineVerifier {
 const kernelKinds: ReadonlySet<string> = new Set([
   "evidence",
   "delivery_addendum",
+  "late_outcome",
   "refusal",
   "plan",
   "session_plan",

@@ -1,6 +1,7 @@
 import { asMonoNs, type MonoNs, msToNs } from "@rspp/base/brand";
 import { unreachable } from "@rspp/base/invariant";
 import type { Effect } from "@rspp/kernel/effect";
+import type { TextSpan } from "@rspp/kernel/event";
 import type { InputBody } from "@rspp/kernel/input";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
@@ -8,6 +9,7 @@ import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/pro
 import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
 import { VAD_FRAME_BYTES, VAD_RATE_HZ, type VadPort, type VadResult, type VadSession } from "@rspp/ports/vad";
 import { describeFailure } from "@rspp/rpc/log";
+import { conversationInput } from "./conversation-input.ts";
 import type { EvidenceWriter } from "./evidence-writer.ts";
 import type { Logger } from "./logger.ts";
 import type { SessionMeasures } from "./metrics-session.ts";
@@ -140,7 +142,8 @@ export class EffectRunner {
     this.graces.clear();
     for (const sink of this.invocations.values()) {
       sink.abandon();
-      this.guard(() => sink.handle?.cancel(reason));
+      // Side-effecting work is not cut off by the end of its session (kernel.md §4); its deadline is the provider's.
+      if (!sink.outlives) this.guard(() => sink.handle?.cancel(reason));
     }
     this.invocations.clear();
     for (const invocation of [...this.notes.keys()]) this.ended(invocation, "cancelled");
@@ -170,8 +173,9 @@ export class EffectRunner {
         return this.push(invocation, { kind: "text", text: host.payloads.join(spans), segment });
       }
       case "provider_push_messages": {
-        const messages = effect.messages.map((m) => ({ role: m.role, text: host.payloads.join(m.spans) }));
-        return this.push(effect.invocation, { kind: "messages", messages });
+        const { node = "" } = this.notes.get(effect.invocation) ?? {};
+        const text = (spans: readonly TextSpan[]): string => host.payloads.join(spans);
+        return this.push(effect.invocation, conversationInput(effect, text, host.config, node));
       }
       case "provider_finish":
         return this.guard(() => this.invocations.get(effect.invocation)?.handle?.finish());
@@ -278,7 +282,9 @@ export class EffectRunner {
     const { node, attempt } = effect;
     const openedNs = this.host.clock.nowNs();
     const rest = { attempt, openedNs, firstNs: 0, endNs: 0, outcome: "", span: null };
-    const note = { number: invocation, invocationId, node, turn, modality, provider, ...rest };
+    const tool = effect.tool === undefined ? {} : { tool: effect.tool.name };
+    const note = { number: invocation, invocationId, node, turn, modality, provider, ...rest, ...tool };
+    sink.outlives = effect.tool?.sideEffect === "side_effecting";
     this.notes.set(invocation, note);
     const traceparent = this.host.measures.invocationOpened(note);
     const request = {

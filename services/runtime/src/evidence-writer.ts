@@ -147,7 +147,7 @@ export class EvidenceWriter {
 
 function isEvidence(record: TimelineRecord): boolean {
   const { kind } = record;
-  return kind === "evidence" || kind === "delivery_addendum" || kind === "refusal" || kind === "plan";
+  return ["evidence", "delivery_addendum", "late_outcome", "refusal", "plan"].includes(kind);
 }
 
 function turnOf(record: TimelineRecord): number {

@@ -1,4 +1,5 @@
-import type { ChunkAudio, ChunkText, InputBody, OutcomeKind, Usage } from "@rspp/kernel/input";
+import type { ChunkAudio, ChunkText, ChunkToolCall, InputBody, OutcomeKind, Usage } from "@rspp/kernel/input";
+import { TOOL_ARGUMENTS_CHARS_MAX, TOOL_CALL_NAME_CHARS_MAX } from "@rspp/kernel/limits";
 import type { Invocation, InvocationChunk, InvocationOutcome, InvocationSink, Modality } from "@rspp/ports/provider";
 import { limits } from "./limits.ts";
 import { type PayloadStore, TAG_SESSION } from "./payload-store.ts";
@@ -30,6 +31,8 @@ const outcomes: ReadonlySet<OutcomeKind> = new Set<OutcomeKind>([
 export class ProviderSink implements InvocationSink {
   handle: Invocation | null = null;
   readonly modality: Modality;
+  /** Its work is not cut off when the session ends. */
+  outlives = false;
   private readonly host: SinkHost;
   private readonly invocation: number;
   private readonly tag: number;
@@ -58,7 +61,7 @@ export class ProviderSink implements InvocationSink {
   chunk(chunk: InvocationChunk): void {
     if (this.gone) return;
     if (this.done || !isGoodChunk(chunk)) return this.host.chunkRefused();
-    const taken = chunk.kind === "text" ? this.takeText(chunk) : this.takeAudio(chunk);
+    const taken = this.take(chunk);
     if (taken === null) return this.host.fail("payload_bytes_limit");
     if (this.index === 0) this.host.firstOutput(this.invocation);
     this.host.submit({ type: "provider_chunk", invocation: this.invocation, index: this.index++, chunk: taken });
@@ -79,6 +82,18 @@ export class ProviderSink implements InvocationSink {
         known && typeof detail === "string" ? detail.slice(0, limits.INGRESS_REASON_CHARS_MAX) : "unknown_outcome",
       usage: known ? usageOf(usage) : null,
     });
+  }
+
+  private take(chunk: InvocationChunk): ChunkText | ChunkAudio | ChunkToolCall | null {
+    if (chunk.kind === "tool_call") return this.takeToolCall(chunk);
+    return chunk.kind === "text" ? this.takeText(chunk) : this.takeAudio(chunk);
+  }
+
+  private takeToolCall(chunk: Extract<InvocationChunk, { kind: "tool_call" }>): ChunkToolCall | null {
+    const { callId, name } = chunk;
+    const payload = this.host.payloads.putText(chunk.arguments, this.tag);
+    if (payload === null) return null;
+    return { type: "tool_call", payload, chars: chunk.arguments.length, callId, name };
   }
 
   private takeText(chunk: Extract<InvocationChunk, { kind: "text" }>): ChunkText | null {
@@ -123,6 +138,11 @@ function isGoodChunk(chunk: InvocationChunk): boolean {
   if (chunk?.kind === "text") {
     const good = typeof chunk.text === "string" && chunk.text.length <= limits.CHUNK_TEXT_CHARS_MAX;
     return good && count(chunk.segment) && count(chunk.revision) && typeof chunk.final === "boolean";
+  }
+  if (chunk?.kind === "tool_call") {
+    const short = (text: unknown): boolean => typeof text === "string" && text.length <= TOOL_CALL_NAME_CHARS_MAX;
+    const args = typeof chunk.arguments === "string" && chunk.arguments.length <= TOOL_ARGUMENTS_CHARS_MAX;
+    return args && short(chunk.callId) && short(chunk.name);
   }
   if (chunk?.kind !== "audio" || !(chunk.bytes instanceof Uint8Array)) return false;
   if (chunk.bytes.length > limits.CHUNK_AUDIO_BYTES_MAX || (chunk.words?.length ?? 0) > limits.CHUNK_WORDS_MAX)

@@ -26,6 +26,8 @@ export interface InvocationNote {
   readonly modality: string;
   readonly provider: string;
   readonly attempt: number;
+  /** Modality `tool`: its name. */
+  readonly tool?: string;
   readonly openedNs: number;
   /** 0 until the first chunk. */
   firstNs: number;
@@ -152,6 +154,7 @@ export class SessionTrace {
         "rspp.invocation_id": note.invocationId,
         "rspp.provider": note.provider,
         "rspp.modality": note.modality,
+        ...(note.tool === undefined ? {} : { "rspp.tool": note.tool }),
         "rspp.attempt": note.attempt,
       },
     });

@@ -182,6 +182,13 @@ export enum Modality {
    * @generated from enum value: MODALITY_VAD = 4;
    */
   VAD = 4,
+
+  /**
+   * A tool that a language model calls.
+   *
+   * @generated from enum value: MODALITY_TOOL = 5;
+   */
+  TOOL = 5,
 }
 
 /**

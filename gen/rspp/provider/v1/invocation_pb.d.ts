@@ -151,6 +151,13 @@ export declare type ChatMessage = Message<"rspp.provider.v1.ChatMessage"> & {
    * @generated from field: string tool_call_id = 3;
    */
   toolCallId: string;
+
+  /**
+   * With role assistant: the tools it called.
+   *
+   * @generated from field: repeated rspp.provider.v1.ToolCall tool_calls = 4;
+   */
+  toolCalls: ToolCall[];
 };
 
 /**
@@ -221,7 +228,7 @@ export declare type Conversation = Message<"rspp.provider.v1.Conversation"> & {
 export declare const ConversationSchema: GenMessage<Conversation>;
 
 /**
- * A clause to speak.
+ * A clause to speak, or the arguments of a tool as JSON.
  *
  * @generated from message rspp.provider.v1.TextInput
  */

@@ -221,6 +221,13 @@ export declare type InvocationEvidence = Message<"rspp.replay.v1.InvocationEvide
    * @generated from field: bool adopted_speculation = 7;
    */
   adoptedSpeculation: boolean;
+
+  /**
+   * Tool that was called; never its arguments.
+   *
+   * @generated from field: string tool = 8;
+   */
+  tool: string;
 };
 
 /**

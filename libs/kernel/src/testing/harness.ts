@@ -316,7 +316,7 @@ export class KernelHarness {
   }
 
   /** The open invocation of a modality, as the provider sees it. */
-  open(modality: "stt" | "llm" | "tts"): number {
+  open(modality: "stt" | "llm" | "tts" | "tool"): number {
     const found = Object.values(this.state.invocations).find(
       (inv) => inv.modality === modality && inv.status === "open",
     );
@@ -325,7 +325,7 @@ export class KernelHarness {
 
   chunks = new Map<number, number>();
 
-  private chunkIndex(invocation: number): number {
+  chunkIndex(invocation: number): number {
     const index = this.chunks.get(invocation) ?? 0;
     this.chunks.set(invocation, index + 1);
     return index;

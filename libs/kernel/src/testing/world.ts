@@ -9,7 +9,7 @@ import { KernelHarness } from "./harness.ts";
 
 export interface WorldInvocation {
   id: number;
-  modality: "stt" | "llm" | "tts";
+  modality: "stt" | "llm" | "tts" | "tool";
   turn: number;
   chunks: number;
   revision: number;

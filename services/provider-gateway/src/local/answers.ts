@@ -1,7 +1,7 @@
 import { numberToWords, wordsToNumber } from "./numbers.ts";
 
 export interface Message {
-  role: "system" | "user" | "assistant";
+  role: "system" | "user" | "assistant" | "tool";
   text: string;
 }
 

@@ -1,5 +1,6 @@
 import type { Clock } from "@rspp/ports/clock";
 import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { roundsSoFar, scriptedAnswer, scriptedCalls, toolScriptSpecs } from "../scripted-tools.ts";
 import { readSettings } from "../settings.ts";
 import { Pace, sendPaced, simSpecs } from "../sim/pace.ts";
 import { answerTo } from "./answers.ts";
@@ -8,12 +9,13 @@ const specs = {
   first_chunk_ms: simSpecs.first_chunk_ms,
   /** Between words. */
   chunk_ms: simSpecs.chunk_ms,
+  ...toolScriptSpecs,
 } as const;
 
 /**
  * `local/responder`: a small deterministic agent without a model (greeting, sums, days of a month, spelling,
  * directions, opening hours, counting, a story, repeat, help, goodbye). Streams word by word when the messages arrive.
- * Settings: `first_chunk_ms`, `chunk_ms` (both 0).
+ * Calls the tools it is offered by a phrasebook. Settings: `first_chunk_ms`, `chunk_ms` (both 0), `tool_calls`, `tool_answers`.
  */
 export function createResponder(options: { clock: Clock }): ManagedProvider {
   const { clock } = options;
@@ -31,7 +33,19 @@ export function createResponder(options: { clock: Clock }): ManagedProvider {
         push(input) {
           if (input.kind !== "messages" || started) return;
           started = true;
-          const words = answerTo(input.messages).match(/\s*\S+/g) ?? [];
+          const { messages, tools = [] } = input;
+          const calls =
+            roundsSoFar(messages) > 0 ? [] : scriptedCalls(read.values, messages, tools, request.invocationId);
+          if (calls.length > 0) {
+            return sendPaced(
+              pace,
+              attempt,
+              calls,
+              (call) => attempt.chunk({ kind: "tool_call", ...call }),
+              () => attempt.end("success", "", { outputTokens: calls.length }),
+            );
+          }
+          const words = (scriptedAnswer(read.values, messages) ?? answerTo(messages)).match(/\s*\S+/g) ?? [];
           sendPaced(
             pace,
             attempt,

@@ -1,6 +1,7 @@
 import type { Clock } from "@rspp/ports/clock";
-import type { Invocation, InvocationChunk, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
+import type { Invocation, InvocationChunk, InvocationOpen, InvocationSink, ToolCall } from "@rspp/ports/provider";
 import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
+import { roundsSoFar, scriptedAnswer, scriptedCalls, toolScriptSpecs } from "../scripted-tools.ts";
 import { readSettings } from "../settings.ts";
 import { Pace, sendPaced, simSpecs } from "./pace.ts";
 
@@ -10,6 +11,11 @@ const specs = {
   text: { type: "string", default: "" },
   /** Into how many pieces the text is cut; 0: one a word. */
   chunks: { type: "number", default: 0, min: 0, max: 10_000 },
+  ...toolScriptSpecs,
+  /** Answers that call the tools of `tool_calls` before it speaks of their results. */
+  tool_rounds: { type: "number", default: 1, min: 0, max: 100 },
+  /** Said in the answers that call. */
+  tool_preamble: { type: "string", default: "" },
 } as const;
 
 /** `sim/llm`: says a set text with set waits and faults, seeded. Starts when the messages arrive. */
@@ -38,7 +44,12 @@ function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): I
       if (input.kind !== "messages" || started || attempt.done) return;
       started = true;
       if (pace.failsAtOnce()) return;
-      const said = text || input.messages.findLast((message) => message.role === "user")?.text || "";
+      const { messages, tools = [] } = input;
+      const more = roundsSoFar(messages) < read.values.tool_rounds;
+      const calls = more ? scriptedCalls(read.values, messages, tools, request.invocationId) : [];
+      if (calls.length > 0) return sendCalls(pace, attempt, calls, read.values.tool_preamble);
+      const caller = messages.findLast((message) => message.role === "user")?.text;
+      const said = scriptedAnswer(read.values, messages) || text || caller || "";
       const pieces = cut(said, chunks);
       if (pieces.length === 0) {
         pace.after(0, () => attempt.end("empty", "nothing to say"));
@@ -56,6 +67,20 @@ function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): I
     },
     cancel: () => attempt.end("cancelled", "cancelled"),
   };
+}
+
+/** An answer that calls tools, and may say something before. */
+function sendCalls(pace: Pace, attempt: Attempt, calls: readonly ToolCall[], preamble: string): void {
+  const said: InvocationChunk[] =
+    preamble === "" ? [] : [{ kind: "text", text: preamble, segment: 0, revision: 0, final: false }];
+  const chunks = [...said, ...calls.map((call): InvocationChunk => ({ kind: "tool_call", ...call }))];
+  sendPaced(
+    pace,
+    attempt,
+    chunks,
+    (chunk) => attempt.chunk(chunk),
+    () => attempt.end("success", "", { outputTokens: chunks.length }),
+  );
 }
 
 /** Pieces that join to the text again; words keep the space before them. */

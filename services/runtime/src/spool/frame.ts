@@ -30,6 +30,7 @@ export const RECORD_KINDS = [
   "session_end",
   "evidence_lost",
   "marker",
+  "late_outcome",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
 
