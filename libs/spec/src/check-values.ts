@@ -6,6 +6,7 @@ import { checkDialogue } from "./check-dialogue.ts";
 import { checkCondition, variableTypes } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
+import { checkTools } from "./check-tools.ts";
 import { looseField, parseEdge } from "./graph-view.ts";
 
 export const PROFILE_DEFAULT = "simple/v1";
@@ -61,6 +62,7 @@ export function checkValues(document: unknown, profile: ExecutionProfile, report
   if (Array.isArray(nodes)) {
     for (const [i, node] of nodes.entries()) {
       checkNode(node, `nodes[${i}]`, profile, report);
+      checkTools(node, `nodes[${i}]`, report);
       checkTextSettings(node, `nodes[${i}]`, document, report);
     }
   }

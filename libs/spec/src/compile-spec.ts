@@ -8,6 +8,7 @@ import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
 import { PROFILE_DEFAULT } from "./check-values.ts";
 import { compileBuffer, compileCondition } from "./compile-buffer.ts";
 import { compileDialogue, compileSpoken } from "./compile-dialogue.ts";
+import { compileTools } from "./compile-tools.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 import { compiledFingerprint } from "./fingerprint.ts";
 import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
@@ -146,7 +147,15 @@ function compileNode(node: NodeDocument, index: number, scope: "session" | "turn
   const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
   if (node.fallback !== undefined) sources.note(`${path}.fallback`, sources.written(`${specPath}.fallback`));
   const fallback = node.fallback === undefined ? {} : { fallback: node.fallback };
-  return { id: node.id, kind: node.kind, scope, settings, candidates, ...fallback };
+  return {
+    id: node.id,
+    kind: node.kind,
+    scope,
+    settings,
+    candidates,
+    ...fallback,
+    ...compileTools(node, index, sources),
+  };
 }
 
 function compileCandidate(node: NodeDocument, index: number, at: number, sources: Sources): ProviderCandidate {

@@ -1,5 +1,6 @@
 /** The resolved pipeline as a table for people: each value beside its source (F-078, F-079). */
 import { canonicalJson } from "@rspp/base/canonical-json";
+import type { ToolDefinition } from "@rspp/kernel/graph";
 import type { CompiledPipeline } from "./compiled.ts";
 
 export interface ExplainRow {
@@ -33,6 +34,8 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
       yield [`${path}.candidates[${i}].provider`, candidate.provider];
       yield* fields(`${path}.candidates[${i}].settings`, candidate.settings);
     }
+    for (const tool of node.tools ?? []) yield* toolFields(`${path}.tools.${tool.name}`, tool);
+    yield* fields(`${path}.toolLimits`, node.toolLimits ?? {});
   }
   for (const edge of graph.edges) {
     const path = `edges.${edge.id}`;
@@ -50,6 +53,16 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
     if (compiled[key] !== undefined) yield [key, compiled[key]];
   }
   yield* fields("spoken", compiled.spoken ?? {});
+}
+
+function* toolFields(path: string, tool: ToolDefinition): Generator<[string, unknown]> {
+  const { description, parameters, sideEffect, deadlineMs, filler = {} } = tool;
+  yield* fields(path, { description, parameters, sideEffect, deadlineMs });
+  yield* fields(`${path}.filler`, filler);
+  for (const { provider, settings } of tool.candidates) {
+    yield [`${path}.provider`, provider];
+    yield* fields(`${path}.settings`, settings);
+  }
 }
 
 function* fields(path: string, values: object): Generator<[string, unknown]> {

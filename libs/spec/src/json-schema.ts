@@ -66,6 +66,8 @@ function convertOne(schema: Schema, form: Form): JsonSchema {
       return {
         anyOf: [{ type: ["string", "number", "boolean"] }, { type: "array", items: { type: "string" } }],
       };
+    case "json":
+      return { type: "object", description: schema.what };
     case "either":
       return { anyOf: [convert(schema.text, form), convertMap(schema.map, form)] };
     case "variant":

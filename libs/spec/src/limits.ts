@@ -41,4 +41,9 @@ export const SETTING_CHARS_MAX = 16_384;
 /** UTF-16 code units of one condition. */
 export const CONDITION_CHARS_MAX = 512;
 
+/** Tools of one language model, and what one of them holds. */
+export const TOOLS_MAX = 16;
+export const TOOL_SCHEMA_CHARS_MAX = 8_192;
+export const TOOL_DEADLINE_MS_MAX = 120_000;
+
 export const HISTORY_PARTS_MAX = CONVERSATION_PARTS_MAX;

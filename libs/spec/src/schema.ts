@@ -66,6 +66,13 @@ export interface SettingSchema {
   type: "setting";
 }
 
+/** Any JSON value, at most so many characters of JSON. */
+export interface JsonSchemaValue {
+  type: "json";
+  chars: number;
+  what: string;
+}
+
 /** A short form (text) or a long form (map). */
 export interface EitherSchema {
   type: "either";
@@ -91,6 +98,7 @@ export type Schema =
   | MapSchema
   | OpenMapSchema
   | SettingSchema
+  | JsonSchemaValue
   | EitherSchema
   | VariantSchema;
 

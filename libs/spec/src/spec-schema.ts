@@ -6,6 +6,7 @@ import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 import { textNodeSettings } from "./text-node-schema.ts";
+import { toolFields } from "./tool-schema.ts";
 import { variableNames, variablesSchema } from "./variable-schema.ts";
 
 /** The first line of every spec: which schema the rest is written in. */
@@ -117,6 +118,7 @@ function nodeSchema(of: NodeKind): MapSchema {
     ...(definition.execution === "provider" ? { provider: must(providerSchema) } : {}),
     ...(known === undefined ? {} : { settings: settingsField(of, known) }),
     ...(FALLBACK_KINDS.includes(of) ? { fallback: may(id) } : {}),
+    ...(of === "llm" ? toolFields : {}),
     description: may(description),
   });
 }
@@ -132,6 +134,7 @@ export const anyNodeSchema: VariantSchema = {
     provider: may(providerSchema),
     settings: may(settings),
     fallback: may(id),
+    ...toolFields,
     description: may(description),
   }),
 };

@@ -2,7 +2,7 @@
  * A PipelineSpec as its author wrote it: field names as in the file (units last), nothing defaulted yet. Made by
  * `parseSpec` and `expandTemplate` only, which have checked every bound of `spec-schema.ts`.
  */
-import type { NodeKind, OverflowStrategy, SettingValue } from "@rspp/kernel/graph";
+import type { NodeKind, OverflowStrategy, SettingValue, SideEffect } from "@rspp/kernel/graph";
 import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
 
@@ -20,6 +20,27 @@ export interface ProviderDocument {
   settings?: SettingsDocument;
 }
 
+/** How a tool is called: `http` or `mcp`, the latter by `url` or `command`. Headers are references to secrets. */
+export interface ToolDocument {
+  name: string;
+  description: string;
+  /** JSON Schema of an object. */
+  parameters?: unknown;
+  side_effect: SideEffect;
+  deadline_ms?: number;
+  filler?: { text: string; after_ms: number };
+  http?: { url: string; method?: string; headers?: Readonly<Record<string, string>> };
+  mcp?: { url?: string; command?: string; tool?: string; headers?: Readonly<Record<string, string>> };
+}
+
+export interface ToolLimitsDocument {
+  per_turn_max?: number;
+  rounds_max?: number;
+  parallel_max?: number;
+  result_bytes_max?: number;
+  late_result?: "note" | "propose";
+}
+
 export interface NodeDocument {
   id: string;
   kind: NodeKind;
@@ -28,6 +49,9 @@ export interface NodeDocument {
   settings?: SettingsDocument;
   /** Node that takes over in a turn where this one fails. */
   fallback?: string;
+  /** Of a node of kind `llm`. */
+  tools?: readonly ToolDocument[];
+  tool_limits?: ToolLimitsDocument;
   description?: string;
 }
 

@@ -6,6 +6,7 @@ import { substitute } from "./parameters.ts";
 import type { Position, ProblemText } from "./problem.ts";
 import type { EitherSchema, ListSchema, MapSchema, OpenMapSchema, Schema, VariantSchema } from "./schema.ts";
 import { isSecretReference, looksSecret, namesSecret, SECRET_REMEDY } from "./secret.ts";
+import { walkJson } from "./walk-json.ts";
 import { describe, walkScalar } from "./walk-scalar.ts";
 import { positionOf, type Walk } from "./walk-state.ts";
 
@@ -35,6 +36,8 @@ export function walkNode(walk: Walk, written: unknown, schema: Schema, path: str
       return walkScalar(walk, node, schema, path, here);
     case "setting":
       return walkSetting(walk, node, path, here);
+    case "json":
+      return walkJson(walk, node, schema, path, here);
     case "list":
       return walkList(walk, node, schema, path, here);
     case "map":
