@@ -162,10 +162,14 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
   };
   const canonical = canonicalJson(plan);
   // Three bytes a UTF-16 unit at most; the record's own fields come on top.
-  const late = plan.sideEffects.some((tool) => tool.endsWith("=side_effecting"));
-  const lateBytes = late ? TOOL_CALLS_PER_TURN_MAX * TOOL_LATE_BYTES_MAX : 0;
-  const bytes = canonical.length * 3 + PLAN_RECORD_BYTES + lateBytes;
+  const bytes = canonical.length * 3 + PLAN_RECORD_BYTES + lateBytes(plan.sideEffects);
   return { ok: true, value: { plan, hash: sha256Utf8Hex(canonical), bytes } };
+}
+
+/** What outcomes that come after the turn may take. */
+function lateBytes(sideEffects: readonly string[]): number {
+  const late = sideEffects.some((tool) => tool.endsWith("=side_effecting"));
+  return late ? TOOL_CALLS_PER_TURN_MAX * TOOL_LATE_BYTES_MAX : 0;
 }
 
 /** `node.tool=class`; none where no node has tools. */
