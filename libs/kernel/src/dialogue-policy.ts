@@ -24,7 +24,19 @@ export interface HangUpPolicy {
   key: string;
 }
 
+/** Short words of assent over the output, which do not interrupt (`kernel.md` §2). */
+export interface BackChannelPolicy {
+  words: readonly string[];
+  /** Speech longer than this interrupts whatever its words are, and so does speech whose words have not come by then. */
+  maxMs: number;
+}
+
 export interface DialoguePolicy {
+  /** Over the output speech counts from here on; never less than the endpointing node asks for. */
+  minSpeechMs?: number;
+  backChannel?: BackChannelPolicy;
+  /** Words that the agent is just saying are its own echo, not the caller's. */
+  echoGuard?: true;
   silence?: SilencePolicy;
   hangUp?: HangUpPolicy;
   /** Counted from the first `connected`; then the call ends in order. */

@@ -12,6 +12,16 @@ export interface ProposalOptions {
   hangUp?: true;
 }
 
+/** What the words of speech over the output have it taken for; `unknown` while there are none. */
+export type SpeechVerdict = "unknown" | "speech" | "back_channel" | "own_echo";
+
+export interface GuardedHearing {
+  /** Over the output, where words decide whether it interrupts. */
+  verdict?: SpeechVerdict;
+  /** It ended before they did: decided when the transcript is there. */
+  unjudged?: true;
+}
+
 export interface DialogueTurn {
   /** Says what it was given, no model's reply; noted where a reply may hang up. */
   given?: true;

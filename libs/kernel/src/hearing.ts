@@ -23,6 +23,7 @@ import {
   noteOutcome,
   openInvocation,
 } from "./invocations.ts";
+import { discardedByWords, onWords } from "./prelude.ts";
 import { spansLength } from "./rope.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { type Hearing, type InvocationState, numberSetting } from "./state.ts";
@@ -114,6 +115,8 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
     hearing.finalChars += chunk.chars;
   }
   tellWords(cx, hearing, chunk, spans);
+  const { backChannel, echoGuard } = cx.s.config.policy;
+  if (backChannel !== undefined || echoGuard === true) onWords(cx, hearing);
   emit(
     cx,
     cx.s.run,
@@ -232,6 +235,7 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
   clearTimer(cx, `final:${hearing.utterance}`);
   // A partial still standing follows the last final: its words were said, too.
   const heard = [...hearing.finals, ...hearing.partial];
+  if (discardedByWords(cx, hearing, heard)) return releaseText(cx, heard);
   if (heard.length === 0 || ask(cx, { fn: "is_blank", spans: heard }) === true) {
     cx.effects.push({
       type: "telemetry",

@@ -39,6 +39,13 @@ export const SPEECH_CHAR_US = 60_000;
 export const DELIVERY_SETTLE_MS = 5_000;
 /** Default of a session's reconnect deadline (session-config). */
 export const RECONNECT_MS = 10_000;
+/** Share of the words heard last that the agent is just saying, from which on they are its echo; thousandths. */
+export const ECHO_MIN_SHARE = 800;
+/** Words heard last that are compared, and clauses said last they are compared with. */
+export const ECHO_WORDS_MAX = 8;
+export const ECHO_CLAUSES_MAX = 4;
+/** Where only the echo guard waits for words: longer speech without any interrupts. */
+export const GUARD_WAIT_MS = 700;
 /** From the wish to hang up until the session ends though its last turn is still being heard. */
 export const HANG_UP_MS_MAX = 120_000;
 /** From the start of draining until the session is ended whatever is still open. */

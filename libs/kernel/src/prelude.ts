@@ -5,7 +5,8 @@
 import { type MonoNs, NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt } from "@rspp/base/ring";
 import { settled } from "./delivery.ts";
-import type { ActivityBody, KernelEvent } from "./event.ts";
+import type { ActivityBody, KernelEvent, TextSpan } from "./event.ts";
+import { guarded, heedWords, interruptible, judge, leastSpeechUs, mayInterrupt } from "./false-barge-in.ts";
 import type { Settings } from "./graph.ts";
 import { drainRecognisers, giveUpWaiting, heardOut, openRecogniser, releaseText } from "./hearing.ts";
 import { cancelInvocation, finishInvocation } from "./invocations.ts";
@@ -13,7 +14,7 @@ import { OUTPUT_HOLD_MS_MAX, UTTERANCE_STALL_MS } from "./limits.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
-import { numberSetting } from "./state.ts";
+import { type Hearing, numberSetting } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { type DiscardReason, utteranceTransition } from "./utterance.ts";
 
@@ -70,15 +71,17 @@ export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBo
     p.lastVoicedNs = event.monoNs;
     p.speechUs += body.durationUs;
     if (p.speculation !== null) cancelSpeculation(cx, "speech_resumed");
-    if (phase === "candidate" && p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx, event.monoNs);
+    if (phase === "candidate") maybeConfirm(cx, cfg.minSpeechMs, event.monoNs);
   } else {
     p.silenceUs += body.durationUs;
-    if (phase === "candidate" && p.silenceUs >= cfg.candidateSilenceMs * US_PER_MS) discard(cx, "too_short");
+    if (phase === "candidate" && p.silenceUs >= cfg.candidateSilenceMs * US_PER_MS) onCandidatePause(cx, cfg, endUs);
     else if (phase === "confirmed" && p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endpoint(cx, endUs);
     else if (phase === "confirmed" && cfg.speculateMs > 0 && p.silenceUs >= cfg.speculateMs * US_PER_MS)
       maybeSpeculate(cx);
   }
-  if (p.utterance.phase === "confirmed" && p.utteranceUs >= cfg.maxUtteranceMs * US_PER_MS) endpoint(cx, endUs);
+  if (p.utteranceUs < cfg.maxUtteranceMs * US_PER_MS) return;
+  if (p.utterance.phase === "confirmed") endpoint(cx, endUs);
+  else if (waitsForWords(cx, cfg.minSpeechMs)) endUnjudged(cx, endUs);
 }
 
 function onQuiet(cx: StepContext, event: KernelEvent, body: ActivityBody, onsetFrames: number): void {
@@ -122,7 +125,67 @@ function startUtterance(cx: StepContext, speechUs: number, atNs: MonoNs): void {
   setTimerIn(cx, "utterance", stallMs(cx));
   if (cx.s.config.policy.holdOnCandidate && cx.s.config.policy.bargeIn) hold(cx);
   const cfg = endpointing(cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? {});
-  if (p.speechUs >= cfg.minSpeechMs * US_PER_MS) confirm(cx, atNs);
+  maybeConfirm(cx, cfg.minSpeechMs, atNs);
+}
+
+function maybeConfirm(cx: StepContext, minSpeechMs: number, atNs: MonoNs): void {
+  if (cx.s.prelude.speechUs >= leastSpeechUs(cx, minSpeechMs) && mayInterrupt(cx)) confirm(cx, atNs);
+}
+
+/** A candidate that is long enough, and not confirmed for want of words. */
+function waitsForWords(cx: StepContext, minSpeechMs: number): boolean {
+  const p = cx.s.prelude;
+  return p.utterance.phase === "candidate" && guarded(cx) && p.speechUs >= leastSpeechUs(cx, minSpeechMs);
+}
+
+/** Words have come that may decide on a candidate. */
+export function onWords(cx: StepContext, hearing: Hearing): void {
+  heedWords(cx, hearing);
+  if (cx.s.prelude.utterance.phase !== "candidate" || hearing.verdict !== "speech") return;
+  maybeConfirm(cx, endpointing(settingsOf(cx)).minSpeechMs, cx.atNs);
+}
+
+/** A pause in a candidate: it was too short, or its words discard it, or they are awaited as long as an endpoint is. */
+function onCandidatePause(cx: StepContext, cfg: ReturnType<typeof endpointing>, endUs: number): void {
+  const p = cx.s.prelude;
+  if (p.speechUs < leastSpeechUs(cx, cfg.minSpeechMs)) return discard(cx, "too_short");
+  // What it would have interrupted is over: it is the caller's turn like any other.
+  if (!guarded(cx)) return confirm(cx, cx.atNs);
+  const verdict = p.hearing?.verdict;
+  if (verdict === "back_channel" || verdict === "own_echo") return discard(cx, verdict);
+  if (p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endUnjudged(cx, endUs);
+}
+
+/** Over, and nothing decided: its transcript tells. The output stays held meanwhile, no longer than it may. */
+function endUnjudged(cx: StepContext, cutUs: number): void {
+  const { hearing } = cx.s.prelude;
+  if (hearing !== null) hearing.unjudged = true;
+  endpoint(cx, cutUs);
+}
+
+/** The transcript of what ended unjudged, empty for none: true where it interrupts nothing and is let go. */
+export function discardedByWords(cx: StepContext, hearing: Hearing, heard: readonly TextSpan[]): boolean {
+  if (hearing.unjudged !== true || !guarded(cx)) return false;
+  const p = cx.s.prelude;
+  const verdict = judge(cx, heard);
+  if (verdict === "speech") {
+    cutTurnsInFlight(cx, cx.atNs);
+    p.heldTurn = 0;
+    return false;
+  }
+  const reason = verdict === "unknown" ? "empty" : verdict;
+  tellDiscarded(cx, hearing.utterance, reason);
+  // A candidate of its own may hold the output by now.
+  if (p.hearing === null) resume(cx, reason);
+  return true;
+}
+
+function tellDiscarded(cx: StepContext, utterance: number, reason: DiscardReason): void {
+  cx.effects.push({ type: "telemetry", name: `utterance_discarded_${reason}`, value: utterance, turn: 0, node: "" });
+}
+
+function settingsOf(cx: StepContext): Settings {
+  return cx.s.config.graph.nodes[cx.s.topology.endpointing]?.settings ?? NO_SETTINGS;
 }
 
 /** `atNs`: stamp of the frame that decided it, whose bytes were read then: anchor `cancel_accepted` (`kernel.md` §10). */
@@ -138,9 +201,7 @@ const BY_SPEECH = Object.freeze({ scope: "turn" });
 
 /** The caller's own turn comes: whatever is said, or still to be heard, is cut. */
 export function cutTurnsInFlight(cx: StepContext, atNs: MonoNs, fields: Record<string, string> = BY_SPEECH): void {
-  for (const turn of cx.s.turns) {
-    const inFlight = turn.phase === "active" || (turn.phase === "closed_commit" && !settled(turn.delivery));
-    if (!inFlight || turn.cancelReason !== "" || turn.uninterruptible === true) continue;
+  for (const turn of interruptible(cx)) {
     signal(cx, "barge_in", "prelude", turn.number, "barge_in", fields);
     cause(cx, "cancel", turn.number, "barge_in", { atNs });
   }
@@ -179,13 +240,7 @@ function discard(cx: StepContext, reason: DiscardReason): void {
   if (inv !== undefined) cancelInvocation(cx, inv, `discarded_${reason}`);
   cancelSpeculation(cx, "discarded");
   if (p.hearing !== null) releaseText(cx, [...p.hearing.partial, ...p.hearing.finals]);
-  cx.effects.push({
-    type: "telemetry",
-    name: `utterance_discarded_${reason}`,
-    value: p.utterance.number,
-    turn: 0,
-    node: "",
-  });
+  tellDiscarded(cx, p.utterance.number, reason);
   resume(cx, reason);
   resetUtterance(cx);
 }
@@ -208,9 +263,11 @@ function endpoint(cx: StepContext, cutUs: number): void {
   const p = cx.s.prelude;
   const hearing = p.hearing;
   p.cutUs = Math.max(p.cutUs, cutUs);
-  if (p.utterance.phase === "candidate") confirm(cx, cx.atNs);
+  const unjudged = hearing?.unjudged === true;
+  if (unjudged) utteranceTransition(p.utterance, "confirmed");
+  else if (p.utterance.phase === "candidate") confirm(cx, cx.atNs);
   utteranceTransition(p.utterance, "endpoint");
-  resume(cx, "endpoint");
+  if (!unjudged) resume(cx, "endpoint");
   if (hearing === null) return resetUtterance(cx);
   hearing.lastVoicedNs = p.lastVoicedNs;
   hearing.endpointNs = cx.atNs;
@@ -259,9 +316,11 @@ export function onMuted(cx: StepContext): void {
 
 function endUtterance(cx: StepContext): void {
   const { phase } = cx.s.prelude.utterance;
-  if (phase === "candidate") return discard(cx, "too_short");
-  if (phase !== "confirmed") return;
+  const waits = waitsForWords(cx, endpointing(settingsOf(cx)).minSpeechMs);
+  if (phase === "candidate" && !waits) return discard(cx, "too_short");
+  if (phase === "none") return;
   drainRecognisers(cx);
+  if (waits) return endUnjudged(cx, cx.s.timebase.lastEndUs);
   endpoint(cx, cx.s.timebase.lastEndUs);
 }
 

@@ -23,6 +23,13 @@ export type TextQuestion =
   | { fn: "is_blank"; spans: readonly TextSpan[] }
   /** The largest offset <= `at` at which a word ends in the joined text. */
   | { fn: "word_end_before"; spans: readonly TextSpan[]; at: number }
+  /** Whether the joined text is made of these words or phrases alone, and of one at least. */
+  | { fn: "only_words"; spans: readonly TextSpan[]; words: readonly string[] }
+  /**
+   * How many of the last `last` words of `heard` stand in `spoken`, in their order; thousandths of those compared.
+   * `version` names the rule: another rule is another version.
+   */
+  | { fn: "echo_share"; version: 1; heard: readonly TextSpan[]; spoken: readonly TextSpan[]; last: number }
   /** Where this very text begins in the joined text; -1 where it does not stand. */
   | { fn: "find"; spans: readonly TextSpan[]; text: string }
   /** Whether one of these words or phrases stands in the joined text. */

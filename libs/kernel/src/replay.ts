@@ -169,9 +169,11 @@ function fallbackAnswer(question: TextQuestion): FactAnswer {
     case "same_text":
     case "is_blank":
     case "has_words":
+    case "only_words":
     case "predicate":
       return false;
     case "word_end_before":
+    case "echo_share":
       return 0;
     case "find":
       return -1;

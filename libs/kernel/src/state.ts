@@ -9,7 +9,7 @@ import { type Ring, ringCreate } from "@rspp/base/ring";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
 import type { Delivery } from "./delivery.ts";
-import type { DialogueSession, DialogueTurn, ProposalOptions } from "./dialogue-state.ts";
+import type { DialogueSession, DialogueTurn, GuardedHearing, ProposalOptions } from "./dialogue-state.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
 import type { KernelEvent, MessagesBody, TextSpan, WordMark } from "./event.ts";
@@ -120,7 +120,7 @@ export interface InvocationEvidence {
 }
 
 /** One utterance's recognition: the current one, or one awaiting its final after the endpoint. */
-export interface Hearing {
+export interface Hearing extends GuardedHearing {
   utterance: number;
   invocation: number;
   finals: TextSpan[];

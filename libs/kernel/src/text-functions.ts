@@ -3,6 +3,7 @@ import { InvariantError } from "@rspp/base/invariant";
 import type { TextSpan } from "./event.ts";
 import type { FactAnswer, TextQuestion } from "./pure-functions.ts";
 import { hasWords, screen } from "./screen.ts";
+import { echoShare, onlyWords } from "./speech-words.ts";
 
 export const TEXT_FUNCTIONS_VERSION = "text/v1";
 
@@ -25,6 +26,10 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
       return wordEndBefore(join(question.spans), question.at);
     case "has_words":
       return hasWords(join(question.spans), question.words);
+    case "only_words":
+      return onlyWords(join(question.spans), question.words);
+    case "echo_share":
+      return echoShare(join(question.heard), join(question.spoken), question.last);
     case "find":
       return join(question.spans).indexOf(question.text);
     case "screen":

@@ -3,7 +3,7 @@
 export const UTTERANCE_PHASES = ["none", "candidate", "confirmed", "ended", "discarded"] as const;
 export type UtterancePhase = (typeof UTTERANCE_PHASES)[number];
 
-export const DISCARD_REASONS = ["too_short", "empty"] as const;
+export const DISCARD_REASONS = ["too_short", "empty", "back_channel", "own_echo"] as const;
 export type DiscardReason = (typeof DISCARD_REASONS)[number];
 
 export const UTTERANCE_TRIGGERS = ["speech_started", "confirmed", "endpoint", "discard", "reset"] as const;

@@ -7,6 +7,21 @@ export function checkDialogue(document: unknown, report: Report): void {
   checkCallLength(policy, report);
   checkKey(document, policy, report);
   checkVoice(document, policy, report);
+  checkGuards(policy, report);
+}
+
+/** What keeps speech from interrupting means nothing where it never does. */
+function checkGuards(policy: unknown, report: Report): void {
+  if (looseField(policy, "barge_in") !== false) return;
+  for (const field of ["min_speech_ms", "back_channel", "echo_guard"]) {
+    if (looseField(policy, field) === undefined) continue;
+    report({
+      path: `policy.${field}`,
+      code: "not_allowed",
+      message: `${field} has no meaning where barge_in is false`,
+      remedy: "remove it, or set barge_in: true",
+    });
+  }
 }
 
 function checkCallLength(policy: unknown, report: Report): void {

@@ -5,6 +5,7 @@ import {
   SPOKEN_MAX_CALL_WARNING,
   spokenSilence,
 } from "@rspp/kernel/dialogue-policy";
+import { GUARD_WAIT_MS } from "@rspp/kernel/limits";
 import type { Sources } from "./sources.ts";
 import type { PipelineSpec } from "./spec.ts";
 
@@ -13,6 +14,19 @@ export function compileDialogue(spec: PipelineSpec, sources: Sources): DialogueP
   const policy: DialoguePolicy = {};
   const written = (field: string, key: string): void =>
     sources.note(`policy.${field}`, sources.written(`policy.${key}`));
+  if (given.min_speech_ms !== undefined) {
+    written("minSpeechMs", "min_speech_ms");
+    policy.minSpeechMs = given.min_speech_ms;
+  }
+  if (given.back_channel !== undefined) {
+    const { words, max_ms: maxMs = GUARD_WAIT_MS } = given.back_channel;
+    written("backChannel", "back_channel");
+    policy.backChannel = { words, maxMs };
+  }
+  if (given.echo_guard === true) {
+    written("echoGuard", "echo_guard");
+    policy.echoGuard = true;
+  }
   if (given.silence !== undefined) {
     const { after_ms: afterMs, prompts, max_prompts, then: andThen = "nothing" } = given.silence;
     written("silence", "silence");

@@ -1,6 +1,9 @@
 /** The fields of `policy` that say how the dialogue goes, as written (X-01, X-04). */
 
 export interface DialogueDocument {
+  min_speech_ms?: number;
+  back_channel?: { words: readonly string[]; max_ms?: number };
+  echo_guard?: boolean;
   silence?: {
     after_ms: number;
     prompts: readonly string[];

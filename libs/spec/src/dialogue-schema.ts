@@ -1,11 +1,19 @@
 /** Bounds of the fields of `policy` that say how the dialogue goes. Sentences are said as they stand. */
 import * as limits from "./limits.ts";
-import { type Field, list, map, may, must, oneOf, text, whole } from "./schema.ts";
+import { type Field, flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 
 const sentence = text(limits.SENTENCE_CHARS_MAX);
 const phrase = text(limits.PHRASE_CHARS_MAX);
 
 export const dialogueFields: Readonly<Record<string, Field>> = {
+  min_speech_ms: may(whole(20, 5_000)),
+  back_channel: may(
+    map("the back-channel words", {
+      words: must(list("words", phrase, 1, limits.PHRASES_MAX)),
+      max_ms: may(whole(100, 5_000)),
+    }),
+  ),
+  echo_guard: may(flag),
   silence: may(
     map("the prompts on silence", {
       after_ms: must(whole(500, 600_000)),

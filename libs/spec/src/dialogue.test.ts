@@ -6,6 +6,9 @@ import { compiled, problemsOf, small } from "./testing.ts";
 
 const dialogue = `${small}policy:
   silence: {after_ms: 8000, prompts: ["Are you there?", "Hello?"], max_prompts: 3, then: hang_up}
+  min_speech_ms: 200
+  back_channel: {words: [mhm, yeah], max_ms: 600}
+  echo_guard: true
   hang_up: {say: "Goodbye.", phrases: ["have a nice day"], marker: "[hang_up]", key: "*"}
   max_call_ms: 600000
   max_call_warning: {before_ms: 30000, say: "Half a minute left."}
@@ -16,6 +19,9 @@ describe("X-01 the dialogue in a spec", () => {
     const pipeline = compiled(dialogue);
     expect(pipeline.policy).toMatchObject({
       silence: { afterMs: 8_000, prompts: 2, maxPrompts: 3, andThen: "hang_up" },
+      minSpeechMs: 200,
+      backChannel: { words: ["mhm", "yeah"], maxMs: 600 },
+      echoGuard: true,
       hangUp: { phrases: ["have a nice day"], marker: "[hang_up]", key: "*" },
       maxCallMs: 600_000,
       maxCallWarningMs: 30_000,
@@ -62,6 +68,8 @@ describe("X-01 the dialogue in a spec", () => {
     ["  silence: {after_ms: 1000, prompts: []}\n", "policy.silence.prompts", "too_many"],
     ["  hang_up: {marker: good bye}\n", "policy.hang_up.marker", "bad_format"],
     ["  hang_up: {key: '5'}\n", "policy.hang_up.key", "not_allowed"],
+    ["  barge_in: false\n  echo_guard: true\n", "policy.echo_guard", "not_allowed"],
+    ["  back_channel: {words: []}\n", "policy.back_channel.words", "too_many"],
   ])("X-01 what cannot hold is refused at its field: %j", (lines, path, code) => {
     expect(problemsOf(`${small}policy:\n${lines}`)).toMatchObject([{ path, code }]);
   });

@@ -172,7 +172,14 @@ function arbitrationOf({ policy, budgets }: SessionConfig): NonNullable<Init["ar
     overlap: OverlapPolicy.REFUSE,
     secondProposal: seconds[policy.secondProposal],
     lateEvent: late[policy.lateEvents],
-    bargeIn: { enabled: policy.bargeIn, holdOnCandidate: policy.holdOnCandidate, cancelMode: CancelMode.HARD },
+    bargeIn: {
+      enabled: policy.bargeIn,
+      holdOnCandidate: policy.holdOnCandidate,
+      cancelMode: CancelMode.HARD,
+      ...(policy.minSpeechMs === undefined ? {} : { minSpeechMs: policy.minSpeechMs }),
+      ...(policy.backChannel === undefined ? {} : { backChannelWords: [...policy.backChannel.words] }),
+      ...(policy.echoGuard === undefined ? {} : { echoGuard: true }),
+    },
     cancelGraceMs: budgets.cancelGraceMs,
   };
 }
