@@ -31,7 +31,7 @@ export interface WebSocketTransportOptions {
   port: number;
   /** Path of the endpoint; default `/v1/session`. */
   path?: string;
-  /** Offers permessage-deflate to clients that ask for it (F-031); default true. */
+  /** Takes permessage-deflate from clients that offer it, which every browser does (F-031); default false: each frame then waits for it. */
   compression?: boolean;
   /** PEM texts: serves `wss`. */
   tls?: { cert: string; key: string };
@@ -112,7 +112,7 @@ class Transport implements WebSocketTransport {
       noServer: true,
       maxPayload: limits.SOCKET_BYTES_MAX,
       perMessageDeflate:
-        options.compression === false
+        options.compression !== true
           ? false
           : {
               // A small window: audio hardly gains by a large one, and each connection holds its own (48 KiB at 13 and 5).
