@@ -22,7 +22,12 @@ export const websocketFields = {
     fallback: "",
     charsMax: 4_096,
   },
-  compression: { kind: "choice", about: "permessage-deflate for clients that offer it", fallback: "off", of: ["on", "off"] },
+  compression: {
+    kind: "choice",
+    about: "permessage-deflate for clients that offer it",
+    fallback: "off",
+    of: ["on", "off"],
+  },
   connections_max: {
     kind: "whole",
     about: "Connections; more are refused",
