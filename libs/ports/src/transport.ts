@@ -66,6 +66,7 @@ export type TransportEgress =
       offsetUs: number;
       durationUs: number;
       format: AudioFormat;
+      /** As they are until `send` returns: who keeps them copies them. */
       bytes: Uint8Array;
       /** The last frame of the turn; `bytes` may be empty. */
       end: boolean;

@@ -14,7 +14,7 @@ export interface VadResult {
 }
 
 export interface VadSession {
-  /** One frame in order. `onResult` is called exactly once for it, now or later, in the order of the frames. */
+  /** One frame in order, to be looked at or copied before this returns. `onResult` is called exactly once for it, now or later, in the order of the frames. */
   push(frame: Uint8Array, onResult: (result: VadResult) => void): void;
   /** Forgets what was heard so far. */
   reset(): void;

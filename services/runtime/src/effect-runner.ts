@@ -234,7 +234,7 @@ export class EffectRunner {
         mediaUs: offsetUs,
         durationUs,
         format,
-        bytes,
+        bytes: new Uint8Array(bytes),
       });
     }
     payloads.freeSent(payload.ref);
@@ -312,7 +312,9 @@ export class EffectRunner {
     const bytes = this.host.payloads.audio(effect.payload.ref);
     if (bytes === null) return;
     const { durationUs } = effect;
-    this.push(effect.invocation, { kind: "audio", bytes, format: effect.format as AudioFormat, durationUs });
+    // A copy: a provider may keep it for as long as it likes, the store fills its memory anew.
+    const own = new Uint8Array(bytes);
+    this.push(effect.invocation, { kind: "audio", bytes: own, format: effect.format as AudioFormat, durationUs });
   }
 
   private push(invocation: number, input: InvocationInput): void {

@@ -1,18 +1,15 @@
-import { type Ring, ringCreate, ringPeek, ringPush, ringShift } from "@rspp/base/ring";
 import type { PayloadHandle, TextSpan } from "@rspp/kernel/event";
+import { CallerFrames } from "./caller-frames.ts";
 import { limits } from "./limits.ts";
 
 /** Payloads of a turn's invocations carry that turn's number, which is positive. */
 export const TAG_SESSION = 0;
-export const TAG_INPUT = -1;
 
 interface Entry {
   bytes: Uint8Array | null;
   text: string | null;
   size: number;
   tag: number;
-  /** Monotonic stamp of the frame, for caller audio; 0 otherwise. */
-  stampNs: number;
 }
 
 export interface PayloadStats {
@@ -29,10 +26,12 @@ export interface PayloadStats {
 export interface PayloadStore {
   /** Null, and nothing kept, when the session's bound is reached. The bytes are not copied: they now belong to the store. */
   putAudio(bytes: Uint8Array, tag: number): PayloadHandle | null;
+  /** As {@link PayloadStore.putAudio} for a frame of the caller, but the bytes are copied. */
   putInputAudio(bytes: Uint8Array, endUs: number, stampNs: number): PayloadHandle | null;
   putText(text: string, tag: number): PayloadHandle | null;
   /** For refs that the kernel chose (negative) or the caller of `openSession` named (positive). */
   putTextAt(ref: number, text: string, tag: number): PayloadHandle | null;
+  /** Of the caller's audio only until it is freed: its memory is then filled anew. */
   audio(ref: number): Uint8Array | null;
   /** Joined text of the spans; a missing payload counts as empty and is counted. */
   join(spans: readonly TextSpan[]): string;
@@ -75,7 +74,7 @@ class SessionPayloads implements PayloadStore {
   private readonly entries = new Map<number, Entry>();
   private readonly turns = new Map<number, number[]>();
   private readonly released: number[] = [];
-  private readonly caller: Ring<{ ref: number; endUs: number }> = ringCreate(limits.CALLER_AUDIO_ITEMS_MAX);
+  private readonly caller = new CallerFrames();
   private late: number[] = [];
   private nextRef = 1;
   private bytes = 0;
@@ -89,29 +88,29 @@ class SessionPayloads implements PayloadStore {
   }
 
   putAudio(content: Uint8Array, tag: number): PayloadHandle | null {
-    return this.put(this.nextRef++, content, tag, 0);
+    return this.put(this.nextRef++, content, tag);
   }
 
   putInputAudio(content: Uint8Array, endUs: number, stampNs: number): PayloadHandle | null {
     const ref = this.nextRef++;
-    const handle = this.put(ref, content, TAG_INPUT, stampNs);
-    if (handle === null) return null;
-    if (this.caller.size >= this.caller.capacity) this.free(ringShift(this.caller)?.ref ?? 0);
-    ringPush(this.caller, { ref, endUs });
-    return handle;
+    const size = content.byteLength;
+    if (!this.fits(size)) return null;
+    this.caller.push(ref, content, endUs, stampNs);
+    this.notePeak();
+    return this.stored(ref, content, size);
   }
 
   putText(text: string, tag: number): PayloadHandle | null {
-    return this.put(this.nextRef++, text, tag, 0);
+    return this.put(this.nextRef++, text, tag);
   }
 
   putTextAt(ref: number, text: string, tag: number): PayloadHandle | null {
     if (ref >= this.nextRef) this.nextRef = ref + 1;
-    return this.put(ref, text, tag, 0);
+    return this.put(ref, text, tag);
   }
 
   audio(ref: number): Uint8Array | null {
-    const content = this.entries.get(ref)?.bytes;
+    const content = this.caller.audio(ref) ?? this.entries.get(ref)?.bytes;
     if (content) return content;
     this.missing += 1;
     return null;
@@ -126,10 +125,11 @@ class SessionPayloads implements PayloadStore {
   }
 
   stampOf(ref: number): number {
-    return this.entries.get(ref)?.stampNs ?? 0;
+    return this.caller.stampOf(ref);
   }
 
   free(ref: number): void {
+    if (this.caller.free(ref)) return;
     const entry = this.entries.get(ref);
     if (entry === undefined) return;
     this.entries.delete(ref);
@@ -137,24 +137,15 @@ class SessionPayloads implements PayloadStore {
   }
 
   freeSent(ref: number): void {
-    if (this.entries.get(ref)?.tag !== TAG_INPUT) this.free(ref);
+    if (this.caller.audio(ref) === null) this.free(ref);
   }
 
   trimInput(newestUs: number): void {
-    const { caller } = this;
-    for (let oldest = ringPeek(caller); oldest !== undefined; oldest = ringPeek(caller)) {
-      if (newestUs - oldest.endUs <= limits.CALLER_AUDIO_KEPT_US) return;
-      this.free(oldest.ref);
-      ringShift(caller);
-    }
+    this.caller.freeEnded(newestUs - limits.CALLER_AUDIO_KEPT_US);
   }
 
   releaseInput(ref: number): void {
-    const { caller } = this;
-    for (let oldest = ringPeek(caller); oldest !== undefined && oldest.ref < ref; oldest = ringPeek(caller)) {
-      this.free(oldest.ref);
-      ringShift(caller);
-    }
+    this.caller.freeBelow(ref);
   }
 
   releaseTurn(turn: number, keep: readonly number[]): void {
@@ -180,27 +171,49 @@ class SessionPayloads implements PayloadStore {
     this.entries.clear();
     this.turns.clear();
     this.late = [];
-    while (ringShift(this.caller) !== undefined);
+    this.caller.clear();
     this.bytes = 0;
   }
 
   stats(): PayloadStats {
-    const { bytes, bytesPeak, missing } = this;
-    return { ...countByTag(this.entries), items: this.entries.size, bytes, bytesPeak, missing };
+    const { bytesPeak, missing } = this;
+    const inputItems = this.caller.items;
+    const items = this.entries.size + inputItems;
+    return {
+      ...countByTag(this.entries),
+      inputItems,
+      items,
+      bytes: this.bytes + this.caller.bytes,
+      bytesPeak,
+      missing,
+    };
   }
 
-  private put(ref: number, content: Uint8Array | string, wanted: number, stampNs: number): PayloadHandle | null {
+  private fits(size: number): boolean {
+    const { entries, caller } = this;
+    return this.bytes + caller.bytes + size <= this.bytesMax && entries.size + caller.items < this.itemsMax;
+  }
+
+  private notePeak(): void {
+    const bytes = this.bytes + this.caller.bytes;
+    if (bytes > this.bytesPeak) this.bytesPeak = bytes;
+  }
+
+  private put(ref: number, content: Uint8Array | string, wanted: number): PayloadHandle | null {
     const isText = typeof content === "string";
     const size = isText ? content.length * 2 : content.byteLength;
-    if (this.bytes + size > this.bytesMax || this.entries.size >= this.itemsMax) return null;
+    if (!this.fits(size)) return null;
     this.free(ref);
     const tag = this.tagged(ref, wanted);
-    this.entries.set(ref, { bytes: isText ? null : content, text: isText ? content : null, size, tag, stampNs });
+    this.entries.set(ref, { bytes: isText ? null : content, text: isText ? content : null, size, tag });
     this.bytes += size;
-    if (this.bytes > this.bytesPeak) this.bytesPeak = this.bytes;
+    this.notePeak();
+    return this.stored(ref, content, isText ? Buffer.byteLength(content) : size);
+  }
+
+  private stored(ref: number, content: Uint8Array | string, bytes: number): PayloadHandle {
     this.options.onPut?.(ref, content);
-    const hash = this.options.hash ? this.options.hash(content) : "";
-    return { ref, hash, bytes: isText ? Buffer.byteLength(content) : size };
+    return { ref, hash: this.options.hash ? this.options.hash(content) : "", bytes };
   }
 
   private tagged(ref: number, tag: number): number {
@@ -224,13 +237,10 @@ class SessionPayloads implements PayloadStore {
   }
 }
 
-function countByTag(
-  entries: ReadonlyMap<number, Entry>,
-): Pick<PayloadStats, "inputItems" | "sessionItems" | "turnItems"> {
-  const counts = { inputItems: 0, sessionItems: 0, turnItems: 0 };
+function countByTag(entries: ReadonlyMap<number, Entry>): Pick<PayloadStats, "sessionItems" | "turnItems"> {
+  const counts = { sessionItems: 0, turnItems: 0 };
   for (const { tag } of entries.values()) {
-    if (tag === TAG_INPUT) counts.inputItems += 1;
-    else if (tag === TAG_SESSION) counts.sessionItems += 1;
+    if (tag === TAG_SESSION) counts.sessionItems += 1;
     else counts.turnItems += 1;
   }
   return counts;
