@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FRAME_BYTES, FrameSplitter, splitFrames } from "./frames.ts";
@@ -76,6 +77,42 @@ describe("g711", () => {
     expect(decodeMulaw(encodeMulaw(decodeMulaw(words)))).toEqual(decodeMulaw(words));
     expect(decodeAlaw(encodeAlaw(decodeAlaw(words)))).toEqual(decodeAlaw(words));
   });
+});
+
+test("mu-law is coded as the reference codes it, every sample; into memory that is given, too", () => {
+  const all = Int16Array.from({ length: 65_536 }, (_, i) => i - 32_768);
+  const reference = createRequire(import.meta.url)("alawmulaw") as {
+    mulaw: { encode(samples: Int16Array): Uint8Array; decode(bytes: Uint8Array): Int16Array };
+    alaw: { decode(bytes: Uint8Array): Int16Array };
+  };
+  const coded = encodeMulaw(all);
+  expect(Buffer.compare(coded, reference.mulaw.encode(all))).toBe(0);
+  const words = Uint8Array.from({ length: 256 }, (_, i) => i);
+  expect(decodeMulaw(words)).toEqual(reference.mulaw.decode(words));
+  expect(decodeAlaw(words)).toEqual(reference.alaw.decode(words));
+  const [bytes, samples] = [new Uint8Array(3), new Int16Array(3)];
+  expect(encodeMulaw(Int16Array.of(-5, 0, 900), bytes)).toBe(bytes);
+  expect([...decodeMulaw(bytes, samples)]).toEqual([...decodeMulaw(encodeMulaw(Int16Array.of(-5, 0, 900)))]);
+});
+
+test("what is peeked at is what would have been processed, frame by frame", async () => {
+  for (const [inRateHz, outRateHz] of [
+    [8_000, 16_000],
+    [48_000, 16_000],
+    [22_050, 16_000],
+    [16_000, 16_000],
+  ] as const) {
+    const settings = { inRateHz, outRateHz, realTime: true };
+    const [plain, peeking] = [await createResampler(settings), await createResampler(settings)];
+    const input = sine(inRateHz, 440, inRateHz);
+    for (let at = 0; at < input.length; at += inRateHz / 50) {
+      const frame = input.subarray(at, at + inRateHz / 50);
+      expect(peeking.peek(frame).slice()).toEqual(plain.process(frame));
+    }
+    expect(peeking.flush()).toEqual(plain.flush());
+    plain.close();
+    peeking.close();
+  }
 });
 
 describe("resample in real time", () => {

@@ -19,7 +19,7 @@ export class FrameSplitter {
     let at = 0;
     while (at < samples.length) {
       const take = Math.min(FRAME_SAMPLES - this.#fill, samples.length - at);
-      this.#held.set(samples.subarray(at, at + take), this.#fill);
+      this.#held.set(take === samples.length ? samples : samples.subarray(at, at + take), this.#fill);
       this.#fill += take;
       at += take;
       if (this.#fill === FRAME_SAMPLES) {

@@ -43,6 +43,8 @@ export interface Resampler {
   readonly latencyUs: number;
   /** The output ready so far; a fresh array. */
   process(samples: Int16Array): Int16Array;
+  /** The same, but a view that the next call of any resampler overwrites. */
+  peek(samples: Int16Array): Int16Array;
   /** The tail; afterwards the resampler starts anew. */
   flush(): Int16Array;
   /** Frees its memory; the resampler must not be used afterwards. Idempotent. */
@@ -75,6 +77,7 @@ export async function resample(samples: Int16Array, settings: ResamplerSettings)
 const passThrough: Resampler = {
   latencyUs: 0,
   process: (samples) => samples.slice(),
+  peek: (samples) => samples,
   flush: () => new Int16Array(0),
   close: () => {},
 };
@@ -115,6 +118,19 @@ class SpeexStream implements Resampler {
     return out;
   }
 
+  peek(samples: Int16Array): Int16Array {
+    const frames = samples.length / this.#channels;
+    if (this.#state === 0 || frames > blockFrames || !Number.isInteger(frames)) return this.process(samples);
+    const made = this.#convert(samples);
+    const view = this.#module.HEAP16.subarray(this.#outAt, this.#outAt + made * this.#channels);
+    const used = this.#used() * this.#channels;
+    // The filter takes a frame in whole; where it does not, what is left is asked for in the plain way.
+    const out = used === samples.length ? view : concat([view.slice(), this.#run(samples.subarray(used))]);
+    this.#framesIn += frames;
+    this.#framesOut += out.length / this.#channels;
+    return out;
+  }
+
   flush(): Int16Array {
     const latency = this.#module._speex_resampler_get_input_latency(this.#state);
     const framesIn = this.#framesIn + (this.#realTime && this.#framesIn > 0 ? latency : 0);
@@ -149,6 +165,23 @@ class SpeexStream implements Resampler {
   }
 
   #block(block: Int16Array): { part: Int16Array; usedFrames: number } {
+    const made = this.#convert(block);
+    const part = this.#module.HEAP16.slice(this.#outAt, this.#outAt + made * this.#channels);
+    return { part, usedFrames: this.#used() };
+  }
+
+  /** Where the output stands, in samples from the start of the module's memory. */
+  get #outAt(): number {
+    return (this.#memory + 16 + blockFrames * this.#channels * 2) >> 1;
+  }
+
+  /** Frames of the last block that went in. */
+  #used(): number {
+    return this.#module.HEAPU32[this.#memory >> 2] ?? 0;
+  }
+
+  /** @returns frames made of at most one block. */
+  #convert(block: Int16Array): number {
     const m = this.#module;
     const lengths = this.#memory;
     const input = this.#memory + 16;
@@ -157,9 +190,7 @@ class SpeexStream implements Resampler {
     m.HEAPU32[lengths >> 2] = block.length / this.#channels;
     m.HEAPU32[(lengths >> 2) + 1] = this.#outFrames;
     m._speex_resampler_process_interleaved_int(this.#state, input, lengths, output, lengths + 4);
-    const used = m.HEAPU32[lengths >> 2] ?? 0;
-    const made = m.HEAPU32[(lengths >> 2) + 1] ?? 0;
-    return { part: m.HEAP16.slice(output >> 1, (output >> 1) + made * this.#channels), usedFrames: used };
+    return m.HEAPU32[(lengths >> 2) + 1] ?? 0;
   }
 }
 

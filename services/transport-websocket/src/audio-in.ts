@@ -16,6 +16,7 @@ export interface CallerAudio {
   close(): void;
 }
 
+/** The samples are the decoder's own: the next packet overwrites them. */
 type Decode = (packet: Uint8Array) => Int16Array;
 
 export async function createCallerAudio(format: AudioFormat): Promise<CallerAudio> {
@@ -30,7 +31,7 @@ export async function createCallerAudio(format: AudioFormat): Promise<CallerAudi
     push(packet) {
       const samples = decode(packet);
       if (samples.length === 0 && packet.byteLength > 0) return null;
-      return splitter.push(resampler === null ? samples : resampler.process(samples));
+      return splitter.push(resampler === null ? samples : resampler.peek(samples));
     },
     flush: () => flushed(splitter, resampler),
     close: () => resampler?.close(),
@@ -48,9 +49,15 @@ function decoderOf({ codec, rateHz, channels }: AudioFormat): Decode {
     case "pcm_s16le":
       return (packet) => downmix(bytesToS16(packet), channels);
     case "mulaw":
-      return (packet) => downmix(decodeMulaw(packet), channels);
-    case "alaw":
-      return (packet) => downmix(decodeAlaw(packet), channels);
+    case "alaw": {
+      const decode = codec === "mulaw" ? decodeMulaw : decodeAlaw;
+      // Packets are of one length as a rule: all are decoded into the same memory.
+      let samples = new Int16Array(0);
+      return (packet) => {
+        if (samples.length !== packet.length) samples = new Int16Array(packet.length);
+        return downmix(decode(packet, samples), channels);
+      };
+    }
     case "opus": {
       const decoder = createOpusDecoder({ rateHz: rateHz as OpusRate, channels: channels === 2 ? 2 : 1 });
       const nothing = new Int16Array(0);

@@ -33,7 +33,9 @@ interface Line {
 }
 
 const silence = new Uint8Array(0);
+const nothing = new Int16Array(0);
 
+/** @param emit is given bytes that the next packet may overwrite: who keeps them copies them. */
 export function createAgentAudio(target: AudioFormat, emit: (media: Media) => void): AgentAudio {
   return new Converter(target, emit);
 }
@@ -45,7 +47,7 @@ class Converter implements AgentAudio {
   readonly #packet: number;
   readonly #pending: Media[] = [];
   /** By source: its rate, and whether it is of a turn, which ends, or of the session, which does not. */
-  readonly #resamplers = new Map<string, Resampler>();
+  readonly #resamplers = new Map<number, Resampler>();
   #loading = false;
   #closed = false;
   #line: Line | null = null;
@@ -64,8 +66,7 @@ class Converter implements AgentAudio {
   push(media: Media): boolean {
     if (this.#loading) return this.#wait(media);
     if (sameFormat(media.format, this.#target) || (media.bytes.byteLength === 0 && this.#line === null)) {
-      // Copied: the runtime frees or reuses its bytes as soon as `send` has returned. (`slice` of a Buffer copies nothing.)
-      this.#emit({ ...media, format: this.#target, bytes: new Uint8Array(media.bytes) });
+      this.#emit(media.format === this.#target ? media : { ...media, format: this.#target });
       return true;
     }
     const { rateHz } = media.format;
@@ -105,7 +106,7 @@ class Converter implements AgentAudio {
     const line = this.#lineOf(media);
     const resampler = media.format.rateHz === this.#target.rateHz ? undefined : this.#resamplers.get(sourceOf(media));
     const source = downmix(bytesToS16(media.bytes), media.format.channels);
-    this.#put(line, media, resampler === undefined ? source : resampler.process(source));
+    this.#put(line, media, resampler === undefined ? source : resampler.peek(source));
     if (media.end) this.#finish(line, media, resampler);
   }
 
@@ -115,7 +116,7 @@ class Converter implements AgentAudio {
     const { turn, generation, offsetUs } = media;
     if (known !== null && known.turn === turn && known.generation === generation) return known;
     for (const resampler of this.#resamplers.values()) resampler.flush();
-    const made: Line = { turn, generation, sequence: 0, originUs: offsetUs, samples: 0, held: new Int16Array(0) };
+    const made: Line = { turn, generation, sequence: 0, originUs: offsetUs, samples: 0, held: nothing };
     this.#line = made;
     return made;
   }
@@ -124,16 +125,17 @@ class Converter implements AgentAudio {
     const all = joined(line.held, samples);
     let at = 0;
     for (; at + this.#packet <= all.length; at += this.#packet) {
-      this.#send(line, media, all.subarray(at, at + this.#packet), false);
+      const whole = at === 0 && all.length === this.#packet;
+      this.#send(line, media, whole ? all : all.subarray(at, at + this.#packet), false);
     }
-    line.held = all.slice(at);
+    line.held = at === all.length ? nothing : all.slice(at);
   }
 
   /** The tail goes with the end mark; Opus has whole packets only and is padded with silence. */
   #finish(line: Line, media: Media, resampler: Resampler | undefined): void {
     if (resampler !== undefined) this.#put(line, media, resampler.flush());
     const tail = line.held;
-    line.held = new Int16Array(0);
+    line.held = nothing;
     if (tail.length > 0 && this.#target.codec === "opus") {
       const whole = new Int16Array(this.#packet);
       whole.set(tail);
@@ -149,17 +151,24 @@ class Converter implements AgentAudio {
     line.samples += samples.length;
     const durationUs = line.originUs + Math.round((line.samples * 1e6) / rateHz) - offsetUs;
     const bytes = samples.length === 0 ? silence : this.#encode(samples);
+    const { kind, epoch, turn, generation } = media;
     const { sequence } = line;
-    this.#emit({ ...media, format: this.#target, sequence, offsetUs, durationUs, bytes, end });
+    const format = this.#target;
+    this.#emit({ kind, epoch, turn, generation, sequence, offsetUs, durationUs, format, bytes, end });
   }
 }
 
 function encoderOf({ codec, rateHz }: AudioFormat): (samples: Int16Array) => Uint8Array {
   switch (codec) {
     case "pcm_s16le":
-      return (samples) => s16ToBytes(samples).slice();
-    case "mulaw":
-      return encodeMulaw;
+      return s16ToBytes;
+    case "mulaw": {
+      let bytes = new Uint8Array(0);
+      return (samples) => {
+        if (bytes.length !== samples.length) bytes = new Uint8Array(samples.length);
+        return encodeMulaw(samples, bytes);
+      };
+    }
     case "alaw":
       return encodeAlaw;
     case "opus": {
@@ -170,8 +179,8 @@ function encoderOf({ codec, rateHz }: AudioFormat): (samples: Int16Array) => Uin
 }
 
 /** The audio of a turn is exact in its length; that of a session, e.g. an echo, never waits for its next block. */
-function sourceOf({ turn, format }: Media): string {
-  return `${turn === 0 ? "session" : "turn"} ${format.rateHz}`;
+function sourceOf({ turn, format }: Media): number {
+  return turn === 0 ? -format.rateHz : format.rateHz;
 }
 
 function joined(a: Int16Array, b: Int16Array): Int16Array {

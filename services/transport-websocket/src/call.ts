@@ -385,7 +385,7 @@ export class Call implements TransportEnd {
       link.writeFramed(framed);
       return;
     }
-    const event = this.#events.media(media);
+    const event = this.#events.media(kept(media));
     const message: Message = { case: "event", value: { $typeName: "rspp.transport.v1.ServerEvent", event } };
     const onSequence = (): void => this.agent.written(turn, generation, untilUs);
     const item: OutItem = { lane: "media", message, bytes: media.bytes.byteLength + 256, turn, generation, onSequence };
@@ -494,6 +494,6 @@ function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
 }
 
 /** Bytes are the runtime's own as soon as `send` has returned. */
-function kept(message: TransportEgress): TransportEgress {
+function kept<M extends TransportEgress>(message: M): M {
   return message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
 }

@@ -33,10 +33,17 @@ export function isSettled(delivery: Delivery): boolean {
 export function createDeliveries(): Deliveries {
   const known = new Map<string, Delivery>();
   const keyOf = (turn: number, generation: number): string => `${turn}.${generation}`;
+  // Frames come one after the other: nearly all ask for the one that was asked for before.
+  let last: Delivery | undefined;
   return {
-    find: (turn, generation) => known.get(keyOf(turn, generation)),
+    find(turn, generation) {
+      if (last === undefined || last.turn !== turn || last.generation !== generation)
+        last = known.get(keyOf(turn, generation));
+      return last;
+    },
     open(turn, generation) {
       if (known.size >= limits.DELIVERIES_MAX && !forgetOldest(known)) return undefined;
+      last = undefined;
       const made: Delivery = {
         turn,
         generation,
