@@ -1,5 +1,6 @@
 /** The published schemas of spec, module and override files as JSON Schema (2020-12), for editors; see `pipelines/*.schema.json`. */
 import { moduleSchema } from "./module-schema.ts";
+import { overridesSchema } from "./overrides-schema.ts";
 import type { ListSchema, MapSchema, Schema, StringSchema } from "./schema.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 
@@ -13,6 +14,7 @@ export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
   return {
     "pipeline.schema.json": pipelineJsonSchema(),
     "module.schema.json": moduleJsonSchema(),
+    "overrides.schema.json": { $schema: dialect, title: "RSPP overrides", ...convertMap(overridesSchema, plain) },
   };
 }
 

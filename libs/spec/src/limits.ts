@@ -14,6 +14,9 @@ export const MODULES_MAX = 16;
 export const MODULE_DEPTH_MAX = 4;
 export const MODULE_PARAMETERS_MAX = 32;
 export const MODULE_PORTS_MAX = 32;
+/** Nodes that one layer of configuration sets something of; pipelines it is for. */
+export const LAYER_NODES_MAX = 64;
+export const LAYER_PIPELINES_MAX = 64;
 /** What the contracts allow a session (`registry.v1.CreateRoute`). */
 export const VARIABLES_MAX = 64;
 export const VARIABLE_CHARS_MAX = 4_096;

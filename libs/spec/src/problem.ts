@@ -35,7 +35,8 @@ export type ProblemCode =
   | "unknown_variable"
   | "module_mismatch"
   | "module_cycle"
-  | "module_depth";
+  | "module_depth"
+  | "layer_refused";
 
 export interface Position {
   /** From 1. */

@@ -14,7 +14,7 @@ export const SPEC_SCHEMA = "rspp/pipeline/v1";
 
 export const NODE_KIND_NAMES: readonly NodeKind[] = Object.keys(NODE_KINDS) as NodeKind[];
 
-const id = text(limits.ID_CHARS_MAX, {
+export const id = text(limits.ID_CHARS_MAX, {
   // `constructor` is what every plain object already answers to, and ids are keys of plain data.
   pattern: /^(?!constructor$)[a-z][a-z0-9_-]*$/,
   form: 'lower-case letters, digits, _ and -, starting with a letter; not "constructor"',
@@ -30,29 +30,25 @@ export const port = text(2 * limits.ID_CHARS_MAX + 1, {
   form: "node.port, e.g. stt.text",
 });
 
-const settings: OpenMapSchema = {
+export const settings: OpenMapSchema = {
   type: "open_map",
   max: limits.SETTINGS_MAX,
   value: { type: "setting" },
   what: "settings",
 };
 
-export const providerSchema = map("the provider of a node", {
-  candidates: must(
-    list(
-      "candidates",
-      {
-        type: "either",
-        text: provider,
-        map: map("a candidate", { name: must(provider), settings: may(settings) }),
-        what: "a provider name or {name, settings}",
-      },
-      1,
-      limits.CANDIDATES_MAX,
-    ),
-  ),
-  settings: may(settings),
-});
+export const candidates = list(
+  "candidates",
+  {
+    type: "either",
+    text: provider,
+    map: map("a candidate", { name: must(provider), settings: may(settings) }),
+    what: "a provider name or {name, settings}",
+  },
+  1,
+  limits.CANDIDATES_MAX,
+);
+export const providerSchema = map("the provider of a node", { candidates: must(candidates), settings: may(settings) });
 
 const bufferSchema = map("the buffer of an edge", {
   strategy: may(oneOf("block", "drop_newest", "drop_oldest", "latest_only", "coalesce")),
@@ -102,6 +98,14 @@ const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Fi
   ...textNodeSettings,
 };
 
+/** Settings that a layer may lay over those of a node of the kind; undefined where it has none. */
+export function settingsSchemaOf(of: NodeKind): MapSchema | undefined {
+  const known = nodeSettings[of];
+  if (known === undefined) return undefined;
+  const fields = Object.entries(known).map(([name, { schema }]) => [name, may(schema)] as const);
+  return map(`the settings of a node of kind ${of}`, Object.fromEntries(fields));
+}
+
 /** Kinds with a setting that must be given must have settings. */
 function settingsField(of: NodeKind, known: Readonly<Record<string, Field>>): Field {
   const schema = map(`the settings of a node of kind ${of}`, known);
@@ -140,7 +144,7 @@ export const anyNodeSchema: VariantSchema = {
 };
 
 /** Fields that a spec and a template file share. */
-const common = {
+export const common = {
   schema: must(oneOf(SPEC_SCHEMA)),
   profile: may(text(limits.NAME_CHARS_MAX)),
   description: may(description),

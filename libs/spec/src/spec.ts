@@ -166,6 +166,8 @@ export interface SpecOrigin {
   modules?: readonly ModuleInstance[];
   /** Texts of the modules that do not stand in the file itself, each once. */
   library?: readonly ModuleSource[];
+  /** Layers laid over it, the first one first (F-080); absent where there were none. */
+  layers?: readonly string[];
 }
 
 /** One use of a module, expanded. */
