@@ -1,6 +1,5 @@
 /** Session variables as a session starts with them (X-02): checked against their declarations, and put into texts and settings. */
 import { err, ok, type Result } from "@rspp/base/result";
-import type { ProviderCandidate } from "@rspp/kernel/graph";
 import type { CompiledPipeline } from "./compiled.ts";
 import { suggest } from "./nearest.ts";
 import { fillPlaceholders } from "./placeholders.ts";
@@ -61,20 +60,13 @@ export function takeVariables(
 /** The pipeline with each `{{name}}` filled in: what is said, the policy's texts, and the settings of its nodes. */
 export function fillVariables(pipeline: CompiledPipeline, { values, provenance }: TakenVariables): CompiledPipeline {
   const text = (value: string): string => fillPlaceholders(value, values);
-  const { greeting, systemPrompt, graph } = pipeline;
-  const nodes = graph.nodes.map((node) => {
-    const settings = filledDeep(node.settings, text);
-    const candidates = node.candidates.map((one): ProviderCandidate => {
-      const own = filledDeep(one.settings, text);
-      return own === one.settings ? one : { ...one, settings: own };
-    });
-    const same = settings === node.settings && candidates.every((one, i) => one === node.candidates[i]);
-    return same ? node : { ...node, settings, candidates };
-  });
+  const { greeting, systemPrompt, spoken, graph } = pipeline;
+  const nodes = filledDeep(graph.nodes, text);
   return {
     ...pipeline,
     ...(greeting === undefined ? {} : { greeting: text(greeting) }),
     ...(systemPrompt === undefined ? {} : { systemPrompt: text(systemPrompt) }),
+    ...(spoken === undefined ? {} : { spoken: filledDeep(spoken, text) }),
     policy: filledDeep(pipeline.policy, text),
     graph: { ...graph, nodes },
     provenance: Object.keys(provenance).length === 0 ? pipeline.provenance : { ...pipeline.provenance, ...provenance },

@@ -160,3 +160,63 @@ test("a defect is a refusal too, and its text is told to nobody", async () => {
   expect(r.logged.join("\n")).toContain("session could not be opened");
   expect(r.logged.join("\n")).not.toContain("secret words");
 });
+
+const declared = pipeline({
+  greeting: "Hello {{caller}}.",
+  systemPrompt: "Speak to {{caller}}.",
+  variables: { caller: { type: "string", required: true, description: "Who calls" } },
+});
+
+test("X-02 declared variables fill what is said and asked, and the plan names them", async () => {
+  const { b, admission, line, request } = rig({}, declared);
+  const admitted = await admission.open(request("s", { variables: { caller: '"Ada"' } }));
+  if (!admitted.ok) throw new Error(words(admitted));
+  const { session } = admitted.value;
+  line.session = session;
+  line.control("connected");
+  await b.until(() => line.sent.some((sent) => sent.kind === "text" && sent.text === "Hello Ada."));
+  expect(session.config.variables).toEqual({ caller: "Ada" });
+  expect(session.config.provenance["variables.caller"]).toBe("session");
+  expect(JSON.stringify(session.view().turnPlan)).not.toContain("Ada");
+});
+
+test("X-02 a missing or wrongly typed variable is refused by name with the remedy, and no session is opened", async () => {
+  const { b, admission, request } = rig({}, declared);
+  const missing = words(await admission.open(request("s")));
+  expect(missing).toBe(
+    "pipeline_invalid: variables.caller (Who calls) is missing: give it when the session starts, e.g. --var caller=…",
+  );
+  const wrong = words(await admission.open(request("s", { variables: { caller: "7" } })));
+  expect(wrong).toBe("pipeline_invalid: variables.caller must be text, found number: give text");
+  expect(b.runtime.sessions()).toHaveLength(0);
+});
+
+test("X-02 undeclared variables: strict refuses them by name, relaxed warns with names and never values", async () => {
+  const variables = { caller: '"Ada"', shoe: '"42-secret"' };
+  const strict = rig({ undeclaredVariables: "strict" }, declared);
+  expect(words(await strict.admission.open(strict.request("s", { variables })))).toContain(
+    "variables.shoe is not declared by pipeline voice-assistant",
+  );
+  const warned: string[] = [];
+  const warn = (fields: object, message: string) => void warned.push(`${message} ${JSON.stringify(fields)}`);
+  const relaxed = rig({ logger: { ...silentLogger, warn } }, declared);
+  expect(words(await relaxed.admission.open(relaxed.request("s", { variables })))).toBe("admitted");
+  expect(warned.join()).toMatch(/not declared.*shoe/);
+  expect(warned.join()).not.toContain("secret");
+});
+
+test("F-080 what a session sets for itself goes to the pipeline's layers; what it may not set is refused by its path", async () => {
+  const asked: unknown[] = [];
+  const get: AdmissionOptions["pipelines"]["get"] = (_tenant, _version, session) => {
+    asked.push(session?.policy);
+    return Promise.resolve({ ok: true, value: pipeline() });
+  };
+  const r = rig({ pipelines: { get } });
+  expect(words(await r.admission.open(r.request("a", { variables: { "set.policy.barge_in": "false" } })))).toBe(
+    "admitted",
+  );
+  expect(asked).toEqual([{ barge_in: false }]);
+  expect(words(await r.admission.open(r.request("b", { variables: { "set.budgets.node_soft_ms": "1" } })))).toContain(
+    "pipeline_invalid: set.budgets.node_soft_ms is no setting of a session",
+  );
+});

@@ -10,7 +10,9 @@ import { describeFailure } from "@rspp/rpc/log";
 import { bindForSession } from "@rspp/spec/bind-providers";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { sessionConfigOf } from "@rspp/spec/session-config";
+import { sessionOverrides } from "@rspp/spec/session-overrides";
 import { sessionTexts } from "@rspp/spec/session-texts";
+import { fillVariables, type TakenVariables, takeVariables, type VariableValues } from "@rspp/spec/session-variables";
 import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
 import { readVariables, type SessionVariables } from "./admission-variables.ts";
 import { type LeaseKeeper, type LeaseTerms, leaseTerms } from "./lease-keeper.ts";
@@ -29,6 +31,8 @@ export interface AdmissionOptions {
   readonly logger: Logger;
   /** Put before the language models of every spec; null none. */
   readonly llm: ProviderCandidate | null;
+  /** Session variables the pipeline does not declare; default relaxed: they are taken along with a warning. */
+  readonly undeclaredVariables?: "strict" | "relaxed";
   /** Sessions at once. Default SESSIONS_MAX. */
   readonly capacity?: number;
   /** True: takes no new sessions. */
@@ -60,10 +64,14 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const { claims, grant } = request;
   const variables = readVariables({ ...request.variables, ...claims.variables });
   if (!variables.ok) return refused("pipeline_invalid", variables.error);
-  const found = await options.pipelines.get(claims.tenantId, claims.pipelineVersion);
+  const own = sessionOverrides(variables.value.settings);
+  if (!own.ok) return refused("pipeline_invalid", own.error);
+  const found = await options.pipelines.get(claims.tenantId, claims.pipelineVersion, own.value);
   if (!found.ok) return found;
+  const taken = takenVariables(options, request, found.value, variables.value);
+  if (!taken.ok) return refused("pipeline_invalid", taken.error);
   const available = options.providers.providers();
-  const bound = bindForSession(found.value, {
+  const bound = bindForSession(fillVariables(found.value, taken.value), {
     available,
     transcripts: variables.value.transcripts,
     llm: options.llm === null || !available.includes(options.llm.provider) ? null : options.llm,
@@ -75,7 +83,23 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const terms = leaseTerms(grant, options.clock);
   if (terms === null)
     return refused("authority_epoch_mismatch", "the lease ran out: ask the lease service for a grant");
-  return open(options, request, { pipeline: bound.value, terms, variables: variables.value });
+  return open(options, request, { pipeline: bound.value, terms, variables: taken.value.values });
+}
+
+/** X-02: typed by the pipeline; what it does not declare is refused, or told to who runs the platform. */
+function takenVariables(
+  { logger, undeclaredVariables = "relaxed" }: AdmissionOptions,
+  { claims }: AdmissionRequest,
+  pipeline: CompiledPipeline,
+  { variables }: SessionVariables,
+): Result<TakenVariables, string> {
+  const taken = takeVariables(pipeline, variables, undeclaredVariables);
+  if (taken.ok && taken.value.undeclared.length > 0 && pipeline.variables !== undefined) {
+    const { sessionId: session_id, tenantId: tenant_id, pipelineVersion: pipeline_version } = claims;
+    const found = { session_id, tenant_id, pipeline_version, variables: taken.value.undeclared };
+    logger.warn(found, "session variables are not declared by the pipeline");
+  }
+  return taken;
 }
 
 /** Whether token and grant are for this instance, and both for the same session. */
@@ -116,7 +140,7 @@ function full({ runtime, capacity = limits.SESSIONS_MAX, draining }: AdmissionOp
 interface Prepared {
   readonly pipeline: CompiledPipeline;
   readonly terms: LeaseTerms;
-  readonly variables: SessionVariables;
+  readonly variables: VariableValues;
 }
 
 function open(
@@ -133,7 +157,7 @@ function open(
     seed: randomBytes(16).toString("hex"),
     authority: { epoch, incarnation: `store-${grant.storeIncarnation}`, deadlineNs: terms.deadlineNs },
     ...told,
-    variables: variables.variables,
+    variables,
   });
   const trace = request.traceparent === undefined ? {} : { traceparent: request.traceparent };
   const opened = options.runtime.openSession({ config, transport, texts, ...trace });

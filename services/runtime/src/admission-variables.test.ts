@@ -10,6 +10,7 @@ test("F-099 session variables: scalars as they are, structures as their JSON, nu
     value: {
       variables: { name: "Ada", age: 36, member: true, tags: '["a","b"]' },
       transcripts: ["when do you open", "thanks"],
+      settings: {},
     },
   });
 });

@@ -1,12 +1,16 @@
 /** Session variables as they come, JSON by name, and as the kernel has them. */
 import { err, ok, type Result } from "@rspp/base/result";
+import type { SettingValue } from "@rspp/kernel/graph";
 import type { SessionConfig } from "@rspp/kernel/session-config";
+import { SET_PREFIX } from "@rspp/spec/session-overrides";
 import { limits } from "./limits.ts";
 
 export interface SessionVariables {
   readonly variables: SessionConfig["variables"];
   /** What `sim/stt` knows of the utterances to come, from the variable `sim_transcripts`; of no use to any other provider. */
   readonly transcripts: readonly string[];
+  /** What the session sets for itself (F-080): values of the variables `set.<path>`, by path. */
+  readonly settings: Readonly<Record<string, SettingValue>>;
 }
 
 const transcriptsName = "sim_transcripts";
@@ -21,6 +25,7 @@ export function readVariables(found: Readonly<Record<string, string>>): Result<S
     return err(`there are ${entries.length} session variables: give ${limits.SESSION_VARIABLES_MAX} at most`);
   }
   const variables: Record<string, string | number | boolean> = {};
+  const settings: Record<string, SettingValue> = {};
   let transcripts: readonly string[] = [];
   for (const [name, json] of entries) {
     const value = readOne(name, json);
@@ -29,13 +34,16 @@ export function readVariables(found: Readonly<Record<string, string>>): Result<S
       const read = readTranscripts(value.value);
       if (!read.ok) return read;
       transcripts = read.value;
+    } else if (name.startsWith(SET_PREFIX)) {
+      const path = name.slice(SET_PREFIX.length);
+      if (value.value !== null) settings[path] = value.value as SettingValue;
     } else if (value.value !== null) {
       const { value: one } = value;
       const scalar = typeof one === "string" || typeof one === "number" || typeof one === "boolean";
       variables[name] = scalar ? one : json;
     }
   }
-  return ok({ variables, transcripts });
+  return ok({ variables, transcripts, settings });
 }
 
 function readOne(name: string, json: string): Result<unknown, string> {

@@ -33,6 +33,24 @@ export const runtimeFields = {
     min: 1,
     max: limits.SESSIONS_MAX,
   },
+  layers: {
+    kind: "text",
+    about: "Folder of configuration layers (rspp/overrides/v1), laid over the pipelines of the registry; empty: none",
+    fallback: "",
+    charsMax: 1_024,
+  },
+  environment: {
+    kind: "text",
+    about: "Name of the environment whose layer counts, e.g. production; empty: none",
+    fallback: "",
+    charsMax: 64,
+  },
+  session_variables: {
+    kind: "choice",
+    about: "Session variables a pipeline does not declare: strict refuses the session, relaxed logs a warning",
+    fallback: "relaxed",
+    of: ["relaxed", "strict"],
+  },
   silero: {
     kind: "choice",
     about: "The neural voice activity detector, where its model is installed",

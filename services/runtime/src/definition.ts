@@ -1,5 +1,6 @@
 /** The runtime as a service: its shell over real ports, its door for sessions, and how it is seen. */
 import { join } from "node:path";
+import { ok } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
@@ -24,6 +25,7 @@ import { type RuntimeConfig, runtimeFields } from "./config.ts";
 import { openProviders } from "./definition-providers.ts";
 import type { Exporter } from "./export/types.ts";
 import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
+import { type ConfigLayers, loadLayers, NO_LAYERS } from "./layers.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
@@ -75,6 +77,7 @@ interface Parts {
   readonly spool: Spool;
   readonly runtime: Runtime;
   readonly exporter: Exporter | null;
+  readonly layers: ConfigLayers;
   readonly stopWatchdog: () => Promise<void>;
 }
 
@@ -85,6 +88,8 @@ async function openParts(
 ): Promise<Parts> {
   const { log, instanceId, build } = context;
   const clock = createSystemClock();
+  const layers = values.layers === "" ? ok(NO_LAYERS) : await loadLayers(values.layers, values.environment);
+  if (!layers.ok) throw configError("layers", layers.error, "Mend the layers, or leave the key out.");
   const opened = openNodeStore(join(values.data, "spool"));
   if (!opened.ok) throw configError("data", opened.error.detail, "Name another folder, or free this one.");
   const store = opened.value;
@@ -112,7 +117,7 @@ async function openParts(
     const runtime = createRuntime({ clock, providers, vad, spool, logger: log, maxSessions, telemetry });
     const watchdog = options.watchdog === false ? null : startWatchdog();
     const stopWatchdog = async () => watchdog?.stop();
-    return { clock, registry, lease, providers, spool, runtime, exporter, stopWatchdog };
+    return { clock, registry, lease, providers, spool, runtime, exporter, layers: layers.value, stopWatchdog };
   } catch (failure) {
     // What fails to close hides nothing of why it could not start.
     for (const end of undo.reverse()) await end().catch(() => undefined);
@@ -164,7 +169,8 @@ class RuntimeService {
     this.admission = createAdmission({
       instanceId,
       runtime,
-      pipelines: createPipelines({ registry }),
+      pipelines: createPipelines({ registry, layers: parts.layers }),
+      undeclaredVariables: values.session_variables === "strict" ? "strict" : "relaxed",
       providers,
       leases: this.#leases,
       clock,

@@ -81,6 +81,8 @@ export const limits = {
   OBSERVERS_PER_SESSION_MAX: 16,
 
   // --- the service: admission, lease keeping, reports, watchers ---
+  /** Files in the folder of configuration layers. */
+  LAYER_FILES_MAX: 1_024,
   /** Compiled pipeline versions held. */
   PIPELINES_MAX: 256,
   SESSION_VARIABLES_MAX: 64,

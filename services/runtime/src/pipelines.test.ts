@@ -2,7 +2,10 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { rpcError } from "@rspp/rpc/errors";
 import { route } from "@rspp/rpc/route";
+import { parseOverrides } from "@rspp/spec/overrides";
+import { sessionOverrides } from "@rspp/spec/session-overrides";
 import { expect, test } from "vitest";
+import type { ConfigLayers } from "./layers.ts";
 import { createPipelines } from "./pipelines.ts";
 import { away, peerOf } from "./testing/peers.ts";
 
@@ -16,7 +19,7 @@ providers:
   tts: {candidates: [sim/tts]}
 `;
 
-async function rig(max?: number) {
+async function rig(max?: number, layers?: ConfigLayers) {
   const asked: string[] = [];
   const state = { away: false };
   const getPipeline = ({ tenantId, name, version }: { tenantId: string; name: string; version: number }) => {
@@ -28,14 +31,18 @@ async function rig(max?: number) {
     return { version: stored, source: new TextEncoder().encode(text), sourceFormat: "yaml" };
   };
   const { connection } = await peerOf("registry", [route(RegistryService, { getPipeline })]);
-  const pipelines = createPipelines({ registry: connection, ...(max === undefined ? {} : { max }) });
+  const pipelines = createPipelines({
+    registry: connection,
+    ...(max === undefined ? {} : { max }),
+    ...(layers === undefined ? {} : { layers }),
+  });
   return { asked, state, pipelines };
 }
 
 test("F-015 a version is fetched once, by those who ask at once as well, and bears the registry's number", async () => {
   const { asked, pipelines } = await rig();
   const [first, second] = await Promise.all([pipelines.get("acme", "desk@3"), pipelines.get("acme", "desk@3")]);
-  expect(first).toBe(second);
+  expect(first.ok && second.ok && first.value === second.value).toBe(true);
   const third = await pipelines.get("acme", "desk@3");
   expect(asked).toEqual(["acme/desk@3"]);
   expect(third.ok && third.value).toMatchObject({ version: "3", graph: { pipelineVersion: "desk@3" } });
@@ -74,4 +81,44 @@ test("versions held are bounded: the one not asked for the longest goes", async 
   const { asked, pipelines } = await rig(2);
   for (const version of ["a@1", "b@1", "a@1", "c@1", "a@1", "b@1"]) await pipelines.get("acme", version);
   expect(asked).toEqual(["acme/a@1", "acme/b@1", "acme/c@1", "acme/b@1"]);
+});
+
+function layerOf(layer: string, name: string, body: string) {
+  const read = parseOverrides(
+    `schema: rspp/overrides/v1\nlayer: ${layer}\nname: ${name}\nversion: 2\n${body}`,
+    `${name}.yaml`,
+  );
+  if (!read.ok) throw new Error(read.error[0]?.message);
+  return read.value;
+}
+
+test("F-080 a tenant's layers are laid over what the registry gives, a session's over those, and only for them", async () => {
+  const acme = layerOf("tenant", "acme", "policy: {barge_in: false, reconnect_ms: 4000}\n");
+  const { asked, pipelines } = await rig(undefined, { of: (tenantId) => (tenantId === "acme" ? [acme] : []) });
+  const own = sessionOverrides({ "policy.barge_in": true });
+  if (!own.ok) throw new Error(own.error);
+  const [mine, session, theirs] = [
+    await pipelines.get("acme", "desk@3"),
+    await pipelines.get("acme", "desk@3", own.value),
+    await pipelines.get("other", "desk@3"),
+  ];
+  const policy = (found: typeof mine) => (found.ok ? found.value.policy : null);
+  expect(policy(mine)).toMatchObject({ bargeIn: false, reconnectMs: 4000 });
+  expect(policy(session)).toMatchObject({ bargeIn: true, reconnectMs: 4000 });
+  expect(policy(theirs)).toMatchObject({ bargeIn: true, reconnectMs: 10_000 });
+  expect(session.ok && session.value).toMatchObject({
+    version: "3",
+    graph: { pipelineVersion: "desk@3" },
+    provenance: { "policy.bargeIn": "session", "policy.reconnectMs": "tenant/acme@2" },
+  });
+  expect(policy(await pipelines.get("acme", "desk@3"))).toMatchObject({ bargeIn: false });
+  expect(asked).toEqual(["acme/desk@3", "other/desk@3"]);
+});
+
+test("F-080 a layer that does not fit is refused with its file, line and remedy", async () => {
+  const acme = layerOf("tenant", "acme", "applies_to: [desk]\nnodes: {nobody: {settings: {a: 1}}}\n");
+  const { pipelines } = await rig(undefined, { of: () => [acme] });
+  const found = await pipelines.get("acme", "desk@3");
+  expect(found.ok ? "" : found.error).toMatchObject({ reason: "pipeline_invalid" });
+  expect(found.ok ? "" : found.error.remedy).toContain("acme.yaml:6 nodes.nobody: pipeline desk has no node");
 });

@@ -213,9 +213,16 @@ function snapshotsOf({ snapshots }: SessionConfig): NonNullable<Init["snapshots"
 function provenanceOf({ provenance }: SessionConfig): NonNullable<Init["provenance"]> {
   return Object.entries(provenance).map(([field, from]) => {
     const profile = /^defaulting_source=(.*)$/.exec(from)?.[1];
-    const source = profile === undefined ? ValueSource.SPEC : ValueSource.EXECUTION_PROFILE;
+    const source = profile === undefined ? layerOf(from) : ValueSource.EXECUTION_PROFILE;
     return { field, source, sourceRef: (profile ?? from).slice(0, 160) };
   });
+}
+
+/** F-080: which layer of configuration a value came from. */
+function layerOf(from: string): ValueSource {
+  if (from.startsWith("environment/")) return ValueSource.ENVIRONMENT;
+  if (from.startsWith("tenant/")) return ValueSource.TENANT;
+  return from === "session" ? ValueSource.SESSION : ValueSource.SPEC;
 }
 
 function sha256(text: string): Uint8Array {
