@@ -1,6 +1,7 @@
 /**
  * The cancel of a turn (`kernel.md` §6): fence first, then the work under it. One typed reason; siblings live on.
  */
+import { stopBudgets } from "./budget-meter.ts";
 import { edgeClear } from "./edge-buffer.ts";
 import { fenceRaise } from "./fence.ts";
 import { cancelInvocation } from "./invocations.ts";
@@ -54,6 +55,7 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
 export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
   for (const kind of ["output", "first_output", "first_output_warning", "hold"])
     clearTimer(cx, `${kind}:${turn.number}`);
+  stopBudgets(cx, turn);
   for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);
   turn.run.nodes.forEach((node, n) => {
     if (node?.watched === true) clearTimer(cx, `node:${turn.number}:${n}`);
@@ -76,4 +78,5 @@ export function endWork(cx: StepContext, turn: TurnState): void {
   }
   clearTimer(cx, `first_output:${turn.number}`);
   clearTimer(cx, `first_output_warning:${turn.number}`);
+  stopBudgets(cx, turn);
 }

@@ -1,6 +1,7 @@
 /** Dispatch of one ready event to its node (`kernel.md` §4). Pure nodes run here; host and provider nodes are asked by effect. */
 
 import { ringShift } from "@rspp/base/ring";
+import { budgetGiven } from "./budget-meter.ts";
 import { sayCanned } from "./canned.ts";
 import { messagesFor } from "./conversation.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
@@ -36,6 +37,7 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   const edge = run.edges[e];
   if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
   if (event === undefined) return;
+  if (cx.s.config.graph.budgets !== undefined) budgetGiven(cx, run, index);
   if (isJunction(node)) return onJunction(cx, run, index, node, event, e);
   if (event.body.type === "end") {
     node.endsAwaited -= 1;

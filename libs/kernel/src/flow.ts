@@ -1,6 +1,7 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
 import { ringAt, ringPush } from "@rspp/base/ring";
+import { budgetEmitted, budgetOffered, budgetTaken } from "./budget-meter.ts";
 import { passesCondition } from "./conditions.ts";
 import {
   type EdgeState,
@@ -32,6 +33,7 @@ export function emit(
     return event;
   }
   if (turn !== undefined) noteOrder(turn, event);
+  if (turn?.budgets !== undefined) budgetEmitted(cx, turn, node, body);
   const edges = cx.s.topology.out[node]?.[port];
   if (edges !== undefined) for (const e of edges) offer(cx, run, e, event);
   return event;
@@ -72,6 +74,10 @@ export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEv
   const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
   if (result === "queued") schedule(cx, run, e, target, event);
   else if (result === "waiting") block(cx, run, e, edge);
+  if (run.turn !== 0 && cx.s.config.graph.budgets !== undefined) {
+    const turn = findTurn(cx.s, run.turn);
+    if (turn !== undefined) budgetOffered(cx, turn, e, event.body, result === "queued");
+  }
   if (edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
 }
 
@@ -152,6 +158,10 @@ export function take(cx: StepContext, run: GraphRun, e: number): KernelEvent | u
   const definition = cx.s.config.graph.edges[e];
   if (edge === null || edge === undefined || definition === undefined) return undefined;
   const event = edgeTake(edge);
+  if (event !== undefined && run.turn !== 0 && cx.s.config.graph.budgets !== undefined) {
+    const turn = findTurn(cx.s, run.turn);
+    if (turn !== undefined) budgetTaken(cx, turn, e, edge.queue.size);
+  }
   if (event !== undefined && edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
   return event;
 }

@@ -1,6 +1,7 @@
 /**
  * The normalised graph a session runs (`kernel.md` §3). Compiled by `libs/spec` from a PipelineSpec; plain data.
  */
+import type { BudgetsDefinition } from "./budget-state.ts";
 import type { BodyType } from "./event.ts";
 
 export type SettingValue = string | number | boolean | readonly string[];
@@ -264,6 +265,8 @@ export interface GraphDefinition {
   pipelineVersion: string;
   nodes: readonly NodeDefinition[];
   edges: readonly EdgeDefinition[];
+  /** Budgets on scopes of a turn (F-045, F-046). */
+  budgets?: BudgetsDefinition;
 }
 
 /** Whether an output of one type may feed an input of another: words are text, whichever way they came (F-003). */

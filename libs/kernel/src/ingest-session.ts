@@ -1,5 +1,7 @@
 /** Timers and operator commands. */
 
+import { replaceWorking } from "./budget-act.ts";
+import { onBudgetTimer } from "./budget-meter.ts";
 import { cancelAsked } from "./cancel-scope.ts";
 import { degradeNode } from "./degraded.ts";
 import { onEdgeTimer } from "./flow.ts";
@@ -25,7 +27,7 @@ import {
 } from "./silence.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
-import { cause, clearTimer, type StepContext, signal } from "./step-context.ts";
+import { cause, cause, clearTimer, clearTimer, type StepContext, type StepContext, setTimerIn, signal, signal } from "./step-context.ts";
 import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
 import { refuseQueued } from "./turn-arbiter.ts";
 
@@ -98,7 +100,9 @@ export function onTimer(cx: StepContext, id: string): void {
       if (s.timers[`first_output_warning:${number}`] !== undefined) budget(cx, number, "budget_warning");
       clearTimer(cx, `first_output_warning:${number}`);
       budget(cx, number, "budget_exhausted");
-      return cause(cx, "budget_terminate", number, "budget_exhausted");
+      return onFirstOutputExhausted(cx, number);
+    case "budget":
+      return onBudgetTimer(cx, number, second);
     case "settle": {
       const turn = findTurn(s, number);
       return turn === undefined ? undefined : onSettleTimer(cx, turn);
@@ -126,6 +130,14 @@ export function onTimer(cx: StepContext, id: string): void {
     case "drain":
       return endSession(cx, "drain_deadline", "drain_deadline");
   }
+}
+
+/** F-047: what still works makes room for its fallback, which has the time once more; without one the turn ends. */
+function onFirstOutputExhausted(cx: StepContext, number: number): void {
+  const turn = findTurn(cx.s, number);
+  if (turn?.phase === "active" && replaceWorking(cx, turn))
+    return setTimerIn(cx, `first_output:${number}`, cx.s.config.budgets.turnFirstOutputMs);
+  cause(cx, "budget_terminate", number, "budget_exhausted");
 }
 
 function budget(cx: StepContext, turn: number, name: "budget_warning" | "budget_exhausted"): void {

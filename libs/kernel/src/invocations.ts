@@ -5,6 +5,7 @@
  */
 
 import { NS_PER_MS } from "@rspp/base/brand";
+import { budgetAnswered, budgetAsked, budgetClosed, budgetOpened } from "./budget-meter.ts";
 import { noteProvider } from "./conditions.ts";
 import { recoverNode } from "./degraded.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
@@ -95,6 +96,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     generation: inv.generation,
     ...(tool === undefined ? {} : { tool: { name: tool.name, sideEffect: tool.sideEffect } }),
   });
+  budgetOpened(cx, inv);
   // A recogniser answers while it listens; its own deadline is the wait for the final.
   if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, timeoutMs);
 }
@@ -117,6 +119,8 @@ export function pushMessages(
   const { tools } = nodeOf(cx, inv);
   if (tools !== undefined) inv.offered = mayCall ? tools.map(({ name }) => name) : [];
   sendMessages(cx, inv, messages);
+  for (const { spans } of messages) budgetAsked(cx, inv, spans);
+  cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages });
   finishInvocation(cx, inv);
 }
 
@@ -127,6 +131,7 @@ function sendMessages(cx: StepContext, inv: InvocationState, messages: MessagesB
 
 export function pushClause(cx: StepContext, inv: InvocationState, segment: number, spans: readonly TextSpan[]): void {
   inv.clauses.push({ segment, spans });
+  budgetAsked(cx, inv, spans);
   inv.lastNs = cx.nowNs;
   if (inv.firstChunkNs !== 0) armIdle(cx, inv);
   cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment, spans });
@@ -153,6 +158,11 @@ export function onIdleTimer(cx: StepContext, inv: InvocationState): void {
   giveUp(cx, inv, "the stream went silent");
 }
 
+/** Cut off at its budget: as after a failure, another candidate or a fallback goes on (F-046). */
+export function cutAttempt(cx: StepContext, inv: InvocationState, detail: string): void {
+  giveUp(cx, inv, detail);
+}
+
 /** Cut off for its silence. It may ignore that, too: its acknowledgement is awaited like that of any cancel (F-037). */
 function giveUp(cx: StepContext, inv: InvocationState, detail: string): void {
   const silent: InvocationState = { ...inv, status: "cancelled", clauses: [], messages: null, late: [] };
@@ -177,6 +187,7 @@ export function cancelInvocation(cx: StepContext, inv: InvocationState, reason: 
 /** A chunk of a language model or a voice; recognisers go to the prelude. */
 export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText | ChunkAudio | ChunkToolCall): void {
   noteChunk(cx, inv);
+  if (inv.turn !== 0) budgetAnswered(cx, inv, chunk);
   const run = runOf(cx.s, inv.turn);
   if (inv.payloadTurn !== inv.turn) findTurn(cx.s, inv.turn)?.ownRefs.push(chunk.payload.ref);
   if (chunk.type !== "audio" && inv.buffered !== null) {
@@ -248,6 +259,8 @@ export function adoptSpeculation(cx: StepContext, inv: InvocationState, turn: nu
   inv.turn = turn;
   inv.generation = target?.generation ?? 0;
   target?.openInvocations.push(inv.id);
+  budgetOpened(cx, inv);
+  for (const { spans } of inv.messages ?? []) budgetAsked(cx, inv, spans);
   for (const chunk of chunks) {
     inv.chunks -= 1;
     onChunk(cx, inv, chunk);
@@ -359,6 +372,7 @@ export function noteOutcome(
 ): void {
   const provider = candidateOf(cx, inv)?.provider ?? "";
   noteProvider(cx, provider, outcome);
+  budgetClosed(cx, inv, usage);
   // A recogniser works before its turn: its utterance takes the outcome along.
   const list = inv.modality === "stt" ? hearingOf(cx, inv.id)?.invocations : findTurn(cx.s, inv.turn)?.invocations;
   list?.push({

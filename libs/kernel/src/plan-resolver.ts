@@ -6,8 +6,9 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { hasConditions } from "./conditions.ts";
-import { type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
+import { type GraphDefinition, type GraphDefinition, NODE_KINDS, NODE_KINDS, type NodeDefinition } from "./graph.ts";
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
+import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
@@ -40,6 +41,8 @@ export interface ResolvedTurnPlan {
   bindings: readonly { node: string; candidates: readonly { provider: string; settings: unknown }[] }[];
   adaptiveActions: readonly string[];
   budgets: SessionConfig["budgets"];
+  /** Budgets on scopes with their outcomes, and what follows failure, where the graph says so. */
+  resilience?: ResiliencePlan;
   /** The prompt as ranges of registered payloads. */
   systemPrompt: SessionConfig["systemPrompt"];
   /** The spec's own sentences, likewise; absent where it has none. */
@@ -109,10 +112,9 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     bindings: config.graph.nodes
       .filter((node) => node.candidates.length > 0)
       .map((node) => ({ node: node.id, candidates: node.candidates })),
-    adaptiveActions: config.graph.nodes.some(({ fallback }) => fallback !== undefined)
-      ? ["switch", "fallback"]
-      : ["switch"],
+    adaptiveActions: adaptiveActions(config.graph),
     budgets: config.budgets,
+    ...resilienceOf(config.graph),
     systemPrompt: config.systemPrompt,
     ...(config.spoken === undefined ? {} : { spoken: config.spoken }),
     outputLeadMs: config.outputLeadMs,

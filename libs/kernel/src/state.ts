@@ -8,6 +8,7 @@ import { createStream, type RandomStream } from "@rspp/base/random";
 import { type Ring, ringCreate } from "@rspp/base/ring";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
+import type { TurnBudgets } from "./budget-state.ts";
 import type { Delivery } from "./delivery.ts";
 import type { DialogueSession, DialogueTurn, GuardedHearing, ProposalOptions } from "./dialogue-state.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
@@ -281,6 +282,8 @@ export interface TurnState extends DialogueTurn {
   /** Heard part of the reply that already entered the conversation; -1 before. */
   heardChars: number;
   heardEstimated: boolean;
+  /** Of graphs with budgets on scopes. */
+  budgets?: TurnBudgets;
 }
 
 export interface TelemetrySample {

@@ -2,6 +2,7 @@
 
 import { type MonoNs, NS_PER_MS, type WallMs } from "@rspp/base/brand";
 import { invariant } from "@rspp/base/invariant";
+import type { Overrun } from "./budget-state.ts";
 import { checkSignal } from "./control-signals.ts";
 import type { Effect } from "./effect.ts";
 import type { EventBody, KernelEvent } from "./event.ts";
@@ -40,6 +41,8 @@ export interface StepContext {
   readonly effects: Effect[];
   readonly facts: Fact[];
   readonly causes: TerminalCause[];
+  /** Budgets passed and not yet acted upon. */
+  readonly overruns: Overrun[];
   readonly proposals: Proposal[];
   /** Instant of the poll. */
   nowNs: MonoNs;

@@ -4,6 +4,7 @@
  * simulator and tests.
  */
 import { invariant } from "@rspp/base/invariant";
+import { actOnBudgets } from "./budget-act.ts";
 import type { Effect } from "./effect.ts";
 import { LANE_DATA, LANE_TELEMETRY } from "./event.ts";
 import { dispatch } from "./executor.ts";
@@ -49,6 +50,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     effects: [],
     facts: [],
     causes: [],
+    overruns: [],
     proposals: [],
     nowNs: batch.monoNs,
     wallMs: batch.wallMs,
@@ -68,11 +70,14 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     cx.atNs = input.monoNs;
     ingest(cx, input);
   }
+  if (cx.overruns.length > 0) actOnBudgets(cx);
   if (resolveUrgentCauses(cx)) arbitrate(cx);
   dispatchQuantum(cx);
+  if (cx.overruns.length > 0) actOnBudgets(cx);
   resolveCauses(cx);
   arbitrate(cx);
   cx.atNs = batch.monoNs;
+  if (cx.overruns.length > 0) actOnBudgets(cx);
   releaseOutputs(cx);
   // A turn released at this point may have had nothing to play.
   resolveCauses(cx);

@@ -6,6 +6,7 @@ import type { MonoNs } from "@rspp/base/brand";
 import { nextId } from "@rspp/base/random";
 import { ringPush, ringShift } from "@rspp/base/ring";
 import { authorityHeldAt } from "./authority.ts";
+import { startBudgets } from "./budget-meter.ts";
 import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { evidenceBytesMax } from "./evidence.ts";
@@ -137,6 +138,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   const { turnFirstOutputMs } = s.config.budgets;
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
+  startBudgets(cx, turn, proposal.invocations);
   startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
   // The caller already goes on speaking: his words are kept, the answer to all of them comes with his next turn.
   if (s.config.policy.bargeIn && s.prelude.utterance.phase === "confirmed" && turn.uninterruptible !== true) {
@@ -280,6 +282,7 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
   }
   cx.effects.splice(at, 0, { type: "record", record: sealTurn(cx, turn, terminalSeq, closeSeq) });
   tellMappingError(cx, turn);
+  tellSpent(cx, turn);
   if (!commit) return trySettle(cx, turn);
   if (turn.lastDataSequence <= 1 && turn.output.sentUs === 0 && queuedAudio(turn) === 0) {
     // A control-only turn has nothing to deliver.
@@ -298,6 +301,13 @@ function tellMappingError(cx: StepContext, turn: TurnState): void {
   if (!timebase.mapped) return;
   const value = Math.min(timebaseErrorQuantileMs(timebase, 0.99), TIMEBASE_ERROR_BUCKETS_MS.at(-1) ?? 0);
   cx.effects.push({ type: "telemetry", name: "media_runtime_mapping_error_ms", value, turn: turn.number, node: "" });
+}
+
+/** NF-017: what the turn has cost by the prices of its graph, as far as its providers have told or it was estimated. */
+function tellSpent(cx: StepContext, turn: TurnState): void {
+  if (turn.budgets === undefined || cx.s.config.graph.budgets?.prices.length === 0) return;
+  const value = Math.round(turn.budgets.spentMicros);
+  cx.effects.push({ type: "telemetry", name: "turn_cost_micros", value, turn: turn.number, node: "" });
 }
 
 function queuedAudio(turn: TurnState): number {

@@ -8,6 +8,7 @@ import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
 import { PROFILE_DEFAULT } from "./check-values.ts";
 import { compileBuffer, compileCondition } from "./compile-buffer.ts";
 import { compileDialogue, compileSpoken } from "./compile-dialogue.ts";
+import { compileResilience } from "./compile-resilience.ts";
 import { compileTools } from "./compile-tools.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 import { compiledFingerprint } from "./fingerprint.ts";
@@ -125,7 +126,7 @@ function compileGraph(spec: PipelineSpec, sources: Sources): GraphDefinition {
   const scopes = resolveScopes(viewGraph(spec));
   const nodes = spec.nodes.map((node, i) => compileNode(node, i, scopes.get(node.id) ?? "session", sources));
   const edges = spec.edges.map((edge, i) => compileEdge(edge, i, nodes, sources));
-  return { pipelineVersion: `${spec.name}@${spec.version}`, nodes, edges };
+  return { pipelineVersion: `${spec.name}@${spec.version}`, nodes, edges, ...compileResilience(spec, sources) };
 }
 
 function compileNode(node: NodeDocument, index: number, scope: "session" | "turn", sources: Sources): NodeDefinition {

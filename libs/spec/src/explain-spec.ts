@@ -1,6 +1,7 @@
 /** The resolved pipeline as a table for people: each value beside its source (F-078, F-079). */
 import { canonicalJson } from "@rspp/base/canonical-json";
 import type { ToolDefinition } from "@rspp/kernel/graph";
+import { resilienceValues } from "./compile-resilience.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 
 export interface ExplainRow {
@@ -46,6 +47,7 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
     const { source: _, ...buffer } = edge.buffer;
     yield* fields(`${path}.buffer`, buffer);
   }
+  yield* resilienceValues(graph);
   yield* fields("policy", compiled.policy);
   yield* fields("budgets", compiled.budgets);
   yield* fields("recording", compiled.recording);

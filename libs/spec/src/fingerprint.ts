@@ -1,6 +1,7 @@
 /** Two specs that execute alike have one fingerprint (F-082): comments, metadata, names and sources have no part in it. */
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
+import { resilienceExecuted } from "./compile-resilience.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 
 const FORMAT = "rspp/pipeline-fingerprint/v1";
@@ -16,6 +17,7 @@ export function compiledFingerprint(compiled: Omit<CompiledPipeline, "fingerprin
     edges,
     policy: { ...policy, id: undefined },
     budgets: compiled.budgets,
+    ...resilienceExecuted(graph),
     recording: { ceiling: compiled.recording.ceiling },
     outputLeadMs: compiled.outputLeadMs,
     ...(compiled.variables === undefined ? {} : { variables: compiled.variables }),

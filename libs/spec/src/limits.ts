@@ -6,6 +6,7 @@ export const NODES_MAX = 64;
 export const EDGES_MAX = 256;
 export const CANDIDATES_MAX = 8;
 export const SETTINGS_MAX = 32;
+export const BUDGET_LIMITS_MAX = 32;
 export const SETTING_LIST_MAX = 64;
 export const LABELS_MAX = 32;
 /** Uses of modules in one document; nodes and edges count after expansion. */

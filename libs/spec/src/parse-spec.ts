@@ -1,6 +1,7 @@
 /** From text to a checked PipelineSpec (F-001, F-002, F-019, F-079). YAML 1.2, of which JSON is a part; errors are values. */
 import { err, ok, type Result } from "@rspp/base/result";
 import { isMap } from "yaml";
+import { checkScopedBudgets } from "./check-budgets.ts";
 import { checkGraph, type Report } from "./check-graph.ts";
 import { checkProfile, checkValues } from "./check-values.ts";
 import { checkVariables } from "./check-variables.ts";
@@ -68,7 +69,10 @@ function checkDocument(document: unknown, report: Report, graph = true): void {
   const profile = checkProfile(document, report);
   if (profile !== null) checkValues(document, profile, report);
   checkVariables(document, report);
-  if (graph) checkGraph(viewGraph(document), report);
+  if (!graph) return;
+  const view = viewGraph(document);
+  checkGraph(view, report);
+  checkScopedBudgets(document, view, report);
 }
 
 function readFull(walk: Walk, root: unknown, file: string, modules: HeldModules): PipelineSpec | null {

@@ -1,5 +1,6 @@
 /** Every field of a PipelineSpec file: type, bounds, and which are required. Units stand last in the names. */
 import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
+import { limitSchema, priceSchema } from "./budget-schema.ts";
 import { FALLBACK_KINDS } from "./check-fallback.ts";
 import { dialogueFields } from "./dialogue-schema.ts";
 import * as limits from "./limits.ts";
@@ -177,6 +178,8 @@ export const common = {
       node_soft_ms: may(whole(10, 60_000)),
       provider_attempt_ms: may(whole(50, 60_000)),
       cancel_grace_ms: may(whole(5, 5_000)),
+      limits: may(list("limits", limitSchema, 1, limits.BUDGET_LIMITS_MAX)),
+      prices: may(list("prices", priceSchema, 1, limits.BUDGET_LIMITS_MAX)),
     }),
   ),
   output: may(map("the output", { lead_ms: may(whole(20, 5_000)) })),

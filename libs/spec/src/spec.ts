@@ -2,7 +2,9 @@
  * A PipelineSpec as its author wrote it: field names as in the file (units last), nothing defaulted yet. Made by
  * `parseSpec` and `expandTemplate` only, which have checked every bound of `spec-schema.ts`.
  */
-import type { NodeKind, OverflowStrategy, SettingValue, SideEffect } from "@rspp/kernel/graph";
+
+import type { BudgetOutcome, BudgetScope } from "@rspp/kernel/budget-state";
+import type { NodeKind, NodeKind, OverflowStrategy, OverflowStrategy, SettingValue, SettingValue, SideEffect } from "@rspp/kernel/graph";
 import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
 
@@ -91,6 +93,32 @@ export interface BudgetsDocument {
   node_soft_ms?: number;
   provider_attempt_ms?: number;
   cancel_grace_ms?: number;
+  limits?: readonly LimitDocument[];
+  prices?: readonly PriceDocument[];
+}
+
+/** One budget on a scope of a turn. */
+export interface LimitDocument {
+  id?: string;
+  scope: BudgetScope;
+  /** Node id, edge id or `from..to`; left out for the turn. */
+  target?: string;
+  soft_ms?: number;
+  hard_ms?: number;
+  tokens?: number;
+  audio_ms?: number;
+  characters?: number;
+  cost_micros?: number;
+  on_exhausted: BudgetOutcome;
+}
+
+/** Millionths of the account's currency for one unit of a provider's usage. */
+export interface PriceDocument {
+  provider: string;
+  input_token_micros?: number;
+  output_token_micros?: number;
+  character_micros?: number;
+  audio_second_micros?: number;
 }
 
 /** What a session variable, or a parameter of a module, may be. */

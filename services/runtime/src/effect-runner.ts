@@ -194,6 +194,7 @@ export class EffectRunner {
         return host.evidence.write(effect.record);
       case "telemetry":
         if (effect.name === "cancel_fence_ns") return host.measures.anchors.cancelFence(effect.turn, effect.value);
+        if (effect.name === "turn_cost_micros") return host.measures.spent(effect.value, effect.turn);
         return host.measures.tell(effect.name, effect.value, effect.turn, effect.node, "");
       case "status":
         return host.status(effect.phase, effect.reconnecting, effect.degraded, effect.reason);

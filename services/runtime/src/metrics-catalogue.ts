@@ -53,7 +53,12 @@ export const COUNTED = {
 
 /** The families of one registry. */
 export function instruments(registry: MetricRegistry) {
-  return { ...sessionInstruments(registry), ...graphInstruments(registry), ...processInstruments(registry) };
+  return {
+    ...sessionInstruments(registry),
+    ...graphInstruments(registry),
+    ...resilienceInstruments(registry),
+    ...processInstruments(registry),
+  };
 }
 
 export type Instruments = ReturnType<typeof instruments>;
@@ -99,6 +104,21 @@ function graphInstruments(r: MetricRegistry) {
     providerOutcomes: r.counter(
       total("provider_outcomes", "invocation", "Invocations by outcome.", [...provider, "outcome"]),
     ),
+  };
+}
+
+/** Budgets and what follows them (`kernel.md` §9; F-047, NF-017). */
+function resilienceInstruments(r: MetricRegistry) {
+  return {
+    budgetsExhausted: r.counter(
+      total("budgets_exhausted", "budget", "Budgets used up, by scope and what followed.", ["scope", "action"]),
+    ),
+    fallbacks: r.counter(
+      total("fallbacks", "turn", "Fallback nodes taken, by the node that failed.", ["node", "reason"]),
+    ),
+    degraded: r.counter(total("degrades", "step", "Steps down and up again, by the signal.", ["signal"])),
+    shed: r.counter(total("shed_events", "event", "Events shed by local admission, by where.", ["point"])),
+    spent: r.counter(total("spend_micros", "micro", "Cost of turns by the prices of their pipelines, in millionths.")),
   };
 }
 

@@ -132,6 +132,16 @@ export class SessionMeasures {
         return of.bargeIns.with().add();
       case "node_error":
         return of.nodeErrors.with(text("node")).add();
+      case "budget_exhausted":
+        return of.budgetsExhausted.with(text("budgetScope") || event.reason, text("action")).add();
+      case "fallback":
+        return of.fallbacks.with(text("node"), safeReason(event.reason)).add();
+      case "degrade":
+      case "degraded":
+      case "recovered":
+        return of.degraded.with(event.signal).add();
+      case "shed":
+        return of.shed.with(text("scope")).add(Number(event.fields.count ?? 1));
       case "flow_xoff":
         this.blockedSinceNs.set(`${event.turn} ${text("edge")}`, nowNs);
         return;
@@ -169,6 +179,12 @@ export class SessionMeasures {
     this.ports.logger.debug({ ...ids, provider, modality, outcome, run_ms }, "invocation ended");
     this.trace?.invocationEnded(note);
     if (modality === "stt" && outcome === "cancelled") this.trace?.utteranceDiscarded(note.invocationId, endNs);
+  }
+
+  /** NF-017: what a turn has cost, in millionths of the account's currency. */
+  spent(micros: number, turn: number): void {
+    this.ports.metrics.of.spent.with().add(micros);
+    this.tell("turn_cost_micros", micros, turn, "", "");
   }
 
   hostAnswered(node: string, ns: number): void {

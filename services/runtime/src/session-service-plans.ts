@@ -195,9 +195,36 @@ function determinismOf({ seed, behaviours, graph }: SessionConfig, epoch: number
   };
 }
 
-function budgetsOf({ budgets }: SessionConfig): NonNullable<Init["budgets"]> {
+const budgetScopes: Readonly<Record<string, BudgetScope>> = {
+  event: BudgetScope.EVENT,
+  node: BudgetScope.NODE,
+  edge: BudgetScope.EDGE,
+  path: BudgetScope.PATH,
+  turn: BudgetScope.TURN,
+  provider_invocation: BudgetScope.PROVIDER_INVOCATION,
+};
+const budgetOutcomes: Readonly<Record<string, BudgetOutcome>> = {
+  continue: BudgetOutcome.CONTINUE,
+  degrade: BudgetOutcome.DEGRADE,
+  fallback: BudgetOutcome.FALLBACK,
+  terminate: BudgetOutcome.TERMINATE,
+};
+
+function budgetsOf({ budgets, graph }: SessionConfig): NonNullable<Init["budgets"]> {
   const { turnFirstOutputMs, nodeSoftMs, providerAttemptMs } = budgets;
+  const declared = (graph.budgets?.limits ?? []).map((limit) => ({
+    scope: budgetScopes[limit.scope] ?? 0,
+    targetId: limit.target,
+    softMs: limit.softMs ?? 0,
+    hardMs: limit.hardMs ?? 0,
+    tokens: BigInt(limit.tokens ?? 0),
+    audioMs: BigInt(limit.audioMs ?? 0),
+    characters: BigInt(limit.characters ?? 0),
+    costMicros: BigInt(limit.costMicros ?? 0),
+    onExhausted: budgetOutcomes[limit.onExhausted] ?? 0,
+  }));
   return [
+    ...declared,
     { scope: BudgetScope.NODE, softMs: nodeSoftMs, onExhausted: BudgetOutcome.CONTINUE },
     { scope: BudgetScope.TURN, softMs: turnFirstOutputMs, onExhausted: BudgetOutcome.DEGRADE },
     { scope: BudgetScope.PROVIDER_INVOCATION, hardMs: providerAttemptMs, onExhausted: BudgetOutcome.FALLBACK },
