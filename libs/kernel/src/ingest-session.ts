@@ -27,7 +27,7 @@ import {
 } from "./silence.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
-import { cause, cause, clearTimer, clearTimer, type StepContext, type StepContext, setTimerIn, signal, signal } from "./step-context.ts";
+import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
 import { refuseQueued } from "./turn-arbiter.ts";
 

@@ -120,7 +120,6 @@ export function pushMessages(
   if (tools !== undefined) inv.offered = mayCall ? tools.map(({ name }) => name) : [];
   sendMessages(cx, inv, messages);
   for (const { spans } of messages) budgetAsked(cx, inv, spans);
-  cx.effects.push({ type: "provider_push_messages", invocation: inv.id, messages });
   finishInvocation(cx, inv);
 }
 

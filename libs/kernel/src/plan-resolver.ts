@@ -6,7 +6,7 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { hasConditions } from "./conditions.ts";
-import { type GraphDefinition, type GraphDefinition, NODE_KINDS, NODE_KINDS, type NodeDefinition } from "./graph.ts";
+import { type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";

@@ -4,7 +4,7 @@
  */
 
 import type { BudgetOutcome, BudgetScope } from "@rspp/kernel/budget-state";
-import type { NodeKind, NodeKind, OverflowStrategy, OverflowStrategy, SettingValue, SettingValue, SideEffect } from "@rspp/kernel/graph";
+import type { NodeKind, OverflowStrategy, SettingValue, SideEffect } from "@rspp/kernel/graph";
 import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
 
