@@ -96,10 +96,6 @@ export function onTimer(cx: StepContext, id: string): void {
     case "first_output_warning":
       return budget(cx, number, "budget_warning");
     case "first_output":
-      // Both may fall due at one poll: the warning comes first all the same (§9).
-      if (s.timers[`first_output_warning:${number}`] !== undefined) budget(cx, number, "budget_warning");
-      clearTimer(cx, `first_output_warning:${number}`);
-      budget(cx, number, "budget_exhausted");
       return onFirstOutputExhausted(cx, number);
     case "budget":
       return onBudgetTimer(cx, number, second);
@@ -134,6 +130,10 @@ export function onTimer(cx: StepContext, id: string): void {
 
 /** F-047: what still works makes room for its fallback, which has the time once more; without one the turn ends. */
 function onFirstOutputExhausted(cx: StepContext, number: number): void {
+  // Both may fall due at one poll: the warning comes first all the same (§9).
+  if (cx.s.timers[`first_output_warning:${number}`] !== undefined) budget(cx, number, "budget_warning");
+  clearTimer(cx, `first_output_warning:${number}`);
+  budget(cx, number, "budget_exhausted");
   const turn = findTurn(cx.s, number);
   if (turn?.phase === "active" && replaceWorking(cx, turn))
     return setTimerIn(cx, `first_output:${number}`, cx.s.config.budgets.turnFirstOutputMs);
