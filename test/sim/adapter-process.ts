@@ -291,6 +291,10 @@ export class AdapterProcess {
     if (answer.raised && signed !== null) this.#raised(signed);
     if ("turn" in message) this.turnSeen = Math.max(this.turnSeen, message.turn);
     this.#refusal = "";
+    if (message.kind === "media" && message.turn > 0) {
+      const { turn, offsetUs, durationUs, bytes } = message;
+      trace.tell({ kind: "media_in", turn, offsetUs, durationUs, voice: this.#world.voices.of(bytes) });
+    }
     // Without a session end a close would stop the microphone for good: the next holder needs it.
     if (message.kind !== "close") this.device.send(message);
     trace.add({ kind: "adapter", message, refused: this.#refusal });

@@ -69,6 +69,9 @@ export class Exporting {
       for (const stream of Object.values(this.state.streams)) {
         const { session, epoch } = stream.id;
         const { synced } = this.#runtime.spool.marks({ tenantId: TENANT, sessionId: session, epoch });
+        const { name } = this.#runtime.proc;
+        if (synced > 0)
+          this.#world.trace.tell({ kind: "spool_synced", proc: name, stream: `${epoch}/${session}`, seq: synced });
         const throughIndex = (this.#seqs.get(epoch) ?? []).findLastIndex((seq) => seq <= synced);
         if (stream.synced <= throughIndex) this.#step({ kind: "synced", session, epoch, throughIndex });
       }
@@ -99,8 +102,12 @@ export class Exporting {
       signed,
       batch,
       (answer) => {
-        if (answer.kind === "ack") this.#step({ kind: "ack", ack: answer.ack });
-        else if (answer.kind === "refuse") this.#step({ kind: "refused", refused: answer.refused });
+        if (answer.kind === "ack") {
+          const { session, epoch: of, nextIndex, head } = answer.ack;
+          world.trace.tell({ kind: "export_acked", stream: `${of}/${session}`, nextIndex, head });
+          this.#step({ kind: "ack", ack: answer.ack });
+        }
+        if (answer.kind === "refuse") this.#step({ kind: "refused", refused: answer.refused });
       },
       (floor) => this.#runtime.stale("replay", floor),
     );

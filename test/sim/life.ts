@@ -6,7 +6,7 @@ import { type KernelPort, kernel } from "@rspp/runtime/kernel-port";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import type { SimProcess } from "./process.ts";
 import type { LifeId, Trace } from "./trace.ts";
-import type { World } from "./world.ts";
+import { TENANT, type World } from "./world.ts";
 
 /** One kernel session from its start to its end, as its surroundings see it. */
 export class Life {
@@ -54,6 +54,11 @@ export class Life {
     this.#world.trace.add({ kind: "life_ends", life: this.id, how: "ended", reason });
   }
 
+  /** Sessions of other tenants are open in its process. */
+  besideOthers(): boolean {
+    return this.#world.runtimes.some((runtime) => runtime.proc === this.proc && runtime.extrasOpen() > 0);
+  }
+
   recorded(kind: string, text: string, appended: boolean): void {
     if (kind === "session" || kind === "session_end" || kind === "state_snapshot") return;
     this.#world.trace.add({ kind: "record", life: this.id, record: JSON.parse(text) as TimelineRecord, appended });
@@ -94,10 +99,20 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
         if (body.type === "timer") trace.add({ kind: "timer", life: life.id, what: "fired", id: body.id, dueNs: 0 });
       }
       for (const effect of result.effects) observe(trace, life, effect);
+      if (several(life)) stepped(trace, life, batch.inputs.length + result.effects.length, result.runnable);
       if (batch.index % boundsEvery === 0) bounds(trace, state as SessionState);
       return result;
     },
   };
+}
+
+function several(life: Life): boolean {
+  return life.config.tenantId !== TENANT || life.besideOthers();
+}
+
+function stepped(trace: Trace, life: Life, units: number, runnable: boolean): void {
+  const waiting = runnable || (life.session?.stats().queued ?? 0) > 0;
+  trace.tell({ kind: "step", proc: life.proc.name, tenant: life.config.tenantId, units, waiting });
 }
 
 function observe(trace: Trace, life: Life, effect: Effect): void {

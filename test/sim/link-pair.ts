@@ -4,12 +4,13 @@ import type { SignedGrant } from "@rspp/protocol/lease-types";
 import { linkStep } from "@rspp/protocol/link";
 import { createLink } from "@rspp/protocol/link-state";
 import { linkNextDeadline } from "@rspp/protocol/link-tick";
-import type { Connection, LinkFrame, LinkInput, LinkOutput, LinkState } from "@rspp/protocol/link-types";
+import type { Connection, LinkFrame, LinkInput, LinkOutput, LinkState, Receipt } from "@rspp/protocol/link-types";
 import { defaultLinkConfig } from "@rspp/protocol/link-types";
 import type { VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { Channel, newPath, type Path } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Rng } from "./rng.ts";
+import type { TraceEvent } from "./trace.ts";
 
 /** What travels on a link: a message of the transport port, with the grant that proves its epoch where it is needed. */
 export interface Payload {
@@ -79,6 +80,7 @@ export class LinkPair {
   readonly #rng: Rng;
   readonly #runtimeProc: SimProcess;
   readonly #onRuntime: (output: Output) => void;
+  readonly #tell: (event: TraceEvent) => void;
   #incarnation = 0;
   #wires: Wires | null = null;
 
@@ -89,7 +91,9 @@ export class LinkPair {
     runtimeProc: SimProcess,
     onAdapter: (output: Output) => void,
     onRuntime: (output: Output) => void,
+    tell: (event: TraceEvent) => void,
   ) {
+    this.#tell = tell;
     this.#clock = clock;
     this.#rng = rng;
     this.#runtimeProc = runtimeProc;
@@ -161,6 +165,14 @@ export class LinkPair {
     for (const side of [wires.toRuntime, wires.toAdapter]) for (const channel of Object.values(side)) channel.mended();
   }
 
+  #granted(way: keyof Wires, incarnation: number, entries: readonly Receipt[]): void {
+    const back = way === "toRuntime" ? "toAdapter" : "toRuntime";
+    for (const { ref, grantedAudioUs, grantedBytes } of entries) {
+      const binding = `${this.#runtimeProc.name} ${back} ${incarnation} ${ref}`;
+      this.#tell({ kind: "link_credit", binding, what: "granted", audioUs: grantedAudioUs, bytes: grantedBytes });
+    }
+  }
+
   #newRuntimeEnd(): LinkEnd {
     const carry = (c: Connection, i: number, f: LinkFrame<Payload>[]): void => this.#carry("toAdapter", c, i, f);
     return new LinkEnd("runtime", this.#runtimeProc, carry, this.#onRuntime);
@@ -177,9 +189,15 @@ export class LinkPair {
     const wires = this.#wires;
     if (wires === null || incarnation !== this.#incarnation) return;
     for (const frame of frames) {
+      if (frame.kind === "event" && frame.lane === "data") {
+        const binding = `${this.#runtimeProc.name} ${way} ${incarnation} ${frame.ref}`;
+        const { sentAudioUs, sentBytes } = frame;
+        this.#tell({ kind: "link_credit", binding, what: "sent", audioUs: sentAudioUs, bytes: sentBytes });
+      }
       const bytes = frame.kind === "event" ? frame.bytes + 40 : 80;
       const deliver = (): void => {
         const end = way === "toRuntime" ? this.runtime : this.adapter;
+        if (frame.kind === "receipts") this.#granted(way, incarnation, frame.entries);
         end.step({ kind: "frame", connection, incarnation, frame });
       };
       // Only what has a place in its lane may be harmed alone: the rest is the connection's own order.

@@ -1,21 +1,12 @@
 import type { Clock } from "@rspp/ports/clock";
-import type {
-  Invocation,
-  InvocationChunk,
-  InvocationOpen,
-  InvocationOutcome,
-  InvocationSink,
-  ProviderPort,
-} from "@rspp/ports/provider";
+import type { InvocationChunk, InvocationSink } from "@rspp/ports/provider";
 import type { VadPort } from "@rspp/ports/vad";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
-import type { VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import type { FaultKind } from "./fault-kinds.ts";
-import { Channel, type Path } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
 
@@ -207,70 +198,4 @@ export class GatewayProcess {
     this.proc.restart();
     this.service = this.#make();
   }
-}
-
-/** The gateway as a service: what is said either way takes its time, so that chunks cross a cancel on their way. */
-export function remoteGateway(
-  world: VirtualClock,
-  rng: Rng,
-  path: Path,
-  gateway: GatewayProcess,
-  caller: SimProcess,
-  crossed: () => void,
-  effect: () => boolean,
-): ProviderPort {
-  return {
-    open(request: InvocationOpen, sink: InvocationSink): Invocation {
-      if (!effect()) return { push: () => {}, finish: () => {}, cancel: () => {} };
-      const there = new Channel(world, rng, path, gateway.proc);
-      const back = new Channel(world, rng, path, caller);
-      let remote: Invocation | null = null;
-      let cancelled = false;
-      // What a restarted process left open speaks to nobody: its connection died with it.
-      const { life } = caller;
-      const answer = (bytes: number, run: () => void): void =>
-        back.send(bytes, () => {
-          if (caller.life === life) run();
-        });
-      let ended = false;
-      const end = (outcome: InvocationOutcome): void => {
-        if (ended) return;
-        ended = true;
-        unwatch();
-        sink.outcome(outcome);
-      };
-      const broken = (): void => answer(40, () => end({ kind: "disconnect", detail: "gateway_gone" }));
-      const unwatch = gateway.watch(broken);
-      // Nobody listens on a dead process's port.
-      if (gateway.proc.dead()) broken();
-      there.send(200, () => {
-        try {
-          remote = gateway.service.open(request, {
-            chunk: (chunk) =>
-              answer(chunk?.kind === "audio" ? (chunk.bytes?.length ?? 0) : 100, () => {
-                if (cancelled) crossed();
-                if (!ended) sink.chunk(chunk);
-              }),
-            outcome: (outcome) => answer(100, () => end(outcome)),
-          });
-        } catch {
-          answer(100, () => end({ kind: "error", detail: "provider_threw" }));
-        }
-      });
-      return {
-        push: (input) => {
-          if (effect()) there.send(input.kind === "audio" ? input.bytes.length : 100, () => remote?.push(input));
-        },
-        finish: () => {
-          if (effect()) there.send(40, () => remote?.finish());
-        },
-        cancel: (reason) => {
-          cancelled = true;
-          there.send(40, () => remote?.cancel(reason));
-        },
-      };
-    },
-    providers: () => gateway.service.providers(),
-    close: () => Promise.resolve(),
-  };
 }

@@ -1,11 +1,17 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { verifySpool } from "@rspp/runtime/spool/reader";
+import { scanStore } from "@rspp/runtime/spool/scan";
+import { AcknowledgedChecker } from "./checkers/acknowledged.ts";
 import { BoundsChecker } from "./checkers/bounds.ts";
+import { BudgetChecker } from "./checkers/budget.ts";
 import type { Checker, RunEnd } from "./checkers/checker.ts";
+import { CreditChecker } from "./checkers/credit.ts";
 import { DeliveryChecker } from "./checkers/delivery.ts";
 import { EpochChecker } from "./checkers/epoch.ts";
 import { EvidenceChecker } from "./checkers/evidence.ts";
+import { FairnessChecker } from "./checkers/fairness.ts";
 import { FenceChecker } from "./checkers/fence.ts";
+import { HeardChecker } from "./checkers/heard.ts";
 import { LifecycleChecker } from "./checkers/lifecycle.ts";
 import { LivenessChecker } from "./checkers/liveness.ts";
 import { OrderChecker } from "./checkers/order.ts";
@@ -101,6 +107,11 @@ function createCheckers(): Checker[] {
     new ReplayChecker(),
     new LivenessChecker(),
     new TimersChecker(),
+    new HeardChecker(),
+    new BudgetChecker(),
+    new AcknowledgedChecker(),
+    new CreditChecker(),
+    new FairnessChecker(),
   ];
 }
 
@@ -190,9 +201,26 @@ class Run {
       samplesAfterFence,
       endNs: world.clock.nowNs(),
       answered: this.#answered,
+      stored: new Map([...world.replay.stored].map(([key, { chains }]) => [key, chains])),
+      spooled: spooled(world),
       exports: world.runtimes.map((runtime) => ({ proc: runtime.proc.name, ...exportFacts(runtime, world) })),
     };
   }
+}
+
+function spooled(world: World): Map<string, number> {
+  const last = new Map<string, number>();
+  for (const { proc, store } of world.runtimes) {
+    scanStore(
+      store,
+      ({ sessionId, epoch, seq }) => {
+        const key = `${proc.name} ${epoch}/${sessionId}`;
+        last.set(key, Math.max(last.get(key) ?? 0, seq));
+      },
+      () => {},
+    );
+  }
+  return last;
 }
 
 function exportFacts(runtime: World["runtimes"][number], world: World): { halted: string; unacked: number } {

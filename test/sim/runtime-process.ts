@@ -11,7 +11,8 @@ import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
 import type { SimProcess } from "./process.ts";
-import { type Detector, faultyVad, remoteGateway } from "./providers.ts";
+import { type Detector, faultyVad } from "./providers.ts";
+import { remoteGateway } from "./remote-gateway.ts";
 import { SESSION, type World } from "./world.ts";
 
 interface Binding {
@@ -22,6 +23,7 @@ interface Binding {
 
 const unackedMax = 256;
 const tokenMs = 300;
+const extraWork = 600;
 
 /** The store as one life of its process sees it: nothing that a dead one still had in hand reaches the disk. */
 function ofOneLife(store: MemoryStore, proc: SimProcess): SpoolStore {
@@ -93,8 +95,11 @@ export class RuntimeProcess {
       world.gatewayPath,
       world.gateway,
       proc,
-      () => world.fault("late_provider_data"),
-      () => this.#effect(),
+      world.voices.watch(
+        () => this.#effect(),
+        () => world.fault("late_provider_data"),
+        ({ sessionId }) => (sessionId === SESSION ? (this.life?.id ?? null) : null),
+      ),
     );
     this.runtime = createRuntime({
       clock: proc.clock,
@@ -181,7 +186,7 @@ export class RuntimeProcess {
     for (let i = 0; i < count; i++) {
       this.#extras += 1;
       const sessionId = `extra-${this.proc.name}-${this.proc.life}-${this.#extras}`;
-      const config = this.#config(sessionId, 1, graph, 0);
+      const config = { ...this.#config(sessionId, 1, graph, 0), tenantId: i % 2 === 0 ? "tenant-b" : "tenant-c" };
       const opened = this.runtime.openSession({ config, transport: { send: () => {} }, keepJournal: true });
       if (!opened.ok) continue;
       const life = this.#lives.get(config);
@@ -192,8 +197,14 @@ export class RuntimeProcess {
       const session = opened.value;
       session.receive({ kind: "control", epoch: 1, sequence: 1, signal: "connected", controlClass: "overtaking" });
       for (let n = 0; n < 3; n++) session.say("hello there");
+      // Work for many rounds, so that tenants have to take turns.
+      for (let n = 0; n < extraWork; n++) session.operator("cancel_turn", { turn: 1_000_000 + n });
       this.proc.after(60 + i, () => session.operator("end"));
     }
+  }
+
+  extrasOpen(): number {
+    return this.#extraLives.filter((life) => !life.over).length;
   }
 
   /** What came to the runtime's end of the link. */

@@ -1,6 +1,7 @@
 import { type Digest, digestCreate, digestHex, digestNumber, digestString } from "@rspp/base/digest";
 import type { SignalEvent, TimelineRecord } from "@rspp/kernel/effect";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
+import type { Voice } from "./voices.ts";
 
 /** One kernel session from its start to its end: a process, its life, and the epoch it was opened under. */
 export type LifeId = string;
@@ -49,6 +50,30 @@ export type TraceEvent =
   | { kind: "link_gap"; at: "adapter" | "runtime"; binding: string; fromSeq: number; toSeq: number }
   | { kind: "bound"; what: string; value: number; max: number }
   | { kind: "exported"; life: LifeId; appended: number; acked: number; halted: string }
+  /** What a call to a provider did, as the runtime's end of it sees it. */
+  | {
+      kind: "invocation";
+      life: LifeId;
+      invocation: string;
+      modality: string;
+      turn: number;
+      what: "opened" | "pushed" | "first" | "cancelled" | "ended";
+      attemptTimeoutMs: number;
+    }
+  /** A model was asked, with this conversation. */
+  | { kind: "asked"; life: LifeId; turn: number; messages: readonly { role: string; text: string }[] }
+  /** A voice was told to say a clause. */
+  | { kind: "spoken"; life: LifeId; turn: number; segment: number; text: string }
+  /** The device took a piece of audio; `voice` where it is known again. */
+  | { kind: "media_in"; turn: number; offsetUs: number; durationUs: number; voice: Voice | null }
+  /** The replay service's word came back to the exporter. */
+  | { kind: "export_acked"; stream: string; nextIndex: number; head: string }
+  /** The spool says that records up to here are on the medium. */
+  | { kind: "spool_synced"; proc: string; stream: string; seq: number }
+  /** Totals of a lane's sender, and what its peer has granted, as it reached him. */
+  | { kind: "link_credit"; binding: string; what: "sent" | "granted"; audioUs: number; bytes: number }
+  /** One scheduling point, while sessions of several tenants are open; `waiting`: it has more to do. */
+  | { kind: "step"; proc: string; tenant: string; units: number; waiting: boolean }
   /** A process stands still, or goes on. */
   | { kind: "process"; proc: string; up: boolean }
   | { kind: "fault"; name: string }
@@ -86,6 +111,12 @@ export class Trace {
       const line = describe(event);
       if (line !== "") this.#lines.push(`${(atNs / 1e6).toFixed(1).padStart(10)} ms  ${line}`);
     }
+  }
+
+  /** For the checkers alone: no part of the hash, nor of the story. */
+  tell(event: TraceEvent): void {
+    const atNs = this.#now();
+    for (const listener of this.#listeners) listener(event, atNs);
   }
 
   hash(): string {
@@ -154,6 +185,12 @@ function describe(event: TraceEvent): string {
     case "link_data":
     case "timer":
     case "bound":
+    case "invocation":
+    case "asked":
+    case "spoken":
+    case "media_in":
+    case "link_credit":
+    case "step":
       return "";
     case "fault":
       return `FAULT ${event.name}`;

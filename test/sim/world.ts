@@ -17,6 +17,7 @@ import { ReplayProcess } from "./replay-process.ts";
 import { Rng } from "./rng.ts";
 import { RuntimeProcess } from "./runtime-process.ts";
 import { Trace } from "./trace.ts";
+import { Voices } from "./voices.ts";
 
 export const SESSION = "session-1";
 /** Of every session here. */
@@ -57,6 +58,7 @@ export class World {
   readonly gatewayPath: Path;
   readonly dial: FaultDial;
   readonly lives: Life[] = [];
+  readonly voices: Voices;
   /** How this seed's session is set. */
   readonly policy: Partial<SessionPolicy>;
   readonly level: "L0" | "L1";
@@ -83,6 +85,7 @@ export class World {
     this.rng = new Rng(`sim/${seed}`, "world");
     this.clock = createVirtualClock({ wallOriginMs: 1_750_000_000_000 });
     this.trace = new Trace(() => this.clock.nowNs(), options.keepLines === true);
+    this.voices = new Voices(this.trace);
     this.#rpcRng = this.rng.fork("rpc");
     this.policy = {
       secondProposal: this.rng.pick(["queue", "queue", "preempt", "drop"] as const),
@@ -110,6 +113,7 @@ export class World {
         runtime.proc,
         (output) => this.adapter.onLink(name, output),
         (output) => runtime.onLink(output),
+        (event) => this.trace.tell(event),
       );
       runtime.link = link;
       this.adapter.links.set(name, link);

@@ -18,6 +18,10 @@ export interface RunEnd {
   samplesAfterFence: number;
   /** The caller's last utterance, spoken when all was healed: whether its answer was played to its end. */
   answered: boolean;
+  /** Chains by index that the replay service's store holds, by `epoch/session`. */
+  stored: ReadonlyMap<string, readonly string[]>;
+  /** The last sequence on a runtime's disk, by process and `epoch/session`. */
+  spooled: ReadonlyMap<string, number>;
   exports: readonly { proc: string; halted: string; unacked: number }[];
 }
 

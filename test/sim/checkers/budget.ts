@@ -1,0 +1,67 @@
+import type { TraceEvent } from "../trace.ts";
+import { BaseChecker, type RunEnd } from "./checker.ts";
+
+/** How late a budget may act while its process runs: it then waits for nothing but its turn. */
+const graceNs = 60_000_000;
+
+interface Attempt {
+  life: string;
+  openedNs: number;
+  timeoutNs: number;
+  done: boolean;
+}
+
+/**
+ * Budgets (`kernel.md` §9): a warning before what it warns of; no attempt of a model or a voice goes on past its time
+ * without a word of it, and nothing is fed to what was cancelled.
+ */
+export class BudgetChecker extends BaseChecker {
+  readonly name = "budgets";
+  readonly #attempts = new Map<string, Attempt>();
+  readonly #cancelled = new Set<string>();
+  readonly #warned = new Set<string>();
+  readonly #resumedNs = new Map<string, number>();
+
+  see(event: TraceEvent, atNs: number): void {
+    if (event.kind === "process") this.#resumedNs.set(event.proc, event.up ? atNs : Number.POSITIVE_INFINITY);
+    if (event.kind === "life_ends")
+      for (const [key, attempt] of this.#attempts) if (attempt.life === event.life) this.#attempts.delete(key);
+    if (event.kind === "signal") this.#signal(event.life, event.event);
+    if (event.kind === "invocation") this.#invocation(event, atNs);
+  }
+
+  override end(run: RunEnd): void {
+    for (const [key, attempt] of this.#attempts) this.#late(key, attempt, run.endNs);
+  }
+
+  #signal(life: string, { signal, turn, reason, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    const of = `${life}#${turn} ${reason} ${fields.node ?? ""}`;
+    if (signal === "budget_warning") this.#warned.add(of);
+    if (signal === "budget_exhausted" && !this.#warned.has(of)) this.fail(`${of}: exhausted without a warning`);
+    for (const name of ["budget_warning", "budget_exhausted"])
+      if (signal === name && fields.budgetLeft === undefined) this.fail(`${of}: ${name} without what is left`);
+  }
+
+  #invocation(event: Extract<TraceEvent, { kind: "invocation" }>, atNs: number): void {
+    const key = `${event.life} ${event.invocation}`;
+    if (event.what === "pushed" && this.#cancelled.has(key)) this.fail(`${key}: fed after its cancel`);
+    if (event.what === "cancelled") this.#cancelled.add(key);
+    if (event.what === "opened") {
+      // A recogniser listens for as long as there is something to hear.
+      if (event.modality === "stt") return;
+      const timeoutNs = event.attemptTimeoutMs * 1e6;
+      this.#attempts.set(key, { life: event.life, openedNs: atNs, timeoutNs, done: false });
+      return;
+    }
+    const attempt = this.#attempts.get(key);
+    if (attempt === undefined || event.what === "pushed") return;
+    this.#late(key, attempt, atNs);
+    this.#attempts.delete(key);
+  }
+
+  #late(key: string, { life, openedNs, timeoutNs }: Attempt, atNs: number): void {
+    const resumedNs = this.#resumedNs.get(life.slice(0, life.indexOf("."))) ?? 0;
+    const dueNs = Math.max(openedNs + timeoutNs, resumedNs);
+    if (atNs > dueNs + graceNs) this.fail(`${key}: went on ${Math.round((atNs - dueNs) / 1e6)} ms past its time`);
+  }
+}
