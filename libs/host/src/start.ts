@@ -9,7 +9,7 @@ import { createLog, describeFailure, type Log } from "@rspp/rpc/log";
 import { grpcReflection, Reflection } from "@rspp/rpc/reflection";
 import { type RpcServer, type RpcServerOptions, startRpcServer } from "@rspp/rpc/server";
 import { ServingStatus } from "@rspp/rpc/well-known";
-import { type Database, openDatabase } from "@rspp/store/database";
+import type { Database } from "@rspp/store/database";
 import { secretSource } from "@rspp/store/secret";
 import { StoreError } from "@rspp/store/store-error";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
@@ -181,6 +181,8 @@ async function startDefined<F extends ServiceFields>(
 ): Promise<StartedService> {
   if (!definition.database) return definition.start(values, context);
   if (overrides.database !== undefined) return definition.start(values, context, overrides.database);
+  // A service that keeps nothing there does not load it.
+  const { openDatabase } = await import("@rspp/store/database");
   const db = await openDatabase(await databaseOf(common, context.env), {
     onServer: ({ kind, error }) => {
       readiness.dependency("database", kind === "back");

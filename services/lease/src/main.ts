@@ -1,5 +1,10 @@
 /** The lease service as a process: `node services/lease/src/main.ts --help`. */
-import { runService } from "@rspp/host/process";
-import { leaseDefinition } from "./definition.ts";
+import { enableCompileCache } from "node:module";
 
+// Before anything else is loaded: it halves the start.
+enableCompileCache();
+const [{ runService }, { leaseDefinition }] = await Promise.all([
+  import("@rspp/host/process"),
+  import("./definition.ts"),
+]);
 await runService(leaseDefinition);

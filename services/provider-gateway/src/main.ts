@@ -1,5 +1,10 @@
 /** The provider gateway as a process: `node services/provider-gateway/src/main.ts --help`. */
-import { runService } from "@rspp/host/process";
-import { gatewayDefinition } from "./definition.ts";
+import { enableCompileCache } from "node:module";
 
+// Before anything else is loaded: it halves the start.
+enableCompileCache();
+const [{ runService }, { gatewayDefinition }] = await Promise.all([
+  import("@rspp/host/process"),
+  import("./definition.ts"),
+]);
 await runService(gatewayDefinition());
