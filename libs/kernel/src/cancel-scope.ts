@@ -2,6 +2,7 @@
  * Which work a cancel that was asked for reaches (`kernel.md` §6; F-034): session > turn > node > provider invocation.
  * A cancelled node's stream ends there, so that its turn goes on with what it has; siblings and other turns live on.
  */
+import { cancelNamed } from "./custom-stop.ts";
 import { emit } from "./flow.ts";
 import { recogniserGone } from "./hearing.ts";
 import { cancelInvocation, nodeOf } from "./invocations.ts";
@@ -31,7 +32,7 @@ export function cancelAsked(cx: StepContext, request: CancelRequest, reason: str
 }
 
 function cancelBranch(cx: StepContext, request: CancelRequest, reason: string): void {
-  let found = 0;
+  let found = request.scope === "node" ? cancelNamed(cx, request.turn, request.target, reason) : 0;
   for (const inv of Object.values(cx.s.invocations)) {
     if (inv.status !== "open" || (request.turn !== 0 && inv.turn !== request.turn)) continue;
     const name = request.scope === "node" ? nodeOf(cx, inv).id : inv.name;

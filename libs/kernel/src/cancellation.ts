@@ -2,6 +2,7 @@
  * The cancel of a turn (`kernel.md` §6): fence first, then the work under it. One typed reason; siblings live on.
  */
 import { stopBudgets } from "./budget-meter.ts";
+import { cancelTurnNodes, closeTurnNodes } from "./custom-stop.ts";
 import { edgeClear } from "./edge-buffer.ts";
 import { fenceRaise } from "./fence.ts";
 import { cancelInvocation } from "./invocations.ts";
@@ -38,6 +39,7 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
     if (inv !== undefined && !detachWork(cx, inv)) cancelInvocation(cx, inv, reason);
   }
   turn.openInvocations = [];
+  cancelTurnNodes(cx, turn, reason);
   for (const edge of turn.run.edges) if (edge !== null) edgeClear(edge);
   for (const node of turn.run.nodes) {
     if (node === null) continue;
@@ -72,10 +74,11 @@ export function endWork(cx: StepContext, turn: TurnState): void {
   }
   turn.openInvocations = [];
   for (const node of turn.run.nodes) {
-    if (node === null || node.kind === "output") continue;
+    if (node === null || node.kind === "output" || node.kind === "custom") continue;
     node.invocation = 0;
     node.ended = true;
   }
+  closeTurnNodes(cx, turn);
   clearTimer(cx, `first_output:${turn.number}`);
   clearTimer(cx, `first_output_warning:${turn.number}`);
   stopBudgets(cx, turn);

@@ -128,7 +128,10 @@ export function writeConversation(cx: StepContext): void {
 function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void {
   const refs: number[] = [];
   for (const { ref } of spans) {
-    const turn = cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id], ref)));
+    const turn =
+      cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id], ref))) ??
+      // Custom nodes may still have to be given it.
+      (cx.s.topology.customs === undefined ? undefined : cx.s.turns.findLast((t) => t.phase === "active"));
     if (turn === undefined) refs.push(ref);
     else turn.ownRefs.push(ref);
   }

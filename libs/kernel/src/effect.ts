@@ -1,6 +1,6 @@
 /** The closed union of what a step may ask of the shell (`kernel.md` §1). */
 import type { MonoNs } from "@rspp/base/brand";
-import type { AudioFormat, ChatMessage, PayloadHandle, TextSpan } from "./event.ts";
+import type { AudioFormat, ChatMessage, EventBody, PayloadHandle, TextSpan } from "./event.ts";
 import type { Settings, SideEffect } from "./graph.ts";
 
 export type Modality = "stt" | "llm" | "tts" | "tool";
@@ -96,6 +96,23 @@ export type Effect =
       durationUs: number;
     }
   | { type: "node_reset"; node: string; reason: string }
+  /** Custom nodes: an instance is made; `init` and `start` run, then `node_ready` is awaited. */
+  | {
+      type: "node_open";
+      instance: number;
+      node: string;
+      package: string;
+      /** 0 for session scope. */
+      turn: number;
+      epoch: number;
+      /** Of its own random stream; nothing of the session's seed can be told from it. */
+      seed: string;
+    }
+  | { type: "node_input"; instance: number; command: number; node: string; port: string; body: EventBody }
+  | { type: "node_cancel"; instance: number; command: number; reason: string }
+  | { type: "node_hook"; instance: number; hook: "barge_in" | "budget_exhausted" }
+  /** `kill`: at once, without asking; else in order, by its stop hook. */
+  | { type: "node_stop"; instance: number; node: string; reason: string; kill: boolean }
   | { type: "timer_set"; id: string; atNs: MonoNs }
   | { type: "timer_clear"; id: string }
   | { type: "record"; record: TimelineRecord }

@@ -4,6 +4,7 @@ import { ringShift } from "@rspp/base/ring";
 import { budgetGiven } from "./budget-meter.ts";
 import { sayCanned } from "./canned.ts";
 import { messagesFor } from "./conversation.ts";
+import { dispatchCustom } from "./custom-nodes.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
 import { NODE_KINDS } from "./graph.ts";
@@ -31,6 +32,7 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   const index = servedBy(cx, run, cx.s.topology.edgeTo[item.edge] as number);
   const node = run.nodes[index];
   if (node === null || node === undefined || node.command !== 0) return;
+  if (node.kind === "custom") return dispatchCustom(cx, run, index, node, item.edge);
   // A merge is told that an input is ready and takes from the one whose turn it is.
   const e = node.kind === "merge" ? mergeEdge(cx, run, index, item.edge) : item.edge;
   const event = take(cx, run, e);
@@ -112,6 +114,7 @@ export function deliver(cx: StepContext, run: GraphRun, index: number, node: Nod
     case "dtmf":
     case "merge":
     case "select":
+    case "custom":
     case "output":
       return;
   }

@@ -7,7 +7,7 @@ import type { BodyType } from "./event.ts";
 export type SettingValue = string | number | boolean | readonly string[];
 export type Settings = Readonly<Record<string, SettingValue>>;
 
-/** vad runs in the shell; stt, llm, tts and translator are provider nodes; all others are pure. */
+/** vad and custom run in the shell; stt, llm, tts and translator are provider nodes; all others are pure. */
 export type NodeKind =
   | "ingress"
   | "vad"
@@ -24,6 +24,7 @@ export type NodeKind =
   | "compliance"
   | "filter"
   | "canned"
+  | "custom"
   | "output";
 export type PortType = "audio" | "text" | "activity" | "utterance" | "messages";
 
@@ -49,7 +50,7 @@ const port = (name: string, type: PortType): PortDefinition => ({ name, type });
 const inputs = (name: string, type: PortType): PortDefinition => ({ name, type, many: true });
 const either = (name: string, type: PortType): PortDefinition => ({ name, type, optional: true });
 
-/** The built-in node kinds with their typed ports (F-010). */
+/** The node kinds; the ports of `custom` are those of its package, see {@link portsOf} (F-010, F-011). */
 export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
   ingress: {
     kind: "ingress",
@@ -172,6 +173,14 @@ export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
     outputs: [port("text", "text")],
     description: "a sentence of its own for whatever it is given first, by the reason where it stands in for another",
   },
+  custom: {
+    kind: "custom",
+    scope: "either",
+    execution: "host",
+    inputs: [],
+    outputs: [],
+    description: "a node of its author's own, from a package pinned by name and version; its ports are the package's",
+  },
   output: {
     kind: "output",
     scope: "either",
@@ -213,6 +222,39 @@ export interface NodeDefinition {
   /** Of a language model that may call tools; absent otherwise. */
   tools?: readonly ToolDefinition[];
   toolLimits?: ToolLimits;
+  /** `custom` only: `name@version` of its package, and the SHA-256 of what was found under that name (F-121). */
+  package?: string;
+  packageDigest?: string;
+  /** `custom` only: the package's, as they were when the graph was compiled. */
+  ports?: NodePorts;
+  limits?: CustomLimits;
+}
+
+export interface NodePorts {
+  inputs: readonly PortDefinition[];
+  outputs: readonly PortDefinition[];
+}
+
+/** Bounds of one custom node's instances (F-107, F-109, F-123). */
+export interface CustomLimits {
+  /** Events in flight per instance. */
+  maxInFlight: number;
+  /** Events that wait before it: the bound of its input edges. 0: that of the edges' own buffers. */
+  queueMax: number;
+  /** With `reject` an event that finds no room in flight is shed at dispatch instead of waiting. */
+  whenFull: "queue" | "reject";
+  /** Milliseconds one event may take; then the node is told, cancelled, and ended after the cancel grace. */
+  eventTimeoutMs: number;
+  /** Milliseconds for `init`, `start`, `stop` and each other hook. */
+  hookTimeoutMs: number;
+  memoryMb: number;
+  /** Share of one core that its host gives it, percent. */
+  cpuPercent: number;
+}
+
+/** The typed ports of a node: those of its kind, or of its package. */
+export function portsOf(node: { kind: NodeKind; ports?: NodePorts }): NodePorts {
+  return node.ports ?? NODE_KINDS[node.kind];
 }
 
 /** Which events travel an edge (F-018): source and version of the evaluator that answers. */

@@ -3,6 +3,7 @@
 import { replaceWorking } from "./budget-act.ts";
 import { onBudgetTimer } from "./budget-meter.ts";
 import { cancelAsked } from "./cancel-scope.ts";
+import { isCustomTimer, onCustomTimer } from "./custom-stop.ts";
 import { degradeNode } from "./degraded.ts";
 import { onEdgeTimer } from "./flow.ts";
 import { HANG_UP_TIMER, hangUp, onHangUpDeadline } from "./hang-up.ts";
@@ -71,20 +72,15 @@ export function onTimer(cx: StepContext, id: string): void {
   delete s.timers[id];
   const [kind = "", first = "", second = ""] = id.split(":");
   const number = Number(first);
+  if (isCustomTimer(kind)) return onCustomTimer(cx, kind, number);
   switch (kind) {
     case "output":
       return;
-    case "attempt": {
-      const inv = s.invocations[number];
-      if (inv?.tool !== undefined) return onToolDeadline(cx, inv);
-      return inv === undefined ? undefined : onAttemptTimeout(cx, inv);
-    }
+    case "attempt":
+    case "idle":
+      return onInvocationTimer(cx, kind, number);
     case "filler":
       return onFillerTimer(cx, number, Number(second));
-    case "idle": {
-      const inv = s.invocations[number];
-      return inv === undefined ? undefined : onIdleTimer(cx, inv);
-    }
     case "utterance":
       return onUtteranceStall(cx);
     case "hold":
@@ -138,6 +134,14 @@ function onFirstOutputExhausted(cx: StepContext, number: number): void {
   if (turn?.phase === "active" && replaceWorking(cx, turn))
     return setTimerIn(cx, `first_output:${number}`, cx.s.config.budgets.turnFirstOutputMs);
   cause(cx, "budget_terminate", number, "budget_exhausted");
+}
+
+function onInvocationTimer(cx: StepContext, kind: "attempt" | "idle", number: number): void {
+  const inv = cx.s.invocations[number];
+  if (inv === undefined) return;
+  if (kind === "idle") onIdleTimer(cx, inv);
+  else if (inv.tool !== undefined) onToolDeadline(cx, inv);
+  else onAttemptTimeout(cx, inv);
 }
 
 function budget(cx: StepContext, turn: number, name: "budget_warning" | "budget_exhausted"): void {

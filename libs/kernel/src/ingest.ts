@@ -5,6 +5,9 @@
 
 import type { MonoNs } from "@rspp/base/brand";
 import { releaseCallerAudio } from "./caller-audio.ts";
+import { onCustomEmitted } from "./custom-emission.ts";
+import { onCustomDone, onNodeReady } from "./custom-nodes.ts";
+import { onCancelAcked, onCustomFailed, onCustomStopped } from "./custom-stop.ts";
 import { noteDegraded } from "./degraded.ts";
 import { settled } from "./delivery.ts";
 import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
@@ -41,15 +44,20 @@ export function ingest(cx: StepContext, input: Input): void {
     case "fence_ack":
       return epochFits(cx, body.epoch, "fence_ack") ? onFenceAck(cx, body) : undefined;
     case "node_emitted":
+      if (isCustom(cx, body.command)) return onCustomEmitted(cx, body.command, body.index, body.port, body.body);
       return onNodeEmitted(cx, body.command, body.index, body);
     case "node_done":
-      return onNodeAnswered(cx, body.command);
+      return isCustom(cx, body.command) ? onCustomDone(cx, body.command) : onNodeAnswered(cx, body.command);
     case "node_failed":
+      if (isCustom(cx, body.command)) return onCustomFailed(cx, body.command, body.reason);
       return onNodeFailed(cx, body.command, body.reason);
+    case "node_ready":
+      return onNodeReady(cx, body.instance);
     case "node_stopped":
+      if (body.instance !== undefined) return onCustomStopped(cx, body.instance, body.reason);
       return signal(cx, "node_stopped", "node_host", 0, named(body.reason), { scope: "node", node: body.node }, false);
     case "cancel_acked":
-      return;
+      return onCancelAcked(cx, body.command);
     case "provider_chunk":
       return onProviderChunk(cx, body.invocation, body.index, body.chunk);
     case "provider_outcome":
@@ -149,6 +157,10 @@ function onEvidenceLost(cx: StepContext, number: number): void {
   if (turn.cancelReason !== "" || settled(turn.delivery)) return;
   signal(cx, "cancel", "cancellation", number, EVIDENCE_REASON, { scope: "turn" });
   cause(cx, "cancel", number, EVIDENCE_REASON);
+}
+
+function isCustom(cx: StepContext, command: number): boolean {
+  return cx.s.customs?.commands[command] !== undefined;
 }
 
 function onNodeEmitted(

@@ -2,6 +2,7 @@
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
+import { openSessionNodes } from "./custom-nodes.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { heedKey } from "./hang-up.ts";
 import type { IngressControl, Input } from "./input.ts";
@@ -160,6 +161,7 @@ function onConnected(cx: StepContext): void {
   if (!moveSession(cx, "connected")) return;
   ensureSessionPlan(cx);
   startCallClock(cx);
+  openSessionNodes(cx);
   status(cx, "connected");
   cx.s.snapshotOwed = true;
 }

@@ -115,7 +115,10 @@ export type InputBody =
   | { type: "node_emitted"; command: number; index: number; port: string; body: EventBody }
   | { type: "node_done"; command: number }
   | { type: "node_failed"; command: number; reason: string }
-  | { type: "node_stopped"; node: string; reason: string }
+  /** A custom node's instance has been through `init` and `start`. */
+  | { type: "node_ready"; instance: number }
+  /** `instance`: of a custom node, whose last word it is; reason `stopped` where it was asked and did so in order. */
+  | { type: "node_stopped"; node: string; reason: string; instance?: number }
   | { type: "cancel_acked"; command: number }
   | { type: "provider_chunk"; invocation: number; index: number; chunk: ChunkText | ChunkAudio | ChunkToolCall }
   | { type: "provider_outcome"; invocation: number; outcome: OutcomeKind; detail: string; usage: Usage | null }

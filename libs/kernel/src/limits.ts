@@ -104,6 +104,18 @@ export const FENCE_ENTRIES_MAX = 16;
 export const CANCEL_GRACE_MS = 75;
 /** Failures of a session's own host nodes: the first of each so many is told. */
 export const NODE_ERRORS_UNTOLD_MAX = 50;
+
+// Custom nodes (F-012, F-037, F-134).
+/** Beyond the time a node's host has for a hook, before the host itself is taken for dead. */
+export const HOST_SLACK_MS = 100;
+/** A session's node that died is opened again after this, twice as long each time. */
+export const NODE_RESTART_MS = 100;
+/** Restarts in a row; then the node is given up. */
+export const NODE_RESTARTS_MAX = 5;
+/** An instance that held this long starts a new row. */
+export const NODE_SETTLED_MS = 60_000;
+/** Longest a stop hook may hold up the end of its session. */
+export const SESSION_END_HOOK_MS = 500;
 /** How long a positioned control message waits for the media before it. */
 export const POSITIONED_WAIT_MS = 40;
 /** Positioned control messages waiting at once; the oldest acts, marked, when another comes. */
@@ -186,6 +198,7 @@ invariant(
 );
 invariant(POSITIONED_WAITING_MAX <= BATCH_INPUTS_MAX, "waiting control fits one batch");
 invariant(POSITIONED_WAIT_MS < CANCEL_GRACE_MS, "a positioned message has acted before a cancelled node is stopped");
+invariant(SESSION_END_HOOK_MS + HOST_SLACK_MS < 1_000, "stop hooks are over before a session is ended by force");
 invariant(CANCEL_GRACE_MS < DELIVERY_SETTLE_MS, "a cancelled node is stopped before its delivery is given up");
 invariant(DELIVERY_SETTLE_MS < DRAIN_MS, "draining outlasts the settlement of the last turn");
 invariant(POSITIONED_WAIT_MS < MAX_SKEW_MS, "waiting for media does not look like skew");

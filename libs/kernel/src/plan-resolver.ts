@@ -66,7 +66,7 @@ export interface ResolvedTurnPlan {
   /** Groups that are dropped together; none in this release. */
   syncPolicies: readonly string[];
   /** Per host and provider node: events in flight at once, and its soft budget. */
-  nodeLimits: readonly { node: string; maxInFlight: number; softMs: number }[];
+  nodeLimits: readonly { node: string; maxInFlight: number; softMs: number; package?: string; digest?: string }[];
   commitPoints: readonly { node: string; commitPoint: string }[];
   sideEffects: readonly string[];
   policy: SessionConfig["policy"];
@@ -131,9 +131,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       ...(edge.condition === undefined ? {} : { condition: edge.condition.source }),
     })),
     syncPolicies: [],
-    nodeLimits: config.graph.nodes
-      .filter((node) => NODE_KINDS[node.kind].execution !== "pure")
-      .map((node) => ({ node: node.id, maxInFlight: 1, softMs: config.budgets.nodeSoftMs })),
+    nodeLimits: nodeLimits(config),
     commitPoints: config.graph.nodes
       .filter((node) => node.kind === "output" && node.scope === "turn")
       .map((node) => ({ node: node.id, commitPoint: "played" })),
@@ -177,6 +175,17 @@ function lateBytes(sideEffects: readonly string[]): number {
 /** `node.tool=class`; none where no node has tools. */
 function sideEffectsOf({ id, tools = [] }: NodeDefinition): string[] {
   return tools.map(({ name, sideEffect }) => `${id}.${name}=${sideEffect}`);
+}
+
+function nodeLimits(config: SessionConfig): ResolvedTurnPlan["nodeLimits"] {
+  return config.graph.nodes
+    .filter((node) => NODE_KINDS[node.kind].execution !== "pure")
+    .map((node) => ({
+      node: node.id,
+      maxInFlight: node.limits?.maxInFlight ?? 1,
+      softMs: config.budgets.nodeSoftMs,
+      ...(node.kind === "custom" ? { package: node.package ?? "", digest: node.packageDigest ?? "" } : {}),
+    }));
 }
 
 function planProblem(inputs: PlanInputs): string {

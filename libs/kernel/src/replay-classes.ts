@@ -125,6 +125,8 @@ function payloadOf(effect: Effect): unknown {
       return effect.spans;
     case "provider_push_messages":
       return effect.messages;
+    case "node_input":
+      return effect.body;
     default:
       return undefined;
   }

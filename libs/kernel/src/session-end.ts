@@ -1,5 +1,6 @@
 /** The end of a session: DRAINING, then ENDED once its turns are closed (`kernel.md` §2). */
 
+import { customsStopped } from "./custom-stop.ts";
 import { cancelInvocation, forget } from "./invocations.ts";
 import { DRAIN_MS } from "./limits.ts";
 import { type SessionTrigger, sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
@@ -43,6 +44,7 @@ export function finishEnding(cx: StepContext): void {
   if (s.lifecycle.phase !== "draining") return;
   const closed = s.turns.every((turn) => turn.phase === "closed_commit" || turn.phase === "closed_abort");
   if (s.turns.length > 0 && !(s.ending !== "" && closed)) return;
+  if (!customsStopped(cx)) return;
   for (const turn of [...s.turns]) settleAsLost(cx, turn);
   cancelSpeculation(cx, "session_end");
   for (const inv of Object.values(s.invocations)) {

@@ -2,6 +2,7 @@
 
 import { clearTurnTimers } from "./cancellation.ts";
 import { heardUpTo, rememberReply } from "./conversation.ts";
+import { cancelTurnNodes } from "./custom-stop.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { type DeliveryEvidence, deliveryAddendum } from "./evidence.ts";
 import { fenceAllows, fenceForget } from "./fence.ts";
@@ -144,6 +145,7 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
     record: { kind: "delivery_addendum", turn: turn.number, hash: addendum.hash, addendum },
   });
   releaseEvidence(s.recording, turn.reservedBytes);
+  cancelTurnNodes(cx, turn, "turn_settled");
   clearTurnTimers(cx, turn);
   clearTimer(cx, `settle:${turn.number}`);
   lanesForgetTurn(s.lanes, turn.number);

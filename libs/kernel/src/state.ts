@@ -365,6 +365,7 @@ export interface SessionState extends DialogueSession {
   language?: string;
   selected?: Record<string, string>;
   providersFailed?: string[];
+  customs?: import("./custom-state.ts").CustomState;
 }
 
 export interface Counters {

@@ -1,7 +1,7 @@
 /** The graph by number instead of name: made once per session, plain data. */
 import { invariant } from "@rspp/base/invariant";
 import { hasConditions } from "./conditions.ts";
-import { type GraphDefinition, NODE_KINDS } from "./graph.ts";
+import { type GraphDefinition, portsOf } from "./graph.ts";
 
 export interface Topology {
   /** Node index -> output port -> edge indexes, in the order of the spec. */
@@ -25,6 +25,8 @@ export interface Topology {
   words?: WordsTopology;
   /** Only of graphs in which a condition decides a route (F-018). */
   conditions?: true;
+  /** Custom nodes by scope; only of graphs that have any (F-011). */
+  customs?: { session: number[]; turn: number[] };
 }
 
 export interface WordsTopology {
@@ -59,7 +61,7 @@ export function buildTopology(graph: GraphDefinition): Topology {
     invariant(index[node.id] === undefined, "node ids are unique", node.id);
     index[node.id] = i;
     const ports: Record<string, number[]> = {};
-    for (const output of NODE_KINDS[node.kind].outputs) ports[output.name] = [];
+    for (const output of portsOf(node).outputs) ports[output.name] = [];
     t.out.push(ports);
     t.into.push([]);
     if (node.kind === "ingress") t.ingress = i;
@@ -84,6 +86,9 @@ export function buildTopology(graph: GraphDefinition): Topology {
   joinFallbacks(graph, t, index);
   const words = wordsOf(graph, t);
   if (words !== null) t.words = words;
+  const of = (scope: "session" | "turn"): number[] =>
+    graph.nodes.flatMap((node, i) => (node.kind === "custom" && node.scope === scope ? [i] : []));
+  if (graph.nodes.some(({ kind }) => kind === "custom")) t.customs = { session: of("session"), turn: of("turn") };
   return t;
 }
 
@@ -109,7 +114,9 @@ const TEXT_KINDS: readonly string[] = ["translator", "merge", "select", "complia
 /** Null where the graph is a plain chain of the kinds there were before. */
 function wordsOf(graph: GraphDefinition, t: Topology): WordsTopology | null {
   const kindOf = (node: number | undefined): string => graph.nodes[node ?? -1]?.kind ?? "";
-  const own = graph.nodes.some(({ kind }) => TEXT_KINDS.includes(kind));
+  const own = graph.nodes.some(
+    ({ kind, scope }) => TEXT_KINDS.includes(kind) || (kind === "custom" && scope === "turn"),
+  );
   const filtered = graph.edges.some((_, e) => kindOf(t.edgeTo[e]) === "filter" && graph.edges[e]?.type !== "audio");
   if (!own && !filtered && t.conditions !== true && !graph.edges.some((_, e) => crosses(graph, t, e))) return null;
   const selects = graph.nodes.some(({ kind }) => kind === "select");
@@ -134,8 +141,8 @@ function conditionBeforeModel(graph: GraphDefinition, t: Topology): boolean {
 
 /** The caller's words as they are, into an input for text. */
 function crosses(graph: GraphDefinition, t: Topology, e: number): boolean {
-  const { kind } = graph.nodes[t.edgeTo[e] ?? -1] ?? { kind: "output" };
-  const input = NODE_KINDS[kind].inputs.find(({ name }) => name === graph.edges[e]?.to.port);
+  const to = graph.nodes[t.edgeTo[e] ?? -1] ?? { kind: "output" as const };
+  const input = portsOf(to).inputs.find(({ name }) => name === graph.edges[e]?.to.port);
   return input !== undefined && input.type !== graph.edges[e]?.type;
 }
 

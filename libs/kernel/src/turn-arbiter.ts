@@ -8,6 +8,7 @@ import { ringPush, ringShift } from "@rspp/base/ring";
 import { authorityHeldAt } from "./authority.ts";
 import { startBudgets } from "./budget-meter.ts";
 import { cutTurn, endWork, stopWork } from "./cancellation.ts";
+import { openTurnNodes } from "./custom-nodes.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
 import { evidenceBytesMax } from "./evidence.ts";
 import { toldDuplicate } from "./guard.ts";
@@ -139,6 +140,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
   startBudgets(cx, turn, proposal.invocations);
+  openTurnNodes(cx, turn);
   startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
   // The caller already goes on speaking: his words are kept, the answer to all of them comes with his next turn.
   if (s.config.policy.bargeIn && s.prelude.utterance.phase === "confirmed" && turn.uninterruptible !== true) {

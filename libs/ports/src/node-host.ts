@@ -14,6 +14,30 @@ export interface NodePackage {
   outputs: readonly PortDefinition[];
   /** SHA-256 of the code, or of the descriptor an external node answered with; part of the plan. */
   digest: string;
+  description?: string;
+  /** Settings its nodes take; checked when a spec is compiled. Absent: any. */
+  settings?: readonly NodeSettingDefinition[];
+  /** Its own defaults of the limits a spec may set. */
+  limits?: Partial<NodeLimits>;
+  /** `pure`: the same events and seed give the same emissions; `effectful`: it reaches outside. */
+  purity?: "pure" | "effectful";
+  /** `cooperative`: it looks at its cancel token; `none`: it is ended after the grace. */
+  cancel?: "cooperative" | "none";
+  /** What its instances keep (`kernel.md` §8). Session-hot state is best effort and never durable. */
+  state?: "none" | "turn" | "session_hot";
+}
+
+export interface NodeSettingDefinition {
+  name: string;
+  type: "text" | "number" | "flag" | "texts";
+  required?: true;
+  default?: string | number | boolean | readonly string[];
+  /** Of a number: its bounds; of a text: those of its length in UTF-16 code units. */
+  min?: number;
+  max?: number;
+  /** Of a text: the values it may have. */
+  oneOf?: readonly string[];
+  description?: string;
 }
 
 export interface NodeLimits {
@@ -25,6 +49,8 @@ export interface NodeLimits {
   hookTimeoutMs: number;
   /** Megabytes the host may take for it. */
   memoryMb: number;
+  /** Share of one core, percent: beyond it the host holds events back (throttles) and says so. Default 100. */
+  cpuPercent: number;
 }
 
 export interface NodeOpen {
@@ -44,6 +70,8 @@ export interface NodeOpen {
   /** Seed of the node's own random stream: from session seed, epoch and node. */
   seed: string;
   limits: NodeLimits;
+  /** Session-hot state that earlier instances of this node left in this session: JSON texts by key. */
+  hotState: Readonly<Record<string, string>>;
   /** Text headers of the call, e.g. `traceparent`. */
   headers?: Readonly<Record<string, string>>;
 }
@@ -76,6 +104,13 @@ export type NodeBody =
 
 export type NodeHook = "barge_in" | "budget_exhausted";
 
+/** What a node or its host says besides its emissions: never journaled, no part of what a replay sees. */
+export type NodeTelemetry =
+  | { kind: "metric"; name: string; value: number; unit: string }
+  | { kind: "log"; level: "debug" | "info" | "warn" | "error"; text: string; fields: Readonly<Record<string, string>> }
+  /** The host held it to a limit (F-107): `cpu` throttled for so many milliseconds, `memory` at so many megabytes. */
+  | { kind: "limit"; limit: "cpu" | "memory"; value: number };
+
 /** One instance; nothing here blocks or throws. What was asked after `stop` is ignored. */
 export interface NodeInstance {
   event(command: number, port: string, body: NodeBody, monoNs: number): void;
@@ -97,7 +132,10 @@ export interface NodeSink {
   done(command: number): void;
   failed(command: number, reason: string): void;
   cancelAcked(command: number): void;
-  /** The last call for this instance. */
+  telemetry(told: NodeTelemetry): void;
+  /** Session-hot state, kept by the session for the node's next instance; null removes the key. */
+  hotState(key: string, json: string | null): void;
+  /** The last call for this instance; `stopped` where it was asked to stop and did so in order, else why it is gone. */
   stopped(reason: string): void;
 }
 

@@ -2,25 +2,29 @@
 import { invariant } from "@rspp/base/invariant";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { EdgeDefinition, GraphDefinition, NodeDefinition, ProviderCandidate, Settings } from "@rspp/kernel/graph";
-import { NODE_KINDS } from "@rspp/kernel/graph";
+import { NODE_KINDS, portsOf } from "@rspp/kernel/graph";
 import { resolveProfile } from "@rspp/kernel/profile";
 import type { Budgets, SessionPolicy } from "@rspp/kernel/session-config";
 import { PROFILE_DEFAULT } from "./check-values.ts";
 import { compileBuffer, compileCondition } from "./compile-buffer.ts";
+import { compileCustom } from "./compile-custom.ts";
 import { compileDialogue, compileSpoken } from "./compile-dialogue.ts";
 import { compileResilience } from "./compile-resilience.ts";
 import { compileTools } from "./compile-tools.ts";
 import type { CompiledPipeline } from "./compiled.ts";
 import { compiledFingerprint } from "./fingerprint.ts";
 import { edgeIdOf, parseEdge, resolveScopes, viewGraph } from "./graph-view.ts";
+import type { NodeCatalogue, SpecOptions } from "./node-catalogue.ts";
 import { checkSpec } from "./parse-spec.ts";
 import type { SpecProblem } from "./problem.ts";
 import { Sources } from "./sources.ts";
-import type { EdgeDocument, NodeDocument, PipelineSpec, VariablesDocument } from "./spec.ts";
+import type { BufferDocument, EdgeDocument, NodeDocument, PipelineSpec, VariablesDocument } from "./spec.ts";
 
 /** Compiles a spec. Errors: the problems `parseSpec` would have found; a spec it returned has none. */
-export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecProblem[]> {
-  const problems = checkSpec(spec);
+export function compileSpec(spec: PipelineSpec, options: SpecOptions = {}): Result<CompiledPipeline, SpecProblem[]> {
+  // Without the packages at hand a spec that needs them does not compile: each is reported as not here.
+  const { nodes: nodeCatalogue = () => null } = options;
+  const problems = checkSpec(spec, { nodes: nodeCatalogue });
   if (problems.length > 0) return err(problems);
   const profile = resolveProfile(spec.profile ?? PROFILE_DEFAULT);
   invariant(profile.ok, "a checked spec names a profile that runs", spec.profile);
@@ -29,7 +33,7 @@ export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecPr
   sources.take("version", "version");
   if (spec.profile === undefined) sources.note("profile", "default");
   else sources.take("profile", "profile");
-  const graph = compileGraph(spec, sources);
+  const graph = compileGraph(spec, sources, nodeCatalogue);
   const compiled: Omit<CompiledPipeline, "fingerprint"> = {
     name: spec.name,
     version: spec.version,
@@ -48,8 +52,8 @@ export function compileSpec(spec: PipelineSpec): Result<CompiledPipeline, SpecPr
 }
 
 /** The fingerprint of a spec; errors as of `compileSpec`. */
-export function specFingerprint(spec: PipelineSpec): Result<string, SpecProblem[]> {
-  const compiled = compileSpec(spec);
+export function specFingerprint(spec: PipelineSpec, options: SpecOptions = {}): Result<string, SpecProblem[]> {
+  const compiled = compileSpec(spec, options);
   return compiled.ok ? ok(compiled.value.fingerprint) : compiled;
 }
 
@@ -122,9 +126,15 @@ function compileTexts(
   };
 }
 
-function compileGraph(spec: PipelineSpec, sources: Sources): GraphDefinition {
-  const scopes = resolveScopes(viewGraph(spec));
-  const nodes = spec.nodes.map((node, i) => compileNode(node, i, scopes.get(node.id) ?? "session", sources));
+function compileGraph(spec: PipelineSpec, sources: Sources, nodeCatalogue: NodeCatalogue): GraphDefinition {
+  const scopes = resolveScopes(viewGraph(spec, nodeCatalogue));
+  const nodeSoftMs = spec.budgets?.node_soft_ms ?? sources.profile.budgets.nodeSoftMs;
+  const nodes = spec.nodes.map((node, i) => {
+    const made = compileNode(node, i, scopes.get(node.id) ?? "session", sources);
+    if (node.kind !== "custom") return made;
+    const place = { path: `nodes.${node.id}`, specPath: `nodes[${i}]`, nodeSoftMs };
+    return { ...made, ...compileCustom(node, made.settings, nodeCatalogue, place, sources) };
+  });
   const edges = spec.edges.map((edge, i) => compileEdge(edge, i, nodes, sources));
   return { pipelineVersion: `${spec.name}@${spec.version}`, nodes, edges, ...compileResilience(spec, sources) };
 }
@@ -204,7 +214,7 @@ function compileEdge(
 ): EdgeDefinition {
   const ends = parseEdge(document);
   const from = nodes.find((node) => node.id === ends?.from.node);
-  const type = from && NODE_KINDS[from.kind].outputs.find((port) => port.name === ends?.from.port)?.type;
+  const type = from && portsOf(from).outputs.find((port) => port.name === ends?.from.port)?.type;
   invariant(
     ends !== undefined && from !== undefined && type !== undefined,
     "a checked edge joins known ports",
@@ -222,7 +232,13 @@ function compileEdge(
     from: ends.from,
     to: ends.to,
     type,
-    buffer: compileBuffer(edge.buffer ?? {}, from.scope, type, place, sources),
+    buffer: compileBuffer(inFrontOf(nodes, ends.to.node, edge.buffer ?? {}), from.scope, type, place, sources),
     ...compileCondition(edge.condition, `edges.${id}.condition`, `${specPath}.condition`, sources),
   };
+}
+
+/** The queue in front of a custom node is its input edges' own, where these say nothing else. */
+function inFrontOf(nodes: readonly NodeDefinition[], to: string, given: BufferDocument): BufferDocument {
+  const most = nodes.find(({ id }) => id === to)?.limits?.queueMax ?? 0;
+  return most === 0 || given.max_items !== undefined ? given : { ...given, max_items: most };
 }

@@ -1,5 +1,7 @@
 /** The graph of a spec that may still have faults: what could be read of its nodes and edges, with their field paths. */
+
 import { NODE_KINDS, type NodeKind, type PortDefinition } from "@rspp/kernel/graph";
+import type { CataloguedPackage, NodeCatalogue } from "./node-catalogue.ts";
 
 export interface GraphNode {
   path: string;
@@ -9,6 +11,8 @@ export interface GraphNode {
   scope: "session" | "turn" | null;
   /** Node that takes over from it; null for none. */
   fallback: string | null;
+  /** `custom` only: its package, where the catalogue has it. */
+  package?: CataloguedPackage;
 }
 
 export interface PortName {
@@ -67,18 +71,18 @@ export function edgeIdOf(from: PortName, to: PortName): string {
 }
 
 /** @param document a walked spec; fields that were wrong are absent. */
-export function viewGraph(document: unknown): GraphView {
+export function viewGraph(document: unknown, nodeCatalogue?: NodeCatalogue): GraphView {
   const view: GraphView = { nodes: [], edges: [], idsComplete: true, kindsComplete: true, edgesComplete: true };
   const nodes = looseField(document, "nodes");
   const edges = looseField(document, "edges");
-  if (Array.isArray(nodes)) for (const [i, node] of nodes.entries()) addNode(view, node, `nodes[${i}]`);
+  if (Array.isArray(nodes)) for (const [i, node] of nodes.entries()) addNode(view, node, `nodes[${i}]`, nodeCatalogue);
   else view.idsComplete = view.kindsComplete = false;
   if (Array.isArray(edges)) for (const [i, edge] of edges.entries()) addEdge(view, edge, `edges[${i}]`);
   else view.edgesComplete = false;
   return view;
 }
 
-function addNode(view: GraphView, node: unknown, path: string): void {
+function addNode(view: GraphView, node: unknown, path: string, nodeCatalogue: NodeCatalogue | undefined): void {
   const id = looseText(node, "id");
   const kind = looseText(node, "kind");
   const scope = looseText(node, "scope");
@@ -88,12 +92,14 @@ function addNode(view: GraphView, node: unknown, path: string): void {
     view.idsComplete = false;
     return;
   }
+  const found = known === "custom" ? nodeCatalogue?.(looseText(node, "package") ?? "") : undefined;
   view.nodes.push({
     path,
     id,
     kind: known,
     scope: scope === "session" || scope === "turn" ? scope : null,
     fallback: looseText(node, "fallback") ?? null,
+    ...(found === null || found === undefined ? {} : { package: found }),
   });
 }
 
@@ -115,7 +121,9 @@ function addEdge(view: GraphView, edge: unknown, path: string): void {
   });
 }
 
+/** Null where they are not known: of an unreadable kind, or of a package that is not at hand. */
 export function portsOf(node: GraphNode, side: "inputs" | "outputs"): readonly PortDefinition[] | null {
+  if (node.kind === "custom") return node.package?.[side] ?? null;
   return node.kind === null ? null : NODE_KINDS[node.kind][side];
 }
 
@@ -140,7 +148,7 @@ export function resolveScopes(view: Pick<GraphView, "nodes" | "edges">): Map<str
   const open = new Set<string>();
   const standby = standbysOf(view);
   for (const node of view.nodes) {
-    const fixed = node.kind === null ? "either" : NODE_KINDS[node.kind].scope;
+    const fixed = node.kind === null ? "either" : (node.package?.scope ?? NODE_KINDS[node.kind].scope);
     const otherwise = standby.has(node.id) ? "turn" : "session";
     scopes.set(node.id, fixed === "either" ? (node.scope ?? otherwise) : fixed);
     if (fixed === "either" && node.scope === null) open.add(node.id);

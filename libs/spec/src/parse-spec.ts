@@ -2,6 +2,7 @@
 import { err, ok, type Result } from "@rspp/base/result";
 import { isMap } from "yaml";
 import { checkScopedBudgets } from "./check-budgets.ts";
+import { checkCustomNodes } from "./check-custom-nodes.ts";
 import { checkGraph, type Report } from "./check-graph.ts";
 import { checkProfile, checkValues } from "./check-values.ts";
 import { checkVariables } from "./check-variables.ts";
@@ -9,6 +10,7 @@ import { type Expanded, expandModules } from "./expand-modules.ts";
 import { viewGraph } from "./graph-view.ts";
 import { HeldModules, type ModuleLibrary } from "./module-library.ts";
 import { suggest } from "./nearest.ts";
+import type { SpecOptions } from "./node-catalogue.ts";
 import { reporter } from "./places.ts";
 import { type Place, ProblemList, type SpecProblem } from "./problem.ts";
 import { readYaml, START } from "./read-yaml.ts";
@@ -36,7 +38,7 @@ export type Parsed = Result<PipelineSpec, SpecProblem[]>;
  * @param fileName used in errors only.
  * @param library default none: the text must hold what it uses.
  */
-export function parseSpec(text: string, fileName: string, library?: ModuleLibrary): Parsed {
+export function parseSpec(text: string, fileName: string, library?: ModuleLibrary, options: SpecOptions = {}): Parsed {
   const problems = new ProblemList(fileName);
   const yaml = readYaml(text, problems);
   if (yaml === null) return err(problems.sorted());
@@ -46,7 +48,9 @@ export function parseSpec(text: string, fileName: string, library?: ModuleLibrar
   const walk: Walk = { lines: yaml.lines, problems, positions: new Map() };
   const [root] = yaml.roots;
   const parsed =
-    isMap(root) && root.has("template") ? readTemplate(walk, root, fileName) : readFull(walk, root, fileName, modules);
+    isMap(root) && root.has("template")
+      ? readTemplate(walk, root, fileName)
+      : readFull(walk, root, fileName, { modules, options });
   return parsed === null ? err(problems.sorted()) : ok(parsed);
 }
 
@@ -59,23 +63,31 @@ export function expandTemplate(input: TemplateInput): Parsed {
 }
 
 /** The problems of a spec that has been read: graph, profile and rules between values. */
-export function checkSpec(spec: PipelineSpec): SpecProblem[] {
+export function checkSpec(spec: PipelineSpec, options: SpecOptions = {}): SpecProblem[] {
   const problems = new ProblemList(spec.origin.file);
-  checkDocument(spec, reporter(problems, spec.origin.positions));
+  checkDocument(spec, reporter(problems, spec.origin.positions), options);
   return problems.sorted();
 }
 
-function checkDocument(document: unknown, report: Report, graph = true): void {
+function checkDocument(document: unknown, report: Report, { nodes }: SpecOptions = {}, graph = true): void {
   const profile = checkProfile(document, report);
   if (profile !== null) checkValues(document, profile, report);
   checkVariables(document, report);
   if (!graph) return;
-  const view = viewGraph(document);
+  const view = viewGraph(document, nodes);
   checkGraph(view, report);
   checkScopedBudgets(document, view, report);
+  checkCustomNodes(document, view, nodes, report);
 }
 
-function readFull(walk: Walk, root: unknown, file: string, modules: HeldModules): PipelineSpec | null {
+/** What else a text is read with. */
+interface Held {
+  modules: HeldModules;
+  options: SpecOptions;
+}
+
+function readFull(walk: Walk, root: unknown, file: string, held: Held): PipelineSpec | null {
+  const { modules, options } = held;
   const { problems, positions } = walk;
   const read = walkNode(walk, root, specSchema, "", START);
   if (read === undefined) return null;
@@ -85,7 +97,7 @@ function readFull(walk: Walk, root: unknown, file: string, modules: HeldModules)
   const whole = expanded === null ? document : { ...document, nodes: expanded.nodes, edges: expanded.edges };
   const places = expanded?.positions ?? positions;
   if (isMap(root))
-    checkDocument(whole, reporter(problems, places), expanded !== null || document.modules === undefined);
+    checkDocument(whole, reporter(problems, places), options, expanded !== null || document.modules === undefined);
   if (!problems.empty) return null;
   const origin: SpecOrigin = { file, positions: places, template: null };
   if (expanded === null) return { ...document, origin };

@@ -33,6 +33,7 @@ export type ProblemCode =
   | "unknown_module"
   | "unknown_parameter"
   | "unknown_variable"
+  | "unknown_package"
   | "module_mismatch"
   | "module_cycle"
   | "module_depth"

@@ -107,6 +107,28 @@ export function settingsSchemaOf(of: NodeKind): MapSchema | undefined {
   return map(`the settings of a node of kind ${of}`, Object.fromEntries(fields));
 }
 
+/** What a custom node has besides the fields of all nodes (F-011, F-107, F-109, F-121). */
+const customFields = {
+  package: must(
+    text(limits.NAME_CHARS_MAX, {
+      pattern: /^[a-z][a-z0-9-]*@[0-9]+\.[0-9]+\.[0-9]+(-[a-z0-9.-]+)?$/,
+      form: "name@version of a node package, e.g. number-reader@1.2.0",
+    }),
+  ),
+  settings: may(settings),
+  limits: may(
+    map("the limits of a node", {
+      max_in_flight: may(whole(1, 64)),
+      queue: may(whole(1, 10_000)),
+      when_full: may(oneOf("queue", "reject")),
+      event_timeout_ms: may(whole(10, 60_000)),
+      hook_timeout_ms: may(whole(10, 5_000)),
+      memory_mb: may(whole(16, 1_024)),
+      cpu_percent: may(whole(5, 100)),
+    }),
+  ),
+} satisfies Readonly<Record<string, Field>>;
+
 /** Kinds with a setting that must be given must have settings. */
 function settingsField(of: NodeKind, known: Readonly<Record<string, Field>>): Field {
   const schema = map(`the settings of a node of kind ${of}`, known);
@@ -124,6 +146,7 @@ function nodeSchema(of: NodeKind): MapSchema {
     ...(known === undefined ? {} : { settings: settingsField(of, known) }),
     ...(FALLBACK_KINDS.includes(of) ? { fallback: may(id) } : {}),
     ...(of === "llm" ? toolFields : {}),
+    ...(of === "custom" ? customFields : {}),
     description: may(description),
   });
 }
@@ -140,6 +163,8 @@ export const anyNodeSchema: VariantSchema = {
     settings: may(settings),
     fallback: may(id),
     ...toolFields,
+    package: may(text(limits.NAME_CHARS_MAX)),
+    limits: customFields.limits,
     description: may(description),
   }),
 };

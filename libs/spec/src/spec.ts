@@ -54,7 +54,20 @@ export interface NodeDocument {
   /** Of a node of kind `llm`. */
   tools?: readonly ToolDocument[];
   tool_limits?: ToolLimitsDocument;
+  /** `custom` only: `name@version` of its node package. */
+  package?: string;
+  limits?: NodeLimitsDocument;
   description?: string;
+}
+
+export interface NodeLimitsDocument {
+  max_in_flight?: number;
+  queue?: number;
+  when_full?: "queue" | "reject";
+  event_timeout_ms?: number;
+  hook_timeout_ms?: number;
+  memory_mb?: number;
+  cpu_percent?: number;
 }
 
 export interface BufferDocument {

@@ -30,6 +30,7 @@ const kindOf: Readonly<Record<InputType, string>> = {
   node_emitted: "node_emitted",
   node_done: "node_done",
   node_failed: "node_failed",
+  node_ready: "node_ready",
   node_stopped: "node_stopped",
   cancel_acked: "cancel_acked",
   provider_chunk: "provider_chunk",

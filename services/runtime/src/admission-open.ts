@@ -211,6 +211,7 @@ const reasons: Readonly<Record<RuntimeRefusal["code"], OpenRefusal["reason"]>> =
   recording_reservation: "recording_unavailable",
   stale_epoch: "authority_epoch_mismatch",
   vad_missing: "dependency_unavailable",
+  node_package_missing: "dependency_unavailable",
   texts_too_large: "pipeline_invalid",
   text_invalid: "pipeline_invalid",
   session_ended: "runtime_internal_error",

@@ -5,14 +5,17 @@ import type { TextSpan } from "@rspp/kernel/event";
 import type { InputBody } from "@rspp/kernel/input";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/provider";
 import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
-import { VAD_FRAME_BYTES, VAD_RATE_HZ, type VadPort, type VadResult, type VadSession } from "@rspp/ports/vad";
+import type { VadPort } from "@rspp/ports/vad";
 import { describeFailure } from "@rspp/rpc/log";
 import { conversationInput } from "./conversation-input.ts";
 import type { EvidenceWriter } from "./evidence-writer.ts";
 import type { Logger } from "./logger.ts";
 import type { SessionMeasures } from "./metrics-session.ts";
+import { isNodeEffect, NodeRunner } from "./nodes/node-runner.ts";
+import { VadRunner } from "./nodes/vad-runner.ts";
 import type { Observers } from "./observers.ts";
 import type { PayloadStore } from "./payload-store.ts";
 import { ProviderSink, type SinkHost } from "./provider-sink.ts";
@@ -29,6 +32,7 @@ export interface EffectHost extends SinkHost {
   readonly transport: TransportEnd;
   readonly providers: ProviderPort;
   readonly vad: VadPort | null;
+  readonly nodes: NodeHostPort | null;
   readonly logger: Logger;
   /** How long a provider may take over a cancel, milliseconds. */
   readonly cancelGraceMs: number;
@@ -39,24 +43,8 @@ export interface EffectHost extends SinkHost {
   signalLine(effect: Extract<Effect, { type: "signal" }>): void;
 }
 
-/** A detector of one node and the one event it judges: made once, so that a frame costs no closure. */
-interface VadNode {
-  readonly node: string;
-  readonly session: VadSession;
-  /** 0: nothing in flight. */
-  command: number;
-  mediaUs: number;
-  durationUs: number;
-  stampNs: number;
-  /** 0 where this frame is not timed. */
-  askedNs: number;
-  readonly onResult: (result: VadResult) => void;
-}
-
 type EffectOf<T extends Effect["type"]> = Extract<Effect, { type: T }>;
 
-/** One detector command in so many is timed. */
-const TIMED_COMMANDS = 16;
 const silence = new Uint8Array(0);
 const defaultFormat: AudioFormat = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
 
@@ -68,10 +56,9 @@ export class EffectRunner {
   private readonly timers = new Map<string, TimerHandle>();
   /** Cancelled invocations whose provider has not answered yet. */
   private readonly graces = new Map<number, TimerHandle>();
-  private readonly vads = new Map<string, VadNode>();
+  private readonly vads: VadRunner;
+  private readonly customs: NodeRunner;
   private format: AudioFormat = defaultFormat;
-  private vadPending = 0;
-  private vadHold: (() => void) | null = null;
   private closed = false;
   private epochSent = 0;
   /** Signals and words of the step being carried out: they go behind what providers are asked, which a caller waits for. */
@@ -80,6 +67,8 @@ export class EffectRunner {
 
   constructor(host: EffectHost) {
     this.host = host;
+    this.customs = new NodeRunner(host);
+    this.vads = new VadRunner(host);
   }
 
   run(effects: readonly Effect[]): void {
@@ -147,14 +136,13 @@ export class EffectRunner {
     }
     this.invocations.clear();
     for (const invocation of [...this.notes.keys()]) this.ended(invocation, "cancelled");
-    for (const vad of this.vads.values()) this.guard(() => vad.session.close());
-    this.vads.clear();
-    this.vadHold?.();
-    this.vadHold = null;
+    this.vads.close();
+    this.customs.close(reason);
   }
 
   private one(effect: Effect): void {
     const { host } = this;
+    if (isNodeEffect(effect)) return this.customs.run(effect);
     switch (effect.type) {
       case "egress_media":
         return this.media(effect);
@@ -182,7 +170,7 @@ export class EffectRunner {
       case "provider_cancel":
         return this.cancelProvider(effect);
       case "node_event":
-        return this.nodeEvent(effect);
+        return this.vads.event(effect);
       case "node_reset":
         return this.resetNode(effect.node);
       case "timer_set":
@@ -375,13 +363,7 @@ export class EffectRunner {
    * detector that has not answered a frame is given up with it: the next frame gets another one.
    */
   private resetNode(node: string): void {
-    const vad = this.vads.get(node);
-    if (vad !== undefined && vad.command !== 0) {
-      vad.command = 0;
-      this.vadAnswered();
-      this.vads.delete(node);
-      this.guard(() => vad.session.close());
-    } else this.guard(() => vad?.session.reset());
+    this.vads.reset(node);
     for (const [invocation, of] of [...this.notes])
       if (of.node === node && this.graces.has(invocation)) this.forgetProvider(invocation);
   }
@@ -390,84 +372,6 @@ export class EffectRunner {
   private providerFault(sink: ProviderSink, error: unknown): void {
     this.host.logger.error(describeFailure(error), "provider threw");
     sink.outcome({ kind: "error", detail: "provider_threw" });
-  }
-
-  private nodeEvent(effect: EffectOf<"node_event">): void {
-    const { command, node, mediaUs, durationUs, format } = effect;
-    const { payloads } = this.host;
-    const bytes = payloads.audio(effect.payload.ref);
-    const stampNs = payloads.stampOf(effect.payload.ref);
-    if (bytes === null) return this.nodeFailed(command, "payload_missing");
-    const fits = format.codec === "pcm_s16le" && format.rateHz === VAD_RATE_HZ && format.channels === 1;
-    if (!fits || bytes.length !== VAD_FRAME_BYTES)
-      return this.nodeFailed(command, "vad_needs_20_ms_of_16_khz_mono_pcm");
-    // One event in flight per node (kernel.md §1).
-    if ((this.vads.get(node)?.command ?? 0) !== 0) return this.nodeFailed(command, "vad_busy");
-    this.holdForVad();
-    let vad: VadNode | null = null;
-    try {
-      vad = this.vadOf(node);
-      vad.command = command;
-      vad.mediaUs = mediaUs;
-      vad.durationUs = durationUs;
-      vad.stampNs = stampNs;
-      vad.askedNs = command % TIMED_COMMANDS === 0 ? this.host.clock.nowNs() : 0;
-      vad.session.push(bytes, vad.onResult);
-    } catch (error) {
-      if (vad !== null) vad.command = 0;
-      this.vadAnswered();
-      this.host.logger.error({ node_id: node, ...describeFailure(error) }, "vad threw");
-      this.nodeFailed(command, "vad_threw");
-    }
-  }
-
-  private vadResult(vad: VadNode, result: VadResult): void {
-    if (this.closed || vad.command === 0) return;
-    const { command, mediaUs, durationUs, stampNs } = vad;
-    vad.command = 0;
-    this.vadAnswered();
-    const { speech, probability } = result;
-    if (speech) this.host.measures.anchors.voiced(stampNs);
-    if (vad.askedNs > 0) this.host.measures.hostAnswered(vad.node, this.host.clock.nowNs() - vad.askedNs);
-    const body = { type: "activity", speech, probability, mediaUs, durationUs } as const;
-    this.host.submit({ type: "node_emitted", command, index: 0, port: "activity", body });
-    this.host.submit({ type: "node_done", command });
-  }
-
-  /** A detector may answer later, in real time: virtual time must not pass meanwhile. */
-  private holdForVad(): void {
-    this.vadPending += 1;
-    this.vadHold ??= this.host.clock.hold();
-  }
-
-  private vadAnswered(): void {
-    this.vadPending -= 1;
-    if (this.vadPending > 0) return;
-    this.vadHold?.();
-    this.vadHold = null;
-  }
-
-  private vadOf(node: string): VadNode {
-    const known = this.vads.get(node);
-    if (known !== undefined) return known;
-    if (this.host.vad === null) throw new Error("no voice activity detector");
-    const session = this.host.vad.openSession();
-    const made: VadNode = {
-      node,
-      session,
-      command: 0,
-      mediaUs: 0,
-      durationUs: 0,
-      stampNs: 0,
-      askedNs: 0,
-      onResult: (result) => this.vadResult(made, result),
-    };
-    this.vads.set(node, made);
-    return made;
-  }
-
-  private nodeFailed(command: number, reason: string): void {
-    this.host.submit({ type: "node_failed", command, reason });
   }
 
   private setTimer(id: string, atNs: MonoNs): void {

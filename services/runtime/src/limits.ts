@@ -44,6 +44,14 @@ export const limits = {
   CHUNK_TEXT_CHARS_MAX: 65_536,
   CHUNK_WORDS_MAX: 1_024,
 
+  // --- custom nodes ---
+  NODE_MESSAGES_MAX: 512,
+  /** Session-hot state of one node: keys, and characters of each value as JSON. */
+  NODE_STATE_KEYS_MAX: 64,
+  NODE_STATE_CHARS_MAX: 16_384,
+  /** Characters of one log text, and of a field, that are passed on. */
+  NODE_LOG_CHARS_MAX: 512,
+
   // --- scheduler; one unit is one input or effect ---
   SCHEDULER_QUANTUM: 64,
   /** Work in one turn of the event loop; then sockets and timers get theirs. */

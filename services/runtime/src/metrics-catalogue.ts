@@ -88,6 +88,9 @@ function graphInstruments(r: MetricRegistry) {
     ),
     nodeRun: r.histogram(seconds("node_run", "First event into a node until its run has ended.", node)),
     nodeErrors: r.counter(total("node_errors", "error", "Nodes that failed or did not answer.", ["node"])),
+    nodeLimited: r.counter(
+      total("node_limited", "event", "Custom nodes held to a limit of their host: cpu or memory.", ["node", "limit"]),
+    ),
     edgeDepth: r.gauge(level("edge_depth_items", "{item}", "Events on an edge after the last step.", edge)),
     edgeHigh: r.gauge(level("edge_depth_high_items", "{item}", "Most events left on an edge after any step.", edge)),
     edgeEvents: r.counter(total("edge_events", "item", "Events that entered an edge.", edge)),

@@ -6,9 +6,11 @@ import { NS_PER_MS } from "@rspp/base/brand";
 import type { Effect, SignalEvent } from "@rspp/kernel/effect";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeTelemetry } from "@rspp/ports/node-host";
 import type { SpanSource } from "@rspp/telemetry/spans";
 import { Anchors } from "./anchors.ts";
 import type { KernelPort, TurnView } from "./kernel-port.ts";
+import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { providerTimeNs } from "./metrics-overlap.ts";
@@ -189,6 +191,30 @@ export class SessionMeasures {
 
   hostAnswered(node: string, ns: number): void {
     this.graph?.hostAnswered(node, ns);
+  }
+
+  /** `traceparent` of a turn, or of the session where it has none of its own. */
+  traceparent(turn: number): string | null {
+    return this.trace?.traceparentOf(turn) ?? null;
+  }
+
+  /** F-013: metrics, logs and limits of a custom node, with the ids of the turn it worked for. */
+  nodeTold(node: string, turn: number, told: NodeTelemetry): void {
+    const { logger, observers, clock, metrics } = this.ports;
+    const ids = { turn, node_id: node };
+    if (told.kind === "metric") return this.tell(told.name, told.value, turn, node, "");
+    if (told.kind === "limit") {
+      metrics.of.nodeLimited.with(node, told.limit).add();
+      logger.warn({ ...ids, limit: told.limit, value: told.value }, "node held to its limit");
+      return this.tell(`node_limited_${told.limit}`, told.value, turn, node, "");
+    }
+    // What an author logs may hold what a caller said: its text is for who watches the session alone.
+    logger.info({ ...ids, log_level: told.level }, "node log");
+    if (!observers.wants("debug")) return;
+    const most = limits.NODE_LOG_CHARS_MAX;
+    const fields = Object.entries(told.fields).map(([key, value]) => [key.slice(0, 64), value.slice(0, most)]);
+    const shown = { ...Object.fromEntries(fields), node, turn: String(turn), level: told.level };
+    observers.emit({ kind: "debug", atNs: clock.nowNs(), text: told.text.slice(0, most), fields: shown });
   }
 
   /** Delivered and settled: nothing more comes of it. */

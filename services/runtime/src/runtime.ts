@@ -7,6 +7,7 @@ import type { InputBody } from "@rspp/kernel/input";
 import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { SessionEnd, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
@@ -33,6 +34,8 @@ export interface RuntimeOptions {
   providers: ProviderPort;
   /** Null where no pipeline has a VAD node. */
   vad: VadPort | null;
+  /** Where custom nodes run; belongs to the caller. Default: none, and a pipeline with such a node is refused. */
+  nodes?: NodeHostPort;
   /** Belongs to the caller, who closes it after the runtime. */
   spool: Spool;
   logger?: Logger;
@@ -71,6 +74,7 @@ export interface RuntimeRefusal {
     | "recording_reservation"
     | "stale_epoch"
     | "vad_missing"
+    | "node_package_missing"
     | "texts_too_large"
     | "text_invalid"
     | "session_ended";
@@ -216,6 +220,7 @@ class RuntimeShell implements Runtime {
         clock,
         providers,
         vad,
+        nodes: this.options.nodes ?? null,
         spool,
         kernel: this.options.kernel ?? kernel,
         metrics: this.metrics,
@@ -304,6 +309,8 @@ class RuntimeShell implements Runtime {
         detail: "the pipeline has a VAD node and this runtime no detector: give createRuntime one",
       };
     }
+    const missing = this.packageMissing(config);
+    if (missing !== "") return { code: "node_package_missing", detail: missing };
     const chars = Object.values(texts ?? {}).reduce((sum, text) => sum + text.length, 0);
     if (chars > limits.TEXT_CHARS_MAX) {
       return { code: "texts_too_large", detail: `texts have ${chars} characters: ${limits.TEXT_CHARS_MAX} at most` };
@@ -311,6 +318,19 @@ class RuntimeShell implements Runtime {
     if (this.options.spool.reserve(config, config.recording.evidenceQuotaBytes)) return null;
     const detail = "the spool cannot set aside this session's evidence: free disk space or raise its budget";
     return { code: "recording_reservation", detail };
+  }
+
+  /** F-121: the very package the plan was made with, or none. */
+  private packageMissing({ graph }: SessionConfig): string {
+    for (const { id, kind, package: name = "", packageDigest } of graph.nodes) {
+      if (kind !== "custom") continue;
+      const found = this.options.nodes?.describe(name) ?? null;
+      if (found === null)
+        return `node ${id} needs package ${name}, which is not here: list its folder in node_packages`;
+      if (found.digest !== packageDigest)
+        return `package ${name} of node ${id} is not the one the pipeline was compiled with: give it a new version`;
+    }
+    return "";
   }
 
   private forget(key: string): void {

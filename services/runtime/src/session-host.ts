@@ -7,6 +7,7 @@ import type { JournalEntry } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { cutOf } from "@rspp/kernel/text-functions";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
@@ -43,6 +44,7 @@ export class SessionHost {
   readonly transport: TransportEnd;
   readonly providers: ProviderPort;
   readonly vad: VadPort | null;
+  readonly nodes: NodeHostPort | null;
   readonly logger: Logger;
   private readonly ports: SessionHostPorts;
   private readonly stream: StreamId;
@@ -89,6 +91,7 @@ export class SessionHost {
     this.clock = ports.clock;
     this.providers = ports.providers;
     this.vad = ports.vad;
+    this.nodes = ports.nodes;
     const { sessionId, graph } = config;
     this.logger = boundLogger(ports.logger, { session_id: sessionId, pipeline: graph.pipelineVersion });
     this.cancelGraceMs = config.budgets.cancelGraceMs;

@@ -109,6 +109,10 @@ export class SessionTrace {
     return this.session.traceparent;
   }
 
+  traceparentOf(turn: number): string {
+    return this.turns.get(turn)?.span.traceparent ?? this.traceparent;
+  }
+
   phase(phase: string, reason: string, nowNs: number): void {
     this.session.event("session_phase", this.ms(nowNs), { phase, "rspp.reason": safeReason(reason) });
   }

@@ -1,5 +1,6 @@
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
@@ -27,6 +28,8 @@ export interface SessionHostPorts {
   kernel: KernelPort;
   providers: ProviderPort;
   vad: VadPort | null;
+  /** Null: no custom nodes run here. */
+  nodes: NodeHostPort | null;
   spool: Spool;
   metrics: Metrics;
   graphs: GraphMetrics;

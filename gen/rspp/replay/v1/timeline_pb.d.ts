@@ -1107,6 +1107,13 @@ export enum InputKind {
    * @generated from enum value: INPUT_KIND_OPERATOR_COMMAND = 17;
    */
   OPERATOR_COMMAND = 17,
+
+  /**
+   * A custom node's instance is ready.
+   *
+   * @generated from enum value: INPUT_KIND_NODE_READY = 18;
+   */
+  NODE_READY = 18,
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Graphs written as specs are, for tests: nodes and `node.port -> node.port`. */
-import { type GraphDefinition, NODE_KINDS, type NodeDefinition } from "../graph.ts";
+import { type GraphDefinition, type NodeDefinition, portsOf } from "../graph.ts";
 import { node } from "./harness.ts";
 
 export function graphOf(nodes: readonly NodeDefinition[], edges: readonly string[]): GraphDefinition {
@@ -12,7 +12,7 @@ export function graphOf(nodes: readonly NodeDefinition[], edges: readonly string
         return { node: id, port };
       });
       const source = nodes.find((n) => n.id === from?.node);
-      const type = NODE_KINDS[source?.kind ?? "output"].outputs.find((port) => port.name === from?.port)?.type;
+      const type = portsOf(source ?? { kind: "output" }).outputs.find((port) => port.name === from?.port)?.type;
       if (from === undefined || to === undefined || type === undefined) throw new Error(`no such port: ${edge}`);
       const live = source?.scope === "session" && type !== "utterance";
       const buffer = {

@@ -45,6 +45,7 @@ const NEEDS_AUTHORITY: readonly string[] = [
   "egress_media",
   "egress_text",
   "node_event",
+  "node_input",
   "provider_open",
   "provider_push_audio",
   "provider_push_text",
