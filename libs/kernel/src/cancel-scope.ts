@@ -5,6 +5,7 @@
 import { cancelNamed } from "./custom-stop.ts";
 import { emit } from "./flow.ts";
 import { recogniserGone } from "./hearing.ts";
+import { giveUpSummary, isSummary } from "./history.ts";
 import { cancelInvocation, nodeOf } from "./invocations.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
@@ -46,6 +47,7 @@ function cancelBranch(cx: StepContext, request: CancelRequest, reason: string): 
 
 function cancelOne(cx: StepContext, inv: InvocationState, reason: string): void {
   if (cx.s.prelude.speculation?.invocation === inv.id) return cancelSpeculation(cx, reason);
+  if (isSummary(cx.s.dialogue, inv.id)) return giveUpSummary(cx, reason);
   cancelInvocation(cx, inv, reason);
   if (inv.modality === "stt") return recogniserGone(cx, inv);
   const run = runOf(cx.s, inv.turn);

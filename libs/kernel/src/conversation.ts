@@ -1,6 +1,7 @@
 /** The conversation: what the caller said and what of the replies was heard, as handles (`kernel.md` §6; F-039). */
 import type { ChatMessage, MessagesBody, TextSpan } from "./event.ts";
-import { CONVERSATION_PARTS_MAX, PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
+import { boundHistory } from "./history.ts";
+import { PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
 import { sliceSpans, spansLength } from "./rope.ts";
 import type { InvocationState, SegmentPlay, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
@@ -37,6 +38,8 @@ export function messagesFor(
   }
   const messages: ChatMessage[] = [];
   if (config.systemPrompt.length > 0) messages.push({ role: "system", spans: config.systemPrompt });
+  const summary = cx.s.dialogue?.summary?.adopted;
+  if (summary !== undefined) messages.push({ role: "system", spans: [summary] });
   for (const part of parts) {
     if (part.role === "tools") messages.push(...exchanged(cx, part.exchanges ?? [], owned));
     else messages.push({ role: part.role, spans: part.spans });
@@ -99,11 +102,7 @@ function placeOf(parts: readonly { turn: number }[], turn: number): number {
 export function appendPart(cx: StepContext, part: ConversationPart): void {
   const s = cx.s;
   s.conversation.splice(placeOf(s.conversation, part.turn), 0, part);
-  const limit = Math.min(s.config.policy.historyPartsMax, CONVERSATION_PARTS_MAX);
-  while (s.conversation.length > limit) {
-    const gone = s.conversation.shift();
-    if (gone !== undefined) releaseSpoken(cx, gone.spans);
-  }
+  boundHistory(cx);
   conversationChanged(cx);
 }
 
@@ -125,7 +124,7 @@ export function writeConversation(cx: StepContext): void {
 }
 
 /** What leaves the history may still have to be told to another candidate: then it goes with the turn that may ask. */
-function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void {
+export function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void {
   const refs: number[] = [];
   for (const { ref } of spans) {
     const turn =

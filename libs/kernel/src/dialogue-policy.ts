@@ -31,7 +31,18 @@ export interface BackChannelPolicy {
   maxMs: number;
 }
 
+/** What of the conversation the language model is told, beside `historyPartsMax` (X-04). */
+export interface HistoryPolicy {
+  turnsMax?: number;
+  tokensMax?: number;
+  /** How tokens are counted: a quarter of the characters, rounded up. */
+  estimator: "chars/4@1";
+  /** What has left is summed up by this node's language model, `history.summary` of `SessionConfig.spoken` telling how. */
+  summary?: { node: string; charsMax: number };
+}
+
 export interface DialoguePolicy {
+  history?: HistoryPolicy;
   /** Over the output speech counts from here on; never less than the endpointing node asks for. */
   minSpeechMs?: number;
   backChannel?: BackChannelPolicy;
@@ -49,6 +60,9 @@ export interface DialoguePolicy {
 export const SPOKEN_MAX_CALL_WARNING = "max_call.warning";
 /** Said before the agent hangs up. */
 export const SPOKEN_HANG_UP = "hang_up";
+
+/** Never said: what the language model is told that sums up the history. */
+export const SPOKEN_SUMMARY_PROMPT = "history.summary";
 
 export function spokenSilence(index: number): string {
   return `silence[${index}]`;

@@ -1,5 +1,8 @@
 /** State of the dialogue beyond turns and utterances. Absent from sessions that use none of it. */
 
+import type { TextSpan } from "./event.ts";
+import type { ConversationPart } from "./tool-state.ts";
+
 export type SecondProposalOf = "queue" | "preempt";
 
 /** How a proposal wants its turn, where that is not what the session's policy says. */
@@ -37,7 +40,21 @@ export interface HangUp {
   firm: boolean;
 }
 
+/** What has left the history, on its way into a summary. */
+export interface Summary {
+  pending: ConversationPart[];
+  /** That writes it; 0 for none. */
+  invocation: number;
+  /** What it was asked to sum up. */
+  asked: ConversationPart[];
+  /** Written, and adopted once no turn is open. */
+  ready?: TextSpan;
+  /** What language models are told. */
+  adopted?: TextSpan;
+}
+
 export interface Dialogue {
+  summary?: Summary;
   /** Prompts on silence since the caller was last heard. */
   prompted: number;
   hangUp?: HangUp;

@@ -8,6 +8,7 @@ import { degradeNode } from "./degraded.ts";
 import { onEdgeTimer } from "./flow.ts";
 import { HANG_UP_TIMER, hangUp, onHangUpDeadline } from "./hang-up.ts";
 import { onFinalWait } from "./hearing.ts";
+import { giveUpSummary, SUMMARY_TIMER } from "./history.ts";
 import { onNodeTimer } from "./host-nodes.ts";
 import { positionedTimeout } from "./ingress-control.ts";
 import type { InputBody } from "./input.ts";
@@ -109,6 +110,8 @@ export function onTimer(cx: StepContext, id: string): void {
       return proposeDigits(cx);
     case "positioned":
       return positionedTimeout(cx);
+    case SUMMARY_TIMER:
+      return giveUpSummary(cx, "history_summary_timeout");
     case SILENCE_TIMER:
       return onSilence(cx);
     case MAX_CALL_WARNING_TIMER:

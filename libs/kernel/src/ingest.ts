@@ -14,6 +14,7 @@ import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
 import { emit } from "./flow.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { onRecogniserOutcome, onTranscript } from "./hearing.ts";
+import { giveUpSummary, isSummary } from "./history.ts";
 import { hostReady, nodeAnswered, turnNodeFailed } from "./host-nodes.ts";
 import { onOperator, onTimer } from "./ingest-session.ts";
 import { onIngressControl, positionedReady } from "./ingress-control.ts";
@@ -244,7 +245,8 @@ function onProviderChunk(cx: StepContext, id: number, index: number, chunk: Prov
   if (chunk.type === "text" && inv.modality === "tool") return onToolChunk(cx, inv, chunk);
   if (chunk.type === "text" && inv.modality === "stt") return onTranscript(cx, inv, chunk);
   if (inv.buffered !== null && inv.buffered.length >= SPECULATION_CHUNKS_MAX) {
-    cancelSpeculation(cx, "speculation_overrun");
+    if (isSummary(cx.s.dialogue, id)) giveUpSummary(cx, "history_summary_overrun");
+    else cancelSpeculation(cx, "speculation_overrun");
     return late(cx, inv, chunk);
   }
   onChunk(cx, inv, chunk);

@@ -46,6 +46,9 @@ export const ECHO_WORDS_MAX = 8;
 export const ECHO_CLAUSES_MAX = 4;
 /** Where only the echo guard waits for words: longer speech without any interrupts. */
 export const GUARD_WAIT_MS = 700;
+/** A summary of the history that is not written by then is given up; parts that wait for one. */
+export const SUMMARY_MS_MAX = 15_000;
+export const SUMMARY_PARTS_MAX = 64;
 /** From the wish to hang up until the session ends though its last turn is still being heard. */
 export const HANG_UP_MS_MAX = 120_000;
 /** From the start of draining until the session is ended whatever is still open. */

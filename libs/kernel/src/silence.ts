@@ -5,6 +5,7 @@
  */
 import { SPOKEN_MAX_CALL_WARNING, spokenSilence } from "./dialogue-policy.ts";
 import { dialogueOf, hangUp, hangUpStep } from "./hang-up.ts";
+import { summaryStep } from "./history.ts";
 import { proposeSentence } from "./proposals.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import type { SessionState } from "./state.ts";
@@ -17,6 +18,7 @@ export const MAX_CALL_WARNING_TIMER = "max_call_warning";
 /** At the end of a step, of sessions that use any of it. */
 export function dialogueStep(cx: StepContext): void {
   hangUpStep(cx);
+  summaryStep(cx);
   watchSilence(cx);
 }
 

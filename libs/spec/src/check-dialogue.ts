@@ -8,6 +8,23 @@ export function checkDialogue(document: unknown, report: Report): void {
   checkKey(document, policy, report);
   checkVoice(document, policy, report);
   checkGuards(policy, report);
+  checkSummary(document, policy, report);
+}
+
+/** Summaries are written by a language model of the graph. */
+function checkSummary(document: unknown, policy: unknown, report: Report): void {
+  const summary = looseField(looseField(policy, "history"), "summary");
+  const nodes = looseField(document, "nodes");
+  if (summary === undefined || !Array.isArray(nodes)) return;
+  const models = nodes.filter((node) => looseField(node, "kind") === "llm").map((node) => looseField(node, "id"));
+  const named = looseField(summary, "node");
+  if (named === undefined ? models.length > 0 : models.includes(named)) return;
+  report({
+    path: named === undefined ? "policy.history.summary" : "policy.history.summary.node",
+    code: "unknown_node",
+    message: named === undefined ? "the pipeline has no llm node" : `${JSON.stringify(named)} is no llm node`,
+    remedy: models.length > 0 ? `name one of: ${models.join(", ")}` : "add an llm node, or remove the summary",
+  });
 }
 
 /** What keeps speech from interrupting means nothing where it never does. */

@@ -1,11 +1,14 @@
 /** From the dialogue's fields to the kernel's policy and the sentences it names. What is not written is not there. */
 import {
   type DialoguePolicy,
+  type HistoryPolicy,
   SPOKEN_HANG_UP,
   SPOKEN_MAX_CALL_WARNING,
+  SPOKEN_SUMMARY_PROMPT,
   spokenSilence,
 } from "@rspp/kernel/dialogue-policy";
 import { GUARD_WAIT_MS } from "@rspp/kernel/limits";
+import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Sources } from "./sources.ts";
 import type { PipelineSpec } from "./spec.ts";
 
@@ -14,6 +17,10 @@ export function compileDialogue(spec: PipelineSpec, sources: Sources): DialogueP
   const policy: DialoguePolicy = {};
   const written = (field: string, key: string): void =>
     sources.note(`policy.${field}`, sources.written(`policy.${key}`));
+  if (given.history !== undefined) {
+    written("history", "history");
+    policy.history = compileHistory(spec, given.history);
+  }
   if (given.min_speech_ms !== undefined) {
     written("minSpeechMs", "min_speech_ms");
     policy.minSpeechMs = given.min_speech_ms;
@@ -48,6 +55,25 @@ export function compileDialogue(spec: PipelineSpec, sources: Sources): DialogueP
   return policy;
 }
 
+function compileHistory(
+  spec: PipelineSpec,
+  { turns_max, tokens_max, summary }: NonNullable<DialogueDocument["history"]>,
+): HistoryPolicy {
+  const node = summary?.node ?? spec.nodes.find(({ kind }) => kind === "llm")?.id;
+  return {
+    estimator: "chars/4@1",
+    ...(turns_max === undefined ? {} : { turnsMax: turns_max }),
+    ...(tokens_max === undefined ? {} : { tokensMax: tokens_max }),
+    ...(summary === undefined || node === undefined
+      ? {}
+      : { summary: { node, charsMax: summary.max_chars ?? SUMMARY_CHARS } }),
+  };
+}
+
+const SUMMARY_CHARS = 1_000;
+const SUMMARY_PROMPT =
+  "Sum up the conversation so far in a few short sentences, for the agent who goes on with it. Keep names, numbers and what was agreed. Answer with the summary alone.";
+
 /** The sentences by their names in `SessionConfig.spoken`; undefined where there are none. */
 export function compileSpoken(spec: PipelineSpec, sources: Sources): Record<string, string> | undefined {
   const { silence, hang_up: hangUp, max_call_warning: warning } = spec.policy ?? {};
@@ -58,6 +84,14 @@ export function compileSpoken(spec: PipelineSpec, sources: Sources): Record<stri
     sources.note(`spoken.${name}`, sources.written(`policy.${path}`));
   };
   for (const [i, prompt] of (silence?.prompts ?? []).entries()) say(spokenSilence(i), `silence.prompts[${i}]`, prompt);
+  const { summary } = spec.policy?.history ?? {};
+  if (summary !== undefined) {
+    const own = summary.prompt;
+    spoken[SPOKEN_SUMMARY_PROMPT] = own ?? SUMMARY_PROMPT;
+    const written = own !== undefined;
+    const source = sources.written(written ? "policy.history.summary.prompt" : "policy.history.summary");
+    sources.note(`spoken.${SPOKEN_SUMMARY_PROMPT}`, written ? source : "derived");
+  }
   say(SPOKEN_HANG_UP, "hang_up.say", hangUp?.say);
   say(SPOKEN_MAX_CALL_WARNING, "max_call_warning.say", warning?.say);
   return Object.keys(spoken).length === 0 ? undefined : spoken;

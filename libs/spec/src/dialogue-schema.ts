@@ -6,6 +6,19 @@ const sentence = text(limits.SENTENCE_CHARS_MAX);
 const phrase = text(limits.PHRASE_CHARS_MAX);
 
 export const dialogueFields: Readonly<Record<string, Field>> = {
+  history: may(
+    map("the history", {
+      turns_max: may(whole(1, limits.HISTORY_PARTS_MAX)),
+      tokens_max: may(whole(16, 1_000_000)),
+      summary: may(
+        map("the summary of what leaves the history", {
+          node: may(text(limits.ID_CHARS_MAX)),
+          max_chars: may(whole(40, 8_000)),
+          prompt: may(text(limits.SENTENCE_CHARS_MAX)),
+        }),
+      ),
+    }),
+  ),
   min_speech_ms: may(whole(20, 5_000)),
   back_channel: may(
     map("the back-channel words", {

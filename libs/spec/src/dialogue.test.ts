@@ -6,6 +6,7 @@ import { compiled, problemsOf, small } from "./testing.ts";
 
 const dialogue = `${small}policy:
   silence: {after_ms: 8000, prompts: ["Are you there?", "Hello?"], max_prompts: 3, then: hang_up}
+  history: {turns_max: 8, tokens_max: 2000, summary: {max_chars: 400}}
   min_speech_ms: 200
   back_channel: {words: [mhm, yeah], max_ms: 600}
   echo_guard: true
@@ -15,10 +16,16 @@ const dialogue = `${small}policy:
 `;
 
 describe("X-01 the dialogue in a spec", () => {
-  test("X-01 is compiled to policy and sentences, each with its source", () => {
+  test("X-01 X-04 is compiled to policy and sentences, each with its source", () => {
     const pipeline = compiled(dialogue);
     expect(pipeline.policy).toMatchObject({
       silence: { afterMs: 8_000, prompts: 2, maxPrompts: 3, andThen: "hang_up" },
+      history: {
+        estimator: "chars/4@1",
+        turnsMax: 8,
+        tokensMax: 2_000,
+        summary: { node: "llm", charsMax: 400 },
+      },
       minSpeechMs: 200,
       backChannel: { words: ["mhm", "yeah"], maxMs: 600 },
       echoGuard: true,
@@ -27,14 +34,15 @@ describe("X-01 the dialogue in a spec", () => {
       maxCallWarningMs: 30_000,
     });
     expect(pipeline.spoken).toEqual({
+      "history.summary": expect.stringContaining("Sum up"),
       "silence[0]": "Are you there?",
       "silence[1]": "Hello?",
       hang_up: "Goodbye.",
       "max_call.warning": "Half a minute left.",
     });
     const rows = explainRows(pipeline).filter(({ path }) => /^(?:policy.(?:silence|hangUp|maxCall)|spoken)/.test(path));
-    expect(rows).toHaveLength(8);
-    expect(new Set(rows.map(({ source }) => source))).toEqual(new Set(["spec"]));
+    expect(rows).toHaveLength(9);
+    expect(new Set(rows.map(({ source }) => source))).toEqual(new Set(["spec", "derived"]));
   });
 
   test("X-01 a spec without it is compiled to what it was: no field, the same fingerprint", () => {
@@ -50,10 +58,10 @@ describe("X-01 the dialogue in a spec", () => {
     const pipeline = compiled(`${dialogue}conversation: {system_prompt: "Be brief.", greeting: "Hi."}\n`);
     const { texts, greeting, ...told } = sessionTexts(pipeline, (text) => text.toUpperCase());
     expect(greeting).toBe("HI.");
-    expect(texts).toMatchObject({ 1: "BE BRIEF.", 2: "ARE YOU THERE?", 5: "HALF A MINUTE LEFT." });
+    expect(texts).toMatchObject({ 1: "BE BRIEF.", 2: "ARE YOU THERE?", 6: "HALF A MINUTE LEFT." });
     const authority = { epoch: 1, incarnation: "s", deadlineNs: 1 as never };
     const config = sessionConfigOf(pipeline, { sessionId: "s", seed: "s", authority, ...told });
-    expect(config.spoken?.hang_up).toEqual([{ ref: 4, from: 0, to: 8 }]);
+    expect(config.spoken?.hang_up).toEqual([{ ref: 5, from: 0, to: 8 }]);
     expect(config.systemPrompt).toEqual([{ ref: 1, from: 0, to: 9 }]);
   });
 
@@ -69,6 +77,7 @@ describe("X-01 the dialogue in a spec", () => {
     ["  hang_up: {marker: good bye}\n", "policy.hang_up.marker", "bad_format"],
     ["  hang_up: {key: '5'}\n", "policy.hang_up.key", "not_allowed"],
     ["  barge_in: false\n  echo_guard: true\n", "policy.echo_guard", "not_allowed"],
+    ["  history: {summary: {node: tts}}\n", "policy.history.summary.node", "unknown_node"],
     ["  back_channel: {words: []}\n", "policy.back_channel.words", "too_many"],
   ])("X-01 what cannot hold is refused at its field: %j", (lines, path, code) => {
     expect(problemsOf(`${small}policy:\n${lines}`)).toMatchObject([{ path, code }]);
