@@ -9,6 +9,22 @@ export function checkDialogue(document: unknown, report: Report): void {
   checkVoice(document, policy, report);
   checkGuards(policy, report);
   checkSummary(document, policy, report);
+  checkListened(policy, report);
+}
+
+/** Variables are filled into what is said; what is listened for is the same in every session. */
+function checkListened(policy: unknown, report: Report): void {
+  const hangUp = looseField(policy, "hang_up");
+  const lists = [
+    ["policy.back_channel.words", looseField(looseField(policy, "back_channel"), "words")],
+    ["policy.hang_up.phrases", looseField(hangUp, "phrases")],
+    ["policy.hang_up.marker", [looseField(hangUp, "marker")]],
+  ] as const;
+  for (const [path, texts] of lists) {
+    if (!Array.isArray(texts) || !texts.some((text) => typeof text === "string" && text.includes("{{"))) continue;
+    const message = "session variables are filled into what is said, not into what is listened for";
+    report({ path, code: "not_allowed", message, remedy: "write the words themselves" });
+  }
 }
 
 /** Summaries are written by a language model of the graph. */

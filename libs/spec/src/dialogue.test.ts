@@ -78,6 +78,11 @@ describe("X-01 the dialogue in a spec", () => {
     ["  hang_up: {key: '5'}\n", "policy.hang_up.key", "not_allowed"],
     ["  barge_in: false\n  echo_guard: true\n", "policy.echo_guard", "not_allowed"],
     ["  history: {summary: {node: tts}}\n", "policy.history.summary.node", "unknown_node"],
+    [
+      "  hang_up: {phrases: ['bye {{name}}']}\nvariables: {name: {type: string}}\n",
+      "policy.hang_up.phrases",
+      "not_allowed",
+    ],
     ["  back_channel: {words: []}\n", "policy.back_channel.words", "too_many"],
   ])("X-01 what cannot hold is refused at its field: %j", (lines, path, code) => {
     expect(problemsOf(`${small}policy:\n${lines}`)).toMatchObject([{ path, code }]);

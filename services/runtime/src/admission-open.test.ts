@@ -92,6 +92,27 @@ test("an admitted session runs the prompt, variables and lease it was given, and
   await b.pass(100);
 });
 
+test("X-02 session variables reach the prompt, the greeting, the spec's sentences and what is said by API", async () => {
+  const spoken = { "silence[0]": "Are you there, {{name}}?" };
+  const silence = { afterMs: 3_000, prompts: 1, maxPrompts: 1, andThen: "nothing" } as const;
+  const texts = { systemPrompt: "You speak with {{name}}, {{age}}.", greeting: "Good day, {{name}}.", spoken };
+  const { policy } = pipeline();
+  const { b, admission, line, request } = rig({}, pipeline({ ...texts, policy: { ...policy, silence } }));
+  const admitted = await admission.open(request("s", { variables: { name: '"Ada"', age: "36" } }));
+  if (!admitted.ok) throw new Error(words(admitted));
+  const { session } = admitted.value;
+  expect(session.config.systemPrompt).toEqual([{ ref: 1, from: 0, to: "You speak with Ada, 36.".length }]);
+  line.session = session;
+  line.control("connected");
+  const said = () => line.sent.flatMap((m) => (m.kind === "text" && m.role === "assistant" ? [m.text.trim()] : []));
+  await b.until(() => said().length === 1);
+  expect(session.say("Your name is {{name}}; \\{{name}} stays.", { second: "queue" })).toMatchObject({ ok: true });
+  await b.pass(15_000);
+  expect(said().join(" ")).toBe("Good day, Ada. Your name is Ada; {{name}} stays. Are you there, Ada?");
+  session.operator("end");
+  await b.pass(100);
+});
+
 test("onlookers of the adapter are told of what they asked for, until they leave", async () => {
   const { b, admission, line, request } = rig();
   const admitted = await admission.open(request("s"));

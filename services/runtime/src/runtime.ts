@@ -11,6 +11,7 @@ import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import type { SessionEnd, TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
+import { fillPlaceholders } from "@rspp/spec/placeholders";
 import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { SpanSource } from "@rspp/telemetry/spans";
 import { type KernelPort, kernel } from "./kernel-port.ts";
@@ -99,7 +100,7 @@ export interface RuntimeSession extends SessionEnd {
   readonly id: string;
   readonly config: SessionConfig;
   receive(message: TransportIngress): void;
-  /** The agent says `text` in a turn of its own, of SAY_CHARS_MAX characters at most. */
+  /** The agent says `text` in a turn of its own, of SAY_CHARS_MAX characters at most, with session variables filled in (X-02). */
   say(text: string, options?: SayOptions): Result<{ ref: number; chars: number }, RuntimeRefusal>;
   /** A text that the plan or a proposal may name by ref; it lives as long as the session. */
   registerText(text: string): Result<{ ref: number; chars: number }, RuntimeRefusal>;
@@ -360,9 +361,10 @@ class RuntimeShell implements Runtime {
 
 function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSession {
   let said = 0;
-  const registerText = (text: string, most: number): Result<{ ref: number; chars: number }, RuntimeRefusal> => {
+  const registerText = (given: string, most: number): Result<{ ref: number; chars: number }, RuntimeRefusal> => {
     if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
-    if (typeof text !== "string" || text.trim() === "" || text.length > most) {
+    const text = typeof given === "string" ? fillPlaceholders(given, host.config.variables) : "";
+    if (text.trim() === "" || text.length > most) {
       return err({ code: "text_invalid", detail: `give a text that is not blank, of at most ${most} characters` });
     }
     const handle = host.payloads.putText(text, TAG_SESSION);
