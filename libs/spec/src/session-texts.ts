@@ -12,21 +12,16 @@ export interface SessionTexts {
   readonly greeting?: string;
 }
 
-/** @param fill what becomes of each text first, e.g. its variables filled in. */
-export function sessionTexts(
-  pipeline: Pick<CompiledPipeline, "systemPrompt" | "spoken" | "greeting">,
-  fill: (text: string) => string = (text) => text,
-): SessionTexts {
+export function sessionTexts(pipeline: Pick<CompiledPipeline, "systemPrompt" | "spoken" | "greeting">): SessionTexts {
   const texts: Record<number, string> = {};
   // Refs of texts begin at 1; an empty one has no payload.
   let next = 1;
   const register = (text: string): readonly TextSpan[] => {
-    const filled = fill(text);
-    if (filled === "") return [];
+    if (text === "") return [];
     const ref = next;
     next += 1;
-    texts[ref] = filled;
-    return [{ ref, from: 0, to: filled.length }];
+    texts[ref] = text;
+    return [{ ref, from: 0, to: text.length }];
   };
   const systemPrompt = register(pipeline.systemPrompt ?? "");
   const spoken: Record<string, readonly TextSpan[]> = {};
@@ -38,6 +33,6 @@ export function sessionTexts(
     systemPrompt,
     texts,
     ...(pipeline.spoken === undefined ? {} : { spoken }),
-    ...(pipeline.greeting === undefined ? {} : { greeting: fill(pipeline.greeting) }),
+    ...(pipeline.greeting === undefined ? {} : { greeting: pipeline.greeting }),
   };
 }

@@ -9,7 +9,6 @@ import type { TransportIngress } from "@rspp/ports/transport";
 import { describeFailure } from "@rspp/rpc/log";
 import { bindForSession } from "@rspp/spec/bind-providers";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
-import { fillPlaceholders } from "@rspp/spec/placeholders";
 import { sessionConfigOf } from "@rspp/spec/session-config";
 import { sessionOverrides } from "@rspp/spec/session-overrides";
 import { sessionTexts } from "@rspp/spec/session-texts";
@@ -151,11 +150,7 @@ function open(
 ): Result<Admitted, OpenRefusal> {
   const { claims, grant, transport } = request;
   const epoch = Number(grant.epoch);
-  const {
-    texts,
-    greeting: hello,
-    ...told
-  } = sessionTexts(pipeline, (text) => fillPlaceholders(text, variables.variables));
+  const { texts, greeting: hello, ...told } = sessionTexts(pipeline);
   const config = sessionConfigOf(pipeline, {
     sessionId: claims.sessionId,
     tenantId: claims.tenantId,
