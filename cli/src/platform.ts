@@ -5,6 +5,7 @@ import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
+import { toolAccessOf } from "@rspp/provider-gateway/tools/access";
 import { createVirtualClock, runFast, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { type Logger, silentLogger } from "@rspp/runtime/logger";
 import { createRuntime, type Runtime } from "@rspp/runtime/runtime";
@@ -49,7 +50,8 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
   if (!opened.ok) throw new InputError(`${opened.error.detail}\n   help: use another folder with --data DIR`);
   const store = opened.value;
   const spool = createSpool({ store, clock });
-  const gateway = createProviderGateway({ clock, providers: createProviders({ clock }) });
+  const tools = toolAccessOf(process.env);
+  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, tools }) });
   const [vad, lease] = await Promise.all([
     createVadHost({ silero: options.silero ?? "auto", clock }),
     openLocalLease(options.dataDir, clock),

@@ -2,6 +2,7 @@ import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
 import { createProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
+import { toolAccessOf } from "@rspp/provider-gateway/tools/access";
 
 /** All providers that ship with RSPP, within the runtime's process. */
 /** The one secret that a provider here may have. Pipelines come from tenants, who are not to choose from our environment. */
@@ -9,7 +10,8 @@ const keyReference = "env:OPENAI_API_KEY";
 
 export async function openOwnProviders(clock: Clock): Promise<ProviderPort> {
   const secret = (reference: string) => (reference === keyReference ? process.env.OPENAI_API_KEY : undefined);
-  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, openai: { secret } }) });
+  const tools = toolAccessOf(process.env);
+  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, openai: { secret }, tools }) });
   await gateway.warm();
   return gateway;
 }

@@ -27,6 +27,24 @@ export const gatewayFields = {
     fallback: "",
     charsMax: 1_024,
   },
+  tool_origins: {
+    kind: "text",
+    about: "Origins that tools of pipelines may call, comma-separated, e.g. https://tools.example.org; * for any",
+    fallback: "",
+    charsMax: 4_096,
+  },
+  tool_commands: {
+    kind: "text",
+    about: "Programs of MCP servers that pipelines may name, comma-separated: name=program argument …",
+    fallback: "",
+    charsMax: 4_096,
+  },
+  tool_secrets: {
+    kind: "text",
+    about: "References to secrets that headers of tools may name, comma-separated, e.g. env:SHOP_KEY",
+    fallback: "",
+    charsMax: 4_096,
+  },
   openai_api_key: { kind: "secret", about: "Its key; pipelines never name another", fallback: "" },
 } as const satisfies ConfigFields;
 

@@ -13,6 +13,7 @@ import { describeProviders } from "./descriptors.ts";
 import { createProviderGateway } from "./gateway.ts";
 import { watchHealth } from "./health.ts";
 import { createProviders } from "./providers.ts";
+import { toolAccessFrom } from "./tools/access.ts";
 
 export interface GatewayDefinitionOptions {
   /** In place of those that ship with RSPP. */
@@ -28,7 +29,8 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       const clock = createSystemClock();
       const key = await providerKey(values, context);
       const openai = { baseUrl: values.openai_base_url || context.env.OPENAI_BASE_URL || "", secret: key.secret };
-      const providers = options.providers?.(clock) ?? createProviders({ clock, openai });
+      const tools = toolAccessFrom(values, context.env);
+      const providers = options.providers?.(clock) ?? createProviders({ clock, openai, tools });
       const gateway = createProviderGateway({ clock, providers });
       const health = watchHealth(
         gateway,

@@ -13,6 +13,7 @@ type Capabilities = MessageInitShape<typeof ProviderCapabilitiesSchema>;
 
 const pcm16k = [{ codec: AudioCodec.PCM_S16LE, sampleRateHz: 16_000, channels: 1 }];
 const llm: Capabilities = { streamingOutput: true };
+const calling: Capabilities = { ...llm, tools: true };
 const tts: Capabilities = { streamingInput: true, streamingOutput: true, wordTimings: true, outputFormats: pcm16k };
 const stt: Capabilities = { streamingInput: true, partialResults: true, inputFormats: pcm16k, languages: ["en-US"] };
 
@@ -30,15 +31,25 @@ const known: Readonly<Record<string, About>> = {
     capabilities: { ...stt, grammar: true },
     absent: "pocketsphinx is not installed; apt-get install pocketsphinx pocketsphinx-en-us",
   },
-  "local/responder": { terms: "a small deterministic agent without a model", capabilities: llm },
+  "local/responder": { terms: "a small deterministic agent without a model", capabilities: calling },
   "openai/chat": {
     terms: "any OpenAI-compatible chat endpoint",
-    capabilities: llm,
+    capabilities: calling,
     absent: "no endpoint; set openai_base_url and openai_api_key",
   },
   "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: stt },
-  "sim/llm": { terms: "a simulated model", capabilities: llm },
+  "sim/llm": { terms: "a simulated model", capabilities: calling },
   "sim/tts": { terms: "a simulated voice", capabilities: tts },
+  "tool/http": {
+    terms: "tools behind webhooks",
+    capabilities: {},
+    absent: "no tool may be called; set tool_origins",
+  },
+  "tool/mcp": {
+    terms: "tools of MCP servers",
+    capabilities: {},
+    absent: "no tool may be called; set tool_origins or tool_commands",
+  },
 };
 
 export function describeProviders(providers: readonly ManagedProvider[]): readonly ProviderDescriptor[] {

@@ -8,12 +8,19 @@ import { createOpenAiChat, type OpenAiChatOptions } from "./openai/chat.ts";
 import { createSimLlm } from "./sim/llm.ts";
 import { createSimStt } from "./sim/stt.ts";
 import { createSimTts } from "./sim/tts.ts";
+import { noToolAccess, type ToolAccess } from "./tools/access.ts";
+import { ExecutedCalls } from "./tools/executed.ts";
+import { createHttpTool } from "./tools/http.ts";
+import { createMcpTool } from "./tools/mcp.ts";
 
 /** Every provider that ships with RSPP, for `createProviderGateway`; each starts nothing before it is used. */
 export function createProviders(options: {
   clock: Clock;
   openai?: Pick<OpenAiChatOptions, "baseUrl" | "secret">;
+  /** What tools may reach; default nothing. */
+  tools?: ToolAccess;
 }): ManagedProvider[] {
+  const tools = { clock: options.clock, access: options.tools ?? noToolAccess, executed: new ExecutedCalls() };
   return [
     createFlite(options),
     createPocketsphinx(options),
@@ -23,5 +30,7 @@ export function createProviders(options: {
     createSimStt(options),
     createSimLlm(options),
     createSimTts(options),
+    createHttpTool(tools),
+    createMcpTool(tools),
   ];
 }

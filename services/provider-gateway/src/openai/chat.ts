@@ -3,6 +3,7 @@ import type { Invocation, InvocationInput, InvocationOpen, InvocationSink, Outco
 import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
 import { readSettings, type SettingValues } from "../settings.ts";
 import { readSse } from "./sse.ts";
+import { type Asked, GatheredCalls, messageOf, type ToolCallDelta, toolsOf } from "./tools.ts";
 
 const specs = {
   model: { type: "string", default: "gpt-4o-mini" },
@@ -63,7 +64,10 @@ interface ChatConfig {
 
 interface StreamEvent {
   error?: { code?: string | null; type?: string };
-  choices?: { delta?: { content?: string | null; refusal?: string | null }; finish_reason?: string | null }[];
+  choices?: {
+    delta?: { content?: string | null; refusal?: string | null; tool_calls?: ToolCallDelta[] };
+    finish_reason?: string | null;
+  }[];
   usage?: { prompt_tokens?: number; completion_tokens?: number } | null;
 }
 
@@ -75,6 +79,7 @@ class Chat implements Invocation {
   #started = false;
   #revision = 0;
   #chars = 0;
+  readonly #calls: GatheredCalls;
   #finishReason: string | undefined;
   #usage: { inputTokens?: number; outputTokens?: number } = {};
 
@@ -82,6 +87,7 @@ class Chat implements Invocation {
     this.#clock = clock;
     this.#config = config;
     this.#attempt = new Attempt(sink);
+    this.#calls = new GatheredCalls(config.request.invocationId);
     this.#attempt.onEnd(() => this.#abort.abort());
   }
 
@@ -94,7 +100,7 @@ class Chat implements Invocation {
       this.#config.values.total_timeout_ms,
     );
     this.#attempt.onEnd(() => clearTimeout(guard));
-    this.#run(input.messages).catch((error: unknown) => this.#attempt.end(...normaliseFailure(error)));
+    this.#run(input).catch((error: unknown) => this.#attempt.end(...normaliseFailure(error)));
   }
 
   finish(): void {
@@ -108,7 +114,7 @@ class Chat implements Invocation {
     this.#attempt.end("cancelled", "cancelled");
   }
 
-  async #run(messages: readonly { role: string; text: string }[]): Promise<void> {
+  async #run({ messages, tools = [] }: Asked): Promise<void> {
     const { baseUrl, key, values, request } = this.#config;
     const system = values.prompt === "" ? [] : [{ role: "system", content: values.prompt }];
     const response = await fetch(`${baseUrl.replace(/\/+$/, "")}/chat/completions`, {
@@ -121,7 +127,8 @@ class Chat implements Invocation {
       },
       body: JSON.stringify({
         model: values.model,
-        messages: [...system, ...messages.map(({ role, text }) => ({ role, content: text }))],
+        messages: [...system, ...messages.map(messageOf)],
+        ...toolsOf(tools),
         temperature: values.temperature,
         max_tokens: values.max_tokens,
         stream: true,
@@ -157,6 +164,8 @@ class Chat implements Invocation {
     }
     const text = choice?.delta?.content;
     if (typeof text === "string" && text !== "") this.#text(text);
+    const problem = this.#calls.add(choice?.delta?.tool_calls ?? []);
+    if (problem !== "") return this.#attempt.end("error", problem);
     if (choice?.finish_reason) this.#finishReason = choice.finish_reason;
   }
 
@@ -171,8 +180,16 @@ class Chat implements Invocation {
 
   #complete(): void {
     if (this.#finishReason === "content_filter") this.#attempt.end("safety_block", "content filter", this.#usage);
-    else if (this.#chars === 0) this.#attempt.end("empty", "the answer holds no text", this.#usage);
-    else this.#attempt.end("success", "", this.#usage);
+    else if (this.#finishReason === "length" && this.#calls.size > 0)
+      this.#attempt.end("error", "the answer was cut in the middle of a tool call; raise max_tokens", this.#usage);
+    else if (this.#chars === 0 && this.#calls.size === 0)
+      this.#attempt.end("empty", "the answer holds no text", this.#usage);
+    else this.#succeed();
+  }
+
+  #succeed(): void {
+    for (const call of this.#calls.all()) this.#attempt.chunk({ kind: "tool_call", ...call });
+    this.#attempt.end("success", "", this.#usage);
   }
 }
 
