@@ -1,10 +1,12 @@
 /** A bounded edge (`kernel.md` §5; F-008, F-043): in order, at most once, never past its bounds. */
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
-import { type Ring, ringAt, ringCreate, ringPeek, ringPush, ringRemoveAt, ringShift } from "@rspp/base/ring";
+import { type Ring, ringAt, ringCreate, ringPeek, ringPush, ringRemoveAt, ringSet, ringShift } from "@rspp/base/ring";
 import type { RouteState } from "./conditions.ts";
+import { type EdgeExtras, extrasClear, extrasCreate, isDropped, noteLost, syncIdOf } from "./edge-extras.ts";
 import type { KernelEvent } from "./event.ts";
 import type { BufferSpec } from "./graph.ts";
+import { MERGED_FROM_MAX } from "./limits.ts";
 import { spansLength } from "./rope.ts";
 
 export interface EdgeState {
@@ -31,26 +33,32 @@ export interface EdgeState {
   shed: { segment: number; durationUs: number }[];
   /** Edges with a condition, from its first answer on. */
   route?: RouteState;
+  /** Edges whose BufferSpec asks for more than bounds and a strategy. */
+  extras?: EdgeExtras;
 }
 
 /**
  * queued: one more item waits for dispatch · waiting: the producer is blocked · merged, replaced: the place of an item
- * already queued now serves this one · dropped: gone, with a notice.
+ * already queued now serves this one · dropped: gone, with a notice · sampled: gone, told with the next that is kept.
  */
-export type OfferResult = "queued" | "waiting" | "merged" | "replaced" | "dropped";
+export type OfferResult = "queued" | "waiting" | "merged" | "replaced" | "dropped" | "sampled";
 
 /** Room for the `end` marks beside the items; they are never dropped. */
 const END_SLOTS = 2;
+/** And for control events, where the edge has a rule for them. */
+const CONTROL_SLOTS = 8;
 
 const UTF16_BYTES = 2;
 
 export function edgeCreate(spec: BufferSpec): EdgeState {
-  return {
-    queue: ringCreate(spec.maxItems + END_SLOTS),
+  const slots = spec.maxItems + END_SLOTS + (spec.lanes?.control === undefined ? 0 : CONTROL_SLOTS);
+  const extras = extrasCreate(spec, slots);
+  const edge: EdgeState = {
+    queue: ringCreate(slots),
     bytes: 0,
     queuedUs: 0,
-    waiting: ringCreate(spec.maxItems + END_SLOTS),
-    waitingSinceNs: ringCreate(spec.maxItems + END_SLOTS),
+    waiting: ringCreate(slots),
+    waitingSinceNs: ringCreate(slots),
     xoff: false,
     accepted: 0,
     delivered: 0,
@@ -62,6 +70,8 @@ export function edgeCreate(spec: BufferSpec): EdgeState {
     noticeReason: "",
     shed: [],
   };
+  if (extras !== undefined) edge.extras = extras;
+  return edge;
 }
 
 /** Bytes of the payloads an event stands for; text as UTF-16. */
@@ -82,9 +92,14 @@ function durationOf(event: KernelEvent): number {
   return event.body.type === "audio" ? event.body.durationUs : 0;
 }
 
-/** Finals and end marks are never taken out to make room. */
-function isKept(event: KernelEvent): boolean {
-  return event.body.type === "end" || isFinal(event);
+/** Finals and end marks, and control events where there is a rule for them, are never taken out to make room. */
+function isKept(edge: EdgeState, event: KernelEvent): boolean {
+  return isFinal(event) || isUnbound(edge, event);
+}
+
+/** What no bound keeps out. */
+function isUnbound(edge: EdgeState, event: KernelEvent): boolean {
+  return event.body.type === "end" || (event.body.type === "error" && edge.extras?.control === true);
 }
 
 function isFinal(event: KernelEvent): boolean {
@@ -97,6 +112,7 @@ function brokenBound(edge: EdgeState, spec: BufferSpec, event: KernelEvent, with
   const outBytes = without === undefined ? 0 : bytesOf(without);
   const outUs = without === undefined ? 0 : durationOf(without);
   if (edge.queue.size - out >= spec.maxItems) return "max_items";
+  if (spec.credits !== undefined && edge.queue.size - out + (edge.extras?.owed ?? 0) >= spec.credits) return "credits";
   if (edge.bytes - outBytes + bytesOf(event) > spec.maxBytes) return "max_bytes";
   if (edge.queuedUs - outUs + durationOf(event) > spec.maxQueueMs * US_PER_MS) return "max_queue_ms";
   return "";
@@ -109,24 +125,78 @@ function tooLarge(spec: BufferSpec, event: KernelEvent): string {
 }
 
 export function edgeOffer(edge: EdgeState, spec: BufferSpec, event: KernelEvent, nowNs: MonoNs): OfferResult {
-  if (event.body.type === "end") return offerEnd(edge, event, nowNs);
+  if (isUnbound(edge, event)) return offerEnd(edge, event, nowNs);
+  const first = edge.extras === undefined ? null : offerFirst(edge, edge.extras, spec, event, nowNs);
+  if (first !== null) return first;
   const { strategy } = spec;
   if (strategy === "block" && edge.waiting.size > 0 && tooLarge(spec, event) === "")
     return wait(edge, spec, event, nowNs);
-  if (strategy === "coalesce" && replace(edge, spec, event, elderPartial(edge, event), "coalesced")) return "merged";
-  if (strategy === "latest_only" && replace(edge, spec, event, firstFree(edge), "latest_only")) return "replaced";
+  if (strategy === "coalesce" && replace(edge, spec, event, elderPartial(edge, event), "coalesced", nowNs))
+    return "merged";
+  if (strategy === "latest_only" && replace(edge, spec, event, firstFree(edge), "latest_only", nowNs))
+    return "replaced";
   const bound = brokenBound(edge, spec, event);
   if (bound === "") {
-    push(edge, event);
+    push(edge, event, nowNs);
     return "queued";
   }
   if (tooLarge(spec, event) !== "") return drop(edge, event, bound);
   if (strategy === "block") return wait(edge, spec, event, nowNs);
-  return overflow(edge, spec, event, bound);
+  return overflow(edge, spec, event, bound, nowNs);
+}
+
+/** What an edge with more than bounds decides before its strategy does; null where that is to decide. */
+function offerFirst(
+  edge: EdgeState,
+  x: EdgeExtras,
+  spec: BufferSpec,
+  event: KernelEvent,
+  nowNs: MonoNs,
+): OfferResult | null {
+  if (x.sync !== null && isDropped(x.sync, event)) return drop(edge, event, "sync_group");
+  if (spec.strategy === "sample" && !isKept(edge, event)) {
+    x.seen += 1;
+    if ((x.seen - 1) % (spec.sampleEvery ?? 1) !== 0) {
+      drop(edge, event, "sampled");
+      return "sampled";
+    }
+  }
+  if (spec.maxLatencyMs !== undefined) {
+    // Behind one that is late already, one more would be late as well: the newest is what this strategy sheds.
+    const late = spec.strategy === "drop_newest" && !isKept(edge, event) && isLate(x, spec, 0, nowNs);
+    if (late) return drop(edge, event, "max_latency_ms");
+    edgeShedLate(edge, spec, nowNs);
+  }
+  if (!x.pressed) return null;
+  const action = spec.watermark?.action;
+  if (action === "block" && tooLarge(spec, event) === "") return wait(edge, spec, event, nowNs);
+  if (action === "drop" && !isKept(edge, event)) return drop(edge, event, "watermark");
+  return action === "merge" && merge(edge, x, spec, event, nowNs) ? "merged" : null;
+}
+
+function isLate(x: EdgeExtras, spec: BufferSpec, index: number, nowNs: MonoNs): boolean {
+  const sinceNs = x.sinceNs === null ? undefined : ringAt(x.sinceNs, index);
+  return sinceNs !== undefined && nowNs - sinceNs > (spec.maxLatencyMs ?? 0) * NS_PER_MS;
+}
+
+/** Sheds what has been on the edge for longer than `maxLatencyMs`; finals stay, late as they are. Returns the number shed. */
+export function edgeShedLate(edge: EdgeState, spec: BufferSpec, nowNs: MonoNs): number {
+  const x = edge.extras;
+  if (x === undefined || spec.maxLatencyMs === undefined) return 0;
+  let shed = 0;
+  for (let i = 0; isLate(x, spec, i, nowNs); ) {
+    if (isKept(edge, ringAt(edge.queue, i) as KernelEvent)) {
+      i += 1;
+      continue;
+    }
+    evict(edge, i, "max_latency_ms");
+    shed += 1;
+  }
+  return shed;
 }
 
 /** A full edge that may not block: finals, and anything under drop_oldest, take the place of what may be lost. */
-function overflow(edge: EdgeState, spec: BufferSpec, event: KernelEvent, broken: string): OfferResult {
+function overflow(edge: EdgeState, spec: BufferSpec, event: KernelEvent, broken: string, nowNs: MonoNs): OfferResult {
   if (spec.strategy !== "drop_oldest" && !isFinal(event)) return drop(edge, event, broken);
   let bound = broken;
   while (bound !== "") {
@@ -135,13 +205,14 @@ function overflow(edge: EdgeState, spec: BufferSpec, event: KernelEvent, broken:
     evict(edge, victim, bound);
     bound = brokenBound(edge, spec, event);
   }
-  push(edge, event);
+  push(edge, event, nowNs);
   // The evicted item's place in the ready queue serves the new one.
   return "replaced";
 }
 
-function push(edge: EdgeState, event: KernelEvent): void {
+function push(edge: EdgeState, event: KernelEvent, sinceNs: number): void {
   ringPush(edge.queue, event);
+  if (edge.extras !== undefined && edge.extras.sinceNs !== null) ringPush(edge.extras.sinceNs, sinceNs);
   edge.bytes += bytesOf(event);
   edge.queuedUs += durationOf(event);
   edge.accepted += 1;
@@ -153,8 +224,8 @@ function offerEnd(edge: EdgeState, event: KernelEvent, nowNs: MonoNs): OfferResu
     ringPush(edge.waitingSinceNs, nowNs);
     return "waiting";
   }
-  if (!ringPush(edge.queue, event)) return drop(edge, event, "end_overrun");
-  edge.accepted += 1;
+  if (edge.queue.size >= edge.queue.capacity) return drop(edge, event, "end_overrun");
+  push(edge, event, nowNs);
   return "queued";
 }
 
@@ -170,6 +241,8 @@ function note(edge: EdgeState, event: KernelEvent, reason: string): void {
   edge.noticeTo = Math.max(edge.noticeTo, event.seq);
   edge.noticeReason = reason;
   if (event.body.type === "audio" && event.body.segment >= 0) noteShed(edge, event.body.segment, event.body.durationUs);
+  const sync = edge.extras?.sync;
+  if (sync !== undefined && sync !== null && reason !== "coalesced" && reason !== "merged") noteLost(sync, event);
 }
 
 function noteShed(edge: EdgeState, segment: number, durationUs: number): void {
@@ -197,12 +270,12 @@ function elderPartial(edge: EdgeState, event: KernelEvent): number {
 }
 
 function firstFree(edge: EdgeState): number {
-  for (let i = 0; i < edge.queue.size; i++) if (!isKept(ringAt(edge.queue, i) as KernelEvent)) return i;
+  for (let i = 0; i < edge.queue.size; i++) if (!isKept(edge, ringAt(edge.queue, i) as KernelEvent)) return i;
   return -1;
 }
 
 function lastFree(edge: EdgeState): number {
-  for (let i = edge.queue.size - 1; i >= 0; i--) if (!isKept(ringAt(edge.queue, i) as KernelEvent)) return i;
+  for (let i = edge.queue.size - 1; i >= 0; i--) if (!isKept(edge, ringAt(edge.queue, i) as KernelEvent)) return i;
   return -1;
 }
 
@@ -213,6 +286,7 @@ function replace(
   event: KernelEvent,
   index: number,
   reason: "coalesced" | "latest_only",
+  nowNs: MonoNs,
 ): boolean {
   const elder = ringAt(edge.queue, index);
   if (elder === undefined || brokenBound(edge, spec, event, elder) !== "") return false;
@@ -220,8 +294,39 @@ function replace(
   if (reason === "coalesced") edge.merged += 1;
   else edge.evicted += 1;
   note(edge, elder, reason);
-  push(edge, event);
+  const x = edge.extras;
+  push(edge, x === undefined || reason !== "coalesced" ? event : withLineage(x, elder, event), nowNs);
   return true;
+}
+
+/** Under pressure: a newer partial takes the elder's place; final text of one segment is joined, so that nothing is lost. */
+function merge(edge: EdgeState, x: EdgeExtras, spec: BufferSpec, event: KernelEvent, nowNs: MonoNs): boolean {
+  const { body } = event;
+  if (body.type !== "text") return false;
+  if (!body.final) return replace(edge, spec, event, elderPartial(edge, event), "coalesced", nowNs);
+  const at = edge.queue.size - 1;
+  const elder = ringAt(edge.queue, at);
+  if (edge.waiting.size > 0 || elder?.body.type !== "text" || !elder.body.final) return false;
+  if (elder.body.segment !== body.segment || elder.body.language !== body.language) return false;
+  if (edge.bytes + bytesOf(event) > spec.maxBytes) return false;
+  const spans = [...elder.body.spans, ...body.spans];
+  const joined = { ...event, body: { ...body, spans, chars: elder.body.chars + body.chars } };
+  note(edge, elder, "merged");
+  ringSet(edge.queue, at, withLineage(x, elder, joined));
+  edge.bytes += bytesOf(event);
+  edge.accepted += 1;
+  edge.merged += 1;
+  return true;
+}
+
+/** The event with those it stands for; what a drop_notice tells of it is kept until that is sent. */
+function withLineage(x: EdgeExtras, elder: KernelEvent, event: KernelEvent): KernelEvent {
+  if (elder.merged === undefined) x.groups += 1;
+  const group = elder.merged?.group ?? x.groups;
+  const from = [...(elder.merged?.from ?? []), elder.seq].slice(0, MERGED_FROM_MAX);
+  const count = (elder.merged?.count ?? 0) + 1;
+  x.lineage = { group, into: event.seq, from, count };
+  return { ...event, merged: { group, from, count } };
 }
 
 function evict(edge: EdgeState, index: number, reason: string): void {
@@ -232,6 +337,7 @@ function evict(edge: EdgeState, index: number, reason: string): void {
 }
 
 function removeAt(edge: EdgeState, index: number, event: KernelEvent): void {
+  if (edge.extras !== undefined && edge.extras.sinceNs !== null) ringRemoveAt(edge.extras.sinceNs, index);
   if (index === 0) ringShift(edge.queue);
   else ringRemoveAt(edge.queue, index);
   edge.bytes -= bytesOf(event);
@@ -245,17 +351,23 @@ export function edgeTake(edge: EdgeState): KernelEvent | undefined {
   edge.bytes -= bytesOf(event);
   edge.queuedUs -= durationOf(event);
   edge.delivered += 1;
+  if (edge.extras !== undefined && edge.extras.sinceNs !== null) ringShift(edge.extras.sinceNs);
   return event;
+}
+
+/** Whether a watermark keeps events waiting whatever room there is. */
+export function edgeIsHeld(edge: EdgeState, spec: BufferSpec): boolean {
+  return edge.extras?.pressed === true && spec.watermark?.action === "block";
 }
 
 /** Moves waiting events into freed room; returns how many became ready: they are the last ones of the queue. */
 export function edgeAdmitWaiting(edge: EdgeState, spec: BufferSpec): number {
   let moved = 0;
+  const held = edgeIsHeld(edge, spec);
   for (let next = ringPeek(edge.waiting); next !== undefined; next = ringPeek(edge.waiting)) {
-    if (next.body.type !== "end" && brokenBound(edge, spec, next) !== "") break;
+    if (!isUnbound(edge, next) && (held || brokenBound(edge, spec, next) !== "")) break;
     ringShift(edge.waiting);
-    ringShift(edge.waitingSinceNs);
-    push(edge, next);
+    push(edge, next, ringShift(edge.waitingSinceNs) ?? 0);
     moved += 1;
   }
   return moved;
@@ -273,7 +385,7 @@ export function edgeShedExpired(edge: EdgeState, spec: BufferSpec, nowNs: MonoNs
   for (let i = 0; i < edge.waiting.size; ) {
     const event = ringAt(edge.waiting, i) as KernelEvent;
     if (nowNs - (ringAt(edge.waitingSinceNs, i) as number) < spec.maxBlockMs * NS_PER_MS) break;
-    if (event.body.type === "end") {
+    if (isUnbound(edge, event)) {
       i += 1;
       continue;
     }
@@ -285,6 +397,37 @@ export function edgeShedExpired(edge: EdgeState, spec: BufferSpec, nowNs: MonoNs
   return shed;
 }
 
+/** How near the edge is to the bound that will be met first: 1 for met. Waiting events do not count. */
+export function edgeLevel(edge: EdgeState, spec: BufferSpec): number {
+  const { credits } = spec;
+  const sent = credits === undefined ? 0 : (edge.queue.size + (edge.extras?.owed ?? 0)) / credits;
+  const { maxItems, maxBytes, maxQueueMs } = spec;
+  return Math.max(sent, edge.queue.size / maxItems, edge.bytes / maxBytes, edge.queuedUs / (maxQueueMs * US_PER_MS));
+}
+
+/** Takes every member of a sync group out, queued or waiting, and drops those still to come. Returns how many went. */
+export function edgeDropGroup(edge: EdgeState, id: number): number {
+  const sync = edge.extras?.sync;
+  if (sync === undefined || sync === null) return 0;
+  if (sync.dropped.size >= sync.dropped.capacity) ringShift(sync.dropped);
+  ringPush(sync.dropped, id);
+  let gone = 0;
+  for (let i = edge.queue.size - 1; i >= 0; i--) {
+    if (syncIdOf(ringAt(edge.queue, i) as KernelEvent) !== id) continue;
+    evict(edge, i, "sync_group");
+    gone += 1;
+  }
+  for (let i = edge.waiting.size - 1; i >= 0; i--) {
+    const event = ringAt(edge.waiting, i) as KernelEvent;
+    if (syncIdOf(event) !== id) continue;
+    ringRemoveAt(edge.waiting, i);
+    ringRemoveAt(edge.waitingSinceNs, i);
+    drop(edge, event, "sync_group");
+    gone += 1;
+  }
+  return gone;
+}
+
 /** Empties the edge under a cancel (F-038); returns how many events were discarded. */
 export function edgeClear(edge: EdgeState): number {
   const discarded = edge.queue.size + edge.waiting.size;
@@ -294,5 +437,6 @@ export function edgeClear(edge: EdgeState): number {
   edge.bytes = 0;
   edge.queuedUs = 0;
   edge.xoff = false;
+  if (edge.extras !== undefined) extrasClear(edge.extras);
   return discarded;
 }

@@ -131,6 +131,17 @@ export interface KernelEvent {
   /** seq of the causal parent; 0 for none. */
   cause: number;
   body: EventBody;
+  /** Of an event that others were merged into: the group's number, and the first of the sequences it stands for. */
+  merged?: MergeLineage;
+  /** First event behind a loss in its sync domain: its consumer starts anew (F-146). */
+  discontinuity?: number;
+}
+
+export interface MergeLineage {
+  group: number;
+  /** Bounded; `count` tells all. */
+  from: readonly number[];
+  count: number;
 }
 
 export function laneOf(type: BodyType): typeof LANE_DATA | typeof LANE_TELEMETRY {

@@ -191,7 +191,33 @@ export const NODE_KINDS: Readonly<Record<NodeKind, NodeKindDefinition>> = {
   },
 };
 
-export type OverflowStrategy = "block" | "drop_newest" | "drop_oldest" | "latest_only" | "coalesce";
+export type OverflowStrategy = "block" | "drop_newest" | "drop_oldest" | "latest_only" | "coalesce" | "sample";
+
+/** What a crossing of the high mark starts, and of the low mark ends (F-144); frozen in the plan. */
+export type WatermarkAction = "block" | "drop" | "merge" | "degrade" | "fallback";
+
+export interface WatermarkSpec {
+  /** Fractions of the bound that is nearest to being met, 0 <= low < high <= 1. */
+  high: number;
+  low: number;
+  action: WatermarkAction;
+}
+
+/** Events of the metrics and debug kind that a node puts on the edge's port: kept apart from its data (F-147). */
+export interface TelemetryRule {
+  strategy: "drop_newest" | "drop_oldest" | "latest_only" | "sample";
+  maxItems: number;
+  /** `sample` only: one of so many is kept. */
+  sampleEvery?: number;
+}
+
+/** Streams that belong together (F-146): what a loss on one edge of the group does to the rest. */
+export interface SyncSpec {
+  /** The sync domain. */
+  group: string;
+  policy: "atomic_drop" | "drop_with_discontinuity" | "no_sync";
+  scope: "edge_local" | "plan_wide";
+}
 
 export interface BufferSpec {
   maxItems: number;
@@ -203,6 +229,22 @@ export interface BufferSpec {
   maxBlockMs: number;
   /** Where the values come from: `spec` or `defaulting_source=execution_profile/simple/v1`. */
   source: string;
+  /** Longest an event may stay between offer and delivery, milliseconds; what is later is shed. Absent: no bound. */
+  maxLatencyMs?: number;
+  /** `sample` only: the first of so many events is kept. */
+  sampleEvery?: number;
+  /** `coalesce` only: least time between two partials, milliseconds; finals go at once (F-053). */
+  coalesceMs?: number;
+  watermark?: WatermarkSpec;
+  /** How the producer is slowed (F-145). Absent: `signal`, flow_xoff and flow_xon. */
+  flow?: "signal" | "credit" | "hybrid";
+  /** `credit` and `hybrid`: events the producer may have sent that have not been taken. */
+  credits?: number;
+  /** Control events (errors) and telemetry by rules of their own; data by `strategy` (F-147). */
+  lanes?: { control?: "block"; telemetry?: TelemetryRule };
+  sync?: SyncSpec;
+  /** The named preset that the values started from (F-054). */
+  preset?: string;
 }
 
 export interface ProviderCandidate {

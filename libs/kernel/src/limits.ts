@@ -60,6 +60,14 @@ export const CALLER_RELEASE_FRAMES_MAX = 8;
 // Edges (kernel.md §5).
 /** Route decisions that one conditional edge tells in a turn; further flips are counted. */
 export const ROUTE_DECISIONS_PER_TURN_MAX = 16;
+/** Sequences that the lineage of a merged event names; the rest is counted. */
+export const MERGED_FROM_MAX = 16;
+/** Dropped groups that an edge of a sync domain remembers, to drop their late members too. */
+export const SYNC_DROPPED_MAX = 64;
+/** Losses of one step that an edge of a sync domain tells one by one. */
+export const SYNC_LOST_MAX = 64;
+/** Deliveries over which the longest wait on a measured edge is taken. */
+export const EDGE_WAIT_WINDOW = 50;
 
 // Text nodes (F-010).
 /** Events one merge holds while it waits for its other inputs; the earliest goes on when another comes. */
