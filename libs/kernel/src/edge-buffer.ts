@@ -46,7 +46,7 @@ export type OfferResult = "queued" | "waiting" | "merged" | "replaced" | "droppe
 /** Room for the `end` marks beside the items; they are never dropped. */
 const END_SLOTS = 2;
 /** And for control events, where the edge has a rule for them. */
-const CONTROL_SLOTS = 8;
+const CONTROL_SLOTS = 16;
 
 const UTF16_BYTES = 2;
 
@@ -111,7 +111,7 @@ function brokenBound(edge: EdgeState, spec: BufferSpec, event: KernelEvent, with
   const out = without === undefined ? 0 : 1;
   const outBytes = without === undefined ? 0 : bytesOf(without);
   const outUs = without === undefined ? 0 : durationOf(without);
-  if (edge.queue.size - out >= spec.maxItems) return "max_items";
+  if (edge.queue.size - out - (edge.extras?.controls ?? 0) >= spec.maxItems) return "max_items";
   if (spec.credits !== undefined && edge.queue.size - out + (edge.extras?.owed ?? 0) >= spec.credits) return "credits";
   if (edge.bytes - outBytes + bytesOf(event) > spec.maxBytes) return "max_bytes";
   if (edge.queuedUs - outUs + durationOf(event) > spec.maxQueueMs * US_PER_MS) return "max_queue_ms";
@@ -212,7 +212,9 @@ function overflow(edge: EdgeState, spec: BufferSpec, event: KernelEvent, broken:
 
 function push(edge: EdgeState, event: KernelEvent, sinceNs: number): void {
   ringPush(edge.queue, event);
-  if (edge.extras !== undefined && edge.extras.sinceNs !== null) ringPush(edge.extras.sinceNs, sinceNs);
+  const x = edge.extras;
+  if (x !== undefined && x.sinceNs !== null) ringPush(x.sinceNs, sinceNs);
+  if (x !== undefined && event.body.type === "error" && x.control) x.controls += 1;
   edge.bytes += bytesOf(event);
   edge.queuedUs += durationOf(event);
   edge.accepted += 1;
@@ -351,7 +353,9 @@ export function edgeTake(edge: EdgeState): KernelEvent | undefined {
   edge.bytes -= bytesOf(event);
   edge.queuedUs -= durationOf(event);
   edge.delivered += 1;
-  if (edge.extras !== undefined && edge.extras.sinceNs !== null) ringShift(edge.extras.sinceNs);
+  const x = edge.extras;
+  if (x !== undefined && x.sinceNs !== null) ringShift(x.sinceNs);
+  if (x !== undefined && event.body.type === "error" && x.control) x.controls -= 1;
   return event;
 }
 

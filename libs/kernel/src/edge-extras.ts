@@ -17,10 +17,16 @@ export interface EdgeExtras {
   seen: number;
   /** When the latest partial was delivered; -1 before the first. */
   partialNs: number;
+  /** When the queued partial may be delivered; 0 for none that waits. */
+  dueNs: number;
   /** Control events (errors) are never dropped (F-147). */
   control: boolean;
+  /** Of them, those in the queue: they take no room of data. */
+  controls: number;
   /** Above the high mark and not yet below the low one. */
   pressed: boolean;
+  /** Whether the action of the high mark was begun; of a turn, once. */
+  acted: boolean;
   /** Events taken for which no credit was granted yet, and whether the first grant was told. */
   owed: number;
   granted: boolean;
@@ -74,8 +80,11 @@ export function extrasCreate(spec: BufferSpec, slots: number): EdgeExtras | unde
     waits: 0,
     seen: 0,
     partialNs: -1,
+    dueNs: 0,
     control: spec.lanes?.control !== undefined,
+    controls: 0,
     pressed: false,
+    acted: false,
     owed: 0,
     granted: false,
     lineage: null,
@@ -112,7 +121,9 @@ export function isDropped(sync: SyncState, event: KernelEvent): boolean {
 /** Nothing is queued any more; what was granted, dropped and counted stands. */
 export function extrasClear(x: EdgeExtras): void {
   if (x.sinceNs !== null) x.sinceNs = ringCreate(x.sinceNs.capacity);
+  x.controls = 0;
   x.pressed = false;
+  x.dueNs = 0;
   x.lineage = null;
   if (x.sync !== null) x.sync.lost = [];
 }

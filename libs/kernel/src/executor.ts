@@ -5,11 +5,12 @@ import { budgetGiven } from "./budget-meter.ts";
 import { sayCanned } from "./canned.ts";
 import { messagesFor } from "./conversation.ts";
 import { dispatchCustom } from "./custom-nodes.ts";
+import { tellEdgeSample } from "./edge-telemetry.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
-import { emit, flushNotice, TELEMETRY_EDGE, take } from "./flow.ts";
+import { emit, flushNotice, take } from "./flow.ts";
 import { NODE_KINDS } from "./graph.ts";
 import { heedHangUp } from "./hang-up.ts";
-import { onRecogniserAudio } from "./hearing.ts";
+import { onPacedWords, onRecogniserAudio } from "./hearing.ts";
 import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
 import type { ReadyItem } from "./lanes.ts";
@@ -23,8 +24,8 @@ import { isJunction, onJunction, onText, onTextEnd } from "./text-nodes.ts";
 import { textRun } from "./text-out.ts";
 
 export function dispatch(cx: StepContext, item: ReadyItem): void {
-  if (item.edge === TELEMETRY_EDGE) {
-    tell(cx);
+  if (item.edge < 0) {
+    if (!tellEdgeSample(cx, item.turn, item.edge)) tell(cx);
     return;
   }
   const run = runOf(cx.s, item.turn);
@@ -39,6 +40,7 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   const edge = run.edges[e];
   if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
   if (event === undefined) return;
+  if (event.discontinuity !== undefined) startAnew(cx, run, index, node, event.seq);
   if (cx.s.config.graph.budgets !== undefined) budgetGiven(cx, run, index);
   if (isJunction(node)) return onJunction(cx, run, index, node, event, e);
   if (event.body.type === "end") {
@@ -58,6 +60,16 @@ function servedBy(cx: StepContext, run: GraphRun, index: number): number {
     cx.failover(cx, run.turn, index, null, "no_candidate");
   const standIn = run.nodes[index]?.standIn;
   return standIn?.role === "replaced" ? standIn.by : index;
+}
+
+/** Behind a loss in its sync domain nothing of before belongs to what comes (F-146). */
+function startAnew(cx: StepContext, run: GraphRun, index: number, node: NodeRun, causeSeq: number): void {
+  if (node.kind === "segmenter" && node.segmenter !== null)
+    return flushClauses(cx, run, index, node.segmenter, true, causeSeq);
+  if (node.kind === "endpointing") cx.s.prelude.onsetFrames = 0;
+  if (NODE_KINDS[node.kind].execution !== "host") return;
+  const id = cx.s.config.graph.nodes[index]?.id ?? "";
+  cx.effects.push({ type: "node_reset", node: id, reason: "discontinuity" });
 }
 
 function tell(cx: StepContext): void {
@@ -87,6 +99,7 @@ export function deliver(cx: StepContext, run: GraphRun, index: number, node: Nod
       return;
     case "endpointing":
       if (body.type === "activity") onActivity(cx, event, body);
+      else if (body.type === "text") onPacedWords(cx, body);
       return;
     case "context":
       if (body.type !== "text") return;

@@ -19,4 +19,5 @@ export const FALLBACK_REASONS = [
   "node_timeout",
   "node_failure",
   "budget_exhausted",
+  "watermark_fallback",
 ] as const;

@@ -1,21 +1,28 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
-import { ringAt, ringPush } from "@rspp/base/ring";
+import { ringAt, ringForEach, ringPeek, ringPush } from "@rspp/base/ring";
 import { budgetEmitted, budgetOffered, budgetTaken } from "./budget-meter.ts";
 import { passesCondition } from "./conditions.ts";
 import {
   type EdgeState,
   edgeAdmitWaiting,
   edgeBlockDeadlineNs,
+  edgeIsHeld,
   edgeOffer,
   edgeShedExpired,
+  edgeShedLate,
   edgeTake,
+  type OfferResult,
 } from "./edge-buffer.ts";
-import { type EventBody, type KernelEvent, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
+import type { EdgeExtras } from "./edge-extras.ts";
+import { cadenceDueNs, checkPressure, grantCredits, isPartial, noteDelivery, usesSignals } from "./edge-pressure.ts";
+import { offerSample, ruledEdge } from "./edge-telemetry.ts";
+import { type EventBody, type KernelEvent, LANE_DATA, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
 import type { EdgeDefinition } from "./graph.ts";
 import { lanePush } from "./lanes.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
+import { settleLosses } from "./sync-groups.ts";
 
 /** Emits on an output port: every edge of the port gets the same event once, in the order of the spec (F-004). */
 export function emit(
@@ -29,7 +36,7 @@ export function emit(
   const turn = run.turn === 0 ? undefined : findTurn(cx.s, run.turn);
   const event = makeEvent(cx, run.turn, turn?.generation ?? 0, body, causeSeq);
   if (event.lane === LANE_TELEMETRY) {
-    offerTelemetry(cx, run.turn, node, event);
+    offerTelemetry(cx, run, node, port, event);
     return event;
   }
   if (turn !== undefined) noteOrder(turn, event);
@@ -46,17 +53,20 @@ export function noteOrder(turn: TurnState, event: KernelEvent): void {
 }
 
 /** Ready items of this edge number stand for a telemetry sample, not for an event on an edge. */
-export const TELEMETRY_EDGE = -1;
+const TELEMETRY_EDGE = -1;
 
 /** Samples wait apart from data, for their share of a step; full means dropped and counted (`kernel.md` §4; F-142). */
-function offerTelemetry(cx: StepContext, turn: number, node: number, event: KernelEvent): void {
+function offerTelemetry(cx: StepContext, run: GraphRun, node: number, port: string, event: KernelEvent): void {
   const { body } = event;
+  const { turn } = run;
   if (body.type !== "metrics" && !cx.s.config.debugEvents) return;
   // The text of a debug event may hold what a caller said: only that there was one is passed on.
   const sample =
     body.type === "metrics"
       ? { name: body.name, value: body.value, turn, node }
       : { name: "debug_event", value: 1, turn, node };
+  const ruled = ruledEdge(run, cx.s.topology.out[node]?.[port]);
+  if (ruled !== -1) return offerSample(cx, run, ruled, { ...sample, seq: event.seq });
   if (ringPush(cx.s.telemetry, sample))
     lanePush(cx.s.lanes, LANE_TELEMETRY, { due: 0, seq: event.seq, turn: 0, edge: TELEMETRY_EDGE });
   else cx.s.counters.telemetryDropped += 1;
@@ -72,13 +82,91 @@ export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEv
   if (definition.condition !== undefined && !travels(cx, run, edge, definition, target, event)) return;
   if (target.kind === "output") noteOutput(cx, run, event);
   const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
-  if (result === "queued") schedule(cx, run, e, target, event);
+  if (edge.extras !== undefined) offered(cx, run, e, edge, edge.extras, target, event, result);
+  else if (result === "queued") schedule(cx, run, e, target, event);
   else if (result === "waiting") block(cx, run, e, edge);
   if (run.turn !== 0 && cx.s.config.graph.budgets !== undefined) {
     const turn = findTurn(cx.s, run.turn);
     if (turn !== undefined) budgetOffered(cx, turn, e, event.body, result === "queued");
   }
-  if (edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
+  // What `sample` leaves out is told with the next that is kept: one notice for each run of them.
+  if (edge.noticeFrom !== 0 && result !== "sampled") flushNotice(cx, run, e, edge);
+}
+
+/** After an offer to an edge that has more than bounds. */
+function offered(
+  cx: StepContext,
+  run: GraphRun,
+  e: number,
+  edge: EdgeState,
+  x: EdgeExtras,
+  target: NodeRun,
+  event: KernelEvent,
+  result: OfferResult,
+): void {
+  const definition = cx.s.config.graph.edges[e];
+  if (definition === undefined) return;
+  grantCredits(cx, run, edge, x, definition);
+  // A final that took the place of a partial does not wait for that one's time.
+  const hurried = result === "merged" && !isPartial(event);
+  if (result === "queued" || hurried) schedulePaced(cx, run, e, edge, x, target, event);
+  else if (result === "waiting") block(cx, run, e, edge);
+  if (edge.noticeFrom !== 0 && result !== "sampled") flushNotice(cx, run, e, edge);
+  settle(cx, run, e, edge, x, definition);
+}
+
+/** Whatever the queue holds goes before a final or an end mark, so that neither waits for the time of a partial. */
+function schedulePaced(
+  cx: StepContext,
+  run: GraphRun,
+  e: number,
+  edge: EdgeState,
+  x: EdgeExtras,
+  target: NodeRun,
+  event: KernelEvent,
+): void {
+  const definition = cx.s.config.graph.edges[e];
+  const paced = definition?.buffer.coalesceMs !== undefined;
+  if (definition === undefined || !paced) return schedule(cx, run, e, target, event);
+  if (target.kind === "output" || target.command !== 0) return;
+  const due = cadenceDueNs(cx, x, definition, event);
+  if (due !== 0) {
+    x.dueNs = due;
+    lanePush(cx.s.lanes, LANE_DATA, { due, seq: event.seq, turn: run.turn, edge: e });
+    return armEdge(cx, run, e, edge, definition);
+  }
+  ringForEach(edge.queue, ({ seq }) => {
+    lanePush(cx.s.lanes, LANE_DATA, { due: 0, seq, turn: run.turn, edge: e });
+  });
+}
+
+/** One timer an edge: for what waits too long, and for the partial whose time has not come. */
+function armEdge(cx: StepContext, run: GraphRun, e: number, edge: EdgeState, definition: EdgeDefinition): void {
+  const blockNs = edgeBlockDeadlineNs(edge, definition.buffer);
+  const dueNs = edge.extras?.dueNs ?? 0;
+  const atNs = blockNs === 0 || (dueNs !== 0 && dueNs < blockNs) ? dueNs : blockNs;
+  if (atNs !== 0) setTimer(cx, `edge:${run.turn}:${e}`, atNs as MonoNs);
+}
+
+/** Pressure, and losses in a sync domain; what they free is let in. */
+function settle(
+  cx: StepContext,
+  run: GraphRun,
+  e: number,
+  edge: EdgeState,
+  x: EdgeExtras,
+  definition: EdgeDefinition,
+): void {
+  if (x.sync !== null && x.sync.lost.length > 0) {
+    for (const at of settleLosses(cx, run, e, x.sync, definition)) {
+      const other = run.edges[at];
+      if (other === null || other === undefined) continue;
+      flushNotice(cx, run, at, other);
+      if (other.waiting.size > 0) admitWaiting(cx, run, at, other);
+    }
+  }
+  const eased = checkPressure(cx, run, e, edge, x, definition);
+  if (eased || edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
 }
 
 /** Audio of a reply that its condition keeps from the output is never heard. */
@@ -121,9 +209,10 @@ function noteOutput(cx: StepContext, run: GraphRun, event: KernelEvent): void {
 function block(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
   const definition = cx.s.config.graph.edges[e];
   if (definition === undefined) return;
-  setTimer(cx, `edge:${run.turn}:${e}`, edgeBlockDeadlineNs(edge, definition.buffer) as MonoNs);
+  armEdge(cx, run, e, edge, definition);
   if (edge.xoff) return;
   edge.xoff = true;
+  if (!usesSignals(definition)) return;
   signal(cx, "flow_xoff", "flow_control", run.turn, "edge_full", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 
@@ -132,6 +221,17 @@ export function noteUnheard(turn: TurnState | undefined, segment: number, durati
   const play = turn?.segments[segment];
   if (play !== undefined) play.shedUs += durationUs;
 }
+
+/** Of a merge: the group, the event that stands for it, and the first of those it stands for. */
+function lineageOf({ extras }: EdgeState): Record<string, string | number> {
+  const lineage = extras?.lineage;
+  if (extras === undefined || lineage === null || lineage === undefined) return NO_LINEAGE;
+  extras.lineage = null;
+  const { group, into, from, count } = lineage;
+  return { mergeGroup: group, mergedInto: into, mergedFrom: from.join(","), mergedCount: count };
+}
+
+const NO_LINEAGE = Object.freeze({});
 
 /** A replay can tell a declared drop from a loss: every drop leaves its sequence range. */
 export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
@@ -142,6 +242,7 @@ export function flushNotice(cx: StepContext, run: GraphRun, e: number, edge: Edg
     lane: LANE_NAMES[1],
     fromSequence: edge.noticeFrom,
     toSequence: edge.noticeTo,
+    ...lineageOf(edge),
   };
   const reason = edge.noticeReason;
   edge.noticeFrom = 0;
@@ -157,13 +258,45 @@ export function take(cx: StepContext, run: GraphRun, e: number): KernelEvent | u
   const edge = run.edges[e];
   const definition = cx.s.config.graph.edges[e];
   if (edge === null || edge === undefined || definition === undefined) return undefined;
+  if (edge.extras !== undefined) return takeNoted(cx, run, e, edge, edge.extras, definition);
   const event = edgeTake(edge);
-  if (event !== undefined && run.turn !== 0 && cx.s.config.graph.budgets !== undefined) {
-    const turn = findTurn(cx.s, run.turn);
-    if (turn !== undefined) budgetTaken(cx, turn, e, edge.queue.size);
-  }
+  if (event !== undefined && cx.s.config.graph.budgets !== undefined) meterTaken(cx, run, e, edge);
   if (event !== undefined && edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
   return event;
+}
+
+function meterTaken(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
+  const turn = run.turn === 0 ? undefined : findTurn(cx.s, run.turn);
+  if (turn !== undefined) budgetTaken(cx, turn, e, edge.queue.size);
+}
+
+/** From an edge that has more than bounds. What is late by its bound is shed first. */
+function takeNoted(
+  cx: StepContext,
+  run: GraphRun,
+  e: number,
+  edge: EdgeState,
+  x: EdgeExtras,
+  definition: EdgeDefinition,
+): KernelEvent | undefined {
+  shedLate(cx, run, e);
+  const sinceNs = x.sinceNs === null ? undefined : ringPeek(x.sinceNs);
+  const event = edgeTake(edge);
+  if (event !== undefined) noteDelivery(cx, run, x, definition, event, sinceNs);
+  if (event !== undefined && cx.s.config.graph.budgets !== undefined) meterTaken(cx, run, e, edge);
+  if (grantCredits(cx, run, edge, x, definition) && edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
+  const mark = x.sync?.mark ?? 0;
+  if (event !== undefined && x.sync !== null) x.sync.mark = 0;
+  settle(cx, run, e, edge, x, definition);
+  return event === undefined || mark === 0 ? event : { ...event, discontinuity: mark };
+}
+
+/** Before anyone looks at the oldest event of an edge: what has been on it for too long goes (F-143). */
+export function shedLate(cx: StepContext, run: GraphRun, e: number): void {
+  const edge = run.edges[e];
+  const definition = cx.s.config.graph.edges[e];
+  if (edge === null || edge === undefined || definition === undefined) return;
+  if (edgeShedLate(edge, definition.buffer, cx.nowNs) > 0) flushNotice(cx, run, e, edge);
 }
 
 export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: EdgeState): void {
@@ -175,13 +308,14 @@ export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: Ed
     const event = ringAt(edge.queue, i);
     if (event !== undefined) schedule(cx, run, e, target, event);
   }
-  if (edge.waiting.size > 0 || !edge.xoff) return;
+  if (edge.waiting.size > 0 || !edge.xoff || edgeIsHeld(edge, definition.buffer)) return;
   edge.xoff = false;
-  clearTimer(cx, `edge:${run.turn}:${e}`);
+  if ((edge.extras?.dueNs ?? 0) === 0) clearTimer(cx, `edge:${run.turn}:${e}`);
+  if (!usesSignals(definition)) return;
   signal(cx, "flow_xon", "flow_control", run.turn, "", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 
-/** The block deadline of an edge: what waited too long is shed, what waits on is looked at again (`kernel.md` §5). */
+/** The block deadline of an edge: what waited too long is shed, what waits on is looked at again (`kernel.md` §5). A partial whose time has come is ready by itself. */
 export function onEdgeTimer(cx: StepContext, turn: number, e: number): void {
   const run = runOf(cx.s, turn);
   const edge = run?.edges[e];
@@ -189,7 +323,8 @@ export function onEdgeTimer(cx: StepContext, turn: number, e: number): void {
   if (run === undefined || edge === null || edge === undefined || definition === undefined) return;
   edgeShedExpired(edge, definition.buffer, cx.nowNs);
   flushNotice(cx, run, e, edge);
+  if (edge.extras !== undefined && edge.extras.dueNs <= cx.nowNs) edge.extras.dueNs = 0;
   admitWaiting(cx, run, e, edge);
-  const deadlineNs = edgeBlockDeadlineNs(edge, definition.buffer);
-  if (deadlineNs !== 0) setTimer(cx, `edge:${turn}:${e}`, deadlineNs as MonoNs);
+  if (edge.extras !== undefined) settle(cx, run, e, edge, edge.extras, definition);
+  armEdge(cx, run, e, edge, definition);
 }

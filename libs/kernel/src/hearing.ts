@@ -8,7 +8,7 @@ import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
 import { joinText } from "./conversation.ts";
 import { recoverNode } from "./degraded.ts";
-import type { KernelEvent, TextSpan } from "./event.ts";
+import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, take } from "./flow.ts";
 import type { Settings } from "./graph.ts";
 import type { ChunkText, OutcomeKind, Usage } from "./input.ts";
@@ -114,7 +114,8 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
     hearing.finals.push(...spans);
     hearing.finalChars += chunk.chars;
   }
-  tellWords(cx, hearing, chunk, spans);
+  // Partials of an edge with a cadence are told when the edge delivers them (F-053).
+  if (chunk.final || cx.s.topology.pacedWords !== true) tellWords(cx, hearing, chunk, spans);
   const { backChannel, echoGuard } = cx.s.config.policy;
   if (backChannel !== undefined || echoGuard === true) onWords(cx, hearing);
   emit(
@@ -136,8 +137,22 @@ export function onTranscript(cx: StepContext, inv: InvocationState, chunk: Chunk
   );
 }
 
+/** A partial that comes at its edge's cadence: told while it still is what was heard last (F-053). */
+export function onPacedWords(cx: StepContext, body: TextBody): void {
+  const ref = body.spans[0]?.ref;
+  if (body.final || ref === undefined || cx.s.topology.pacedWords !== true) return;
+  const { hearing, closing } = cx.s.prelude;
+  const heard = [...closing, ...(hearing === null ? [] : [hearing])].find((one) => one.partial[0]?.ref === ref);
+  if (heard !== undefined) tellWords(cx, heard, body, body.spans);
+}
+
 /** Without the lease nothing leaves, though a late renewal may still come (§7). */
-function tellWords(cx: StepContext, hearing: Hearing, chunk: ChunkText, spans: readonly TextSpan[]): void {
+function tellWords(
+  cx: StepContext,
+  hearing: Hearing,
+  chunk: Pick<ChunkText, "final" | "revision">,
+  spans: readonly TextSpan[],
+): void {
   const { held, epoch } = cx.s.authority;
   if (held !== "held") return;
   const { final, revision } = chunk;

@@ -67,7 +67,7 @@ export const SYNC_DROPPED_MAX = 64;
 /** Losses of one step that an edge of a sync domain tells one by one. */
 export const SYNC_LOST_MAX = 64;
 /** Deliveries over which the longest wait on a measured edge is taken. */
-export const EDGE_WAIT_WINDOW = 50;
+export const EDGE_WAIT_DELIVERIES_MAX = 50;
 
 // Text nodes (F-010).
 /** Events one merge holds while it waits for its other inputs; the earliest goes on when another comes. */

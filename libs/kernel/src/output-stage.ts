@@ -6,7 +6,7 @@ import { type MonoNs, NS_PER_MS, NS_PER_US } from "@rspp/base/brand";
 import { ringPeek } from "@rspp/base/ring";
 import type { AudioBody, EventBody, KernelEvent } from "./event.ts";
 import { fenceAllows } from "./fence.ts";
-import { noteUnheard, take } from "./flow.ts";
+import { noteUnheard, shedLate, take } from "./flow.ts";
 import type { GraphRun, TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimer } from "./step-context.ts";
 
@@ -55,6 +55,7 @@ function releaseTurn(cx: StepContext, turn: TurnState, e: number, held: boolean)
   if (turn.output.heldSinceNs >= 0 || cx.s.lifecycle.phase === "ended") return;
   const edge = turn.run.edges[e];
   if (edge === null || edge === undefined) return;
+  if (edge.extras !== undefined) shedLate(cx, turn.run, e);
   for (let next = ringPeek(edge.queue); next !== undefined; next = ringPeek(edge.queue)) {
     if (!held || !fenceAllows(cx.s.fence, turn.number, next.generation)) {
       take(cx, turn.run, e);

@@ -6,7 +6,7 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { hasConditions } from "./conditions.ts";
-import { type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
+import { type BufferSpec, type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
@@ -58,12 +58,14 @@ export interface ResolvedTurnPlan {
     maxQueueMs: number;
     maxBlockMs: number;
     source: string;
-    /** What a crossing of a watermark does: nothing in this release. */
+    /** What a crossing of a watermark does. */
     watermarkActions: readonly string[];
+    /** What the edge has beyond bounds and strategy; absent where it has nothing. */
+    more?: Partial<BufferSpec>;
     /** Source of the edge's condition; absent where every event travels. */
     condition?: string;
   }[];
-  /** Groups that are dropped together; none in this release. */
+  /** Streams that belong together, as `group policy scope edge`. */
   syncPolicies: readonly string[];
   /** Per host and provider node: events in flight at once, and its soft budget. */
   nodeLimits: readonly { node: string; maxInFlight: number; softMs: number; package?: string; digest?: string }[];
@@ -127,10 +129,11 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       maxQueueMs: edge.buffer.maxQueueMs,
       maxBlockMs: edge.buffer.maxBlockMs,
       source: edge.buffer.source,
-      watermarkActions: [],
+      watermarkActions: edge.buffer.watermark === undefined ? [] : [edge.buffer.watermark.action],
+      ...moreOf(edge.buffer),
       ...(edge.condition === undefined ? {} : { condition: edge.condition.source }),
     })),
-    syncPolicies: [],
+    syncPolicies: syncPoliciesOf(config.graph),
     nodeLimits: nodeLimits(config),
     commitPoints: config.graph.nodes
       .filter((node) => node.kind === "output" && node.scope === "turn")
@@ -186,6 +189,18 @@ function nodeLimits(config: SessionConfig): ResolvedTurnPlan["nodeLimits"] {
       softMs: config.budgets.nodeSoftMs,
       ...(node.kind === "custom" ? { package: node.package ?? "", digest: node.packageDigest ?? "" } : {}),
     }));
+}
+
+/** The rest of a BufferSpec: only what is there, so that the plan of a plain edge says what it always said. */
+function moreOf(buffer: BufferSpec): { more?: Partial<BufferSpec> } {
+  const { maxItems, maxBytes, maxQueueMs, strategy, maxBlockMs, source, ...more } = buffer;
+  return Object.keys(more).length === 0 ? {} : { more };
+}
+
+function syncPoliciesOf(graph: GraphDefinition): string[] {
+  return graph.edges.flatMap(({ id, buffer: { sync } }) =>
+    sync === undefined ? [] : [`${sync.group} ${sync.policy} ${sync.scope} ${id}`],
+  );
 }
 
 function planProblem(inputs: PlanInputs): string {

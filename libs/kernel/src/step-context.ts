@@ -44,6 +44,8 @@ export interface StepContext {
   /** Budgets passed and not yet acted upon. */
   readonly overruns: Overrun[];
   readonly proposals: Proposal[];
+  /** Edges that crossed a watermark with an action beyond themselves (`watermark-actions.ts`). */
+  pressured?: { turn: number; edge: number; high: boolean }[];
   /** Instant of the poll. */
   nowNs: MonoNs;
   wallMs: WallMs;

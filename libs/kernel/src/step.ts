@@ -22,6 +22,7 @@ import { dialogueStep } from "./silence.ts";
 import type { SessionState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
 import { arbitrate, refuseQueued, resolveCauses, resolveUrgentCauses } from "./turn-arbiter.ts";
+import { settlePressure } from "./watermark-actions.ts";
 
 export interface KernelEnv {
   fns: PureFunctions;
@@ -73,6 +74,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   if (cx.overruns.length > 0) actOnBudgets(cx);
   if (resolveUrgentCauses(cx)) arbitrate(cx);
   dispatchQuantum(cx);
+  if (cx.pressured !== undefined) settlePressure(cx);
   if (cx.overruns.length > 0) actOnBudgets(cx);
   resolveCauses(cx);
   arbitrate(cx);

@@ -23,6 +23,8 @@ export interface Topology {
   fallbacks?: Record<string, number>;
   /** Only of graphs with text nodes (F-010), so that the state of all others is what it was. */
   words?: WordsTopology;
+  /** Only of graphs in which an edge out of a recogniser has a cadence for its partials (F-053). */
+  pacedWords?: true;
   /** Only of graphs in which a condition decides a route (F-018). */
   conditions?: true;
   /** Custom nodes by scope; only of graphs that have any (F-011). */
@@ -82,6 +84,10 @@ export function buildTopology(graph: GraphDefinition): Topology {
     t.into[to]?.push(e);
     if (graph.nodes[from]?.scope === "session" && graph.nodes[to]?.scope === "turn") t.entryEdges.push(e);
   });
+  if (
+    graph.edges.some(({ buffer }, e) => buffer.coalesceMs !== undefined && t.recognisers.includes(t.edgeFrom[e] ?? -1))
+  )
+    t.pacedWords = true;
   if (hasConditions(graph)) t.conditions = true;
   joinFallbacks(graph, t, index);
   const words = wordsOf(graph, t);

@@ -1,13 +1,13 @@
 /** Rules between values, after defaults: what is in range alone and wrong together. */
-import type { BufferSpec, NodeKind, PortType } from "@rspp/kernel/graph";
-import { NODE_KINDS } from "@rspp/kernel/graph";
+import type { NodeKind } from "@rspp/kernel/graph";
 import { type ExecutionProfile, resolveProfile } from "@rspp/kernel/profile";
+import { checkBuffers } from "./check-buffer.ts";
 import { checkDialogue } from "./check-dialogue.ts";
 import { checkCondition, variableTypes } from "./check-edges.ts";
 import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
 import { checkTools } from "./check-tools.ts";
-import { looseField, parseEdge } from "./graph-view.ts";
+import { looseField } from "./graph-view.ts";
 
 export const PROFILE_DEFAULT = "simple/v1";
 
@@ -68,10 +68,10 @@ export function checkValues(document: unknown, profile: ExecutionProfile, report
   }
   const edges = looseField(document, "edges");
   if (!Array.isArray(edges)) return;
+  checkBuffers(document, report);
   const declared = variableTypes(document);
   for (const [i, edge] of edges.entries()) {
     checkCondition(edge, `edges[${i}]`, report, declared);
-    checkBuffer(edge, nodes, `edges[${i}]`, report);
   }
 }
 
@@ -112,37 +112,4 @@ function checkNode(node: unknown, path: string, profile: ExecutionProfile, repor
       remedy: `set ${low} to ${highValue} or less, or raise ${high}`,
     });
   }
-}
-
-function checkBuffer(edge: unknown, nodes: unknown, path: string, report: Report): void {
-  const strategy = looseField(looseField(edge, "buffer"), "strategy") as BufferSpec["strategy"] | undefined;
-  if (strategy === undefined) return;
-  if (strategy !== "block" && looseNumber(looseField(edge, "buffer"), "max_block_ms") !== undefined) {
-    report({
-      path: `${path}.buffer.max_block_ms`,
-      code: "not_allowed",
-      message: `max_block_ms has no meaning with strategy ${strategy}`,
-      remedy: "remove it, or set strategy: block",
-    });
-  }
-  const type = typeOf(edge, nodes);
-  if (strategy !== "coalesce" || type === null || type === "text") return;
-  report({
-    path: `${path}.buffer.strategy`,
-    code: "not_allowed",
-    message: `only text can be coalesced, this edge carries ${type}`,
-    remedy: "use drop_oldest, drop_newest, latest_only or block",
-  });
-}
-
-/** What the edge carries; null where its start could not be read. */
-function typeOf(edge: unknown, nodes: unknown): PortType | null {
-  const from = parseEdge(edge)?.from;
-  if (from === undefined || !Array.isArray(nodes)) return null;
-  const kind = looseField(
-    nodes.find((node) => looseField(node, "id") === from.node),
-    "kind",
-  );
-  if (typeof kind !== "string" || !Object.hasOwn(NODE_KINDS, kind)) return null;
-  return NODE_KINDS[kind as NodeKind].outputs.find((port) => port.name === from.port)?.type ?? null;
 }

@@ -3,6 +3,7 @@ import { NODE_KINDS, type NodeKind } from "@rspp/kernel/graph";
 import { limitSchema, priceSchema } from "./budget-schema.ts";
 import { FALLBACK_KINDS } from "./check-fallback.ts";
 import { dialogueFields } from "./dialogue-schema.ts";
+import { bufferSchema } from "./edge-schema.ts";
 import * as limits from "./limits.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
@@ -50,14 +51,6 @@ export const candidates = list(
   limits.CANDIDATES_MAX,
 );
 export const providerSchema = map("the provider of a node", { candidates: must(candidates), settings: may(settings) });
-
-const bufferSchema = map("the buffer of an edge", {
-  strategy: may(oneOf("block", "drop_newest", "drop_oldest", "latest_only", "coalesce")),
-  max_items: may(whole(1, 100_000)),
-  max_bytes: may(whole(1, 64 * 1024 * 1024)),
-  max_queue_ms: may(whole(1, 600_000)),
-  max_block_ms: may(whole(1, 60_000)),
-});
 
 const edgeFields = {
   id: may(id),

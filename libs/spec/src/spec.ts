@@ -4,7 +4,16 @@
  */
 
 import type { BudgetOutcome, BudgetScope } from "@rspp/kernel/budget-state";
-import type { NodeKind, OverflowStrategy, SettingValue, SideEffect } from "@rspp/kernel/graph";
+import type {
+  BufferSpec,
+  NodeKind,
+  OverflowStrategy,
+  SettingValue,
+  SideEffect,
+  SyncSpec,
+  TelemetryRule,
+  WatermarkSpec,
+} from "@rspp/kernel/graph";
 import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
 
@@ -75,7 +84,19 @@ export interface BufferDocument {
   max_items?: number;
   max_bytes?: number;
   max_queue_ms?: number;
+  max_latency_ms?: number;
   max_block_ms?: number;
+  preset?: string;
+  sample_every?: number;
+  coalesce_ms?: number;
+  watermark?: WatermarkSpec;
+  flow?: NonNullable<BufferSpec["flow"]>;
+  credits?: number;
+  lanes?: {
+    control?: "block";
+    telemetry?: { strategy: TelemetryRule["strategy"]; max_items?: number; sample_every?: number };
+  };
+  sync?: { domain: string; policy: SyncSpec["policy"]; scope?: SyncSpec["scope"] };
 }
 
 export interface EdgeDocument {

@@ -2,11 +2,10 @@
 import { createHash } from "node:crypto";
 import { create, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
 import { canonicalJson } from "@rspp/base/canonical-json";
-import { Lane, RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { CancelMode, LateEvent, OverlapPolicy, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import { BudgetOutcome, BudgetScope } from "@rspp/gen/rspp/pipeline/v1/budget_pb";
-import { OverflowStrategy } from "@rspp/gen/rspp/pipeline/v1/buffer_pb";
-import { PortType, SideEffectClass, StateScope } from "@rspp/gen/rspp/pipeline/v1/pipeline_pb";
+import { SideEffectClass, StateScope } from "@rspp/gen/rspp/pipeline/v1/pipeline_pb";
 import { AdaptiveAction, Modality } from "@rspp/gen/rspp/pipeline/v1/provider_binding_pb";
 import {
   type ResolvedTurnPlan,
@@ -16,12 +15,13 @@ import {
   ValueSource,
 } from "@rspp/gen/rspp/plan/v1/plan_pb";
 import { hasConditions } from "@rspp/kernel/conditions";
-import { type EdgeDefinition, NODE_KINDS, type NodeDefinition } from "@rspp/kernel/graph";
+import { NODE_KINDS, type NodeDefinition } from "@rspp/kernel/graph";
 import { CONDITION_EVALUATOR } from "@rspp/kernel/pure-functions";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { validate } from "@rspp/wire/validate";
 import { turnIdOf } from "@rspp/wire/wire-event";
 import type { RuntimeSession } from "./runtime.ts";
+import { edgeOf } from "./session-service-edges.ts";
 import type { PlanRecord, SessionView } from "./session-view.ts";
 
 export interface PlanMessages {
@@ -111,34 +111,6 @@ function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) 
     limits: { maxConcurrency: 1, eventTimeoutMs: nodeSoftMs },
     fallbackNodeId: node.fallback ?? "",
   };
-}
-
-const portTypes: Readonly<Record<EdgeDefinition["type"], PortType>> = {
-  audio: PortType.AUDIO,
-  text: PortType.TEXT,
-  activity: PortType.VOICE_ACTIVITY,
-  utterance: PortType.UTTERANCE,
-  messages: PortType.MESSAGES,
-};
-
-const strategies: Readonly<Record<EdgeDefinition["buffer"]["strategy"], OverflowStrategy>> = {
-  block: OverflowStrategy.BLOCK,
-  drop_newest: OverflowStrategy.DROP_NEWEST,
-  drop_oldest: OverflowStrategy.DROP_OLDEST,
-  latest_only: OverflowStrategy.LATEST_ONLY,
-  coalesce: OverflowStrategy.COALESCE,
-};
-
-function edgeOf({ id, from, to, type, buffer, condition }: EdgeDefinition) {
-  const { maxItems, maxBytes, maxQueueMs, maxBlockMs, strategy } = buffer;
-  const laneRules = [{ lane: Lane.DATA, strategy: strategies[strategy], maxBlockTimeMs: Math.min(maxBlockMs, 10_000) }];
-  // A bound past what the contract can say is left open there.
-  const told = {
-    ...(maxItems >= 1 && maxItems <= 65_536 ? { maxItems } : {}),
-    ...(maxBytes >= 1 && maxBytes <= 67_108_864 ? { maxBytes } : {}),
-    ...(maxQueueMs >= 1 && maxQueueMs <= 60_000 ? { maxTimeInQueueMs: maxQueueMs } : {}),
-  };
-  return { id, from, to, type: portTypes[type], buffer: { ...told, laneRules }, when: condition?.source ?? "" };
 }
 
 const modalities: Readonly<Record<string, Modality>> = { stt: Modality.STT, llm: Modality.LLM, tts: Modality.TTS };
