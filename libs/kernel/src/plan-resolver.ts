@@ -6,7 +6,13 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { hasConditions } from "./conditions.ts";
-import { type BufferSpec, type GraphDefinition, NODE_KINDS, type NodeDefinition } from "./graph.ts";
+import {
+  type BufferSpec,
+  type EdgeDefinition,
+  type GraphDefinition,
+  NODE_KINDS,
+  type NodeDefinition,
+} from "./graph.ts";
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
@@ -121,18 +127,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     ...(config.spoken === undefined ? {} : { spoken: config.spoken }),
     outputLeadMs: config.outputLeadMs,
     flowControl: "signal",
-    edges: config.graph.edges.map((edge) => ({
-      edge: edge.id,
-      strategy: edge.buffer.strategy,
-      maxItems: edge.buffer.maxItems,
-      maxBytes: edge.buffer.maxBytes,
-      maxQueueMs: edge.buffer.maxQueueMs,
-      maxBlockMs: edge.buffer.maxBlockMs,
-      source: edge.buffer.source,
-      watermarkActions: edge.buffer.watermark === undefined ? [] : [edge.buffer.watermark.action],
-      ...moreOf(edge.buffer),
-      ...(edge.condition === undefined ? {} : { condition: edge.condition.source }),
-    })),
+    edges: config.graph.edges.map(edgePlan),
     syncPolicies: syncPoliciesOf(config.graph),
     nodeLimits: nodeLimits(config),
     commitPoints: config.graph.nodes
@@ -189,6 +184,21 @@ function nodeLimits(config: SessionConfig): ResolvedTurnPlan["nodeLimits"] {
       softMs: config.budgets.nodeSoftMs,
       ...(node.kind === "custom" ? { package: node.package ?? "", digest: node.packageDigest ?? "" } : {}),
     }));
+}
+
+function edgePlan(edge: EdgeDefinition): ResolvedTurnPlan["edges"][number] {
+  return {
+    edge: edge.id,
+    strategy: edge.buffer.strategy,
+    maxItems: edge.buffer.maxItems,
+    maxBytes: edge.buffer.maxBytes,
+    maxQueueMs: edge.buffer.maxQueueMs,
+    maxBlockMs: edge.buffer.maxBlockMs,
+    source: edge.buffer.source,
+    watermarkActions: edge.buffer.watermark === undefined ? [] : [edge.buffer.watermark.action],
+    ...moreOf(edge.buffer),
+    ...(edge.condition === undefined ? {} : { condition: edge.condition.source }),
+  };
 }
 
 /** The rest of a BufferSpec: only what is there, so that the plan of a plain edge says what it always said. */
