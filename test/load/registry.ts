@@ -2,13 +2,16 @@
 import type { Bench } from "./bench.ts";
 import { p1 } from "./p1-frame.ts";
 import { p2 } from "./p2-echo.ts";
+import { p3 } from "./p3-voice-loop.ts";
 import { p4Processes } from "./p4-processes.ts";
 import { p4 } from "./p4-voice-to-voice.ts";
 import { p5a } from "./p5a-cancel.ts";
 import { p5bc } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
+import { p8 } from "./p8-turn-open.ts";
+import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
 import { wire } from "./wire.ts";
 
-export const BENCHES: readonly Bench[] = [p1, p2, wire, p4, p4Processes, p5bc, p6Kernel, p6, rExport, p5a];
+export const BENCHES: readonly Bench[] = [p1, p2, p3, wire, p4, p4Processes, p5bc, p6Kernel, p6, p8, p11, rExport, p5a];

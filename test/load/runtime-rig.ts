@@ -153,14 +153,25 @@ export const ENDPOINT_AT_ONCE: NodeDefinition["settings"] = {
   endpoint_silence_ms: 0,
 };
 
+export interface RigParts {
+  /** Default `byteVad`. */
+  readonly vad?: VadPort;
+  /** Default the assistant's. */
+  readonly graph?: GraphDefinition;
+}
+
 /** A runtime with its spool in a folder of its own under the system's temporary one, removed by `close`. */
-export function createRig(clock: Clock, reply: Reply, over: Partial<SessionConfig> = {}): Rig {
+export function createRig(
+  clock: Clock,
+  reply: Reply,
+  over: Partial<SessionConfig> = {},
+  { vad = byteVad, graph = assistantGraph({ endpointing: ENDPOINT_AT_ONCE }) }: RigParts = {},
+): Rig {
   const folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));
   const store = openNodeStore(folder);
   if (!store.ok) throw new Error(store.error.detail);
   const spool = createSpool({ store: store.value, clock, diskBytesMax: SPOOL_BYTES_MAX });
-  const runtime = createRuntime({ clock, providers: instantProviders(clock, reply), vad: byteVad, spool });
-  const graph: GraphDefinition = assistantGraph({ endpointing: ENDPOINT_AT_ONCE });
+  const runtime = createRuntime({ clock, providers: instantProviders(clock, reply), vad, spool });
   const base = testConfig(graph, { authority: { epoch: 1, incarnation: "bench", deadlineNs: FAR_NS }, ...over });
   return {
     runtime,
