@@ -4,7 +4,9 @@ import type { Finding } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { FindingSeverity } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { applyLayers } from "@rspp/spec/layers";
 import { bundleSpec } from "@rspp/spec/module-library";
+import { type Overrides, parseOverrides } from "@rspp/spec/overrides";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems, type SpecProblem } from "@rspp/spec/problem";
 import type { PipelineSpec } from "@rspp/spec/spec";
@@ -48,12 +50,27 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
   }
 }
 
-export function checkFile({ path, source }: SpecFile): CheckedFile {
+/** @param layers laid over the spec before it is compiled (F-080); default none. */
+export function checkFile({ path, source }: SpecFile, layers: readonly Overrides[] = []): CheckedFile {
   const parsed = parseSpec(source, path, modulesBeside(path));
   if (!parsed.ok) return { ok: false, problems: parsed.error };
-  const compiled = compileSpec(parsed.value);
+  const layered = applyLayers(parsed.value, layers);
+  if (!layered.ok) return { ok: false, problems: layered.error };
+  const compiled = compileSpec(layered.value);
   if (!compiled.ok) return { ok: false, problems: compiled.error };
-  return { ok: true, spec: parsed.value, compiled: compiled.value };
+  return { ok: true, spec: layered.value, compiled: compiled.value };
+}
+
+/** Layers of configuration from files. @throws InputError with every problem. */
+export async function readLayers(paths: readonly string[]): Promise<Overrides[]> {
+  const layers: Overrides[] = [];
+  for (const path of paths) {
+    const { source } = await readSpecFile(path);
+    const read = parseOverrides(source, path);
+    if (!read.ok) throw new InputError(formatProblems(read.error, source));
+    layers.push(read.value);
+  }
+  return layers;
 }
 
 /** What a service is sent: one text that needs no files, the modules behind the spec (F-019). */
@@ -100,6 +117,10 @@ export function tellFindings(findings: readonly SpecFinding[], source: string): 
 /** The same for programs. */
 export function findingData({ severity, file, line, column, path, code, message, remedy }: SpecFinding) {
   return { severity, file, line, column, path, code, message, remedy };
+}
+
+export function asWarnings(problems: readonly SpecProblem[]): SpecFinding[] {
+  return problems.map((problem) => ({ severity: "warning", ...problem }));
 }
 
 export function asErrors(problems: readonly SpecProblem[]): SpecFinding[] {

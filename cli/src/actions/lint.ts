@@ -1,23 +1,46 @@
-/** `rspp lint`: checks a spec on this machine, without a platform. */
+/** `rspp lint`: checks a spec, a module or a layer on this machine, without a platform. */
+import { adviceOn } from "@rspp/spec/advice";
+import { breakingProblems } from "@rspp/spec/breaking";
+import { documentKind } from "@rspp/spec/document-kind";
 import { explainRows, explainSpec } from "@rspp/spec/explain-spec";
+import { parseOverrides } from "@rspp/spec/overrides";
+import { parseModule } from "@rspp/spec/parse-module";
+import { formatProblems } from "@rspp/spec/problem";
+import type { PipelineSpec } from "@rspp/spec/spec";
 import type { LintOptions } from "../commands/lint.ts";
-import { EXIT_FAILED, EXIT_INPUT, EXIT_OK } from "../errors.ts";
-import { adviceOn } from "../lint-advice.ts";
+import { EXIT_FAILED, EXIT_INPUT, EXIT_OK, InputError } from "../errors.ts";
+import { modulesBeside } from "../module-files.ts";
 import { createPrinter } from "../output/printer.ts";
 import { countWords } from "../output/words.ts";
-import { asErrors, type CheckedFile, checkFile, findingData, readSpecFile, tellFindings } from "../spec-file.ts";
+import {
+  asErrors,
+  asWarnings,
+  type CheckedFile,
+  checkFile,
+  findingData,
+  readLayers,
+  readSpecFile,
+  type SpecFile,
+  type SpecFinding,
+  tellFindings,
+} from "../spec-file.ts";
 
 /** Errors are status 2; warnings alone are status 0, or 1 with --strict. */
-export async function lint(
-  path: string,
-  { explain = false, strict = false, json = false }: LintOptions,
-): Promise<number> {
-  const printer = createPrinter(json);
+export async function lint(path: string, options: LintOptions): Promise<number> {
   const file = await readSpecFile(path);
-  const checked = checkFile(file);
-  const findings = checked.ok ? adviceOn(checked.spec) : asErrors(checked.problems);
+  const kind = documentKind(file.source);
+  return kind === "pipeline" ? lintSpec(file, options) : lintPart(file, kind, options);
+}
+
+async function lintSpec(file: SpecFile, options: LintOptions): Promise<number> {
+  const { explain = false, strict = false, json = false, against, layer = [] } = options;
+  const { path } = file;
+  const printer = createPrinter(json);
+  const checked = checkFile(file, await readLayers(layer));
+  const findings = checked.ok ? await findingsOn(checked.spec, against) : asErrors(checked.problems);
   if (findings.length > 0) printer.note(tellFindings(findings, file.source));
-  const failed = !checked.ok || (strict && findings.length > 0);
+  const broken = findings.some(({ severity }) => severity === "error");
+  const failed = broken || (strict && findings.length > 0);
   printer.data({
     ok: !failed,
     file: path,
@@ -30,10 +53,35 @@ export async function lint(
   const { compiled } = checked;
   if (explain) printer.line(explainSpec(compiled));
   const warned = findings.length === 0 ? "" : `, ${countWords(findings.length, "warning")}`;
-  if (failed) printer.note(`\n${path}: ${countWords(findings.length, "warning")} (--strict: warnings fail)`);
-  else if (!explain)
+  if (failed && !broken) printer.note(`\n${path}: ${countWords(findings.length, "warning")} (--strict: warnings fail)`);
+  else if (!explain && !broken)
     printer.line(`${path}: ok (${compiled.name}@${compiled.version}, ${compiled.fingerprint.slice(0, 12)}${warned})`);
+  if (broken) return EXIT_INPUT;
   return failed ? EXIT_FAILED : EXIT_OK;
+}
+
+/** Advice, and what breaks an older version of the spec (NF-010). */
+async function findingsOn(spec: PipelineSpec, against: string | undefined): Promise<SpecFinding[]> {
+  const advice = asWarnings(adviceOn(spec));
+  if (against === undefined) return advice;
+  const old = await readSpecFile(against);
+  const checked = checkFile(old);
+  if (!checked.ok) throw new InputError(formatProblems(checked.problems, old.source));
+  return [...asErrors(breakingProblems(checked.spec, spec, against)), ...advice];
+}
+
+/** A module or a layer of configuration by itself: there is no advice on either. */
+function lintPart(file: SpecFile, kind: "module" | "overrides", { strict = false, json = false }: LintOptions): number {
+  const { path, source } = file;
+  const printer = createPrinter(json);
+  const read = kind === "module" ? parseModule(source, path, modulesBeside(path)) : parseOverrides(source, path);
+  const findings = read.ok ? [] : asErrors(read.error);
+  if (findings.length > 0) printer.note(tellFindings(findings, source));
+  printer.data({ ok: read.ok, file: path, strict, kind, findings: findings.map(findingData) });
+  if (!read.ok) return EXIT_INPUT;
+  const name = "use" in read.value ? `module ${read.value.use}` : `${read.value.layer} ${read.value.name}`;
+  printer.line(`${path}: ok (${name})`);
+  return EXIT_OK;
 }
 
 function pipelineData(checked: CheckedFile): Record<string, string> {

@@ -1,13 +1,14 @@
 /** `rspp validate`: what the registry, which publishes, says of a spec. */
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { adviceOn } from "@rspp/spec/advice";
 import type { ValidateOptions } from "../commands/validate.ts";
 import { EXIT_INPUT, EXIT_OK } from "../errors.ts";
-import { adviceOn } from "../lint-advice.ts";
 import { createPrinter } from "../output/printer.ts";
 import { countWords, hexOf } from "../output/words.ts";
 import { connectTo } from "../platform-client/connect.ts";
 import {
   asErrors,
+  asWarnings,
   checkFile,
   findingData,
   findingsOfWire,
@@ -43,7 +44,7 @@ export async function validate(path: string, options: ValidateOptions): Promise<
 
 function offline(file: SpecFile): Verdict {
   const checked = checkFile(file);
-  const findings = checked.ok ? adviceOn(checked.spec) : asErrors(checked.problems);
+  const findings = checked.ok ? asWarnings(adviceOn(checked.spec)) : asErrors(checked.problems);
   return { findings, digest: "", by: "this machine (--offline)" };
 }
 

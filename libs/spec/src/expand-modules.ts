@@ -35,10 +35,15 @@ export function expandModules(
 ): Expanded | null {
   const before = problems.count;
   const top = new ModuleResolver(modules, problems).top(document, positions);
-  if (problems.count > before) return null;
-  const out: Expanded = { nodes: [], edges: [], positions: new Map(positions), instances: [] };
-  emit(top, out, problems);
-  checkSize(out, positions, problems);
+  return problems.count > before ? null : expandLevel(top, problems);
+}
+
+/** A level whose modules have been found; null, and reported, where its edges do not fit them. */
+export function expandLevel(level: ModuleLevel, problems: ProblemList): Expanded | null {
+  const before = problems.count;
+  const out: Expanded = { nodes: [], edges: [], positions: new Map(level.positions), instances: [] };
+  emit(level, out, problems);
+  checkSize(out, level.positions, problems);
   return problems.count > before ? null : out;
 }
 

@@ -88,7 +88,7 @@ function convertList({ item, min, max, single }: ListSchema, form: Form): JsonSc
 
 function convertText(schema: StringSchema): JsonSchema {
   return {
-    type: schema.wholeNumber === true ? ["string", "integer"] : "string",
+    type: schema.numberAsText === true ? ["string", "number"] : "string",
     ...(schema.oneOf === undefined ? { minLength: schema.min, maxLength: schema.max } : { enum: schema.oneOf }),
     ...(schema.pattern === undefined ? {} : { pattern: schema.pattern.source }),
     ...(schema.form === undefined ? {} : { description: schema.form }),

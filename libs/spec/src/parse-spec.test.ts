@@ -107,12 +107,12 @@ const cases: Case[] = [
     remedy: "write vendor/model, e.g. local/flite",
   },
   {
-    title: "F-001 a version YAML reads as a fraction",
+    title: "F-001 a version that is no version",
     from: "version: 1\n",
-    to: "version: 1.5\n",
+    to: "version: -1.5\n",
     at: "3:10",
     path: "version",
-    message: "expected text, found the number 1.5",
+    message: "expected text, found the number -1.5",
     remedy: "put quotes around it",
   },
   {
@@ -410,4 +410,8 @@ describe("a good spec", () => {
     const { origin: _origin, ...again } = parsed(JSON.stringify(document, null, "\t"), "small.json");
     expect(again).toEqual(document);
   });
+});
+
+test("NF-010 a version is its digits as they stand: 1.10 is not 1.1", () => {
+  expect(parsed(edited(small, "version: 1\n", "version: 1.10\n")).version).toBe("1.10");
 });

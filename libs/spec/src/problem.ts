@@ -37,7 +37,9 @@ export type ProblemCode =
   | "module_mismatch"
   | "module_cycle"
   | "module_depth"
-  | "layer_refused";
+  | "layer_refused"
+  | "breaking_change"
+  | "advice";
 
 export interface Position {
   /** From 1. */

@@ -1,5 +1,5 @@
 /** From text to YAML trees: YAML 1.2, of which JSON is a part; errors are values. */
-import { type Document, isMap, LineCounter, parseAllDocuments, type YAMLError } from "yaml";
+import { type Document, isMap, isScalar, LineCounter, parseAllDocuments, type YAMLError } from "yaml";
 import { FILE_BYTES_MAX } from "./limits.ts";
 import type { PlaceOrigin, Position, ProblemList } from "./problem.ts";
 
@@ -62,8 +62,10 @@ function parseDocuments(text: string, lineCounter: LineCounter): Document.Parsed
 
 /** The value of a field of a map, as text; undefined for anything else. */
 export function fieldText(root: unknown, key: string): string | undefined {
-  const value: unknown = isMap(root) ? root.get(key) : undefined;
-  return typeof value === "string" ? value : typeof value === "number" ? String(value) : undefined;
+  const node: unknown = isMap(root) ? root.get(key, true) : undefined;
+  if (!isScalar(node)) return undefined;
+  const { value, source } = node;
+  return typeof value === "string" ? value : typeof value === "number" ? (source ?? String(value)) : undefined;
 }
 
 const syntaxRemedies: Readonly<Record<string, string>> = {

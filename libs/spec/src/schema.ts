@@ -11,8 +11,8 @@ export interface StringSchema {
   oneOf?: readonly string[];
   /** What the values of `oneOf` are called, e.g. `node kind`. */
   noun?: string;
-  /** A whole number is taken as its text: `version: 1`. */
-  wholeNumber?: true;
+  /** A number is taken as its text: `version: 1`, `version: 1.10`. */
+  numberAsText?: true;
 }
 
 export interface NumberSchema {

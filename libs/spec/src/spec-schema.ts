@@ -213,7 +213,7 @@ export const specName = text(limits.NAME_CHARS_MAX, {
 export const specVersion = text(limits.NAME_CHARS_MAX, {
   pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
   form: "letters, digits, ., _ and -",
-  wholeNumber: true,
+  numberAsText: true,
 });
 
 const moduleUse = map("a use of a module", {

@@ -1,5 +1,5 @@
 /** Text, numbers and truth values of a spec, each with its bounds. */
-import { isAlias, isMap, isScalar, isSeq } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, type Scalar } from "yaml";
 import { suggest } from "./nearest.ts";
 import type { Position, ProblemCode, ProblemText } from "./problem.ts";
 import type { BooleanSchema, NumberSchema, StringSchema } from "./schema.ts";
@@ -32,7 +32,7 @@ export function walkScalar(
   path: string,
   at: Position,
 ): string | number | boolean | undefined {
-  const value: unknown = isScalar(node) ? node.value : undefined;
+  const value: unknown = isScalar(node) ? written(node, schema) : undefined;
   const problem =
     schema.type === "string"
       ? checkText(node, value, schema)
@@ -47,6 +47,13 @@ export function walkScalar(
   return value as number | boolean;
 }
 
+/** Of a version, `1.10` is not 1.1: the digits as they stand. */
+function written({ value, source }: Scalar, schema: StringSchema | NumberSchema | BooleanSchema): unknown {
+  if (schema.type !== "string" || schema.numberAsText !== true || typeof value !== "number") return value;
+  if (source !== undefined && /^\d+(\.\d+)?$/.test(source)) return source;
+  return Number.isSafeInteger(value) ? String(value) : value;
+}
+
 type Finding = Omit<ProblemText, "path"> | null;
 
 function finding(code: ProblemCode, message: string, remedy: string): Finding {
@@ -54,8 +61,7 @@ function finding(code: ProblemCode, message: string, remedy: string): Finding {
 }
 
 function checkText(node: unknown, value: unknown, schema: StringSchema): Finding {
-  const asNumber = schema.wholeNumber === true && typeof value === "number" && Number.isSafeInteger(value);
-  if (typeof value !== "string" && !asNumber) {
+  if (typeof value !== "string") {
     const remedy =
       isScalar(node) && value !== null
         ? "put quotes around it"
@@ -64,7 +70,7 @@ function checkText(node: unknown, value: unknown, schema: StringSchema): Finding
           : `write ${schema.form}`;
     return finding("wrong_type", `expected text, found ${describe(node)}`, remedy);
   }
-  const text = String(value);
+  const text = value;
   if (looksSecret(text)) {
     return { code: "secret_literal", message: "this looks like a secret", remedy: SECRET_REMEDY, sensitive: true };
   }

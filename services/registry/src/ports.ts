@@ -43,4 +43,8 @@ export interface CheckedSpec {
   readonly name: string;
   readonly normalised: Uint8Array;
   readonly warnings: readonly SpecFinding[];
+  /** MAJOR of the version the author gave it. */
+  readonly major: string;
+  /** What of it breaks a version of the same MAJOR (NF-010), whose content is given; `from` names that version. */
+  breakingSince(content: Uint8Array, from: string): readonly SpecFinding[];
 }

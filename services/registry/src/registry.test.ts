@@ -101,6 +101,37 @@ describe("versions", () => {
     });
   });
 
+  test("F-028 NF-010 a breaking change is refused field by field until the MAJOR version is raised, per MAJOR", async () => {
+    const spec = (version: string, variables: string) =>
+      echo.replace(/^version: .*$/m, `version: ${version}\nvariables: {${variables}}`);
+    const tenantId = "breaking";
+    const say = async (version: string, variables: string, part: Partial<PublishAsk> = {}) => {
+      const done = await publish({ tenantId, source: spec(version, variables), ...part });
+      if (done.ok) return done.value.kind === "valid" ? "valid" : `${done.value.kind} ${done.value.version.version}`;
+      return done.error.kind === "invalid"
+        ? done.error.findings.map(({ path, message }) => `${path}: ${message}`)
+        : done.error.kind;
+    };
+    expect(await say("1.0", "who: {type: string}, size: {type: number}")).toBe("published 1");
+    expect(await say("1.1", "who: {type: string}, size: {type: number}, town: {type: string}")).toBe("published 2");
+    const breaks = [
+      `variables.size: breaks ${echoName}@2: variable "size" is removed`,
+      `variables.who.type: breaks ${echoName}@2: variable "who" was a string and is a number now`,
+    ];
+    const worse = "who: {type: number}, town: {type: string}";
+    const refused = await say("1.2", worse);
+    expect([...refused].sort()).toEqual(breaks);
+    expect([...(await say("1.2", worse, { validateOnly: true }))].sort()).toEqual(breaks);
+    expect(await say("2.0", worse)).toBe("published 3");
+    // The older line goes on under its own rule.
+    expect(await say("1.2", "who: {type: string}, size: {type: number}, town: {type: string, max_chars: 9}")).toEqual([
+      `variables.town.max_chars: breaks ${echoName}@2: variable "town" takes no more than 9 now`,
+    ]);
+    expect(await say("1.2", "who: {type: string}, size: {type: number}, town: {type: string}")).toBe("published 4");
+    // F-015 stands before it.
+    expect(await say("1.2", worse, { version: 1 })).toBe("version_immutable");
+  });
+
   test("F-126 a spec with a fault is refused with the place and the remedy, and a check alone publishes nothing", async () => {
     const faulty = await publish({ tenantId: "fresh", source: `${echo}\nsurprise: 1\n` });
     expect(faulty).toMatchObject({ ok: false, error: { kind: "invalid" } });

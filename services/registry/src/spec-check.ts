@@ -1,5 +1,7 @@
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { err, ok, type Result } from "@rspp/base/result";
+import { adviceOn } from "@rspp/spec/advice";
+import { breakingProblems, type Contract, majorOf } from "@rspp/spec/breaking";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import type { SpecProblem } from "@rspp/spec/problem";
@@ -11,16 +13,39 @@ import type { CheckedSpec, SpecFinding } from "./ports.ts";
  */
 export function checkPipelineSource(source: string, fileName: string): Result<CheckedSpec, SpecFinding[]> {
   const parsed = parseSpec(source, fileName);
-  if (!parsed.ok) return err(parsed.error.map(findingOf));
+  if (!parsed.ok) return err(parsed.error.map((problem) => findingOf(problem)));
   // Node packages are pinned by name and version and live with the runtimes: what they declare is checked there (F-121).
   const foreign = parsed.value.nodes.some(({ kind }) => kind === "custom");
   const compiled = foreign ? parsed : compileSpec(parsed.value);
-  if (!compiled.ok) return err(compiled.error.map(findingOf));
-  const { origin, ...written } = parsed.value;
+  if (!compiled.ok) return err(compiled.error.map((problem) => findingOf(problem)));
+  const spec = parsed.value;
+  const { origin, ...written } = spec;
   const document = { format: "rspp/pipeline-spec/v1", template: origin.template, spec: written };
-  return ok({ name: written.name, normalised: new TextEncoder().encode(canonicalJson(document)), warnings: [] });
+  return ok({
+    name: written.name,
+    normalised: new TextEncoder().encode(canonicalJson(document)),
+    warnings: adviceOn(spec).map((advice) => findingOf(advice, "warning")),
+    major: majorOf(written.version),
+    breakingSince: (content, from) => {
+      const old = contractOf(content);
+      return old === null ? [] : breakingProblems(old, spec, from).map((problem) => findingOf(problem));
+    },
+  });
 }
 
-function findingOf({ path, line, column, message, remedy }: SpecProblem): SpecFinding {
-  return { severity: "error", path, line, column, message, remedy };
+/** What a published version promised; null for content of a form that this release does not know. */
+export function contractOf(content: Uint8Array): Contract | null {
+  try {
+    const { format, spec } = JSON.parse(new TextDecoder().decode(content)) as { format?: unknown; spec?: Contract };
+    return format === "rspp/pipeline-spec/v1" && Array.isArray(spec?.nodes) ? spec : null;
+  } catch {
+    return null;
+  }
+}
+
+function findingOf(
+  { path, line, column, message, remedy }: SpecProblem,
+  severity: SpecFinding["severity"] = "error",
+): SpecFinding {
+  return { severity, path, line, column, message, remedy };
 }

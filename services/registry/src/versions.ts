@@ -1,6 +1,8 @@
 import { err, ok, type Result } from "@rspp/base/result";
+import { majorOf } from "@rspp/spec/breaking";
 import type { PipelineStore, StoredVersion, VersionInfo, VersionPage } from "@rspp/store/pipeline-store";
 import type { CheckedSpec, SpecFinding, WallClock } from "./ports.ts";
+import { contractOf } from "./spec-check.ts";
 
 export interface PublishAsk {
   readonly tenantId: string;
@@ -51,12 +53,38 @@ export interface VersionsPorts {
 
 const kind = "pipeline";
 
+/** Versions looked through for the newest of a MAJOR. */
+const versionsLookedAt = 64;
+
 export function createVersions({ store, clock, check }: VersionsPorts): Versions {
+  /**
+   * F-028, NF-010: within one MAJOR nothing may break what the newest version of that MAJOR offers. A version that stands
+   * already is not compared: the store refuses other bytes for it, or finds that nothing changes.
+   */
+  const breaksOf = async ({ tenantId, version }: PublishAsk, checked: CheckedSpec): Promise<readonly SpecFinding[]> => {
+    const { name, major } = checked;
+    if (version !== 0 && (await store.get(tenantId, kind, name, version)) !== undefined) return [];
+    let found = await store.get(tenantId, kind, name, 0);
+    for (let looked = 1; found !== undefined && looked < versionsLookedAt; looked++) {
+      if (contractMajor(found.content) === major)
+        return checked.breakingSince(found.content, `${name}@${found.version}`);
+      found = found.version > 1 ? await olderOf(tenantId, name, found.version) : undefined;
+    }
+    return [];
+  };
+  /** The newest version before that one; numbers may have gaps. */
+  const olderOf = async (tenantId: string, name: string, before: number): Promise<StoredVersion | undefined> => {
+    const { versions } = await store.list({ tenantId, kind, name, limit: versionsLookedAt });
+    const older = versions.find(({ version }) => version < before);
+    return older === undefined ? undefined : store.get(tenantId, kind, name, older.version);
+  };
   return {
     publish: async (ask) => {
       const checked = check(ask.source, `pipeline.${ask.sourceFormat}`);
       if (!checked.ok) return err({ kind: "invalid", findings: checked.error });
       const { name, normalised, warnings } = checked.value;
+      const breaks = await breaksOf(ask, checked.value);
+      if (breaks.length > 0) return err({ kind: "invalid", findings: breaks });
       if (ask.validateOnly) return ok({ kind: "valid", name, warnings });
       const outcome = await store.publish({
         tenantId: ask.tenantId,
@@ -78,6 +106,11 @@ export function createVersions({ store, clock, check }: VersionsPorts): Versions
     setDeprecated: (tenantId, name, version, deprecated, actor) =>
       store.setDeprecated({ tenantId, kind, name, version }, deprecated, { actor, atWallMs: clock.wallMs() }),
   };
+}
+
+function contractMajor(content: Uint8Array): string | null {
+  const contract = contractOf(content);
+  return contract === null ? null : majorOf(contract.version);
 }
 
 function immutable(existing: VersionInfo, offeredDigest: string): PublishRefusal {

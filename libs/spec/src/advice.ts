@@ -1,6 +1,7 @@
-/** What a spec may say and a careful author would not: warnings of `rspp lint`, errors with --strict (F-126). */
-import type { PipelineSpec } from "@rspp/spec/spec";
-import type { SpecFinding } from "./spec-file.ts";
+/** What a spec may say and a careful author would not: warnings of lint, errors in strict mode (F-001, F-126). */
+import { reporter } from "./places.ts";
+import { ProblemList, type SpecProblem } from "./problem.ts";
+import type { PipelineSpec } from "./spec.ts";
 
 interface Advice {
   path: string;
@@ -8,23 +9,19 @@ interface Advice {
   remedy: string;
 }
 
-/** In order of the file. */
-export function adviceOn(spec: PipelineSpec): SpecFinding[] {
-  const { file, positions } = spec.origin;
-  return [...profileAdvice(spec), ...nodeAdvice(spec), ...recordingAdvice(spec)]
-    .map((advice): SpecFinding => {
-      const at = positions.get(advice.path) ?? nearest(positions, advice.path);
-      return { severity: "warning", file, ...at, code: "not_allowed", sensitive: false, ...advice };
-    })
-    .sort((a, b) => a.line - b.line || a.column - b.column);
-}
-
-function nearest(positions: PipelineSpec["origin"]["positions"], path: string) {
-  for (let at = path; at !== ""; at = at.replace(/(\.[^.[]+|\[\d+\]|^[^.[]+)$/, "")) {
-    const found = positions.get(at);
-    if (found !== undefined) return found;
+/** In order of the file. They are warnings: nothing that keeps the spec from running. */
+export function adviceOn(spec: PipelineSpec): SpecProblem[] {
+  const problems = new ProblemList(spec.origin.file);
+  const report = reporter(problems, spec.origin.positions);
+  for (const advice of [
+    ...profileAdvice(spec),
+    ...nodeAdvice(spec),
+    ...recordingAdvice(spec),
+    ...variableAdvice(spec),
+  ]) {
+    report({ code: "advice", ...advice });
   }
-  return { line: 1, column: 1 };
+  return problems.sorted();
 }
 
 function profileAdvice({ profile }: PipelineSpec): Advice[] {
@@ -56,4 +53,14 @@ function recordingAdvice({ recording }: PipelineSpec): Advice[] {
   if (recording?.level !== "L2") return [];
   const message = "every session keeps what was said (L2), which needs a permission in production";
   return [{ path: "recording.level", message, remedy: "use L0 or L1 here and raise single sessions" }];
+}
+
+/** A variable that nothing reads is a misspelt one, or one too many. */
+function variableAdvice({ variables, conversation, policy, nodes, edges }: PipelineSpec): Advice[] {
+  const text = JSON.stringify({ conversation, policy, nodes, edges });
+  return Object.keys(variables ?? {}).flatMap((name): Advice[] => {
+    if (new RegExp(`\\{\\{\\s*${name}\\s*\\}\\}|\\bvars\\.${name}\\b|\\bvariable\\.${name}\\b`).test(text)) return [];
+    const message = `no text, setting or condition uses the variable "${name}"`;
+    return [{ path: `variables.${name}`, message, remedy: `write {{${name}}} where it is to stand, or remove it` }];
+  });
 }
