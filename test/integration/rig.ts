@@ -153,7 +153,7 @@ export function recordsOf<T>(rig: Rig, sessionId: string, kind: string, part: st
   return found;
 }
 
-function listening(provider: ManagedProvider, told: Map<string, Messages>): ManagedProvider {
+export function listening(provider: ManagedProvider, told: Map<string, Messages>): ManagedProvider {
   return {
     ...provider,
     open(request, sink) {
@@ -171,7 +171,7 @@ function listening(provider: ManagedProvider, told: Map<string, Messages>): Mana
 }
 
 /** Loud is speech. */
-function levelVad(): VadPort {
+export function levelVad(): VadPort {
   return {
     name: "level",
     openSession: () => ({

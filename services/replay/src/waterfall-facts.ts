@@ -11,11 +11,23 @@ export interface InvocationFacts {
   readonly modality: string;
   readonly provider: string;
   readonly attempt: number;
+  /** Name of the tool that was called. */
+  readonly tool?: string;
   readonly openedNs: number;
   endedNs: number | null;
   firstNs: number | null;
   /** Empty while it is open. */
   outcome: string;
+}
+
+/** How work ended that outlived its turn. */
+export interface LateOutcome {
+  readonly node: string;
+  readonly tool: string;
+  readonly provider: string;
+  readonly outcome: string;
+  readonly openedNs: number;
+  readonly endedNs: number;
 }
 
 export interface TurnFacts {
@@ -34,6 +46,7 @@ export interface TurnFacts {
   lastVoicedNs: number | null;
   /** By invocation number; empty without a journal. */
   readonly invocations: Map<number, InvocationFacts>;
+  readonly late: LateOutcome[];
   /** Clauses given to the voice, by segment. */
   readonly said: Map<number, readonly TextSpan[]>;
 }
@@ -102,6 +115,7 @@ function turnOf(turns: Map<number, TurnFacts>, turn: number): TurnFacts {
     firstFrameNs: null,
     lastVoicedNs: null,
     invocations: new Map(),
+    late: [],
     said: new Map(),
   };
   turns.set(turn, made);
@@ -128,6 +142,7 @@ function noteRecord(record: TimelineRecord, turns: Map<number, TurnFacts>): void
   else if (record.kind === "evidence") turnOf(turns, record.turn).evidence = record.manifest as SealedEvidence;
   else if (record.kind === "delivery_addendum")
     turnOf(turns, record.turn).addendum = record.addendum as DeliveryAddendum;
+  else if (record.kind === "late_outcome") turnOf(turns, record.turn).late.push(record.outcome as LateOutcome);
 }
 
 /** What happens step by step while the journal is re-executed. */
@@ -188,7 +203,9 @@ class StepWatcher {
         return;
       case "provider_open": {
         const { node, modality, provider, attempt, invocation } = effect;
-        const facts = { node, modality, provider, attempt, openedNs: atNs, endedNs: null, firstNs: null, outcome: "" };
+        const tool = effect.tool === undefined ? {} : { tool: effect.tool.name };
+        const rest = { openedNs: atNs, endedNs: null, firstNs: null, outcome: "" };
+        const facts = { node, modality, provider, attempt, ...tool, ...rest };
         this.open.set(invocation, facts);
         (effect.turn === 0 ? this.ahead : turnOf(this.turns, effect.turn).invocations).set(invocation, facts);
         return;

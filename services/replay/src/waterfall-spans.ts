@@ -1,4 +1,4 @@
-import type { TurnFacts } from "./waterfall-facts.ts";
+import type { LateOutcome, TurnFacts } from "./waterfall-facts.ts";
 import type { Span, TurnAnchors } from "./waterfall-types.ts";
 
 /** What lasted in a turn, by its start. */
@@ -10,6 +10,7 @@ export function spansOf(found: TurnFacts, anchors: TurnAnchors): Span[] {
   const spans: Span[] = [
     { ...blank, kind: "turn", name: `turn ${found.turn}`, lane: "control", startNs, endNs: closedNs },
     ...invocationSpans(found),
+    ...found.late.map(lateSpan),
   ];
   if (found.firstFrameNs !== null && found.lastVoicedNs !== null) {
     const spoken = { startNs: found.firstFrameNs, endNs: found.lastVoicedNs };
@@ -42,10 +43,10 @@ function invocationSpans({ evidence, invocations }: TurnFacts): Span[] {
   const sealed = evidence?.manifest.invocations ?? [];
   if (sealed.length === 0) {
     return journaled.map(
-      ({ node, modality, provider, attempt, openedNs: startNs, endedNs: endNs, firstNs, outcome }) => {
+      ({ node, modality, provider, attempt, tool, openedNs: startNs, endedNs: endNs, firstNs, outcome }) => {
         return {
           kind: "invocation",
-          name: `${modality} ${provider}`,
+          name: nameOf(modality, provider, tool),
           node,
           lane: "data",
           startNs,
@@ -57,10 +58,22 @@ function invocationSpans({ evidence, invocations }: TurnFacts): Span[] {
       },
     );
   }
-  return sealed.map(({ node, modality, provider, attempt, openedNs: startNs, endedNs: endNs, outcome }) => {
-    const same = journaled.find((one) => one.node === node && one.provider === provider && one.attempt === attempt);
+  return sealed.map(({ node, modality, provider, attempt, tool, openedNs: startNs, endedNs: endNs, outcome }) => {
+    const alike = journaled.filter((one) => one.node === node && one.provider === provider && one.attempt === attempt);
+    // A model that calls tools is asked again, by the same node and provider.
+    const same = alike.find(({ openedNs }) => openedNs === startNs) ?? alike[0];
     const firstNs = same?.firstNs ?? null;
-    const name = `${modality} ${provider}`;
+    const name = nameOf(modality, provider, tool);
     return { kind: "invocation", name, node, lane: "data", startNs, endNs, firstNs, outcome: outcome ?? "", attempt };
   });
+}
+
+/** Tools by their names; what they were given stands nowhere. */
+function nameOf(modality: string, provider: string, tool: string | undefined): string {
+  return tool === undefined ? `${modality} ${provider}` : `tool ${tool} (${provider})`;
+}
+
+function lateSpan({ node, tool, provider, openedNs, endedNs, outcome }: LateOutcome): Span {
+  const name = `${nameOf("tool", provider, tool)}, which went on after its turn,`;
+  return { ...blank, kind: "invocation", name, node, startNs: openedNs, endNs: endedNs, outcome, attempt: 1 };
 }

@@ -1,6 +1,6 @@
 /**
  * A real MCP server of the SDK, for tests: over stdio when run as a program, over HTTP by `startMcpServer`. Tools: `add`
- * (structured), `greet` (text), `fail` (an error of its own), `slow` (answers when released, or never).
+ * (structured), `greet` (text), `fail` (an error of its own), `slow` (answers when released, or never), `directions` (its arguments).
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -19,7 +19,10 @@ export interface McpHits {
 
 function serverOf(hits: McpHits, waiting: Set<() => void>): Server {
   const server = new Server({ name: "test", version: "1" }, { capabilities: { tools: {} } });
-  const tools = ["add", "greet", "fail", "slow"].map((name) => ({ name, inputSchema: { type: "object" as const } }));
+  const tools = ["add", "greet", "fail", "slow", "directions"].map((name) => ({
+    name,
+    inputSchema: { type: "object" as const },
+  }));
   server.setRequestHandler(ListToolsRequestSchema, () => ({ tools }));
   server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
     const { name, arguments: args = {}, _meta } = params;
@@ -32,6 +35,8 @@ function serverOf(hits: McpHits, waiting: Set<() => void>): Server {
       }
       case "greet":
         return text(`hello ${String(args.name)}`);
+      case "directions":
+        return text(JSON.stringify(args));
       case "fail":
         return { ...text("no such customer"), isError: true };
       default: {
