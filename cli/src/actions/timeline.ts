@@ -6,6 +6,7 @@ import { buildWaterfall } from "@rspp/replay/waterfall";
 import type { TimelineOptions } from "../commands/timeline.ts";
 import { EXIT_OK, InputError, usageError } from "../errors.ts";
 import { createPrinter } from "../output/printer.ts";
+import { deadLettersOf, renderDeadLetters } from "../timeline/dead-letters.ts";
 import { filtered } from "../timeline/filters.ts";
 import { localRecords } from "../timeline/local-records.ts";
 import type { RecordingOptions, Where } from "../timeline/options.ts";
@@ -19,6 +20,12 @@ export async function timeline(session: string, options: TimelineOptions, where:
     await exportRecords(options.export, records);
     printer.data({ session, records: records.length, file: options.export });
     printer.line(`${records.length} records of ${session} are in ${options.export}`);
+    return EXIT_OK;
+  }
+  if (options.deadLetters === true) {
+    const letters = deadLettersOf(records);
+    printer.data({ session, deadLetters: letters });
+    printer.lines(renderDeadLetters(letters));
     return EXIT_OK;
   }
   const whole = buildWaterfall(records);

@@ -11,6 +11,7 @@ export interface TimelineOptions extends RecordingOptions {
   node?: string;
   explain?: boolean;
   signals?: boolean;
+  deadLetters?: boolean;
   export?: string;
 }
 
@@ -22,6 +23,7 @@ export function registerTimeline(cli: Command, done: Done): void {
     .argument("<session>", "session id")
     .option("--explain", "tell each turn in plain words instead of bars")
     .option("--signals", "list the control signals too")
+    .option("--dead-letters", "list what could not be processed instead: kind, reason, source and hash")
     .addOption(new Option("--turn <number...>", "only these turns").argParser(turnNumbers))
     .addOption(
       new Option("--kind <kind...>", `only these: ${timelineKinds.join(", ")}`).argParser(wordsOption(timelineKinds)),

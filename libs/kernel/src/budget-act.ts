@@ -4,6 +4,7 @@ import { limitOf, rearm, softMsOf } from "./budget-meter.ts";
 import type { BudgetRun, Overrun, ScopedBudget } from "./budget-state.ts";
 import { usedOf } from "./budget-state.ts";
 import { cancelInvocation, cutAttempt } from "./invocations.ts";
+import { stepDown } from "./postures.ts";
 import { findTurn, type InvocationState, type TurnState } from "./state.ts";
 import { cause, type StepContext, signal } from "./step-context.ts";
 
@@ -85,7 +86,7 @@ function follow(cx: StepContext, turn: TurnState, limit: ScopedBudget, key: stri
     case "continue":
       return;
     case "degrade":
-      return signal(cx, "degrade", "budget", turn.number, EXHAUSTED, { budget: limit.id });
+      return void stepDown(cx, turn.number, EXHAUSTED);
     case "terminate":
       return cause(cx, "budget_terminate", turn.number, EXHAUSTED);
     case "fallback":

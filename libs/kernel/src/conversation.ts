@@ -6,18 +6,20 @@ import { sliceSpans, spansLength } from "./rope.ts";
 import type { InvocationState, SegmentPlay, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
 import { literalText } from "./text-out.ts";
+import { toldAsText } from "./told-as-text.ts";
 import type { ConversationPart, ToolExchange } from "./tool-state.ts";
 import { turnClosed } from "./turn-lifecycle.ts";
 
 /**
  * Messages for the language model: system prompt, history, then the words just heard. A reply that was cut and still
  * awaits the adapter's last word counts as far as it is known to have been heard, so that the next turn knows of it. `said`
- * stands in the place of the caller's words of that turn: what text nodes made of them.
+ * stands in the place of the caller's words of that turn: what text nodes made of them. `partsMax`: the latest parts only.
  */
 export function messagesFor(
   cx: StepContext,
   user: readonly TextSpan[],
   said?: { turn: number; spans: readonly TextSpan[] },
+  partsMax = Number.POSITIVE_INFINITY,
 ): { messages: MessagesBody["messages"]; owned: number[] } {
   const owned: number[] = [];
   const { config, conversation, turns } = cx.s;
@@ -40,7 +42,7 @@ export function messagesFor(
   if (config.systemPrompt.length > 0) messages.push({ role: "system", spans: config.systemPrompt });
   const summary = cx.s.dialogue?.summary?.adopted;
   if (summary !== undefined) messages.push({ role: "system", spans: [summary] });
-  for (const part of parts) {
+  for (const part of parts.slice(Math.max(0, parts.length - partsMax))) {
     if (part.role === "tools") messages.push(...exchanged(cx, part.exchanges ?? [], owned));
     else messages.push({ role: part.role, spans: part.spans });
   }
@@ -158,6 +160,11 @@ export function heardUpTo(cx: StepContext, turn: TurnState, playedUs: number): H
   const played = playedToEnd(turn, playedUs);
   const heard: Heard = { spans: [], chars: 0, by: "none" };
   turn.segments.forEach((segment, at) => {
+    if (toldAsText(turn, at)) {
+      heard.chars += segment.chars;
+      heard.spans.push(...segment.spans);
+      return;
+    }
     const later = turn.segments.slice(at + 1).filter((next) => next.startUs >= 0);
     const silent = segment.startUs < 0 && segment.shedUs === 0 && later.some((next) => next.startUs < played);
     if (!silent && (segment.startUs < 0 || segment.startUs >= played)) return;

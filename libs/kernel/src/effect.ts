@@ -24,6 +24,7 @@ export type TimelineRecord =
   | { kind: "delivery_addendum"; turn: number; hash: string; addendum: unknown }
   /** How work ended that outlived its turn (`kernel.md` §4); linked to the turn's evidence by hash. */
   | { kind: "late_outcome"; turn: number; hash: string; outcome: unknown }
+  | { kind: "dead_letter"; number: number; turn: number; hash: string; letter: unknown }
   | { kind: "refusal"; proposal: number; outcome: string; reason: string; manifest: unknown }
   | { kind: "plan"; turn: number; planId: string; hash: string; plan: unknown }
   | { kind: "session_plan"; planId: string; hash: string; plan: unknown }

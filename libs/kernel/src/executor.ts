@@ -15,6 +15,7 @@ import { command } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
 import type { ReadyItem } from "./lanes.ts";
 import { mergeEdge } from "./merge.ts";
+import { historyUnderPosture } from "./postures.ts";
 import { onActivity } from "./prelude.ts";
 import { sliceSpans } from "./rope.ts";
 import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./state.ts";
@@ -141,7 +142,12 @@ function tellModel(
   event: KernelEvent,
   words?: readonly TextSpan[],
 ): void {
-  const { messages, owned } = messagesFor(cx, [], words === undefined ? undefined : { turn: run.turn, spans: words });
+  const { messages, owned } = messagesFor(
+    cx,
+    [],
+    words === undefined ? undefined : { turn: run.turn, spans: words },
+    historyUnderPosture(cx, run.turn, index),
+  );
   findTurn(cx.s, run.turn)?.ownRefs.push(...owned);
   emit(cx, run, index, "messages", { type: "messages", messages }, event.seq);
 }
@@ -245,9 +251,9 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
   const { spans, chars } = heedHangUp(cx, turn, body);
   // Nothing but the mark of a hang-up: there is no word to be said.
   if (chars < body.chars && ask(cx, { fn: "is_blank", spans }) === true) return;
-  if (node.invocation === 0) node.invocation = openInvocation(cx, index, run.turn, false).id;
+  if (node.invocation === 0 && node.textOnly !== true) node.invocation = openInvocation(cx, index, run.turn, false).id;
   const inv = cx.s.invocations[node.invocation];
-  if (inv === undefined) return;
+  if (inv === undefined && node.textOnly !== true) return;
   const number = turn.segments.length;
   turn.segments.push({
     spans,
@@ -258,7 +264,7 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
     complete: false,
     words: null,
   });
-  pushClause(cx, inv, number, spans);
+  if (inv !== undefined) pushClause(cx, inv, number, spans);
   cx.effects.push({
     type: "egress_text",
     epoch: cx.s.authority.epoch,

@@ -3,6 +3,12 @@
  */
 import type { BudgetsDefinition } from "./budget-state.ts";
 import type { BodyType } from "./event.ts";
+import type {
+  AdmissionDefinition,
+  DeadLetterDefinition,
+  DegradeDefinition,
+  ErrorResponses,
+} from "./resilience-definition.ts";
 
 export type SettingValue = string | number | boolean | readonly string[];
 export type Settings = Readonly<Record<string, SettingValue>>;
@@ -259,6 +265,8 @@ export interface NodeDefinition {
   settings: Settings;
   /** Ordered candidates of a provider node; empty otherwise. */
   candidates: readonly ProviderCandidate[];
+  /** How often one provider is asked again after a timeout before the next one is (F-131); 0 where absent. */
+  retries?: number;
   /** Node without edges of its own that takes over in a turn where this one fails (F-133). */
   fallback?: string;
   /** Of a language model that may call tools; absent otherwise. */
@@ -351,6 +359,14 @@ export interface GraphDefinition {
   edges: readonly EdgeDefinition[];
   /** Budgets on scopes of a turn (F-045, F-046). */
   budgets?: BudgetsDefinition;
+  /** Said to the caller when a turn has failed (F-135). */
+  errors?: ErrorResponses;
+  /** Steps down under load or failure (F-048, F-137). */
+  degrade?: DegradeDefinition;
+  /** What cannot be processed is kept (F-132). */
+  deadLetters?: DeadLetterDefinition;
+  /** Bounds at the scheduling points of a session (F1). */
+  admission?: AdmissionDefinition;
 }
 
 /** Whether an output of one type may feed an input of another: words are text, whichever way they came (F-003). */

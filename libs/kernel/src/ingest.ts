@@ -8,6 +8,7 @@ import { releaseCallerAudio } from "./caller-audio.ts";
 import { onCustomEmitted } from "./custom-emission.ts";
 import { onCustomDone, onNodeReady } from "./custom-nodes.ts";
 import { onCancelAcked, onCustomFailed, onCustomStopped } from "./custom-stop.ts";
+import { deadLetter } from "./dead-letter.ts";
 import { noteDegraded } from "./degraded.ts";
 import { settled } from "./delivery.ts";
 import { type AudioBody, LANE_DATA, LANE_NAMES } from "./event.ts";
@@ -215,6 +216,7 @@ function onNodeFailed(cx: StepContext, command: number, reason: string): void {
   cx.s.counters.nodeErrors += 1;
   if (known.turn !== 0 || cx.s.counters.nodeErrors % NODE_ERRORS_UNTOLD_MAX === 1)
     signal(cx, "node_error", "node_host", known.turn, named(reason), { node: id }, false);
+  deadLetter(cx, { what: "node_event", reason: named(reason), source: id, turn: known.turn });
   if (known.turn !== 0) turnNodeFailed(cx, known, "node_failure");
   onNodeDone(cx, command);
 }
@@ -238,7 +240,10 @@ function onProviderChunk(cx: StepContext, id: number, index: number, chunk: Prov
   const inv = cx.s.invocations[id];
   if (inv === undefined || inv.status !== "open" || index !== inv.chunks) return late(cx, inv, chunk);
   // A voice that sends text, or a language model that sends audio, is as good as silent.
-  if ((chunk.type === "audio") !== (inv.modality === "tts")) return late(cx, inv, chunk);
+  if ((chunk.type === "audio") !== (inv.modality === "tts")) {
+    letterOf(cx, inv, chunk);
+    return late(cx, inv, chunk);
+  }
   if (chunk.type === "tool_call" && (inv.modality !== "llm" || nodeOf(cx, inv).tools === undefined))
     return late(cx, inv, chunk);
   noteInput(cx, inv);
@@ -250,6 +255,13 @@ function onProviderChunk(cx: StepContext, id: number, index: number, chunk: Prov
     return late(cx, inv, chunk);
   }
   onChunk(cx, inv, chunk);
+}
+
+/** F-132: a chunk of a kind its invocation has no use for. */
+function letterOf(cx: StepContext, inv: InvocationState, chunk: ProviderChunk): void {
+  const { hash: payloadHash, bytes: payloadBytes } = chunk.payload;
+  const reason = "schema_validation_error";
+  deadLetter(cx, { what: "provider_chunk", reason, source: inv.name, turn: inv.turn, payloadHash, payloadBytes });
 }
 
 /** F-150: where in the session's inputs this invocation's answer stands. */

@@ -3,6 +3,7 @@ import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import { cancelAsked } from "./cancel-scope.ts";
 import { checkSignal, INGRESS_SIGNALS } from "./control-signals.ts";
 import { openSessionNodes } from "./custom-nodes.ts";
+import { deadLetter } from "./dead-letter.ts";
 import { epochFits, seenBefore } from "./guard.ts";
 import { heedKey } from "./hang-up.ts";
 import type { IngressControl, Input } from "./input.ts";
@@ -107,6 +108,8 @@ function withoutValues(name: string, fields: Record<string, string | number>): R
 }
 
 function refuseSignal(cx: StepContext, input: Input, detail: string): void {
+  const source = input.body.type === "control" ? input.body.signal : "";
+  deadLetter(cx, { what: "control", reason: "schema_validation_error", source, turn: 0 });
   cx.effects.push({ type: "error", code: "schema_validation_error", detail, inputSeq: input.seq });
 }
 

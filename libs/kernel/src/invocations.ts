@@ -8,11 +8,13 @@ import { NS_PER_MS } from "@rspp/base/brand";
 import { budgetAnswered, budgetAsked, budgetClosed, budgetOpened } from "./budget-meter.ts";
 import { noteProvider } from "./conditions.ts";
 import { recoverNode } from "./degraded.ts";
+import { classOfOutcome, ERROR_TAXONOMY } from "./error-taxonomy.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
 import type { ChunkAudio, ChunkText, ChunkToolCall, OutcomeKind, Usage } from "./input.ts";
 import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
+import { stepDown, underPosture, voiceIsBack } from "./postures.ts";
 import { findTurn, type Hearing, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { callsAsked, noteCall, type ToolRun, type ToolWork, toolOf } from "./tool-state.ts";
@@ -87,7 +89,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     modality: inv.modality,
     node: nodeOf(cx, inv).id,
     provider: candidate?.provider ?? "",
-    settings: candidate?.settings ?? {},
+    settings: underPosture(cx, inv.turn, nodeOf(cx, inv).id, candidate?.settings ?? {}),
     attempt: inv.attempt,
     attemptTimeoutMs: timeoutMs,
     idempotencyKey: keyOf(cx, inv),
@@ -291,7 +293,10 @@ export function onOutcome(
   if (kind === "success") {
     inv.status = "done";
     forget(cx, inv);
-    if (cx.s.degradedBy.length > 0) recoverNode(cx, nodeOf(cx, inv).id);
+    if (cx.s.degradedBy.length > 0) {
+      recoverNode(cx, nodeOf(cx, inv).id);
+      if (inv.modality === "tts") voiceIsBack(cx, nodeOf(cx, inv).id);
+    }
     const run = runOf(cx.s, inv.turn);
     const node = run?.nodes[inv.node];
     if (run === undefined || node === null || node === undefined) return true;
@@ -321,11 +326,23 @@ export function onAttemptTimeout(cx: StepContext, inv: InvocationState): void {
   giveUp(cx, inv, "no chunk within the attempt budget");
 }
 
-/** Switches to the next frozen candidate under a new invocation number, so that chunks of the old one are late by id. */
-function switchCandidate(cx: StepContext, inv: InvocationState, reason: string): boolean {
-  const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
-  const next = nodeOf(cx, inv).candidates[inv.candidate + 1];
+/** F-131: a provider that did not answer is asked again, while the turn's budget holds another attempt. */
+function mayRetry(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
+  if ((inv.retried ?? 0) >= (nodeOf(cx, inv).retries ?? 0)) return false;
+  if (!ERROR_TAXONOMY[classOfOutcome(reason)].actions.includes("retry")) return false;
+  const { turnFirstOutputMs, providerAttemptMs } = cx.s.config.budgets;
   const turn = findTurn(cx.s, inv.turn);
+  if (turn === undefined || turn.anchors.firstOutputNs !== 0) return turn !== undefined;
+  return (cx.nowNs - turn.anchors.openNs) / NS_PER_MS + providerAttemptMs <= turnFirstOutputMs;
+}
+
+/** Switches to the next frozen candidate under a new invocation number, so that chunks of the old one are late by id. */
+function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
+  const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
+  const again = mayRetry(cx, inv, reason);
+  const next = nodeOf(cx, inv).candidates[again ? inv.candidate : inv.candidate + 1];
+  const turn = findTurn(cx.s, inv.turn);
+  if (reason === "overload") stepDown(cx, inv.turn, "provider_overload");
   if (!untouched || next === undefined || turn === undefined || turn.phase !== "active") return false;
   if (turn.invocations.length >= INVOCATIONS_PER_TURN_MAX) return false;
   const old = inv.id;
@@ -333,7 +350,11 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   inv.id = cx.s.nextInvocation;
   cx.s.nextInvocation += 1;
   inv.name = `inv_${cx.s.authority.epoch}_${inv.id}`;
-  inv.candidate += 1;
+  if (again) inv.retried = (inv.retried ?? 0) + 1;
+  else {
+    inv.candidate += 1;
+    delete inv.retried;
+  }
   inv.attempt += 1;
   inv.chunks = 0;
   inv.firstChunkNs = 0;
@@ -346,7 +367,8 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: string):
   turn.openInvocations = turn.openInvocations.map((id) => (id === old ? inv.id : id));
   const node = turn.run.nodes[inv.node];
   if (node !== null && node !== undefined) node.invocation = inv.id;
-  signal(cx, "provider_switch", "invocation", inv.turn, reason, { provider: next.provider, invocation: inv.name });
+  if (!again)
+    signal(cx, "provider_switch", "invocation", inv.turn, reason, { provider: next.provider, invocation: inv.name });
   sendOpen(cx, inv);
   if (inv.messages !== null) sendMessages(cx, inv, inv.messages);
   for (const clause of inv.clauses)

@@ -35,6 +35,8 @@ export interface PlanInputs {
   admissionOutcome: string;
   origin: string;
   say: boolean;
+  /** Id of the posture the turn opens with; absent for none. */
+  posture?: string;
 }
 
 export interface ResolvedTurnPlan {
@@ -122,7 +124,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
       .map((node) => ({ node: node.id, candidates: node.candidates })),
     adaptiveActions: adaptiveActions(config.graph),
     budgets: config.budgets,
-    ...resilienceOf(config.graph),
+    ...resilienceOf(config.graph, inputs.posture),
     systemPrompt: config.systemPrompt,
     ...(config.spoken === undefined ? {} : { spoken: config.spoken }),
     outputLeadMs: config.outputLeadMs,

@@ -23,6 +23,7 @@ import { type Lanes, lanesCreate } from "./lanes.ts";
 import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
 import { preludeCreate } from "./prelude-state.ts";
 import { type RecordingState, recordingCreate } from "./recording.ts";
+import type { DeadLetterState, PostureState } from "./resilience-definition.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
 import type { Keypad, TextNodeRun } from "./text-node-state.ts";
@@ -48,6 +49,8 @@ export interface NodeRun {
   text?: TextNodeRun;
   /** Of graphs with fallbacks: which node stands in for this one, or for which this one does. */
   standIn?: StandIn;
+  /** A voice that has failed: its words go on as text (F-137). */
+  textOnly?: true;
   tools?: ToolRun;
 }
 
@@ -74,6 +77,8 @@ export interface InvocationState {
   modality: Modality;
   candidate: number;
   attempt: number;
+  /** Times this candidate was asked again. */
+  retried?: number;
   status: "open" | "cancelled" | "done";
   openedNs: MonoNs;
   /** 0 until the first chunk. */
@@ -199,6 +204,8 @@ export interface Proposal extends ProposalOptions {
   speculation: number;
   /** How the recognisers of the utterance ended. */
   invocations: readonly InvocationEvidence[];
+  /** The failed turn this is the answer to. */
+  errorOf?: { turn: number; class: string };
   /** Where the graph has text nodes: the node whose edges the words enter by, if not all; and their language. */
   entry?: number;
   language?: string;
@@ -282,8 +289,11 @@ export interface TurnState extends DialogueTurn {
   /** Heard part of the reply that already entered the conversation; -1 before. */
   heardChars: number;
   heardEstimated: boolean;
-  /** Of graphs with budgets on scopes. */
+  /** Of graphs with budgets on scopes, postures, text only, spoken errors. */
   budgets?: TurnBudgets;
+  posture?: number;
+  textFrom?: number;
+  errorOf?: { turn: number; class: string };
 }
 
 export interface TelemetrySample {
@@ -360,6 +370,9 @@ export interface SessionState extends DialogueSession {
   /** A state snapshot is to be emitted at the end of the next step that leaves no turn open. */
   snapshotOwed: boolean;
   counters: Counters;
+  /** Of graphs with postures, and with dead letters. */
+  posture?: PostureState;
+  deadLetters?: DeadLetterState;
   /** Of graphs with text nodes: digits not yet proposed, language last spoken, last choices, and providers that failed last. */
   keypad?: Keypad;
   language?: string;

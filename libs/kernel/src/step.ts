@@ -14,6 +14,7 @@ import type { Batch } from "./input.ts";
 import { lanePop, lanesReady } from "./lanes.ts";
 import { BATCH_INPUTS_MAX, QUANTUM_DISPATCHES, TELEMETRY_SHARE } from "./limits.ts";
 import { releaseOutputs } from "./output-stage.ts";
+import { goTextOnly } from "./postures.ts";
 import type { Fact, PureFunctions } from "./pure-functions.ts";
 import { expireAuthority, ingestAuthority } from "./session-authority.ts";
 import { finishEnding } from "./session-end.ts";
@@ -46,7 +47,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   s.batchIndex = batch.index;
   const cx: StepContext = {
     s,
-    failover: takeFallback,
+    failover,
     fns: env.fns,
     effects: [],
     facts: [],
@@ -83,6 +84,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   releaseOutputs(cx);
   // A turn released at this point may have had nothing to play.
   resolveCauses(cx);
+  if (cx.proposals.length > 0) arbitrate(cx);
   if (s.dialogue !== undefined || s.config.policy.silence !== undefined) {
     dialogueStep(cx);
     resolveCauses(cx);
@@ -92,6 +94,10 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
   emitSnapshot(cx);
   return { effects: cx.effects, facts: cx.facts, runnable: lanesReady(s.lanes, batch.monoNs) };
 }
+
+/** What is left where a node has failed in a turn: its fallback, or, of a voice, text. */
+const failover: StepContext["failover"] = (cx, turn, node, inv, error) =>
+  takeFallback(cx, turn, node, inv, error) || goTextOnly(cx, turn, node, inv, error);
 
 /** Data, then a bounded share of Telemetry. Control acted when it was taken in, before all of it (`kernel.md` §4). */
 function dispatchQuantum(cx: StepContext): void {

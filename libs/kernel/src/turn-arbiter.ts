@@ -10,6 +10,7 @@ import { startBudgets } from "./budget-meter.ts";
 import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { openTurnNodes } from "./custom-nodes.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
+import { proposeErrorResponse } from "./error-response.ts";
 import { evidenceBytesMax } from "./evidence.ts";
 import { toldDuplicate } from "./guard.ts";
 import { farewellOpened, farewellRefused, refusedByHangUp } from "./hang-up.ts";
@@ -17,6 +18,7 @@ import { releaseText } from "./hearing.ts";
 import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
+import { liftPosture, postureId } from "./postures.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
@@ -91,6 +93,8 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   if (hangingUp !== "") return refuse(cx, proposal, "reject", hangingUp);
   const refusal = checkOpening(cx);
   if (refusal !== null) return refuseBy(cx, proposal, refusal);
+  liftPosture(cx);
+  const posture = postureId(cx);
   const number = s.lastTurn + 1;
   const resolved = resolveTurnPlan({
     config: s.config,
@@ -102,6 +106,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     admissionOutcome: "admit",
     origin: proposal.origin,
     say: proposal.say !== null,
+    ...(posture === "" ? {} : { posture }),
   });
   if (!resolved.ok) {
     releaseEvidence(s.recording, evidenceBytesMax);
@@ -133,12 +138,18 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     type: "record",
     record: { kind: "plan", turn: number, planId: turn.planId, hash: turn.planHash, plan: resolved.value.plan },
   });
-  signal(cx, "turn_open", "arbiter", number, "", { origin: proposal.origin, turnId: turn.id, planHash: turn.planHash });
+  signal(cx, "turn_open", "arbiter", number, "", {
+    origin: proposal.origin,
+    turnId: turn.id,
+    planHash: turn.planHash,
+    ...errorFields(turn, proposal),
+  });
   turn.openSeq = s.seq;
   if (proposal.hangUp === true) farewellOpened(cx, proposal, number);
   const { turnFirstOutputMs } = s.config.budgets;
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
+  if (s.posture !== undefined && s.posture.level > 0) turn.posture = s.posture.level;
   startBudgets(cx, turn, proposal.invocations);
   openTurnNodes(cx, turn);
   startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
@@ -147,6 +158,13 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     signal(cx, "barge_in", "prelude", number, "barge_in", { scope: "turn" });
     cause(cx, "cancel", number, "barge_in");
   }
+}
+
+/** F-135: the turn tells a failed one's caller; marked, so that it is never answered so itself. */
+function errorFields(turn: TurnState, { errorOf }: Proposal): Record<string, string | number> {
+  if (errorOf === undefined) return {};
+  turn.errorOf = errorOf;
+  return { errorOf: errorOf.turn, errorClass: errorOf.class };
 }
 
 /** `budget_warning` comes at three quarters of the budget. */
@@ -285,6 +303,7 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
   cx.effects.splice(at, 0, { type: "record", record: sealTurn(cx, turn, terminalSeq, closeSeq) });
   tellMappingError(cx, turn);
   tellSpent(cx, turn);
+  proposeErrorResponse(cx, turn, found);
   if (!commit) return trySettle(cx, turn);
   if (turn.lastDataSequence <= 1 && turn.output.sentUs === 0 && queuedAudio(turn) === 0) {
     // A control-only turn has nothing to deliver.

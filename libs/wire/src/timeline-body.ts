@@ -33,6 +33,8 @@ export function recordBody(record: TimelineRecord, place: RecordPlace): Body {
       return evidenceBody(record, place);
     case "delivery_addendum":
       return { case: "addendum", value: addendum(record.addendum as DeliveryAddendum, place) };
+    case "dead_letter":
+      return canonicalRecord("dead_letter", String(record.number), record.turn, record.hash);
     case "late_outcome": {
       const { invocationId } = record.outcome as { invocationId: string };
       return canonicalRecord("late_outcome", invocationId, record.turn, record.hash);

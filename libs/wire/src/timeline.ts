@@ -94,6 +94,7 @@ const kinds: ReadonlySet<unknown> = new Set<TimelineRecord["kind"]>([
   "evidence",
   "delivery_addendum",
   "late_outcome",
+  "dead_letter",
   "refusal",
   "plan",
   "session_plan",
@@ -113,6 +114,8 @@ function hashHolds(record: TimelineRecord): boolean {
         return verifyEvidence(record.manifest as SealedEvidence) && record.hash === ownHash(record.manifest);
       case "delivery_addendum":
         return record.hash === ownHash(record.addendum) && record.hash === hashWithout(record.addendum);
+      case "dead_letter":
+        return record.hash === ownHash(record.letter) && record.hash === hashWithout(record.letter);
       case "late_outcome":
         return record.hash === ownHash(record.outcome) && record.hash === hashWithout(record.outcome);
       case "refusal":

@@ -148,6 +148,7 @@ const kernelKinds: ReadonlySet<string> = new Set([
   "evidence",
   "delivery_addendum",
   "late_outcome",
+  "dead_letter",
   "refusal",
   "plan",
   "session_plan",

@@ -31,6 +31,7 @@ export const RECORD_KINDS = [
   "evidence_lost",
   "marker",
   "late_outcome",
+  "dead_letter",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
 
