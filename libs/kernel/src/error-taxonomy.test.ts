@@ -114,8 +114,8 @@ describe("F-135 spoken error responses", () => {
     expect(told(effects)).toEqual([
       "provider_error#1(error)",
       "abort#1(provider_failure)",
-      "turn_open_proposed(error_response)",
       "close#1",
+      "turn_open_proposed(error_response)",
       "turn_open#2",
     ]);
     const opened = effects.find((e) => e.type === "signal" && e.event.signal === "turn_open");

@@ -11,6 +11,10 @@ export interface SessionPolicy extends DialoguePolicy {
   /** What happens to a proposal while a turn is open or its delivery unsettled. */
   secondProposal: SecondProposal;
   bargeIn: boolean;
+  /** How a cancel is accepted that does not say: at once, or at the bounded end of the chunk in flight (F-041). Absent: hard. */
+  cancelMode?: "hard" | "soft";
+  /** Longest rest of the chunk in flight under a soft cancel, milliseconds; absent: 500. */
+  softLimitMs?: number;
   /** Hold playout while speech is only a candidate, resume when it is discarded. */
   holdOnCandidate: boolean;
   lateEvents: "drop" | "remap" | "diagnose";

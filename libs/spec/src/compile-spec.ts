@@ -65,6 +65,7 @@ function compilePolicy(spec: PipelineSpec, sources: Sources): SessionPolicy {
   return {
     id: pick("id", "id", given.id, base.id),
     secondProposal: pick("secondProposal", "second_proposal", given.second_proposal, base.secondProposal),
+    ...softOf(spec, sources),
     bargeIn: pick("bargeIn", "barge_in", given.barge_in, base.bargeIn),
     holdOnCandidate: pick("holdOnCandidate", "hold_on_candidate", given.hold_on_candidate, base.holdOnCandidate),
     lateEvents: pick("lateEvents", "late_events", given.late_events, base.lateEvents),
@@ -82,6 +83,17 @@ function compileVariables(variables: VariablesDocument, sources: Sources): Varia
     else sources.take(`variables.${name}.default`, `variables.${name}.default`);
   }
   return variables;
+}
+
+/** F-041: absent where every cancel is hard. */
+function softOf({ policy = {} }: PipelineSpec, sources: Sources): Pick<SessionPolicy, "cancelMode" | "softLimitMs"> {
+  const { cancel_mode: mode, soft_limit_ms: limit } = policy;
+  if (mode !== undefined) sources.take("policy.cancelMode", "policy.cancel_mode");
+  if (limit !== undefined) sources.take("policy.softLimitMs", "policy.soft_limit_ms");
+  return {
+    ...(mode === undefined ? {} : { cancelMode: mode }),
+    ...(limit === undefined ? {} : { softLimitMs: limit }),
+  };
 }
 
 function compileBudgets(spec: PipelineSpec, sources: Sources): Budgets {
@@ -157,7 +169,12 @@ function compileNode(node: NodeDocument, index: number, scope: "session" | "turn
   }
   const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
   if (node.fallback !== undefined) sources.note(`${path}.fallback`, sources.written(`${specPath}.fallback`));
-  const fallback = node.fallback === undefined ? {} : { fallback: node.fallback };
+  const retries = node.provider?.retries;
+  if (retries !== undefined) sources.take(`${path}.retries`, `${specPath}.provider.retries`);
+  const fallback = {
+    ...(node.fallback === undefined ? {} : { fallback: node.fallback }),
+    ...(retries === undefined ? {} : { retries }),
+  };
   return {
     id: node.id,
     kind: node.kind,

@@ -29,6 +29,7 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
     const path = `nodes.${node.id}`;
     yield [`${path}.kind`, node.kind];
     yield [`${path}.scope`, node.scope];
+    if (node.retries !== undefined) yield [`${path}.retries`, node.retries];
     if (node.fallback !== undefined) yield [`${path}.fallback`, node.fallback];
     yield* fields(`${path}.settings`, node.settings);
     for (const [i, candidate] of node.candidates.entries()) {

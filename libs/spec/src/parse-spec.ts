@@ -4,6 +4,7 @@ import { isMap } from "yaml";
 import { checkScopedBudgets } from "./check-budgets.ts";
 import { checkCustomNodes } from "./check-custom-nodes.ts";
 import { checkGraph, type Report } from "./check-graph.ts";
+import { checkPostures } from "./check-postures.ts";
 import { checkProfile, checkValues } from "./check-values.ts";
 import { checkVariables } from "./check-variables.ts";
 import { type Expanded, expandModules } from "./expand-modules.ts";
@@ -78,6 +79,7 @@ function checkDocument(document: unknown, report: Report, { nodes }: SpecOptions
   checkGraph(view, report);
   checkScopedBudgets(document, view, report);
   checkCustomNodes(document, view, nodes, report);
+  checkPostures(document, view, report);
 }
 
 /** What else a text is read with. */

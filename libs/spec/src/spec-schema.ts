@@ -5,6 +5,7 @@ import { FALLBACK_KINDS } from "./check-fallback.ts";
 import { dialogueFields } from "./dialogue-schema.ts";
 import { bufferSchema } from "./edge-schema.ts";
 import * as limits from "./limits.ts";
+import { resilienceFields } from "./resilience-schema.ts";
 import type { Field, MapSchema, OpenMapSchema, VariantSchema } from "./schema.ts";
 import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 import { textNodeSettings } from "./text-node-schema.ts";
@@ -50,7 +51,11 @@ export const candidates = list(
   1,
   limits.CANDIDATES_MAX,
 );
-export const providerSchema = map("the provider of a node", { candidates: must(candidates), settings: may(settings) });
+export const providerSchema = map("the provider of a node", {
+  candidates: must(candidates),
+  settings: may(settings),
+  retries: may(whole(0, 3)),
+});
 
 const edgeFields = {
   id: may(id),
@@ -180,6 +185,8 @@ export const common = {
     map("the policy", {
       id: may(text(limits.NAME_CHARS_MAX)),
       barge_in: may(flag),
+      cancel_mode: may(oneOf("hard", "soft")),
+      soft_limit_ms: may(whole(0, 5_000)),
       second_proposal: may(oneOf("preempt", "queue", "drop")),
       hold_on_candidate: may(flag),
       late_events: may(oneOf("drop", "remap", "diagnose")),
@@ -200,6 +207,7 @@ export const common = {
       prices: may(list("prices", priceSchema, 1, limits.BUDGET_LIMITS_MAX)),
     }),
   ),
+  ...resilienceFields,
   output: may(map("the output", { lead_ms: may(whole(20, 5_000)) })),
   recording: may(
     map("the recording", { level: may(oneOf("L0", "L1", "L2")), policy_id: may(text(limits.NAME_CHARS_MAX)) }),

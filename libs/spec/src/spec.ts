@@ -29,6 +29,8 @@ export interface ProviderDocument {
   candidates: readonly (string | CandidateDocument)[];
   /** For every candidate; a candidate's own settings are laid over them. */
   settings?: SettingsDocument;
+  /** How often one candidate is asked again after a timeout. */
+  retries?: number;
 }
 
 /** How a tool is called: `http` or `mcp`, the latter by `url` or `command`. Headers are references to secrets. */
@@ -113,6 +115,8 @@ export interface EdgeDocument {
 export interface PolicyDocument extends DialogueDocument {
   id?: string;
   barge_in?: boolean;
+  cancel_mode?: "hard" | "soft";
+  soft_limit_ms?: number;
   second_proposal?: "preempt" | "queue" | "drop";
   hold_on_candidate?: boolean;
   late_events?: "drop" | "remap" | "diagnose";
@@ -129,6 +133,12 @@ export interface BudgetsDocument {
   cancel_grace_ms?: number;
   limits?: readonly LimitDocument[];
   prices?: readonly PriceDocument[];
+}
+
+export interface DegradeDocument {
+  calm_ms?: number;
+  text_only?: boolean;
+  postures?: readonly { id: string; nodes: Readonly<Record<string, SettingsDocument>> }[];
 }
 
 /** One budget on a scope of a turn. */
@@ -197,6 +207,11 @@ export interface CommonDocument {
   conversation?: { greeting?: string; system_prompt?: string };
   policy?: PolicyDocument;
   budgets?: BudgetsDocument;
+  /** By class of error, a sentence or `silence`. */
+  errors?: Readonly<Record<string, string>>;
+  degrade?: DegradeDocument;
+  dead_letters?: { max: number };
+  admission?: { queued_max?: number; age_max_ms?: number; dispatch_max?: number };
   output?: { lead_ms?: number };
   recording?: { level?: "L0" | "L1" | "L2"; policy_id?: string };
 }
