@@ -32,7 +32,7 @@ const PART = "posture";
 const VOICE_PART = "voice";
 
 /** A turn is about to open: after calm it runs undegraded again. */
-export function liftPosture(cx: StepContext): void {
+function liftPosture(cx: StepContext): void {
   const { posture, config } = cx.s;
   if (posture === undefined || posture.level === 0) return;
   if (cx.nowNs - posture.causedNs < (config.graph.degrade?.calmMs ?? 0) * NS_PER_MS) return;
@@ -50,10 +50,12 @@ function recovered(cx: StepContext, part: string, reason: string, fields: Record
   status(cx, "recovered");
 }
 
-/** The id of the posture a turn opens with; "" for none. */
-export function postureId(cx: StepContext): string {
+/** The id of the posture a turn opens with, for its plan; absent for none. */
+export function openingPosture(cx: StepContext): { posture?: string } {
+  liftPosture(cx);
   const level = cx.s.posture?.level ?? 0;
-  return level === 0 ? "" : (cx.s.config.graph.degrade?.postures[level - 1]?.id ?? "");
+  const posture = cx.s.config.graph.degrade?.postures[level - 1];
+  return posture === undefined ? {} : { posture: posture.id };
 }
 
 /** Settings of a node under the postures of its turn, over those it has. */

@@ -18,7 +18,7 @@ import { releaseText } from "./hearing.ts";
 import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
-import { liftPosture, postureId } from "./postures.ts";
+import { openingPosture } from "./postures.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
@@ -93,8 +93,6 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   if (hangingUp !== "") return refuse(cx, proposal, "reject", hangingUp);
   const refusal = checkOpening(cx);
   if (refusal !== null) return refuseBy(cx, proposal, refusal);
-  liftPosture(cx);
-  const posture = postureId(cx);
   const number = s.lastTurn + 1;
   const resolved = resolveTurnPlan({
     config: s.config,
@@ -106,7 +104,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     admissionOutcome: "admit",
     origin: proposal.origin,
     say: proposal.say !== null,
-    ...(posture === "" ? {} : { posture }),
+    ...openingPosture(cx),
   });
   if (!resolved.ok) {
     releaseEvidence(s.recording, evidenceBytesMax);
@@ -142,14 +140,13 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     origin: proposal.origin,
     turnId: turn.id,
     planHash: turn.planHash,
-    ...errorFields(turn, proposal),
+    ...resilienceFields(cx, turn, proposal),
   });
   turn.openSeq = s.seq;
   if (proposal.hangUp === true) farewellOpened(cx, proposal, number);
   const { turnFirstOutputMs } = s.config.budgets;
   setTimerIn(cx, `first_output_warning:${number}`, turnFirstOutputMs * WARNING_SHARE);
   setTimerIn(cx, `first_output:${number}`, turnFirstOutputMs);
-  if (s.posture !== undefined && s.posture.level > 0) turn.posture = s.posture.level;
   startBudgets(cx, turn, proposal.invocations);
   openTurnNodes(cx, turn);
   startTurnGraph(cx, turn, proposal, claimSpeculation(cx, turn, proposal));
@@ -160,8 +157,10 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
   }
 }
 
-/** F-135: the turn tells a failed one's caller; marked, so that it is never answered so itself. */
-function errorFields(turn: TurnState, { errorOf }: Proposal): Record<string, string | number> {
+/** F-048: the posture it opens with stands for the turn. F-135: one that tells a failed turn's caller is marked, so that it is never answered so itself. */
+function resilienceFields(cx: StepContext, turn: TurnState, { errorOf }: Proposal): Record<string, string | number> {
+  const level = cx.s.posture?.level ?? 0;
+  if (level > 0) turn.posture = level;
   if (errorOf === undefined) return {};
   turn.errorOf = errorOf;
   return { errorOf: errorOf.turn, errorClass: errorOf.class };
