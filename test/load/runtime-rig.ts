@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { asMonoNs } from "@rspp/base/brand";
+import { tuneCollector } from "@rspp/host/collector";
 import type { GraphDefinition, NodeDefinition } from "@rspp/kernel/graph";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
@@ -167,6 +168,8 @@ export function createRig(
   over: Partial<SessionConfig> = {},
   { vad = byteVad, graph = assistantGraph({ endpointing: ENDPOINT_AT_ONCE }) }: RigParts = {},
 ): Rig {
+  // As every service of the platform does.
+  tuneCollector();
   const folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));
   const store = openNodeStore(folder);
   if (!store.ok) throw new Error(store.error.detail);

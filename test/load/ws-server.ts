@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { asMonoNs } from "@rspp/base/brand";
+import { tuneCollector } from "@rspp/host/collector";
 import { createSystemClock } from "@rspp/host/system-clock";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
 import { createRuntime } from "@rspp/runtime/runtime";
@@ -17,6 +18,8 @@ import { waitedUs } from "./bench.ts";
 import { filterChain } from "./graphs.ts";
 import { byteVad, ENDPOINT_AT_ONCE, instantProviders } from "./runtime-rig.ts";
 
+// As every service of the platform does.
+tuneCollector();
 const graphName = process.argv[2] ?? "echo";
 const clock = createSystemClock();
 const folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));

@@ -3,6 +3,7 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { RpcError } from "@rspp/rpc/errors";
 import { createLog, describeFailure } from "@rspp/rpc/log";
 import { StoreError, type StoreErrorCode } from "@rspp/store/store-error";
+import { tuneCollector } from "./collector.ts";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import { describeProblem, resolveConfig } from "./config.ts";
 import type { ConfigValues } from "./config-fields.ts";
@@ -17,6 +18,7 @@ const closeMs = 10_000;
  * Standard output gets one line when it is ready, JSON, or words on a terminal; standard error the log.
  */
 export async function runService<F extends ServiceFields>(definition: ServiceDefinition<F>): Promise<void> {
+  tuneCollector();
   const { service, fields } = definition;
   const { env } = process;
   const config = resolveConfig(fields, { service, argv: process.argv.slice(2), env });
