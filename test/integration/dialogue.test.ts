@@ -9,7 +9,7 @@ import { sessionTexts } from "@rspp/spec/session-texts";
 import { createLoopbackAdapter } from "@rspp/transport-loopback/adapter";
 import { expect, test } from "vitest";
 import { sessionConfigOf } from "../../cli/src/pipeline.ts";
-import { createRig, type Rig } from "./rig.ts";
+import { createRig, type Rig, speech } from "./rig.ts";
 
 const spec = (policy: string): string => `schema: rspp/pipeline/v1
 template: voice-assistant
@@ -74,5 +74,24 @@ test("X-01 a text by API may wait its turn, stand above interruption, and hang u
   expect(said).toEqual(["One moment.", "Thank you for calling."]);
   expect(over).toBe("agent_hangup");
   expect(session.say("Still there?")).toMatchObject({ ok: false, error: { code: "session_ended" } });
+  expect(replayJournal(session.config, session.journal())).toMatchObject({ identical: true });
+});
+
+test("X-09 key terms reach the recogniser, spellings the voice; what is shown and replayed keeps the words", async () => {
+  const rig = createRig();
+  const words = `vocabulary:
+  key_terms: [ACME]
+  pronunciations: [{text: acme, say: ack me}, {text: please, ipa: pliːz}]
+`;
+  const transcripts = "  stt: {candidates: [{name: sim/stt, settings: {transcripts: [call acme please]}}]}";
+  const text = `${spec("  max_call_ms: 600000\n").replace("  stt: {candidates: [sim/stt]}", transcripts)}${words}`;
+  const { session, said, line } = open(rig, text, "words");
+  line.speak(speech(400));
+  await rig.until(() => said.length > 0);
+  await rig.until(() => line.deliveries().some(({ phase }) => phase === "completed"));
+  expect(rig.told.get("words/1")?.at(-1)).toEqual({ role: "user", text: "call ACME please" });
+  expect(said.join(" ")).toContain("call ACME please");
+  line.end();
+  await rig.until(() => rig.runtime.session(session.config) === null);
   expect(replayJournal(session.config, session.journal())).toMatchObject({ identical: true });
 });

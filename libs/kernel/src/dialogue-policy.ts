@@ -42,6 +42,8 @@ export interface HistoryPolicy {
 }
 
 export interface DialoguePolicy {
+  /** Words, whatever their case, that voices are given in another spelling. */
+  pronunciations?: readonly { text: string; say: string }[];
   history?: HistoryPolicy;
   /** Over the output speech counts from here on; never less than the endpointing node asks for. */
   minSpeechMs?: number;

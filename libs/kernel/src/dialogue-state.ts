@@ -25,6 +25,11 @@ export interface GuardedHearing {
   unjudged?: true;
 }
 
+export interface SpokenSegment {
+  /** Where the voice was given another spelling (`pronunciation.ts`). */
+  marks?: readonly number[];
+}
+
 export interface DialogueTurn {
   /** Says what it was given, no model's reply; noted where a reply may hang up. */
   given?: true;

@@ -17,6 +17,7 @@ import type { ReadyItem } from "./lanes.ts";
 import { mergeEdge } from "./merge.ts";
 import { historyUnderPosture } from "./postures.ts";
 import { onActivity } from "./prelude.ts";
+import { respell } from "./pronunciation.ts";
 import { sliceSpans } from "./rope.ts";
 import { findTurn, type GraphRun, type NodeRun, numberSetting, runOf } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
@@ -255,6 +256,7 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
   const inv = cx.s.invocations[node.invocation];
   if (inv === undefined && node.textOnly !== true) return;
   const number = turn.segments.length;
+  const spelt = inv === undefined ? null : respell(cx, turn.number, spans);
   turn.segments.push({
     spans,
     chars,
@@ -263,8 +265,9 @@ function speakClause(cx: StepContext, run: GraphRun, index: number, node: NodeRu
     shedUs: 0,
     complete: false,
     words: null,
+    ...(spelt === null ? {} : { marks: spelt.marks }),
   });
-  if (inv !== undefined) pushClause(cx, inv, number, spans);
+  if (inv !== undefined) pushClause(cx, inv, number, spelt?.spans ?? spans);
   cx.effects.push({
     type: "egress_text",
     epoch: cx.s.authority.epoch,

@@ -7,6 +7,7 @@ import { ringPeek } from "@rspp/base/ring";
 import type { AudioBody, EventBody, KernelEvent } from "./event.ts";
 import { fenceAllows } from "./fence.ts";
 import { noteUnheard, shedLate, take } from "./flow.ts";
+import { textWords } from "./pronunciation.ts";
 import type { GraphRun, TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimer } from "./step-context.ts";
 
@@ -113,7 +114,7 @@ function send(cx: StepContext, turn: TurnState, event: KernelEvent, body: AudioB
   if (segment !== undefined) {
     if (segment.startUs < 0) segment.startUs = out.sentUs;
     segment.durationUs += body.durationUs;
-    if (body.words !== null) segment.words = body.words;
+    if (body.words !== null) segment.words = textWords(segment.marks, body.words);
     if (body.segmentEnd) segment.complete = true;
   }
   out.sequence += 1;

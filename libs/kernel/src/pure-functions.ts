@@ -30,6 +30,8 @@ export type TextQuestion =
    * `version` names the rule: another rule is another version.
    */
   | { fn: "echo_share"; version: 1; heard: readonly TextSpan[]; spoken: readonly TextSpan[]; last: number }
+  /** Words to be said otherwise, `[from, to, rule …]`; see `respell.ts`. `version` names the rule. */
+  | { fn: "respell"; version: 1; spans: readonly TextSpan[]; rules: readonly string[] }
   /** Where this very text begins in the joined text; -1 where it does not stand. */
   | { fn: "find"; spans: readonly TextSpan[]; text: string }
   /** Whether one of these words or phrases stands in the joined text. */

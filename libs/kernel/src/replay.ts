@@ -161,6 +161,7 @@ function factServer(entry: JournalEntry, fns: PureFunctions | undefined, diverge
 function fallbackAnswer(question: TextQuestion): FactAnswer {
   switch (question.fn) {
     case "clause_ends":
+    case "respell":
       return [];
     case "screen":
       return [0];

@@ -10,7 +10,13 @@ import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
 import type { TurnBudgets } from "./budget-state.ts";
 import type { Delivery } from "./delivery.ts";
-import type { DialogueSession, DialogueTurn, GuardedHearing, ProposalOptions } from "./dialogue-state.ts";
+import type {
+  DialogueSession,
+  DialogueTurn,
+  GuardedHearing,
+  ProposalOptions,
+  SpokenSegment,
+} from "./dialogue-state.ts";
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
 import type { KernelEvent, MessagesBody, TextSpan, WordMark } from "./event.ts";
@@ -211,7 +217,7 @@ export interface Proposal extends ProposalOptions {
   language?: string;
 }
 
-export interface SegmentPlay {
+export interface SegmentPlay extends SpokenSegment {
   spans: readonly TextSpan[];
   chars: number;
   /** Media time within the turn's output; -1 until its first frame was sent. */

@@ -2,6 +2,7 @@
 import { InvariantError } from "@rspp/base/invariant";
 import type { TextSpan } from "./event.ts";
 import type { FactAnswer, TextQuestion } from "./pure-functions.ts";
+import { respellings } from "./respell.ts";
 import { hasWords, screen } from "./screen.ts";
 import { echoShare, onlyWords } from "./speech-words.ts";
 
@@ -30,6 +31,8 @@ export function evaluateText(question: TextQuestion, join: (spans: readonly Text
       return onlyWords(join(question.spans), question.words);
     case "echo_share":
       return echoShare(join(question.heard), join(question.spoken), question.last);
+    case "respell":
+      return respellings(join(question.spans), question.rules);
     case "find":
       return join(question.spans).indexOf(question.text);
     case "screen":

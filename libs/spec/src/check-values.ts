@@ -8,6 +8,7 @@ import type { Report } from "./check-graph.ts";
 import { checkTextSettings } from "./check-text-settings.ts";
 import { checkTools } from "./check-tools.ts";
 import { looseField } from "./graph-view.ts";
+import { checkVocabulary } from "./vocabulary.ts";
 
 export const PROFILE_DEFAULT = "simple/v1";
 
@@ -58,6 +59,7 @@ const settingOrders: Readonly<Partial<Record<NodeKind, readonly Order[]>>> = {
 export function checkValues(document: unknown, profile: ExecutionProfile, report: Report): void {
   checkBudgets(document, profile, report);
   checkDialogue(document, report);
+  checkVocabulary(document, report);
   const nodes = looseField(document, "nodes");
   if (Array.isArray(nodes)) {
     for (const [i, node] of nodes.entries()) {

@@ -6,7 +6,7 @@ import { opensOnly, placeholdersOf } from "./placeholders.ts";
 import { checkDeclarations } from "./variables.ts";
 
 /** Fields of a document with texts that may name variables; those of `settings` become part of the plan, the others of what is said. */
-const roots = ["conversation", "policy", "nodes"];
+const roots = ["conversation", "policy", "nodes", "vocabulary"];
 /** Metadata, ids and names, which are never filled in. */
 const fixed = new Set(["id", "kind", "description", "name"]);
 
@@ -52,7 +52,7 @@ function checkText(text: string, path: string, names: readonly string[], declare
 /** The settings stand in the plan, which is kept at every recording level; a secret stands nowhere. */
 function checkSensitivity(name: string, path: string, declaration: unknown, report: Report): void {
   const sensitivity = looseField(declaration, "sensitivity") ?? "personal";
-  const setting = path.startsWith("nodes");
+  const setting = path.startsWith("nodes") || path.startsWith("vocabulary");
   if (sensitivity === "public" || (sensitivity === "personal" && !setting)) return;
   const message =
     sensitivity === "secret"

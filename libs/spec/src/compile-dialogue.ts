@@ -15,8 +15,7 @@ import type { PipelineSpec } from "./spec.ts";
 export function compileDialogue(spec: PipelineSpec, sources: Sources): DialoguePolicy {
   const given = spec.policy ?? {};
   const policy: DialoguePolicy = {};
-  const written = (field: string, key: string): void =>
-    sources.note(`policy.${field}`, sources.written(`policy.${key}`));
+  const written = (field: string, key: string): void => sources.take(`policy.${field}`, `policy.${key}`);
   if (given.history !== undefined) {
     written("history", "history");
     policy.history = compileHistory(spec, given.history);
@@ -81,16 +80,16 @@ export function compileSpoken(spec: PipelineSpec, sources: Sources): Record<stri
   const say = (name: string, path: string, text: string | undefined): void => {
     if (text === undefined) return;
     spoken[name] = text;
-    sources.note(`spoken.${name}`, sources.written(`policy.${path}`));
+    sources.take(`spoken.${name}`, `policy.${path}`);
   };
   for (const [i, prompt] of (silence?.prompts ?? []).entries()) say(spokenSilence(i), `silence.prompts[${i}]`, prompt);
   const { summary } = spec.policy?.history ?? {};
   if (summary !== undefined) {
     const own = summary.prompt;
     spoken[SPOKEN_SUMMARY_PROMPT] = own ?? SUMMARY_PROMPT;
-    const written = own !== undefined;
-    const source = sources.written(written ? "policy.history.summary.prompt" : "policy.history.summary");
-    sources.note(`spoken.${SPOKEN_SUMMARY_PROMPT}`, written ? source : "derived");
+    const path = `spoken.${SPOKEN_SUMMARY_PROMPT}`;
+    if (own === undefined) sources.note(path, "derived");
+    else sources.take(path, "policy.history.summary.prompt");
   }
   say(SPOKEN_HANG_UP, "hang_up.say", hangUp?.say);
   say(SPOKEN_MAX_CALL_WARNING, "max_call_warning.say", warning?.say);

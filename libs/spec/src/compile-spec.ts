@@ -19,6 +19,7 @@ import { checkSpec } from "./parse-spec.ts";
 import type { SpecProblem } from "./problem.ts";
 import { Sources } from "./sources.ts";
 import type { BufferDocument, EdgeDocument, NodeDocument, PipelineSpec, VariablesDocument } from "./spec.ts";
+import { compilePronunciations, withVocabulary } from "./vocabulary.ts";
 
 /** Compiles a spec. Errors: the problems `parseSpec` would have found; a spec it returned has none. */
 export function compileSpec(spec: PipelineSpec, options: SpecOptions = {}): Result<CompiledPipeline, SpecProblem[]> {
@@ -33,7 +34,7 @@ export function compileSpec(spec: PipelineSpec, options: SpecOptions = {}): Resu
   sources.take("version", "version");
   if (spec.profile === undefined) sources.note("profile", "default");
   else sources.take("profile", "profile");
-  const graph = compileGraph(spec, sources, nodeCatalogue);
+  const graph = withVocabulary(compileGraph(spec, sources, nodeCatalogue), spec, sources);
   const compiled: Omit<CompiledPipeline, "fingerprint"> = {
     name: spec.name,
     version: spec.version,
@@ -74,6 +75,7 @@ function compilePolicy(spec: PipelineSpec, sources: Sources): SessionPolicy {
     reconnectMs: pick("reconnectMs", "reconnect_ms", given.reconnect_ms, base.reconnectMs),
     historyPartsMax: pick("historyPartsMax", "history_parts_max", given.history_parts_max, base.historyPartsMax),
     ...compileDialogue(spec, sources),
+    ...compilePronunciations(spec, sources),
   };
 }
 

@@ -11,6 +11,7 @@ import { flag, list, map, may, must, oneOf, text, whole } from "./schema.ts";
 import { textNodeSettings } from "./text-node-schema.ts";
 import { toolFields } from "./tool-schema.ts";
 import { variableNames, variablesSchema } from "./variable-schema.ts";
+import { vocabularyField } from "./vocabulary.ts";
 
 /** The first line of every spec: which schema the rest is written in. */
 export const SPEC_SCHEMA = "rspp/pipeline/v1";
@@ -175,6 +176,7 @@ export const common = {
   owner: may(text(limits.LABEL_CHARS_MAX)),
   labels: may({ type: "open_map", max: limits.LABELS_MAX, value: text(limits.LABEL_CHARS_MAX), what: "labels" }),
   variables: may(variablesSchema),
+  vocabulary: vocabularyField,
   conversation: may(
     map("the conversation", {
       greeting: may(text(limits.GREETING_CHARS_MAX)),

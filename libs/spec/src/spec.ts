@@ -16,6 +16,7 @@ import type {
 } from "@rspp/kernel/graph";
 import type { DialogueDocument } from "./dialogue-document.ts";
 import type { Place } from "./problem.ts";
+import type { VocabularyDocument } from "./vocabulary.ts";
 
 export type SettingsDocument = Readonly<Record<string, SettingValue>>;
 
@@ -205,6 +206,7 @@ export interface CommonDocument {
   labels?: Readonly<Record<string, string>>;
   variables?: VariablesDocument;
   conversation?: { greeting?: string; system_prompt?: string };
+  vocabulary?: VocabularyDocument;
   policy?: PolicyDocument;
   budgets?: BudgetsDocument;
   /** By class of error, a sentence or `silence`. */

@@ -37,9 +37,9 @@ const known: Readonly<Record<string, About>> = {
     capabilities: calling,
     absent: "no endpoint; set openai_base_url and openai_api_key",
   },
-  "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: stt },
+  "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: { ...stt, keyTerms: true } },
   "sim/llm": { terms: "a simulated model", capabilities: calling },
-  "sim/tts": { terms: "a simulated voice", capabilities: tts },
+  "sim/tts": { terms: "a simulated voice", capabilities: { ...tts, pronunciations: true } },
   "tool/http": {
     terms: "tools behind webhooks",
     capabilities: {},

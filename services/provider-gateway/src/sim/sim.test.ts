@@ -175,3 +175,11 @@ test("sim/stt shows partials with the audio, takes transcripts in order, and kee
   expect(say(settings, true).finals()).toEqual(["stop"]);
   expect(say(settings, true).outcomes[0]?.kind).toBe("empty");
 });
+
+test("X-09 the simulated voice takes phonetic spellings: such a word lasts as long as its letters, the rest as ever", () => {
+  const plain = simWordTimings("eat tomato now.", 10);
+  const spelt = simWordTimings("eat tomato now.", 10, new Map([["tomato", "təmɑːtəʊ"]]));
+  expect(plain.map(({ endUs, startUs }) => (endUs - startUs) / 10_000)).toEqual([3, 6, 4]);
+  expect(spelt.map(({ endUs, startUs }) => (endUs - startUs) / 10_000)).toEqual([3, 8, 4]);
+  expect(spelt.map(({ from, to }) => [from, to])).toEqual(plain.map(({ from, to }) => [from, to]));
+});

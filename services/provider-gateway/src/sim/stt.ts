@@ -1,4 +1,5 @@
 import { sessionKey } from "@rspp/base/session-key";
+import { respellings } from "@rspp/kernel/respell";
 import type { Clock } from "@rspp/ports/clock";
 import type { Invocation, InvocationInput, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
 import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
@@ -11,6 +12,8 @@ const specs = {
   transcripts: { type: "strings", default: [] },
   /** How much audio brings the next word of a partial; 0: no partials. */
   word_ms: { type: "number", default: 300, min: 0, max: 60_000 },
+  /** Words that are recognised in the very spelling given here. */
+  key_terms: { type: "strings", default: [] },
 } as const;
 
 type Values = SettingValues<typeof specs>;
@@ -103,7 +106,16 @@ class SimRecognition implements Invocation {
   }
 
   #transcript(): string {
-    return this.#values.transcripts[this.#used.get(this.#session) ?? 0] ?? "";
+    const said = this.#values.transcripts[this.#used.get(this.#session) ?? 0] ?? "";
+    const terms = this.#values.key_terms;
+    const found = respellings(said, terms);
+    let text = "";
+    let at = 0;
+    for (let i = 0; i < found.length; i += 3) {
+      text += said.slice(at, found[i]) + (terms[found[i + 2] ?? 0] ?? "");
+      at = found[i + 1] ?? at;
+    }
+    return text + said.slice(at);
   }
 
   #take(): void {

@@ -19,6 +19,8 @@ const specs = {
   tone_hz: { type: "number", default: 440, min: 50, max: 4000 },
   /** Whether chunks carry word timings. */
   words: { type: "boolean", default: true },
+  /** `word=phonetic letters` (X-09): such a word lasts as long as its letters. */
+  pronunciations: { type: "strings", default: [] },
 } as const;
 
 type Values = SettingValues<typeof specs>;
@@ -121,19 +123,34 @@ class SimSpeech implements Invocation {
   }
 }
 
-/** Word timings of a clause: each character lasts `msPerChar`. */
-export function simWordTimings(text: string, msPerChar: number): WordTiming[] {
-  return [...text.matchAll(/\S+/g)].map((match) => ({
-    from: match.index,
-    to: match.index + match[0].length,
-    startUs: match.index * msPerChar * 1000,
-    endUs: (match.index + match[0].length) * msPerChar * 1000,
-  }));
+/** Word timings of a clause: each character lasts `msPerChar`; words of `spoken` as many as that has. */
+export function simWordTimings(
+  text: string,
+  msPerChar: number,
+  spoken: ReadonlyMap<string, string> = new Map(),
+): WordTiming[] {
+  let more = 0;
+  return [...text.matchAll(/\S+/g)].map((match) => {
+    const [word] = match;
+    const startUs = (match.index + more) * msPerChar * 1000;
+    const plain = word.toLowerCase().replace(/[^\p{L}\p{N}']+/gu, "");
+    more += (spoken.get(plain)?.length ?? plain.length) - plain.length;
+    const to = match.index + word.length;
+    return { from: match.index, to, startUs, endUs: (to + more) * msPerChar * 1000 };
+  });
+}
+
+function spokenWords(pronunciations: readonly string[]): Map<string, string> {
+  const entries = pronunciations.map((entry) => entry.split("=", 2));
+  return new Map(entries.map(([word = "", letters = ""]) => [word.toLowerCase(), letters]));
 }
 
 function clauseChunks(text: string, segment: number, values: Values): InvocationChunk[] {
-  const words = simWordTimings(text, values.ms_per_char);
-  const frames = Math.max(1, Math.ceil((text.length * values.ms_per_char * 1000) / FRAME_US));
+  const words = simWordTimings(text, values.ms_per_char, spokenWords(values.pronunciations));
+  const plainUs = text.length * values.ms_per_char * 1000;
+  const last = words.at(-1);
+  const moreUs = last === undefined ? 0 : last.endUs - last.to * values.ms_per_char * 1000;
+  const frames = Math.max(1, Math.ceil((plainUs + moreUs) / FRAME_US));
   const voiced = (us: number) => words.some((word) => us >= word.startUs && us < word.endUs);
   return Array.from({ length: frames }, (_, n) => {
     const chunk: InvocationChunk = {
