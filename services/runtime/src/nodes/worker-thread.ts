@@ -1,0 +1,71 @@
+/** One worker thread: imported module, bounded memory, and one way to be gone. */
+import { Worker } from "node:worker_threads";
+import { FLAG_SLOTS, type FromWorker, type ToWorker, type WorkerData } from "./worker-protocol.ts";
+
+export interface ThreadUser {
+  message(message: FromWorker): void;
+  /** Once, where nobody ended it: `threw`, `out_of_memory` or `exited`. */
+  dead(reason: string): void;
+}
+
+/** Of the limit that a package is given; the young generation comes on top. */
+const YOUNG_MB = 8;
+const STACK_MB = 4;
+
+export class WorkerThread {
+  private readonly worker: Worker;
+  private readonly flags = new Int32Array(new SharedArrayBuffer(FLAG_SLOTS * 4));
+  private user: ThreadUser | null = null;
+  private death = "";
+  private ended = false;
+
+  constructor(module: string, memoryMb: number, gone: () => void) {
+    const data: WorkerData = { module, flags: this.flags.buffer as SharedArrayBuffer };
+    this.worker = new Worker(new URL("./worker-main.ts", import.meta.url), {
+      workerData: data,
+      // Nothing of the runtime's environment, where its secrets are.
+      env: {},
+      resourceLimits: {
+        maxOldGenerationSizeMb: Math.max(8, memoryMb - YOUNG_MB),
+        maxYoungGenerationSizeMb: YOUNG_MB,
+        stackSizeMb: STACK_MB,
+      },
+    });
+    this.worker.on("message", (message: FromWorker) => this.user?.message(message));
+    this.worker.on("error", (error: NodeJS.ErrnoException) =>
+      this.die(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? "out_of_memory" : "threw"),
+    );
+    this.worker.on("messageerror", () => this.die("bad_message"));
+    this.worker.on("exit", () => {
+      gone();
+      this.die("exited");
+    });
+    // A thread that waits keeps no process alive.
+    this.worker.unref();
+  }
+
+  use(user: ThreadUser): void {
+    this.user = user;
+    if (this.death !== "") queueMicrotask(() => user.dead(this.death));
+  }
+
+  post(message: ToWorker, transfer: ArrayBuffer[]): void {
+    if (!this.ended) this.worker.postMessage(message, transfer);
+  }
+
+  flag(slot: number, value: 0 | 1): void {
+    Atomics.store(this.flags, slot, value);
+  }
+
+  async terminate(): Promise<void> {
+    this.ended = true;
+    await this.worker.terminate();
+  }
+
+  private die(reason: string): void {
+    if (this.death !== "" || this.ended) return;
+    this.death = reason;
+    this.user?.dead(reason);
+    void this.worker.terminate();
+  }
+}
