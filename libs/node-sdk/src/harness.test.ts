@@ -141,7 +141,11 @@ describe("F-128 the test harness", () => {
   });
 
   test.each([
-    ["init", { init: () => Promise.reject(new Error("no")), onEvent: (): void => undefined }, "node_error#1(init_failed)"],
+    [
+      "init",
+      { init: () => Promise.reject(new Error("no")), onEvent: (): void => undefined },
+      "node_error#1(init_failed)",
+    ],
     [
       "onEvent",
       {

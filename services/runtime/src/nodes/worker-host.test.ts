@@ -179,7 +179,7 @@ describe("F-107 F-134 what goes wrong in one worker", () => {
     const polite = open("poll");
     await polite.until("ready");
     polite.instance.event(1, "text", text("a"), 0);
-    await pause(50);
+    await polite.until("metric");
     polite.instance.cancel(1, "barge_in");
     await polite.until("acked 1");
     polite.instance.stop("turn_closed");

@@ -11,7 +11,8 @@ const burn = (ms, stop = () => false) => {
 const events = {
   echo: ({ body, emit }) => void emit("text", body),
   loop: () => burn(Number.POSITIVE_INFINITY),
-  poll: ({ cancel }) => {
+  poll: ({ cancel }, metric) => {
+    metric("polling", 1);
     burn(Number.POSITIVE_INFINITY, () => cancel.cancelled);
     cancel.check();
   },
@@ -43,9 +44,9 @@ export const node = defineNode({
   inputs: [{ name: "text", type: "text" }],
   outputs: [{ name: "text", type: "text" }],
   cancel: "cooperative",
-  create: ({ settings: { mode } }) => ({
+  create: ({ settings: { mode }, metric }) => ({
     init: () => (mode === "init_hang" ? never() : mode === "init_loop" ? burn(Number.POSITIVE_INFINITY) : undefined),
-    onEvent: (event) => (event.body.type === "end" ? undefined : (events[mode] ?? events.echo)(event)),
+    onEvent: (event) => (event.body.type === "end" ? undefined : (events[mode] ?? events.echo)(event, metric)),
     stop: () => (mode === "stop_hang" ? never() : undefined),
   }),
 });
