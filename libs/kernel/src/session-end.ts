@@ -2,6 +2,7 @@
 
 import { customsStopped } from "./custom-stop.ts";
 import { cancelInvocation, forget } from "./invocations.ts";
+import { lanesForgetTurn } from "./lanes.ts";
 import { DRAIN_MS } from "./limits.ts";
 import { type SessionTrigger, sessionReconnecting, sessionTransition } from "./session-lifecycle.ts";
 import { settleAsLost } from "./settlement.ts";
@@ -54,6 +55,8 @@ export function finishEnding(cx: StepContext): void {
   }
   // Sorted: a restored state may hold them in another order.
   for (const id of Object.keys(s.timers).sort()) clearTimer(cx, id);
+  // A partial that waited for its time waits no more.
+  lanesForgetTurn(s.lanes, 0);
   s.positioned = [];
   sessionTransition(s.lifecycle, "end", cx.nowNs);
   status(cx, s.ending === "" ? "drained" : s.ending);

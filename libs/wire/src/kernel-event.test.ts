@@ -58,6 +58,40 @@ describe("signals as the kernel emits them", () => {
       },
       { scope: "turn", fields: { edge: "a.out->b.in", lane: "data", fromSequence: 3, toSequence: 5 } },
     ],
+    [
+      "drop_notice of a merge",
+      {
+        ...{ signal: "drop_notice", emitter: "edge", reason: "merged" },
+        fields: {
+          ...{ edge: "a.out->b.in", lane: "telemetry", fromSequence: 3, toSequence: 5 },
+          ...{ mergeGroup: 1, mergedInto: 6, mergedFrom: "3,4,5", mergedCount: 3 },
+        },
+      },
+      {},
+    ],
+    [
+      "watermark",
+      {
+        ...{ signal: "watermark", emitter: "edge", reason: "high" },
+        fields: { edge: "e", lane: "data", action: "degrade", level: 80 },
+      },
+      {},
+    ],
+    [
+      "credit_grant",
+      { signal: "credit_grant", emitter: "flow_control", fields: { edge: "e", lane: "data", amount: 4 } },
+      {},
+    ],
+    [
+      "degrade",
+      { signal: "degrade", emitter: "edge", reason: "watermark_degrade", fields: { edge: "e", node: "vad" } },
+      {},
+    ],
+    [
+      "route_decision",
+      { signal: "route_decision", emitter: "executor", reason: "condition", fields: { edge: "e", taken: 1, event: 9 } },
+      {},
+    ],
   ])("%s arrives as it was meant", (_name, event, expected) => {
     const got = sent(signalInit(signal(event), 1_790_000_000_000));
     expect(got).toMatchObject({
@@ -79,6 +113,15 @@ const event = (body: EventBody): KernelEvent => ({
 const from = { wallMs: 1_790_000_000_000, nodeId: "tts", edgeId: "tts.audio->output.audio" };
 const handle = { ref: 1, hash: "", bytes: 640 };
 const format = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
+
+test("F-146 a discontinuity arrives with its domain, id and edge", () => {
+  const event = signal({
+    ...{ signal: "discontinuity", emitter: "sync", reason: "atomic_drop" },
+    fields: { syncDomain: "mic", discontinuityId: 41, edge: "e" },
+  });
+  const { payload } = sent(signalInit(event, 1_790_000_000_000));
+  expect(payload).toMatchObject({ fields: { syncDomain: "mic", discontinuityId: "41", edge: "e" } });
+});
 
 describe("events of the graph", () => {
   test("audio and text carry what their handles stand for", () => {

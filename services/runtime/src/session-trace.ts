@@ -63,6 +63,8 @@ const TOLD: Readonly<Record<string, readonly string[]>> = {
   drop_notice: ["edge"],
   flow_xoff: ["edge"],
   flow_xon: ["edge"],
+  watermark: ["edge", "action"],
+  discontinuity: ["edge"],
   provider_error: ["provider"],
   provider_switch: ["provider"],
   budget_warning: ["node"],
