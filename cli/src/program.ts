@@ -5,6 +5,7 @@ import { registerDemo } from "./commands/demo.ts";
 import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerFeatures } from "./commands/features.ts";
+import { registerGraph } from "./commands/graph.ts";
 import { registerLint } from "./commands/lint.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
@@ -27,7 +28,7 @@ type Register = (cli: Command, done: Done) => void;
 
 const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Start here:", [registerDemo, registerUp, registerTalk, registerRun, registerDoctor]],
-  ["Pipelines:", [registerLint, registerValidate, registerPublish, registerPipelines]],
+  ["Pipelines:", [registerLint, registerGraph, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
