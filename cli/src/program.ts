@@ -10,6 +10,7 @@ import { registerLint } from "./commands/lint.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
+import { registerResolved } from "./commands/resolved.ts";
 import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSchema } from "./commands/schema.ts";
@@ -28,7 +29,7 @@ type Register = (cli: Command, done: Done) => void;
 
 const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Start here:", [registerDemo, registerUp, registerTalk, registerRun, registerDoctor]],
-  ["Pipelines:", [registerLint, registerGraph, registerValidate, registerPublish, registerPipelines]],
+  ["Pipelines:", [registerLint, registerGraph, registerResolved, registerValidate, registerPublish, registerPipelines]],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],

@@ -11,11 +11,11 @@ export function compileScopedBudgets(spec: PipelineSpec, sources: Sources): { bu
     budgets: {
       limits: (limits ?? []).map((limit, i) => {
         const id = limit.id ?? `${limit.scope}_${i}`;
-        sources.note(`budgets.limits.${id}`, sources.written(`budgets.limits[${i}]`));
+        sources.take(`budgets.limits.${id}`, `budgets.limits[${i}]`);
         return limitOf(id, limit);
       }),
       prices: (prices ?? []).map((price, i) => {
-        sources.note(`budgets.prices.${price.provider}`, sources.written(`budgets.prices[${i}]`));
+        sources.take(`budgets.prices.${price.provider}`, `budgets.prices[${i}]`);
         return priceOf(price);
       }),
     },

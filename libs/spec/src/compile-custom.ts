@@ -27,7 +27,7 @@ export function compileCustom(
   const found = nodeCatalogue?.(name);
   invariant(found !== null && found !== undefined, "a checked spec names packages that are here", name);
   const { path, specPath } = place;
-  sources.note(`${path}.package`, sources.written(`${specPath}.package`));
+  sources.take(`${path}.package`, `${specPath}.package`);
   sources.note(`${path}.packageDigest`, `package/${name}`);
   sources.note(`${path}.ports`, `package/${name}`);
   const all: Record<string, Settings[string]> = { ...settings };

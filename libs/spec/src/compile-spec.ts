@@ -23,6 +23,15 @@ import { compilePronunciations, withVocabulary } from "./vocabulary.ts";
 
 /** Compiles a spec. Errors: the problems `parseSpec` would have found; a spec it returned has none. */
 export function compileSpec(spec: PipelineSpec, options: SpecOptions = {}): Result<CompiledPipeline, SpecProblem[]> {
+  const placed = compilePlaced(spec, options);
+  return placed.ok ? ok(placed.value.compiled) : placed;
+}
+
+/** With the field of the spec that each value was written in, by its path (F-081). */
+export function compilePlaced(
+  spec: PipelineSpec,
+  options: SpecOptions = {},
+): Result<{ compiled: CompiledPipeline; places: ReadonlyMap<string, string> }, SpecProblem[]> {
   // Without the packages at hand a spec that needs them does not compile: each is reported as not here.
   const { nodes: nodeCatalogue = () => null } = options;
   const problems = checkSpec(spec, { nodes: nodeCatalogue });
@@ -49,7 +58,7 @@ export function compileSpec(spec: PipelineSpec, options: SpecOptions = {}): Resu
     ...(spec.origin.modules === undefined ? {} : { modules: spec.origin.modules }),
     provenance: sources.provenance,
   };
-  return ok({ ...compiled, fingerprint: compiledFingerprint(compiled) });
+  return ok({ compiled: { ...compiled, fingerprint: compiledFingerprint(compiled) }, places: sources.places });
 }
 
 /** The fingerprint of a spec; errors as of `compileSpec`. */
@@ -170,7 +179,7 @@ function compileNode(node: NodeDocument, index: number, scope: "session" | "turn
     sources.take(`${path}.settings.${key}`, `${specPath}.settings.${key}`);
   }
   const candidates = (node.provider?.candidates ?? []).map((_, i) => compileCandidate(node, index, i, sources));
-  if (node.fallback !== undefined) sources.note(`${path}.fallback`, sources.written(`${specPath}.fallback`));
+  if (node.fallback !== undefined) sources.take(`${path}.fallback`, `${specPath}.fallback`);
   const retries = node.provider?.retries;
   if (retries !== undefined) sources.take(`${path}.retries`, `${specPath}.provider.retries`);
   const fallback = {

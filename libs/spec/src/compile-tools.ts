@@ -65,9 +65,9 @@ function compileTool(
     deadlineMs: tool.deadline_ms ?? TOOL_DEADLINE_MS,
     candidates: [candidateOf(tool, parameters, toolLimits)],
   };
-  sources.note(`${path}.provider`, sources.written(specPath));
+  sources.take(`${path}.provider`, specPath);
   for (const key of Object.keys(definition.candidates[0]?.settings ?? {}))
-    sources.note(`${path}.settings.${key}`, sources.written(specPath));
+    sources.take(`${path}.settings.${key}`, specPath);
   if (tool.filler === undefined) return definition;
   note("filler.text", "filler.text", tool.filler.text);
   note("filler.afterMs", "filler.after_ms", tool.filler.after_ms);

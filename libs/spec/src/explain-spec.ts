@@ -52,6 +52,10 @@ export function* compiledValues(compiled: CompiledPipeline): Generator<[string, 
   yield* fields("policy", compiled.policy);
   yield* fields("budgets", compiled.budgets);
   yield* fields("recording", compiled.recording);
+  for (const [name, { default: fallback, type }] of Object.entries(compiled.variables ?? {})) {
+    if (fallback === undefined) yield [`variables.${name}`, type];
+    else yield [`variables.${name}.default`, fallback];
+  }
   for (const key of ["outputLeadMs", "greeting", "systemPrompt", "sttGrammar"] as const) {
     if (compiled[key] !== undefined) yield [key, compiled[key]];
   }

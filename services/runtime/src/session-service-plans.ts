@@ -90,14 +90,22 @@ function shared(config: SessionConfig, record: PlanRecord, epoch: number) {
   };
 }
 
-function graphOf({ graph, budgets }: SessionConfig, scope: "session" | "turn") {
+function graphOf({ graph, budgets, provenance }: SessionConfig, scope: "session" | "turn") {
   const nodes = graph.nodes.filter((node) => node.scope === scope);
   const ids = new Set(nodes.map(({ id }) => id));
   return {
-    nodes: nodes.map((node) => nodeOf(node, budgets)),
+    nodes: nodes.map((node) => ({
+      ...nodeOf(node, budgets),
+      insertedBy: insertedBy(provenance[`nodes.${node.id}.kind`]),
+    })),
     edges: graph.edges.filter(({ to }) => ids.has(to.node)).map(edgeOf),
     providers: nodes.flatMap((node) => providerOf(node, budgets)),
   };
+}
+
+/** F-081: the module or template a node came from; empty for one that stands in the spec itself. */
+function insertedBy(from = ""): string {
+  return /^(module|template)\//.test(from) ? from.slice(0, 128) : "";
 }
 
 function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) {
