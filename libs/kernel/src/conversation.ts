@@ -1,4 +1,5 @@
 /** The conversation: what the caller said and what of the replies was heard, as handles (`kernel.md` §6; F-039). */
+import { committedUs } from "./commit-point.ts";
 import type { ChatMessage, MessagesBody, TextSpan } from "./event.ts";
 import { boundHistory } from "./history.ts";
 import { PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
@@ -31,7 +32,7 @@ export function messagesFor(
     const exchanges = unsettledExchanges(turn);
     if (exchanges.length > 0)
       parts.splice(placeOf(parts, turn.number), 0, { role: "tools", turn: turn.number, spans: [], exchanges });
-    const { spans } = heardUpTo(cx, turn, turn.delivery.playedUs);
+    const { spans } = heardUpTo(cx, turn, committedUs(cx, turn));
     if (spans.length === 0) continue;
     // A payload of its own: those of that turn go when it settles, and another candidate may be asked later.
     const copy = cutText(cx, spans);

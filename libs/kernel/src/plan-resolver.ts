@@ -5,6 +5,7 @@
 import { canonicalJson } from "@rspp/base/canonical-json";
 import type { Result } from "@rspp/base/result";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
+import { commitPointOf } from "./commit-point.ts";
 import { hasConditions } from "./conditions.ts";
 import {
   type BufferSpec,
@@ -13,6 +14,7 @@ import {
   NODE_KINDS,
   type NodeDefinition,
 } from "./graph.ts";
+
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
@@ -134,7 +136,7 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     nodeLimits: nodeLimits(config),
     commitPoints: config.graph.nodes
       .filter((node) => node.kind === "output" && node.scope === "turn")
-      .map((node) => ({ node: node.id, commitPoint: "played" })),
+      .map((node) => ({ node: node.id, commitPoint: commitPointOf(node) })),
     sideEffects: config.graph.nodes.flatMap(sideEffectsOf),
     policy: config.policy,
     recording: {

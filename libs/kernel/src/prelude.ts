@@ -23,7 +23,8 @@ const CLOSING_MAX = 2;
 
 /**
  * Settings of the endpointing node with their defaults; milliseconds but for `onset_frames`. `push_to_talk`: an explicit end of
- * utterance stands even where no voice was found (F-042).
+ * utterance stands even where no voice was found (F-042). `silence_ends` false: with push to talk no pause ends what is being
+ * said, nor lets it go; the release does, mute, or the longest utterance.
  */
 export function endpointing(settings: Settings): {
   mode: "vad" | "push_to_talk";
@@ -34,6 +35,7 @@ export function endpointing(settings: Settings): {
   maxUtteranceMs: number;
   speculateMs: number;
   prerollMs: number;
+  silenceEnds: boolean;
 } {
   return {
     mode: settings.mode === "push_to_talk" ? "push_to_talk" : "vad",
@@ -44,6 +46,7 @@ export function endpointing(settings: Settings): {
     maxUtteranceMs: numberSetting(settings, "max_utterance_ms", 30_000),
     speculateMs: numberSetting(settings, "speculate_ms", 0),
     prerollMs: numberSetting(settings, "preroll_ms", 300),
+    silenceEnds: settings.mode !== "push_to_talk" || settings.silence_ends !== false,
   };
 }
 
@@ -74,11 +77,17 @@ export function onActivity(cx: StepContext, event: KernelEvent, body: ActivityBo
     if (phase === "candidate") maybeConfirm(cx, cfg.minSpeechMs, event.monoNs);
   } else {
     p.silenceUs += body.durationUs;
+    if (!cfg.silenceEnds) return endIfTooLong(cx, cfg, endUs);
     if (phase === "candidate" && p.silenceUs >= cfg.candidateSilenceMs * US_PER_MS) onCandidatePause(cx, cfg, endUs);
     else if (phase === "confirmed" && p.silenceUs >= cfg.endpointSilenceMs * US_PER_MS) endpoint(cx, endUs);
     else if (phase === "confirmed" && cfg.speculateMs > 0 && p.silenceUs >= cfg.speculateMs * US_PER_MS)
       maybeSpeculate(cx);
   }
+  endIfTooLong(cx, cfg, endUs);
+}
+
+function endIfTooLong(cx: StepContext, cfg: ReturnType<typeof endpointing>, endUs: number): void {
+  const p = cx.s.prelude;
   if (p.utteranceUs < cfg.maxUtteranceMs * US_PER_MS) return;
   if (p.utterance.phase === "confirmed") endpoint(cx, endUs);
   else if (waitsForWords(cx, cfg.minSpeechMs)) endUnjudged(cx, endUs);

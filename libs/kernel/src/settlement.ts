@@ -1,6 +1,7 @@
 /** Delivery of a closed turn, up to its addendum (`kernel.md` §2, §11). */
 
 import { clearTurnTimers } from "./cancellation.ts";
+import { committedUs } from "./commit-point.ts";
 import { heardUpTo, rememberReply } from "./conversation.ts";
 import { cancelTurnNodes } from "./custom-stop.ts";
 import { deliveryTransition, settled } from "./delivery.ts";
@@ -120,7 +121,8 @@ export function trySettle(cx: StepContext, turn: TurnState): void {
   if (unacknowledged && s.timers[`settle:${turn.number}`] !== undefined) return;
   const heard = heardUpTo(cx, turn, turn.delivery.playedUs);
   rememberTools(cx, turn, heard.chars);
-  rememberReply(cx, turn, heard);
+  const keptUs = committedUs(cx, turn);
+  rememberReply(cx, turn, keptUs === turn.delivery.playedUs ? heard : heardUpTo(cx, turn, keptUs));
   const phase = turn.delivery.phase;
   const outcome: DeliveryEvidence["outcome"] =
     phase === "completed" ? "completed" : phase === "cancelled" ? "cancelled" : "lost";

@@ -97,8 +97,21 @@ function checkBudgets(document: unknown, profile: ExecutionProfile, report: Repo
   });
 }
 
+/** Where nobody releases anything, only silence can end what is said. */
+function checkSilenceEnds(node: unknown, path: string, report: Report): void {
+  const settings = looseField(node, "settings");
+  if (looseField(settings, "silence_ends") !== false || looseField(settings, "mode") === "push_to_talk") return;
+  report({
+    path: `${path}.settings.silence_ends`,
+    code: "not_allowed",
+    message: "silence_ends: false has a meaning with mode: push_to_talk alone",
+    remedy: "remove it, or set mode: push_to_talk",
+  });
+}
+
 function checkNode(node: unknown, path: string, profile: ExecutionProfile, report: Report): void {
   const kind = looseField(node, "kind");
+  checkSilenceEnds(node, path, report);
   if (typeof kind !== "string" || !Object.hasOwn(settingOrders, kind)) return;
   const settings = looseField(node, "settings");
   const defaults = profile.nodeSettings[kind as NodeKind];

@@ -107,3 +107,18 @@ policy:
     expect(problemsOf(echo)).toMatchObject([{ path: "policy.silence", code: "not_allowed" }]);
   });
 });
+
+test("F-039 F-042 commit point and push to talk without silence are settings of their nodes, checked at lint", () => {
+  const settings = (node: string, more: string) => small.replace(node, more);
+  const output = settings(
+    "{id: output, kind: output}",
+    "{id: output, kind: output, settings: {commit_point: handed_out}}",
+  );
+  expect(compiled(output).graph.nodes.at(-1)?.settings).toEqual({ commit_point: "handed_out" });
+  expect(compiled(small).graph.nodes.at(-1)?.settings).toEqual({});
+  const talk = (own: string) =>
+    settings("{id: ep, kind: endpointing}", `{id: ep, kind: endpointing, settings: {${own}}}`);
+  const held = compiled(talk("mode: push_to_talk, silence_ends: false")).graph.nodes.find(({ id }) => id === "ep");
+  expect(held?.settings).toMatchObject({ mode: "push_to_talk", silence_ends: false });
+  expect(problemsOf(talk("silence_ends: false"))).toMatchObject([{ path: "nodes[3].settings.silence_ends" }]);
+});

@@ -89,7 +89,9 @@ const nodeSettings: Readonly<Partial<Record<NodeKind, Readonly<Record<string, Fi
     max_utterance_ms: may(whole(1_000, 600_000)),
     speculate_ms: may(whole(0, 10_000)),
     preroll_ms: may(whole(0, 1_500)),
+    silence_ends: may(flag),
   },
+  output: { commit_point: may(oneOf("played", "handed_out")) },
   segmenter: {
     first_min_chars: may(whole(1, 500)),
     min_chars: may(whole(1, 500)),
