@@ -82,8 +82,10 @@ export class FakeSession implements SessionEnd {
   }
 
   receive(message: TransportIngress): void {
-    this.received.push(message);
-    this.onReceive(message);
+    // The bytes are the adapter's own again when this returns.
+    const own = message.kind === "audio" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
+    this.received.push(own);
+    this.onReceive(own);
   }
 
   signals(): string[] {

@@ -52,19 +52,28 @@ describe("frames", () => {
     fc.assert(
       fc.property(samplesArb, fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }), (samples, cuts) => {
         const splitter = new FrameSplitter();
+        const peeking = new FrameSplitter();
         const out: Uint8Array[] = [];
+        const peeked: Uint8Array[] = [];
         for (let at = 0, n = 0; at < samples.length; n++) {
           const take = cuts[n % cuts.length]!;
           out.push(...splitter.push(samples.subarray(at, at + take)));
+          peeked.push(...peeking.peek(samples.subarray(at, at + take)).map((frame) => frame.slice()));
           at += take;
         }
         const rest = splitter.flush();
+        const restPeeked = peeking.flush();
         if (rest) out.push(rest);
+        if (restPeeked) peeked.push(restPeeked);
         expect(out).toEqual(splitFrames(samples));
+        expect(peeked).toEqual(out);
         expect(out.every((frame) => frame.length === FRAME_BYTES)).toBe(true);
       }),
     );
     expect(splitFrames(new Int16Array(321)).length).toBe(2);
+    const many = new FrameSplitter().peek(sine(16_000, 440, 16_000));
+    expect(new Set(many.map(({ buffer }) => buffer)).size).toBe(50);
+    expect(many).toEqual(splitFrames(sine(16_000, 440, 16_000)));
   });
 });
 

@@ -15,6 +15,7 @@ export type TransportIngress =
       mediaUs: number;
       durationUs: number;
       format: AudioFormat;
+      /** As they are until `receive` returns: who keeps them copies them. */
       bytes: Uint8Array;
       idempotencyKey?: string;
     }

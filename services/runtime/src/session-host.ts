@@ -367,7 +367,7 @@ export class SessionHost {
         mediaUs,
         durationUs,
         format,
-        bytes,
+        bytes: new Uint8Array(bytes),
       });
     }
     const key = message.idempotencyKey ?? "";

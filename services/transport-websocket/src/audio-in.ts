@@ -9,8 +9,11 @@ import { RUNTIME_FORMAT } from "./formats.ts";
 
 export interface CallerAudio {
   readonly format: AudioFormat;
-  /** Whole frames of 640 bytes, each a fresh copy; null where the packet cannot be decoded. */
-  push(packet: Uint8Array): Uint8Array[] | null;
+  /**
+   * Whole frames of 640 bytes, which the next packet overwrites, list and all: who keeps them copies them. Null where the
+   * packet cannot be decoded.
+   */
+  push(packet: Uint8Array): readonly Uint8Array[] | null;
   /** What the filter and the last frame still hold, padded with silence: nothing is clipped at an end of utterance. */
   flush(): Uint8Array[];
   close(): void;
@@ -31,7 +34,7 @@ export async function createCallerAudio(format: AudioFormat): Promise<CallerAudi
     push(packet) {
       const samples = decode(packet);
       if (samples.length === 0 && packet.byteLength > 0) return null;
-      return splitter.push(resampler === null ? samples : resampler.peek(samples));
+      return splitter.peek(resampler === null ? samples : resampler.peek(samples));
     },
     flush: () => flushed(splitter, resampler),
     close: () => resampler?.close(),

@@ -222,8 +222,12 @@ export class CallerLine {
       this.#mediaUs += FRAME_US;
       // In time, as nearly all of it: no closure is made.
       if (this.#pace.passes(FRAME_US)) this.#hand(sequence, mediaUs, bytes);
-      else this.#pace.push(FRAME_US, () => this.#hand(sequence, mediaUs, bytes));
+      else this.#wait(sequence, mediaUs, new Uint8Array(bytes));
     }
+  }
+
+  #wait(sequence: number, mediaUs: number, bytes: Uint8Array): void {
+    this.#pace.push(FRAME_US, () => this.#hand(sequence, mediaUs, bytes));
   }
 
   #hand(sequence: number, mediaUs: number, bytes: Uint8Array): void {
