@@ -7,9 +7,10 @@ import { emit } from "./flow.ts";
 import { recogniserGone } from "./hearing.ts";
 import { giveUpSummary, isSummary } from "./history.ts";
 import { cancelInvocation, nodeOf } from "./invocations.ts";
+import { type CancelMode, cancelTurn } from "./soft-cancel.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
-import { cause, type StepContext } from "./step-context.ts";
+import type { StepContext } from "./step-context.ts";
 import { detachWork } from "./tool-late.ts";
 import { cancelCall } from "./tool-round.ts";
 
@@ -19,17 +20,20 @@ export interface CancelRequest {
   turn: number;
   /** Node id (scope `node`) or invocation name (scope `provider_invocation`). */
   target: string;
+  /** Absent: as the session's policy says. */
+  mode?: CancelMode;
 }
 
 export function cancelAsked(cx: StepContext, request: CancelRequest, reason: string): void {
   if (request.scope === "node" || request.scope === "provider_invocation") return cancelBranch(cx, request, reason);
   if (request.turn === 0) {
     const scope = request.scope === "session" ? "session" : "turn";
-    for (const turn of cx.s.turns) cause(cx, "cancel", turn.number, reason, { scope });
+    for (const turn of cx.s.turns) cancelTurn(cx, turn, reason, { scope, mode: request.mode });
     return;
   }
-  if (findTurn(cx.s, request.turn) === undefined) cx.s.counters.lateDropped += 1;
-  else cause(cx, "cancel", request.turn, reason);
+  const turn = findTurn(cx.s, request.turn);
+  if (turn === undefined) cx.s.counters.lateDropped += 1;
+  else cancelTurn(cx, turn, reason, { mode: request.mode });
 }
 
 function cancelBranch(cx: StepContext, request: CancelRequest, reason: string): void {

@@ -55,7 +55,7 @@ export function stopWork(cx: StepContext, turn: TurnState, reason: string): void
 
 /** All timers of a turn but that of its settlement. */
 export function clearTurnTimers(cx: StepContext, turn: TurnState): void {
-  for (const kind of ["output", "first_output", "first_output_warning", "hold"])
+  for (const kind of ["output", "first_output", "first_output_warning", "hold", "soft"])
     clearTimer(cx, `${kind}:${turn.number}`);
   stopBudgets(cx, turn);
   for (let e = 0; e < turn.run.edges.length; e++) clearTimer(cx, `edge:${turn.number}:${e}`);

@@ -27,19 +27,21 @@ import {
   onSilence,
   SILENCE_TIMER,
 } from "./silence.ts";
+import { onSoftTimer } from "./soft-cancel.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
 import { refuseQueued } from "./turn-arbiter.ts";
 
-type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
+type OperatorInput = Extract<InputBody, { type: "operator" }>;
 
-export function onOperator(cx: StepContext, command: OperatorCommand, turn: number, reason: string): void {
+export function onOperator(cx: StepContext, input: OperatorInput): void {
+  const { command, reason } = input;
   switch (command) {
     case "cancel_turn":
     case "cancel_session":
-      return onOperatorCancel(cx, command, turn, reason === "" ? "operator" : reason);
+      return onOperatorCancel(cx, input, reason === "" ? "operator" : reason);
     case "drain":
       return drainSession(cx, reason === "" ? "operator" : reason);
     case "hang_up":
@@ -50,11 +52,12 @@ export function onOperator(cx: StepContext, command: OperatorCommand, turn: numb
 }
 
 /** A session's cancel also reaches what has not become a turn yet. */
-function onOperatorCancel(cx: StepContext, command: OperatorCommand, turn: number, reason: string): void {
+function onOperatorCancel(cx: StepContext, { command, turn, mode }: OperatorInput, reason: string): void {
   const scope = command === "cancel_turn" ? "turn" : "session";
   const number = scope === "turn" && findTurn(cx.s, turn) !== undefined ? turn : 0;
-  signal(cx, "cancel", "operator", number, reason, { scope });
-  cancelAsked(cx, { scope, turn: scope === "turn" ? turn : 0, target: "" }, reason);
+  signal(cx, mode === "soft" ? "cancel_requested" : "cancel", "operator", number, reason, { scope });
+  const chosen = mode === undefined ? {} : { mode };
+  cancelAsked(cx, { scope, turn: scope === "turn" ? turn : 0, target: "", ...chosen }, reason);
   if (scope === "turn") return;
   cancelSpeculation(cx, reason);
   refuseQueued(cx, "session_cancelled");
@@ -94,6 +97,8 @@ export function onTimer(cx: StepContext, id: string): void {
       return budget(cx, number, "budget_warning");
     case "first_output":
       return onFirstOutputExhausted(cx, number);
+    case "soft":
+      return onSoftTimer(cx, number);
     case "budget":
       return onBudgetTimer(cx, number, second);
     case "settle": {

@@ -85,7 +85,7 @@ export function ingest(cx: StepContext, input: Input): void {
     case "proposal":
       return onProposal(cx, input);
     case "operator":
-      return onOperator(cx, body.command, body.turn, body.reason);
+      return onOperator(cx, body);
   }
 }
 

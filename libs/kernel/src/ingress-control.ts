@@ -64,7 +64,7 @@ function actOldest(cx: StepContext): void {
   if (first?.input.body.type === "control") act(cx, first.input, first.input.body, true);
 }
 
-/** `cancel_requested` is acted upon like a hard cancel until soft cancels exist (F-041). */
+/** Each is soft or hard as its `mode` says, else as the session's policy does (F-041). */
 const CANCELS: readonly string[] = ["cancel", "stop", "cancel_requested", "barge_in"];
 /** Delivery has its own input with generation and state; as mere signals these would bypass the fence. */
 const DELIVERY: readonly string[] = [
@@ -93,7 +93,9 @@ function act(cx: StepContext, input: Input, body: IngressControl, forced: boolea
   signal(cx, body.signal, "adapter", number, reason, fields, false);
   if (!isCancel) return carryOut(cx, body);
   const target = String((scope === "node" ? fields.node : fields.invocation) ?? "");
-  cancelAsked(cx, { scope, turn: scope === "session" ? 0 : body.turn, target }, reason);
+  const { mode } = fields;
+  const chosen: { mode?: "hard" | "soft" } = mode === "soft" || mode === "hard" ? { mode } : {};
+  cancelAsked(cx, { scope, turn: scope === "session" ? 0 : body.turn, target, ...chosen }, reason);
 }
 
 /**

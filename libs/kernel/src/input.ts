@@ -139,6 +139,8 @@ export type InputBody =
       command: "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end";
       turn: number;
       reason: string;
+      /** Of a cancel; absent: as the session's policy says (F-041). */
+      mode?: "hard" | "soft";
     };
 
 export type InputType = InputBody["type"];

@@ -111,6 +111,8 @@ export const TOOL_LATE_BYTES_MAX = 2_048;
 // Cancellation and fence (kernel.md §6).
 /** Turns the fence tells apart. Full: the floor rises past the lowest, which fails closed. */
 export const FENCE_ENTRIES_MAX = 16;
+/** Default of the longest rest of the clause in flight under a soft cancel (F-041). */
+export const SOFT_CANCEL_LIMIT_MS = 500;
 /** How long a node may ignore a cancel before it is stopped. */
 export const CANCEL_GRACE_MS = 75;
 /** Failures of a session's own host nodes: the first of each so many is told. */

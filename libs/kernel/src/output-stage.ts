@@ -8,6 +8,7 @@ import type { AudioBody, EventBody, KernelEvent } from "./event.ts";
 import { fenceAllows } from "./fence.ts";
 import { noteUnheard, shedLate, take } from "./flow.ts";
 import { textWords } from "./pronunciation.ts";
+import { armSoft, softlyAllows } from "./soft-cancel.ts";
 import type { GraphRun, TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimer } from "./step-context.ts";
 
@@ -74,9 +75,11 @@ function releaseTurn(cx: StepContext, turn: TurnState, e: number, held: boolean)
       take(cx, turn.run, e);
       continue;
     }
+    if (turn.soft !== undefined && !softlyAllows(turn, next.body.segment)) return armSoft(cx, turn);
     if (!mayRunAhead(cx, turn, next.body.durationUs)) return;
     take(cx, turn.run, e);
     send(cx, turn, next, next.body);
+    if (turn.soft !== undefined) armSoft(cx, turn);
   }
 }
 

@@ -13,9 +13,10 @@ import { cancelInvocation, finishInvocation } from "./invocations.ts";
 import { OUTPUT_HOLD_MS_MAX, UTTERANCE_STALL_MS } from "./limits.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
+import { cancelTurn } from "./soft-cancel.ts";
 import { cancelSpeculation, maybeSpeculate } from "./speculation.ts";
 import { type Hearing, numberSetting } from "./state.ts";
-import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { type DiscardReason, utteranceTransition } from "./utterance.ts";
 
 /** Utterances that may await their final at once; the oldest is settled with what it has. */
@@ -211,8 +212,9 @@ const BY_SPEECH = Object.freeze({ scope: "turn" });
 /** The caller's own turn comes: whatever is said, or still to be heard, is cut. */
 export function cutTurnsInFlight(cx: StepContext, atNs: MonoNs, fields: Record<string, string> = BY_SPEECH): void {
   for (const turn of interruptible(cx)) {
+    if (turn.soft !== undefined) continue;
     signal(cx, "barge_in", "prelude", turn.number, "barge_in", fields);
-    cause(cx, "cancel", turn.number, "barge_in", { atNs });
+    cancelTurn(cx, turn, "barge_in", { atNs });
   }
 }
 

@@ -32,6 +32,7 @@ import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { DeadLetterState, PostureState } from "./resilience-definition.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
+import type { SoftCancel } from "./soft-cancel.ts";
 import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
 import type { ConversationPart, SpeculatedChunk, ToolRun, ToolWork } from "./tool-state.ts";
@@ -298,6 +299,8 @@ export interface TurnState extends DialogueTurn {
   /** Of graphs with budgets on scopes, postures, text only, spoken errors. */
   budgets?: TurnBudgets;
   posture?: number;
+  /** A cancel that waits for the end of the clause being spoken. */
+  soft?: SoftCancel;
   textFrom?: number;
   errorOf?: { turn: number; class: string };
 }

@@ -109,7 +109,7 @@ export interface RuntimeSession extends SessionEnd {
    * seen before opens no second turn.
    */
   propose(proposal: TurnProposal): Result<null, RuntimeRefusal>;
-  operator(command: OperatorCommand, options?: { turn?: number; reason?: string }): void;
+  operator(command: OperatorCommand, options?: { turn?: number; reason?: string; mode?: "hard" | "soft" }): void;
   update(input: SystemInput): void;
   /** Empty unless `keepJournal` was asked for. */
   journal(): readonly JournalEntry[];
@@ -396,8 +396,8 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
       host.submit({ type: "proposal", origin, key, say, reason: say === null ? "" : "say", ...options });
       return ok(null);
     },
-    operator(command, { turn = 0, reason = "operator" } = {}) {
-      host.operator(command, turn, reason);
+    operator(command, { turn = 0, reason = "operator", mode } = {}) {
+      host.operator(command, turn, reason, mode);
     },
     update: (input) => host.submit(input),
     journal: () => host.journalEntries(),

@@ -29,6 +29,8 @@ import type { HostedSession, SessionHostPorts, SessionStats } from "./session-ty
 import { ViewKeeper } from "./session-view.ts";
 import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
 
+type OperatorInput = Extract<InputBody, { type: "operator" }>;
+
 const refusedFieldsMax = 64;
 
 /** One session: a bounded input queue, the journal, the step, its effects (`kernel.md` §1). */
@@ -208,10 +210,10 @@ export class SessionHost {
     this.force ??= this.clock.timerAt(at, () => this.finish(reason, true));
   }
 
-  operator(command: Extract<InputBody, { type: "operator" }>["command"], turn: number, reason: string): void {
+  operator(command: OperatorInput["command"], turn: number, reason: string, mode?: OperatorInput["mode"]): void {
     const nothingOpen = (command === "drain" || command === "hang_up") && this.phase === "connecting";
     if (command === "end" || nothingOpen) this.end(reason);
-    else this.submit({ type: "operator", command, turn, reason });
+    else this.submit({ type: "operator", command, turn, reason, ...(mode === undefined ? {} : { mode }) });
   }
 
   pressure(measures: SpoolMeasures): void {

@@ -155,7 +155,7 @@ function arbitrationOf({ policy, budgets }: SessionConfig): NonNullable<Init["ar
     bargeIn: {
       enabled: policy.bargeIn,
       holdOnCandidate: policy.holdOnCandidate,
-      cancelMode: CancelMode.HARD,
+      cancelMode: policy.cancelMode === "soft" ? CancelMode.SOFT : CancelMode.HARD,
       ...(policy.minSpeechMs === undefined ? {} : { minSpeechMs: policy.minSpeechMs }),
       ...(policy.backChannel === undefined ? {} : { backChannelWords: [...policy.backChannel.words] }),
       ...(policy.echoGuard === undefined ? {} : { echoGuard: true }),

@@ -123,7 +123,6 @@ test("what this build cannot do of a proposal or a cancel is refused by its fiel
     [() => turning(b, sessions.proposeTurn({ ...ask, say: "x".repeat(4_090) })), "say"],
     [() => sessions.cancelScope({ ...cut, scope: CancelScope.NODE, targetId: "" }), "scope"],
     [() => sessions.cancelScope({ ...cut, targetId: "llm" }), "target_id"],
-    [() => sessions.cancelScope({ ...cut, mode: CancelMode.SOFT }), "mode"],
   ];
   for (const [call, field] of refused) {
     expect(await refusalOf(call())).toMatchObject({ name: "schema_validation_error", fields: [field] });
@@ -142,6 +141,19 @@ test("F-034 an operator cancels the open turn: fenced at the caller, once per ke
   const before = session.stats().inputs;
   expect((await sessions.cancelScope(cut)).cancelEventId).toBe(cancelEventId);
   expect(session.stats().inputs).toBe(before);
+});
+
+test("F-041 asked softly, the clause being played is played to its end, then the fence goes up", async () => {
+  const { b, sessions, open, key } = await rig();
+  const { line } = open("s");
+  await b.talk(line, 20, 20);
+  await b.until(() => line.played.length > 5);
+  const cut = { session: key("s"), scope: CancelScope.TURN, reason: Reason.OPERATOR_CANCEL, idempotencyKey: "cut" };
+  const { cancelEventId } = await turning(b, sessions.cancelScope({ ...cut, mode: CancelMode.SOFT }));
+  expect(cancelEventId).toMatch(/^r-\d+$/);
+  const fenced = (): boolean => line.sent.some((m) => m.kind === "fence" && m.turn === 1);
+  expect(fenced()).toBe(false);
+  await b.until(fenced);
 });
 
 test("end: at once, or after the open turn; asked again it is over all the same, and nothing more can be asked", async () => {

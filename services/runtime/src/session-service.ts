@@ -139,13 +139,15 @@ class Service {
     const session = this.#live(ask.session);
     const command = scopeCommand(ask);
     const reason = reasonFromWire(ask.reason);
+    const asked = ["cancel", "cancel_requested"];
+    const mode = modeOf(ask.mode);
     return this.#once(session, `cancel:${ask.idempotencyKey}`, async () => {
       const told = await eventAfter(
         session,
         this.#options.clock,
         limits.PROPOSAL_TOLD_MS,
-        (event) => event.signal === "cancel" && event.emitter === "operator" && event.reason === reason,
-        () => session.operator(command, { turn: ask.turnNumber || session.view().openTurn, reason }),
+        (event) => asked.includes(event.signal) && event.emitter === "operator" && event.reason === reason,
+        () => session.operator(command, { turn: ask.turnNumber || session.view().openTurn, reason, ...mode }),
       );
       return eventId(told, ask.idempotencyKey);
     }).then((cancelEventId) => ({ cancelEventId }));
@@ -215,8 +217,13 @@ function sayOptions({ say, uninterruptible, second, hangUp }: ProposeTurnRequest
   };
 }
 
-function scopeCommand({ scope, mode, targetId }: CancelScopeRequest): "cancel_turn" | "cancel_session" {
-  if (mode === CancelMode.SOFT) throw fieldRefused("mode", "this build cancels hard: use hard, or leave it out");
+/** F-041: left out, the session's policy decides. */
+function modeOf(mode: CancelMode): { mode?: "hard" | "soft" } {
+  if (mode === CancelMode.SOFT) return { mode: "soft" };
+  return mode === CancelMode.HARD ? { mode: "hard" } : {};
+}
+
+function scopeCommand({ scope, targetId }: CancelScopeRequest): "cancel_turn" | "cancel_session" {
   if (targetId !== "") throw fieldRefused("target_id", "a session or turn has none: leave it out");
   if (scope === CancelScope.TURN) return "cancel_turn";
   if (scope === CancelScope.SESSION) return "cancel_session";
