@@ -11,9 +11,10 @@ import { emit, flushNotice, take } from "./flow.ts";
 import { NODE_KINDS } from "./graph.ts";
 import { heedHangUp } from "./hang-up.ts";
 import { onPacedWords, onRecogniserAudio } from "./hearing.ts";
-import { command } from "./host-nodes.ts";
+import { command, hostReady } from "./host-nodes.ts";
 import { finishInvocation, openInvocation, pushClause, pushMessages } from "./invocations.ts";
 import type { ReadyItem } from "./lanes.ts";
+import { admitsDequeue, admitsDispatch } from "./local-admission.ts";
 import { mergeEdge } from "./merge.ts";
 import { historyUnderPosture } from "./postures.ts";
 import { onActivity } from "./prelude.ts";
@@ -42,6 +43,7 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
   const edge = run.edges[e];
   if (edge !== null && edge !== undefined && edge.noticeFrom !== 0) flushNotice(cx, run, e, edge);
   if (event === undefined) return;
+  if (cx.s.config.graph.admission !== undefined && !admitted(cx, run, e, event, node, index)) return;
   if (event.discontinuity !== undefined) startAnew(cx, run, index, node, event.seq);
   if (cx.s.config.graph.budgets !== undefined) budgetGiven(cx, run, index);
   if (isJunction(node)) return onJunction(cx, run, index, node, event, e);
@@ -51,6 +53,20 @@ export function dispatch(cx: StepContext, item: ReadyItem): void {
     return;
   }
   deliver(cx, run, index, node, event);
+}
+
+/** F1: shed at the dequeue for its age, or at the dispatch for the step's share. A host node asks for its next. */
+function admitted(
+  cx: StepContext,
+  run: GraphRun,
+  e: number,
+  event: KernelEvent,
+  node: NodeRun,
+  index: number,
+): boolean {
+  if (admitsDequeue(cx, run, e, event) && admitsDispatch(cx, run, e, event)) return true;
+  if (NODE_KINDS[node.kind].execution === "host") hostReady(cx, run, index);
+  return false;
 }
 
 /** The node itself, or the one that stands in for it in this turn (F-133); a provider node without a provider has failed. */

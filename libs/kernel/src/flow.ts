@@ -20,6 +20,7 @@ import { offerSample, ruledEdge } from "./edge-telemetry.ts";
 import { type EventBody, type KernelEvent, LANE_DATA, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
 import type { EdgeDefinition } from "./graph.ts";
 import { lanePush } from "./lanes.ts";
+import { admitsEnqueue } from "./local-admission.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
 import { settleLosses } from "./sync-groups.ts";
@@ -80,6 +81,7 @@ export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEv
   const target = run.nodes[cx.s.topology.edgeTo[e] as number];
   if (definition === undefined || target === null || target === undefined) return;
   if (definition.condition !== undefined && !travels(cx, run, edge, definition, target, event)) return;
+  if (cx.s.config.graph.admission !== undefined && !admitsEnqueue(cx, run, e, event)) return;
   if (target.kind === "output") noteOutput(cx, run, event);
   const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
   if (edge.extras !== undefined) offered(cx, run, e, edge, edge.extras, target, event, result);

@@ -7,6 +7,7 @@ import { checkSignal } from "./control-signals.ts";
 import type { Effect } from "./effect.ts";
 import type { EventBody, KernelEvent } from "./event.ts";
 import { laneOf } from "./event.ts";
+import type { Shed } from "./local-admission.ts";
 import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "./pure-functions.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import type { InvocationState, Proposal, SessionState } from "./state.ts";
@@ -43,6 +44,9 @@ export interface StepContext {
   readonly causes: TerminalCause[];
   /** Budgets passed and not yet acted upon. */
   readonly overruns: Overrun[];
+  /** Events shed by local admission in this step, and those its nodes were given. */
+  readonly sheds: Shed[];
+  readonly dispatched: { count: number };
   readonly proposals: Proposal[];
   /** Edges that crossed a watermark with an action beyond themselves (`watermark-actions.ts`). */
   pressured?: { turn: number; edge: number; high: boolean }[];

@@ -13,6 +13,7 @@ import { ingest } from "./ingest.ts";
 import type { Batch } from "./input.ts";
 import { lanePop, lanesReady } from "./lanes.ts";
 import { BATCH_INPUTS_MAX, QUANTUM_DISPATCHES, TELEMETRY_SHARE } from "./limits.ts";
+import { tellSheds } from "./local-admission.ts";
 import { releaseOutputs } from "./output-stage.ts";
 import { goTextOnly } from "./postures.ts";
 import type { Fact, PureFunctions } from "./pure-functions.ts";
@@ -53,6 +54,8 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     facts: [],
     causes: [],
     overruns: [],
+    sheds: [],
+    dispatched: { count: 0 },
     proposals: [],
     nowNs: batch.monoNs,
     wallMs: batch.wallMs,
@@ -90,6 +93,7 @@ export function step(s: SessionState, batch: Batch, env: KernelEnv): StepResult 
     resolveCauses(cx);
   }
   if (s.lifecycle.phase === "draining") refuseQueued(cx, "session_draining");
+  if (cx.sheds.length > 0) tellSheds(cx);
   finishEnding(cx);
   emitSnapshot(cx);
   return { effects: cx.effects, facts: cx.facts, runnable: lanesReady(s.lanes, batch.monoNs) };
