@@ -8,7 +8,6 @@ import { createStream, type RandomStream } from "@rspp/base/random";
 import { type Ring, ringCreate } from "@rspp/base/ring";
 import { sha256Utf8Hex } from "@rspp/base/sha256";
 import { type Authority, authorityCreate } from "./authority.ts";
-import type { TurnBudgets } from "./budget-state.ts";
 import type { Delivery } from "./delivery.ts";
 import type {
   DialogueSession,
@@ -20,7 +19,6 @@ import type {
 import { type EdgeState, edgeCreate } from "./edge-buffer.ts";
 import type { Modality } from "./effect.ts";
 import type { KernelEvent, MessagesBody, TextSpan, WordMark } from "./event.ts";
-import type { StandIn } from "./fallback-state.ts";
 import { type Fence, fenceCreate } from "./fence.ts";
 import type { GraphDefinition, NodeKind, SettingValue } from "./graph.ts";
 import { type Dedupe, dedupeCreate } from "./identity.ts";
@@ -29,10 +27,9 @@ import { type Lanes, lanesCreate } from "./lanes.ts";
 import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
 import { preludeCreate } from "./prelude-state.ts";
 import { type RecordingState, recordingCreate } from "./recording.ts";
-import type { DeadLetterState, PostureState } from "./resilience-definition.ts";
+import type { ErrorAnswer, ResilienceNode, ResilienceSession, ResilienceTurn } from "./resilience-state.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
-import type { SoftCancel } from "./soft-cancel.ts";
 import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
 import type { ConversationPart, SpeculatedChunk, ToolRun, ToolWork } from "./tool-state.ts";
@@ -40,7 +37,7 @@ import { buildTopology, type Topology } from "./topology.ts";
 import type { TurnPhase } from "./turn-lifecycle.ts";
 import type { Utterance } from "./utterance.ts";
 
-export interface NodeRun {
+export interface NodeRun extends ResilienceNode {
   kind: NodeKind;
   /** Host nodes: command in flight, 0 for none. */
   command: number;
@@ -54,10 +51,6 @@ export interface NodeRun {
   segmenter: SegmenterRun | null;
   /** Text nodes, from their first event on. */
   text?: TextNodeRun;
-  /** Of graphs with fallbacks: which node stands in for this one, or for which this one does. */
-  standIn?: StandIn;
-  /** A voice that has failed: its words go on as text (F-137). */
-  textOnly?: true;
   tools?: ToolRun;
 }
 
@@ -192,7 +185,7 @@ export interface Prelude {
   planEpoch: number;
 }
 
-export interface Proposal extends ProposalOptions {
+export interface Proposal extends ProposalOptions, ErrorAnswer {
   id: number;
   origin: ProposalOrigin;
   utterance: number;
@@ -211,8 +204,6 @@ export interface Proposal extends ProposalOptions {
   speculation: number;
   /** How the recognisers of the utterance ended. */
   invocations: readonly InvocationEvidence[];
-  /** The failed turn this is the answer to. */
-  errorOf?: { turn: number; class: string };
   /** Where the graph has text nodes: the node whose edges the words enter by, if not all; and their language. */
   entry?: number;
   language?: string;
@@ -241,7 +232,7 @@ export interface OutputState {
   timerSet: boolean;
 }
 
-export interface TurnState extends DialogueTurn {
+export interface TurnState extends DialogueTurn, ResilienceTurn {
   number: number;
   id: string;
   phase: TurnPhase;
@@ -296,13 +287,6 @@ export interface TurnState extends DialogueTurn {
   /** Heard part of the reply that already entered the conversation; -1 before. */
   heardChars: number;
   heardEstimated: boolean;
-  /** Of graphs with budgets on scopes, postures, text only, spoken errors. */
-  budgets?: TurnBudgets;
-  posture?: number;
-  /** A cancel that waits for the end of the clause being spoken. */
-  soft?: SoftCancel;
-  textFrom?: number;
-  errorOf?: { turn: number; class: string };
 }
 
 export interface TelemetrySample {
@@ -326,7 +310,7 @@ export interface HostCommand {
   next: number;
 }
 
-export interface SessionState extends DialogueSession {
+export interface SessionState extends DialogueSession, ResilienceSession {
   config: SessionConfig;
   topology: Topology;
   graphHash: string;
@@ -379,9 +363,6 @@ export interface SessionState extends DialogueSession {
   /** A state snapshot is to be emitted at the end of the next step that leaves no turn open. */
   snapshotOwed: boolean;
   counters: Counters;
-  /** Of graphs with postures, and with dead letters. */
-  posture?: PostureState;
-  deadLetters?: DeadLetterState;
   /** Of graphs with text nodes: digits not yet proposed, language last spoken, last choices, and providers that failed last. */
   keypad?: Keypad;
   language?: string;
