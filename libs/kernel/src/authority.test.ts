@@ -72,6 +72,28 @@ describe("F-156 the lease epoch", () => {
     expect(authorityHeldAt(a, at(1_001))).toBe(true);
   });
 
+  test("F-156 a renewal up to the same instant changes nothing, not even of an expired lease", () => {
+    const a = fresh();
+    authorityExpire(a, at(1_000));
+    expect(authorityApply(a, { kind: "renewed", epoch: 7, deadlineNs: at(1_000) }).changed).toBe(false);
+    expect(a.held).toBe("expired");
+  });
+
+  test("F-156 a rotation without a deadline keeps the one it has; with one it takes it, and an expired lease is held again", () => {
+    const a = fresh();
+    expect(authorityApply(a, { kind: "rotated", epoch: 8 })).toEqual({ changed: true, lost: false, rotatedFrom: 7 });
+    expect(a).toMatchObject({ epoch: 8, knownEpoch: 8, deadlineNs: 1_000, held: "held" });
+    authorityExpire(a, at(1_000));
+    expect(authorityApply(a, { kind: "rotated", epoch: 9, deadlineNs: at(2_000) })).toMatchObject({ rotatedFrom: 8 });
+    expect(a).toMatchObject({ epoch: 9, knownEpoch: 9, deadlineNs: 2_000, held: "held" });
+  });
+
+  test("F-156 a grant elsewhere is known, whatever this holder had", () => {
+    const a = fresh();
+    authorityApply(a, { kind: "granted_elsewhere", epoch: 9 });
+    expect(a).toMatchObject({ epoch: 7, knownEpoch: 9 });
+  });
+
   test("F-156 whatever arrives, the epoch never falls and an ended lease is never held again", () => {
     const update = fc.record({
       kind: fc.constantFrom("renewed" as const, "rotated" as const, "revoked" as const, "granted_elsewhere" as const),

@@ -134,3 +134,29 @@ describe("F-175 fence", () => {
     expect(JSON.parse(JSON.stringify(f))).toEqual(f);
   });
 });
+
+describe("F-175 what a raise says of itself", () => {
+  test("true where anything changed, false where nothing did", () => {
+    const f = fenceCreate(3);
+    expect([fenceRaise(f, 2, 9), fenceRaise(f, 4, 2), fenceRaise(f, 4, 2), fenceRaise(f, 4, 1)]).toEqual([
+      false,
+      true,
+      false,
+      false,
+    ]);
+    expect([fenceRaise(f, 4, 3), fenceRaiseAll(f, 3), fenceRaiseAll(f, 2), fenceRaiseAll(f, 4)]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    expect(f).toEqual({ floorTurn: 4, entries: [{ turn: 4, generation: 3 }] });
+  });
+
+  test("a turn that was cut and then settles lifts the floor at once", () => {
+    const f = fenceCreate();
+    fenceRaise(f, 1, 2);
+    fenceForget(f, 1);
+    expect(f).toEqual({ floorTurn: 2, entries: [] });
+  });
+});

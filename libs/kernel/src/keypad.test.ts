@@ -1,3 +1,4 @@
+import type { MonoNs } from "@rspp/base/brand";
 import { describe, expect, test } from "vitest";
 import type { NodeDefinition } from "./graph.ts";
 import { replayJournal } from "./replay.ts";
@@ -130,5 +131,16 @@ describe("F-010 DTMF", () => {
     expect(h.state.keypad).toBeUndefined();
     h.advance(10_000);
     expect(h.signals("turn_open_proposed")).toEqual([]);
+  });
+
+  test("F-156 digits keyed in before the lease was lost begin nothing after it", () => {
+    const deadlineNs = 10_000_000_000 as MonoNs;
+    const h = menu({}, { authority: { epoch: 1, incarnation: "store-1", deadlineNs } });
+    key(h, "4");
+    h.nowNs = 10_001_000_000;
+    h.feed({ type: "timer", id: "none" });
+    h.feed({ type: "authority", kind: "renewed", epoch: 1, deadlineNs: 9_000_000_000_000 as MonoNs });
+    for (const digit of "2#") key(h, digit);
+    expect(lastMessages(h)).toEqual(["user: 2"]);
   });
 });

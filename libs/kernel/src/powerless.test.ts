@@ -107,6 +107,62 @@ describe("§7 nothing is caused without authority", () => {
   });
 });
 
+describe("§7 what losing and regaining the lease leaves behind", () => {
+  const renewed = (epoch: number, ms: number): InputBody => ({
+    type: "authority",
+    kind: "renewed",
+    epoch,
+    deadlineNs: (ms * MS) as MonoNs,
+  });
+  const writes = (effects: readonly Effect[]) => effects.filter((effect) => effect.type === "state_write").length;
+
+  test("a write that is owed waits for the lease, is made once, and nothing is written that is not owed", () => {
+    const h = committed({}, soon(10_000));
+    h.nowNs = 10_001 * MS;
+    h.deliver(1, "progress", 500_000);
+    h.advance(15_000);
+    // The word of an epoch that nobody knows changes nothing, and pays no debt.
+    expect(writes(h.feed(renewed(0, 9_000_000)))).toBe(0);
+    expect(writes(h.feed(renewed(1, 40_000)))).toBe(1);
+    expect(writes(h.feed(renewed(1, 50_000)))).toBe(0);
+    h.nowNs = 50_001 * MS;
+    h.feed({ type: "timer", id: "none" });
+    expect(h.state.authority.held).toBe("expired");
+    expect(writes(h.feed(renewed(1, 9_000_000)))).toBe(0);
+  });
+
+  test("a renewal of a lease that is held writes nothing, owed or not", () => {
+    const h = idle({}, soon(10_000));
+    h.state.stateWriteOwed = true;
+    expect(writes(h.feed(renewed(1, 20_000)))).toBe(0);
+    expect(h.state.stateWriteOwed).toBe(true);
+  });
+
+  test("lease_rotated names the input that it follows, and that input's instant", () => {
+    const h = idle();
+    h.feed(h.frame());
+    const before = h.state.inputSeq;
+    const [effect] = h.feed(authority(h, "rotated")).filter((e) => e.type === "signal");
+    expect(effect?.type === "signal" ? effect.event : null).toMatchObject({
+      signal: "lease_rotated",
+      cause: before + 1,
+    });
+  });
+
+  test("what still waited on the session's own edges is gone, with its timers, its place in the lane and the pre-roll", () => {
+    const h = idle({}, soon(10_000), { endpointing: { onset_frames: 1 } });
+    waiting(h);
+    const waits = () => h.state.run.edges.reduce((sum, edge) => sum + (edge?.queue.size ?? 0), 0);
+    expect(waits()).toBeGreaterThan(0);
+    h.nowNs = 10_001 * MS;
+    h.feed({ type: "timer", id: "none" });
+    expect(waits()).toBe(0);
+    expect(h.state.lanes.data.filter((item) => item.turn === 0)).toEqual([]);
+    expect(h.state.prelude.preroll.size).toBe(0);
+    expect(Object.keys(h.state.timers).filter((id) => id.startsWith("edge:0:"))).toEqual([]);
+  });
+});
+
 describe("§2 DRAINING", () => {
   test("takes audio while a turn lives, so that its caller can interrupt; opens no new one", () => {
     const h = committed({ holdOnCandidate: false });
