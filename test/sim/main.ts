@@ -16,6 +16,8 @@ const { values } = parseArgs({
     shrink: { type: "boolean", default: false },
     "until-failure": { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
+    /** Of the planted bugs, those with this in their name. */
+    name: { type: "string", default: "" },
     json: { type: "boolean", default: false },
     /** Failing seeds decide alone, not the floors. */
     safety: { type: "boolean", default: false },
@@ -75,7 +77,7 @@ async function many(): Promise<void> {
 }
 
 function mutants(): void {
-  const report = runMutants();
+  const report = runMutants(values.name);
   console.log(
     values.json
       ? JSON.stringify(report)
