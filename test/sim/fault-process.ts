@@ -87,9 +87,19 @@ export const processFaults = {
     site.undo(site.rng.int(20, 600), () => site.world.gateway.restart());
   },
   replay_crash: (site) => {
-    site.tell("replay_crash");
-    site.world.replay.crash();
-    site.undo(site.rng.int(50, 1_500), () => site.world.replay.restart());
+    const { world, rng } = site;
+    const crash = (): void => {
+      site.tell("replay_crash");
+      world.replay.crash();
+      site.undo(rng.int(50, 1_500), () => world.replay.restart());
+    };
+    if (rng.chance(40)) return crash();
+    // While its store is still at what was sent to it.
+    world.replay.storeMs = 1_000;
+    site.undo(900, () => {
+      world.replay.storeMs = 2;
+    });
+    site.after(rng.int(50, 800), () => !world.replay.proc.dead() && crash());
   },
   migration: (site) => {
     const to = site.world.other(site.runtime);

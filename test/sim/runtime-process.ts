@@ -6,6 +6,7 @@ import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
 import type { SpoolStore, StoreFailure } from "@rspp/runtime/spool/store";
+import { sessionTexts } from "@rspp/spec/session-texts";
 import { Exporting } from "./exporting.ts";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
@@ -301,13 +302,15 @@ export class RuntimeProcess {
     const world = this.#world;
     if (this.proc.dead() || this.session !== null) return;
     const { epoch, deadlineNs } = holder.state;
-    const config = this.#config(SESSION, epoch, world.graph, deadlineNs);
+    const { texts, ...said } = this.#texts();
+    const config = { ...this.#config(SESSION, epoch, world.graph, deadlineNs), ...said };
     const turnsBefore = world.adapter.turnSeen;
     let life: Life | null = null;
     const opened = this.runtime.openSession({
       config: { ...config, turnsBefore },
       transport: { send: (message) => this.send(life, message) },
       keepJournal: true,
+      texts,
     });
     if (!opened.ok) {
       if (opened.error.code === "session_exists")
@@ -321,6 +324,15 @@ export class RuntimeProcess {
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
     this.exporting.open(epoch, predecessorHead);
     world.adapter.dialHolder();
+  }
+
+  /** What the session's pipeline says by itself, and the policy it has. */
+  #texts(): Pick<SessionConfig, "systemPrompt" | "spoken"> &
+    Partial<SessionConfig> & { texts: Record<number, string> } {
+    const { pipeline } = this.#world;
+    if (pipeline === null) return { systemPrompt: [], texts: {} };
+    const { systemPrompt, spoken, texts } = sessionTexts(pipeline);
+    return { systemPrompt, ...(spoken === undefined ? {} : { spoken }), texts: { ...texts }, policy: pipeline.policy };
   }
 
   #config(sessionId: string, epoch: number, graph: SessionConfig["graph"], deadlineNs: number): SessionConfig {

@@ -4,6 +4,7 @@ import type { SessionPolicy } from "@rspp/kernel/session-config";
 import type { ExportBatch, ExportServerOutput } from "@rspp/protocol/export-types";
 import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
 import { createVirtualClock, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { AdapterProcess } from "./adapter-process.ts";
 import { drawGraph } from "./graphs.ts";
 import type { Rpc } from "./holder.ts";
@@ -62,8 +63,9 @@ export class World {
   /** How this seed's session is set. */
   readonly policy: Partial<SessionPolicy>;
   readonly level: "L0" | "L1";
-  /** The assistant, or in one seed of four a random graph of text nodes. */
   readonly graph: GraphDefinition;
+  /** What the graph was compiled from with; null for the assistant and for graphs made by hand. */
+  readonly pipeline: CompiledPipeline | null;
   /** Every fault drawn so far, in order. */
   readonly injected: Injected[] = [];
   /** What becomes of the control plane's calls, percent of them. */
@@ -94,7 +96,9 @@ export class World {
       finalWaitMs: 400,
     };
     this.level = this.rng.chance(10) ? "L1" : "L0";
-    this.graph = drawGraph(this.rng, this.rng.fork("graph"), this.policy.speculation ? 60 : 0);
+    const drawn = drawGraph(this.rng, this.rng.fork("graph"), this.policy.speculation ? 60 : 0, this.policy);
+    this.graph = drawn.graph;
+    this.pipeline = drawn.pipeline;
     this.#controlPath = newPath(this.rng.float(0.3, 3), this.rng.float(0, 3));
     this.gatewayPath = newPath(this.rng.float(0.2, 3), this.rng.float(0, 2));
     this.dial = { percent: 0, may: (name, kind) => this.may(name, kind), happened: (kind) => this.fault(kind) };

@@ -35,7 +35,8 @@ export class BudgetChecker extends BaseChecker {
   }
 
   #signal(life: string, { signal, turn, reason, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
-    const of = `${life}#${turn} ${reason} ${fields.node ?? ""}`;
+    // A budget on a scope goes by its own id, those of the profile by their reason.
+    const of = `${life}#${turn} ${fields.budget ?? `${reason} ${fields.node ?? ""}`}`;
     if (signal === "budget_warning") this.#warned.add(of);
     if (signal === "budget_exhausted" && !this.#warned.has(of)) this.fail(`${of}: exhausted without a warning`);
     for (const name of ["budget_warning", "budget_exhausted"])

@@ -4,6 +4,8 @@ import { BaseChecker } from "./checker.ts";
 
 /** An adapter may round what it played by a frame. */
 const roundingUs = 20_000;
+/** No history is so short that it would not hold these. */
+const recentTurns = 4;
 
 interface Piece {
   offsetUs: number;
@@ -106,7 +108,8 @@ export class HeardChecker extends BaseChecker {
       if (!fits) this.fail(`${life}#${turn}: the model is told of "${text}", which nobody heard`);
     }
     // A history that is full has let go of older ones.
-    const full = before.filter((reply) => reply.whole && !reply.unsure && played(reply)).slice(-3);
+    const latest = Math.max(...before.map((reply) => reply.turn));
+    const full = before.filter((of) => of.turn > latest - recentTurns && of.whole && !of.unsure && played(of));
     for (const reply of full) {
       const text = plain(allOf(reply));
       if (text !== "" && !told.includes(text))

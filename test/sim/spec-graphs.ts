@@ -1,0 +1,218 @@
+/**
+ * A legal pipeline from a seed: a spec document is written and goes through the spec's own parser and compiler, so that
+ * whatever an author may write is what a run is made of. Each capability is one small function over the draft.
+ */
+
+import { compileSpec } from "@rspp/spec/compile-spec";
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { parseSpec } from "@rspp/spec/parse-spec";
+import type { BufferDocument, EdgeDocument, LimitDocument, NodeDocument, PolicyDocument } from "@rspp/spec/spec";
+import type { Rng } from "./rng.ts";
+
+interface Draft {
+  rng: Rng;
+  nodes: NodeDocument[];
+  edges: EdgeDocument[];
+  limits: LimitDocument[];
+  next: number;
+}
+
+const llms = ["sim/llm", "sim/llm-b"];
+const voices = ["sim/tts", "sim/tts-b"];
+
+/** @throws Error when the compiler refuses what was written: then this generator, or the compiler, is wrong. */
+export function drawPipeline(rng: Rng, speculateMs: number, policy: PolicyDocument): CompiledPipeline {
+  const text = JSON.stringify(drawSpec(rng, speculateMs, policy));
+  const parsed = parseSpec(text, "simulator");
+  const compiled = parsed.ok ? compileSpec(parsed.value) : parsed;
+  if (!compiled.ok) throw new Error(`an illegal spec was drawn: ${compiled.error[0]?.message ?? ""} in ${text}`);
+  return compiled.value;
+}
+
+function drawSpec(rng: Rng, speculateMs: number, policy: PolicyDocument): unknown {
+  const draft: Draft = { rng, nodes: [], edges: [], limits: [], next: 1 };
+  const utterances = ear(draft, speculateMs);
+  const words = rng.chance(75) ? model(draft, utterances) : interpreter(draft, utterances);
+  voice(draft, stream(draft, words));
+  buffers(draft);
+  limits(draft);
+  return {
+    schema: "rspp/pipeline/v1",
+    name: "drawn",
+    version: 1,
+    nodes: draft.nodes,
+    edges: draft.edges,
+    ...(draft.limits.length === 0 ? {} : { budgets: { limits: draft.limits } }),
+    policy: { ...policy, ...dialogue(rng) },
+    ...(rng.chance(20) ? { conversation: { system_prompt: "You drive the last train." } } : {}),
+  };
+}
+
+function add(draft: Draft, node: Omit<NodeDocument, "id"> & { id?: string }): string {
+  const id = node.id ?? `n${draft.next}`;
+  draft.next += 1;
+  draft.nodes.push({ ...node, id });
+  return id;
+}
+
+function join(draft: Draft, from: string, to: string, over: Partial<EdgeDocument> = {}): void {
+  draft.edges.push({ id: `e${draft.edges.length + 1}`, from, to, ...over });
+}
+
+/** What hears, up to the utterance; one recogniser, now and then a filter behind it, now and then keys beside it. */
+function ear(draft: Draft, speculateMs: number): string[] {
+  const { rng } = draft;
+  add(draft, { id: "caller", kind: "ingress" });
+  add(draft, { id: "vad", kind: "vad" });
+  add(draft, { id: "stt", kind: "stt", provider: { candidates: ["sim/stt"] } });
+  const settings = {
+    min_speech_ms: 60,
+    endpoint_silence_ms: rng.pick([80, 100, 140]),
+    candidate_silence_ms: 60,
+    speculate_ms: speculateMs,
+  };
+  add(draft, { id: "endpointing", kind: "endpointing", settings });
+  join(draft, "caller.audio", "vad.audio");
+  join(draft, "caller.audio", "stt.audio");
+  join(draft, "vad.activity", "endpointing.activity");
+  let heard = "stt.text";
+  if (rng.chance(30)) {
+    add(draft, { id: "hearing", kind: "filter", scope: "session", settings: { drop_words: ["moon"] } });
+    join(draft, heard, "hearing.text");
+    heard = "hearing.text";
+  }
+  join(draft, heard, "endpointing.text");
+  if (!rng.chance(35)) return ["endpointing.utterance"];
+  add(draft, { id: "keypad", kind: "dtmf", settings: { max_digits: rng.int(1, 4), timeout_ms: 200 } });
+  return ["endpointing.utterance", "keypad.utterance"];
+}
+
+/** A language model over the conversation, with a second candidate or a fallback now and then. */
+function model(draft: Draft, utterances: readonly string[]): string {
+  const { rng } = draft;
+  add(draft, { id: "context", kind: "context" });
+  for (const utterance of utterances) join(draft, utterance, "context.utterance");
+  const fallback = rng.chance(35) ? { fallback: "instead" } : {};
+  add(draft, { id: "llm", kind: "llm", provider: { candidates: rng.chance(60) ? llms : ["sim/llm"] }, ...fallback });
+  if (fallback.fallback !== undefined) {
+    if (rng.chance(50)) add(draft, { id: "instead", kind: "canned", settings: { text: "Nobody is here just now." } });
+    else add(draft, { id: "instead", kind: "llm", provider: { candidates: ["sim/llm-b"] } });
+  }
+  join(draft, "context.messages", "llm.messages");
+  return "llm.text";
+}
+
+/** No model answers: the caller's own words go on, those of the keys beside them. */
+function interpreter(draft: Draft, utterances: readonly string[]): string {
+  const [first = "", ...others] = utterances;
+  if (others.length === 0) return first;
+  const both = add(draft, { id: "both", kind: "merge", settings: { rule: "arrival/v1" } });
+  for (const utterance of utterances) join(draft, utterance, `${both}.text`);
+  return `${both}.text`;
+}
+
+/** One chain of text nodes, or two that a junction brings together, or two that divide the words by a condition. */
+function stream(draft: Draft, from: string): string {
+  const { rng } = draft;
+  const shape = rng.pick(["one", "one", "one", "merge", "select", "divided"] as const);
+  if (shape === "one") return chain(draft, from, rng.int(0, 3));
+  const chars = rng.int(2, 9);
+  const divided = shape === "divided";
+  const one = chain(draft, from, rng.int(1, 2), divided ? `event.chars > ${chars}` : undefined);
+  const two = chain(draft, from, rng.int(1, 2), divided ? `event.chars <= ${chars}` : undefined);
+  const [a, b] = [one, two].map((port) => port.split(".")[0] ?? "");
+  const settings =
+    shape === "select"
+      ? { choose: [`${a}: ${rng.pick(["language = en", "health = degraded"])}`, `${b}: otherwise`] }
+      : rng.pick([{ rule: "arrival/v1" }, { rule: "timestamp/v1", wait_ms: 40 }]);
+  add(draft, { id: "joined", kind: shape === "select" ? "select" : "merge", settings });
+  join(draft, one, "joined.text");
+  join(draft, two, "joined.text");
+  return "joined.text";
+}
+
+function chain(draft: Draft, from: string, nodes: number, condition?: string): string {
+  let at = from;
+  for (let n = 0; n < nodes; n++) {
+    const id = add(draft, textNode(draft.rng));
+    join(draft, at, `${id}.text`, n === 0 && condition !== undefined ? { condition } : {});
+    at = `${id}.text`;
+  }
+  return at;
+}
+
+function textNode(rng: Rng): Omit<NodeDocument, "id"> {
+  switch (rng.pick(["filter", "translator", "compliance", "compliance", "filter"] as const)) {
+    case "filter":
+      return { kind: "filter", scope: "turn", settings: rng.chance(50) ? { min_chars: 2 } : { drop_words: ["moon"] } };
+    case "translator":
+      return {
+        kind: "translator",
+        settings: { target_language: "de" },
+        provider: { candidates: rng.chance(50) ? llms : ["sim/llm"] },
+      };
+    case "compliance":
+      return {
+        kind: "compliance",
+        settings: {
+          card_numbers: "mask",
+          words: ["leave for", "town and"],
+          words_action: rng.pick(["mask", "replace"]),
+        },
+      };
+  }
+}
+
+/** What speaks, with a second voice as a candidate or as a fallback. */
+function voice(draft: Draft, words: string): void {
+  const { rng } = draft;
+  add(draft, { id: "segmenter", kind: "segmenter", settings: { first_min_chars: rng.pick([4, 12, 24]) } });
+  join(draft, words, "segmenter.text");
+  const second = rng.chance(20);
+  const candidates = rng.chance(60) && !second ? voices : ["sim/tts"];
+  add(draft, { id: "tts", kind: "tts", provider: { candidates }, ...(second ? { fallback: "other-voice" } : {}) });
+  if (second) add(draft, { id: "other-voice", kind: "tts", provider: { candidates: ["sim/tts-b"] } });
+  join(draft, "segmenter.text", "tts.text");
+  add(draft, { id: "speaker", kind: "output", scope: "turn" });
+  join(draft, "tts.audio", "speaker.audio");
+}
+
+/** Bounds and strategies of some edges; the profile's own stay for the others. */
+function buffers(draft: Draft): void {
+  for (const edge of draft.edges) {
+    if (draft.rng.chance(40)) edge.buffer = bufferOf(draft.rng, edge.from);
+  }
+}
+
+function bufferOf(rng: Rng, from: string): BufferDocument {
+  if (from === "caller.audio") {
+    const strategy = rng.pick(["drop_oldest", "drop_newest"] as const);
+    return { strategy, max_items: rng.int(10, 100), max_queue_ms: rng.int(200, 2_000) };
+  }
+  if (from === "tts.audio")
+    return { strategy: "block", max_items: rng.int(200, 6_000), max_block_ms: rng.int(200, 2_000) };
+  if (from === "stt.text" || from === "hearing.text") return { strategy: "coalesce", max_items: rng.int(4, 64) };
+  return { max_items: rng.int(64, 512), max_bytes: rng.int(65_536, 1_048_576) };
+}
+
+/** Budgets beside those of the profile: tight ones are told of, only wide ones end a turn. */
+function limits(draft: Draft): void {
+  const { rng } = draft;
+  const named = (id: string): boolean => draft.nodes.some((node) => node.id === id);
+  if (rng.chance(20)) draft.limits.push({ scope: "turn", soft_ms: 6_000, hard_ms: 20_000, on_exhausted: "terminate" });
+  if (rng.chance(20)) draft.limits.push({ scope: "turn", characters: rng.int(20, 200), on_exhausted: "continue" });
+  if (named("llm") && rng.chance(20))
+    draft.limits.push({ scope: "node", target: "llm", hard_ms: rng.int(200, 900), on_exhausted: "continue" });
+  if (rng.chance(15)) draft.limits.push({ scope: "edge", target: "e1", audio_ms: 60_000, on_exhausted: "continue" });
+}
+
+function dialogue(rng: Rng): PolicyDocument {
+  return {
+    ...(rng.chance(20)
+      ? { silence: { after_ms: rng.int(4_000, 12_000), prompts: ["Are you still there?"], max_prompts: rng.int(1, 3) } }
+      : {}),
+    ...(rng.chance(15) ? { back_channel: { words: ["please", "again"], max_ms: 400 } } : {}),
+    ...(rng.chance(15) ? { min_speech_ms: 60 } : {}),
+    ...(rng.chance(15) ? { history: { turns_max: rng.int(8, 20) } } : {}),
+  };
+}
