@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { dedupeCreate, dedupeKey, dedupeSequence } from "./identity.ts";
+import { dedupeCreate, dedupeForget, dedupeKey, dedupeSequence } from "./identity.ts";
 import { DEDUPE_KEYS_MAX, DEDUPE_SOURCES_MAX } from "./limits.ts";
 
 describe("F-158 dedupe", () => {
@@ -74,6 +74,32 @@ describe("F-158 dedupe", () => {
         }
       }),
     );
+  });
+
+  test("F-158 dedupe: the window goes round more than once, and keeps the newest", () => {
+    const d = dedupeCreate();
+    const all = 2 * DEDUPE_KEYS_MAX + 7;
+    for (let i = 1; i <= all; i++) expect(dedupeKey(d, `k${i}`, i)).toBe(null);
+    expect(Object.keys(d.keys).length).toBe(DEDUPE_KEYS_MAX);
+    expect(Object.hasOwn(d.keys, `k${all - DEDUPE_KEYS_MAX}`)).toBe(false);
+    expect(dedupeKey(d, `k${all - DEDUPE_KEYS_MAX + 1}`, 0)).toBe(all - DEDUPE_KEYS_MAX + 1);
+  });
+
+  test("F-158 dedupe: what was put off may come again, and only that; its place in the window is empty", () => {
+    const d = dedupeCreate();
+    for (const [i, key] of ["a", "b", "__proto__"].entries()) dedupeKey(d, key, i + 1);
+    const before = structuredClone(d);
+    dedupeForget(d, "never");
+    expect(d).toEqual(before);
+    dedupeForget(d, "b");
+    dedupeForget(d, "__proto__");
+    expect(d.order).toEqual(["a", "", ""]);
+    expect(Object.keys(d.keys)).toEqual(["a"]);
+    expect([dedupeKey(d, "a", 9), dedupeKey(d, "b", 10), dedupeKey(d, "b", 11)]).toEqual([1, null, 10]);
+    // Out of the window already: nothing is left to empty.
+    const odd = { ...dedupeCreate(), keys: { gone: 1 } };
+    dedupeForget(odd, "gone");
+    expect(odd).toEqual(dedupeCreate());
   });
 
   test("F-158 dedupe: sources are bounded, the oldest is forgotten", () => {
