@@ -6,6 +6,7 @@ import { EAR_EDGES, EAR_NODES, graphOf, MODEL_NODES, VOICE_EDGES, VOICE_NODES } 
 import { assistantGraph, KernelHarness, POLICY, testConfig } from "@rspp/kernel/testing/harness";
 import { authority, cancel, capacity, committed, idle, say, speaking } from "@rspp/kernel/testing/scenes";
 import { describe, expect, test } from "vitest";
+import type { Checker } from "./checkers/checker.ts";
 import { EpochChecker } from "./checkers/epoch.ts";
 import { LifecycleChecker } from "./checkers/lifecycle.ts";
 import { World } from "./world.ts";
@@ -189,7 +190,7 @@ describe("fault classes", () => {
 
   test("F8 failover: the old holder dies in mid-reply and comes back; the new one goes on, nothing old is taken, one answer", () => {
     const world = new World(8, { only: new Set() });
-    const checkers = [new EpochChecker(), new LifecycleChecker()];
+    const checkers: Checker[] = [new EpochChecker(), new LifecycleChecker()];
     const heardBy: string[] = [];
     world.trace.listen((event, atNs) => {
       for (const checker of checkers) checker.see(event, atNs);
