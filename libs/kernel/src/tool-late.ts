@@ -15,7 +15,7 @@ import { sliceSpans } from "./rope.ts";
 import type { InvocationState, TurnState } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
 import { literalText } from "./text-out.ts";
-import { isUninterruptible, type ToolCall, type ToolExchange } from "./tool-state.ts";
+import { isUninterruptible, type ToolCall, type ToolExchange, type ToolWork } from "./tool-state.ts";
 
 export const LATE_OUTCOME_SCHEMA = "or02/v1/late_outcome";
 const REASON = "late_tool_result";
@@ -78,10 +78,15 @@ export function lateOutcome(
 export function abandonWork(cx: StepContext, inv: InvocationState): boolean {
   if (inv.status !== "open" || !isUninterruptible(nodeOf(cx, inv), inv.tool)) return false;
   recordLate(cx, inv, undefined, "disconnect", "session_ended");
-  const refs = (inv.tool?.detached === true ? inv.tool.result : []).map(({ ref }) => ref);
-  if (refs.length > 0) cx.effects.push({ type: "release", refs });
+  if (inv.tool !== undefined) dropCopies(cx, inv.tool);
   forget(cx, inv);
   return true;
+}
+
+/** What came after the turn has payloads of its own, which nobody else lets go of. */
+export function dropCopies(cx: StepContext, work: ToolWork): void {
+  const refs = (work.detached === true ? work.result : []).map(({ ref }) => ref);
+  if (refs.length > 0) cx.effects.push({ type: "release", refs });
 }
 
 function recordLate(

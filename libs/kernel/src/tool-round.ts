@@ -13,7 +13,7 @@ import { sliceSpans } from "./rope.ts";
 import { findTurn, type GraphRun, type InvocationState, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { literalText } from "./text-out.ts";
-import { lateOutcome, ownCopy, resultOf } from "./tool-late.ts";
+import { dropCopies, lateOutcome, ownCopy, resultOf } from "./tool-late.ts";
 import { callsAsked, isUninterruptible, type ToolCall, type ToolRun } from "./tool-state.ts";
 
 const DEFAULT_LIMITS: ToolLimits = {
@@ -120,10 +120,12 @@ export function onToolChunk(cx: StepContext, inv: InvocationState, chunk: ChunkT
   if (inv.firstChunkNs === 0) inv.firstChunkNs = cx.atNs;
   const span: TextSpan = { ref: chunk.payload.ref, from: 0, to: chunk.chars };
   const [kept] = sliceSpans([span], 0, Math.max(0, limitsOf(nodeOf(cx, inv)).resultBytesMax - work.chars));
-  if (kept === undefined) return;
-  work.chars += kept.to - kept.from;
-  // What came for a turn that is over goes with the step.
-  work.result.push(work.detached === true ? ownCopy(cx, kept) : kept);
+  if (kept !== undefined) {
+    work.chars += kept.to - kept.from;
+    work.result.push(work.detached === true ? ownCopy(cx, kept) : kept);
+  }
+  // Its turn is over and may be gone: nobody else lets go of what came for it.
+  if (work.detached === true) cx.effects.push({ type: "release", refs: [chunk.payload.ref] });
 }
 
 /** Exactly one end of each call, however it comes. */
@@ -166,6 +168,7 @@ export function onToolDeadline(cx: StepContext, inv: InvocationState): void {
   const silent: InvocationState = { ...inv, status: "cancelled", clauses: [], messages: null, late: [] };
   cx.effects.push({ type: "provider_cancel", invocation: inv.id, reason: "timeout" });
   // Its chunks may be of a result that was cut short: the model is told of the deadline instead.
+  dropCopies(cx, inv.tool);
   inv.tool = { ...inv.tool, result: [] };
   onToolOutcome(cx, inv, "timeout", "no result within its deadline", null);
   cx.s.invocations[silent.id] = silent;

@@ -72,9 +72,31 @@ function stt(w: World, r: Random, inv: WorldInvocation): InputBody[] {
 
 function llm(w: World, r: Random, inv: WorldInvocation): InputBody[] {
   if (!inv.asked) return [];
+  if (hasTools(w) && r.chance(0.3)) {
+    inv.chunks += 1;
+    return [toolCallChunk(w, r, inv)];
+  }
   if (inv.chunks > 2 + r.int(6) || r.chance(0.05)) return [outcome(r, inv)];
   inv.chunks += 1;
   return [w.textChunk(inv.id, words(r, 8), { final: false })];
+}
+
+const hasTools = (w: World): boolean => w.config.graph.nodes.some(({ tools }) => tools !== undefined);
+
+function toolCallChunk(w: World, r: Random, inv: WorldInvocation): InputBody {
+  const names = w.config.graph.nodes.flatMap(({ tools = [] }) => tools.map(({ name }) => name));
+  const name = r.chance(0.1) ? "unknown" : (names[r.int(names.length)] ?? "unknown");
+  const args = r.chance(0.1) ? "x".repeat(3_000) : `{"n":${r.int(9)}}`;
+  const payload = { ref: w.ref(args), hash: "", bytes: args.length };
+  const chunk = { type: "tool_call" as const, payload, chars: args.length, callId: `c${r.int(1_000_000)}`, name };
+  return { type: "provider_chunk", invocation: inv.id, index: w.chunkIndex(inv.id), chunk };
+}
+
+function tool(w: World, r: Random, inv: WorldInvocation): InputBody[] {
+  if (inv.clauses.length === 0 || r.chance(0.4)) return [];
+  if (r.chance(0.2)) return [outcome(r, inv, 0)];
+  const result = w.textChunk(inv.id, r.chance(0.1) ? "y".repeat(3_000) : '{"ok":true}');
+  return r.chance(0.7) ? [result, outcome(r, inv, 0.95)] : [result];
 }
 
 function tts(w: World, r: Random, inv: WorldInvocation): InputBody[] {
@@ -121,7 +143,9 @@ export function provider(w: World, r: Random): InputBody[] {
       ? stt(w, r, inv)
       : inv.modality === "llm"
         ? llm(w, r, inv)
-        : tts(w, r, inv);
+        : inv.modality === "tool"
+          ? tool(w, r, inv)
+          : tts(w, r, inv);
   if (out.some((body) => body.type === "provider_outcome")) w.invocations.delete(inv.id);
   return out;
 }
