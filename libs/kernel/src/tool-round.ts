@@ -3,6 +3,7 @@
  * what it was asked, and it is asked again. Rounds, calls and results are bounded. What takes long may be bridged by filler
  * speech, once a round. A tool's deadline ends it; the model is told, and the turn goes on.
  */
+import { WARNING_SHARE } from "./budget-meter.ts";
 import type { ChatMessage, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ToolDefinition, ToolLimits } from "./graph.ts";
@@ -206,8 +207,11 @@ function askAgain(cx: StepContext, run: GraphRun, index: number, node: NodeRun, 
   const results = calls.map((call): ChatMessage => ({ role: "tool", spans: call.result, callId: call.callId }));
   tools.messages = [...tools.messages, asked, ...results];
   tools.said = [];
-  if (turn.anchors.firstOutputNs === 0)
-    setTimerIn(cx, `first_output:${turn.number}`, cx.s.config.budgets.turnFirstOutputMs);
+  const { turnFirstOutputMs } = cx.s.config.budgets;
+  if (turn.anchors.firstOutputNs === 0) {
+    setTimerIn(cx, `first_output_warning:${turn.number}`, turnFirstOutputMs * WARNING_SHARE);
+    setTimerIn(cx, `first_output:${turn.number}`, turnFirstOutputMs);
+  }
   const limits = limitsOf(definition);
   const mayCall = tools.round < limits.roundsMax && tools.calls.length < limits.perTurnMax;
   const inv = openInvocation(cx, index, run.turn, false, { candidate: tools.candidate });

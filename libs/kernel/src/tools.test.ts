@@ -155,12 +155,15 @@ describe("a round", () => {
     h.hear(false, 3);
     h.hear(false, 1);
     const llm = h.open("llm");
-    if (llm !== 0) calls(h, "balance");
+    expect(llm).not.toBe(0);
+    calls(h, "balance");
     expect(opens(h)).toEqual([]);
     h.hear(false, 4);
     h.feed(h.textChunk(stt, "how much do I have"), h.outcome(stt));
-    if (llm === 0) calls(h, "balance");
     expect(opens(h)).toEqual(["balance session-1/tool/1/1"]);
+    answers(h, h.open("tool"), "5");
+    h.reply("You have five.");
+    expect(h.signals("commit")).toEqual(["commit#1"]);
     same(h);
   });
 });

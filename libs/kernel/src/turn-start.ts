@@ -26,7 +26,11 @@ export function startTurnGraph(cx: StepContext, turn: TurnState, proposal: Propo
   }
   if (inv !== undefined) {
     const node = turn.run.nodes[topology.llm];
-    if (node !== null && node !== undefined) node.invocation = inv.id;
+    if (node !== null && node !== undefined) {
+      node.invocation = inv.id;
+      // Its answer may call tools: then it is asked again.
+      if (config.graph.nodes[topology.llm]?.tools !== undefined) node.ended = false;
+    }
     // Adopted first: what then leaves the history may still have to be told to another candidate.
     adoptSpeculation(cx, inv, turn.number);
     remember(cx, turn, proposal);

@@ -53,7 +53,9 @@ export function toolCall(
   policy: Partial<typeof POLICY> = {},
 ): KernelHarness {
   const h = new KernelHarness(
-    testConfig(withTools({ llm: ["sim/llm", "b/llm"] }, tools, over), { policy: { ...POLICY, ...policy } }),
+    testConfig(withTools({ llm: ["sim/llm", "b/llm"], endpointing: { speculate_ms: 40 } }, tools, over), {
+      policy: { ...POLICY, ...policy },
+    }),
   );
   h.connect();
   return h;
