@@ -4,7 +4,7 @@ import type { ChatMessage, MessagesBody, TextSpan } from "./event.ts";
 import { boundHistory } from "./history.ts";
 import { PLAYED_ROUNDING_US_MAX, SPEECH_CHAR_US } from "./limits.ts";
 import { sliceSpans, spansLength } from "./rope.ts";
-import type { InvocationState, SegmentPlay, TurnState } from "./state.ts";
+import type { SegmentPlay, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
 import { literalText } from "./text-out.ts";
 import { toldAsText } from "./told-as-text.ts";
@@ -131,7 +131,9 @@ export function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void
   const refs: number[] = [];
   for (const { ref } of spans) {
     const turn =
-      cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id], ref))) ??
+      cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id]?.messages, ref))) ??
+      // A model that waits for its tools is asked again.
+      cx.s.turns.find((t) => t.run.nodes.some((node) => speaksOf(node?.tools?.messages, ref))) ??
       // Custom nodes may still have to be given it.
       (cx.s.topology.customs === undefined ? undefined : cx.s.turns.findLast((t) => t.phase === "active"));
     if (turn === undefined) refs.push(ref);
@@ -140,9 +142,9 @@ export function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void
   if (refs.length > 0) cx.effects.push({ type: "release", refs });
 }
 
-function speaksOf(inv: InvocationState | undefined, ref: number): boolean {
+function speaksOf(messages: MessagesBody["messages"] | null | undefined, ref: number): boolean {
   const speaks = (spans: readonly TextSpan[]): boolean => spans.some((span) => span.ref === ref);
-  return inv?.messages?.some((m) => speaks(m.spans) || m.toolCalls?.some((call) => speaks(call.spans))) === true;
+  return messages?.some((m) => speaks(m.spans) || m.toolCalls?.some((call) => speaks(call.spans))) === true;
 }
 
 export interface Heard {
