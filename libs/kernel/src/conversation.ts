@@ -133,13 +133,17 @@ export function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void
     const turn =
       cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id]?.messages, ref))) ??
       // A model that waits for its tools is asked again.
-      cx.s.turns.find((t) => t.run.nodes.some((node) => speaksOf(node?.tools?.messages, ref))) ??
+      cx.s.turns.findLast((t) => t.phase === "active" && waitsWith(t, ref)) ??
       // Custom nodes may still have to be given it.
       (cx.s.topology.customs === undefined ? undefined : cx.s.turns.findLast((t) => t.phase === "active"));
     if (turn === undefined) refs.push(ref);
     else turn.ownRefs.push(ref);
   }
   if (refs.length > 0) cx.effects.push({ type: "release", refs });
+}
+
+function waitsWith(turn: TurnState, ref: number): boolean {
+  return turn.run.nodes.some((node) => speaksOf(node?.tools?.messages, ref));
 }
 
 function speaksOf(messages: MessagesBody["messages"] | null | undefined, ref: number): boolean {
