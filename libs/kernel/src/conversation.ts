@@ -131,9 +131,9 @@ export function releaseSpoken(cx: StepContext, spans: readonly TextSpan[]): void
   const refs: number[] = [];
   for (const { ref } of spans) {
     const turn =
-      cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id]?.messages, ref))) ??
       // A model that waits for its tools is asked again.
       cx.s.turns.findLast((t) => t.phase === "active" && waitsWith(t, ref)) ??
+      cx.s.turns.find((t) => t.openInvocations.some((id) => speaksOf(cx.s.invocations[id]?.messages, ref))) ??
       // Custom nodes may still have to be given it.
       (cx.s.topology.customs === undefined ? undefined : cx.s.turns.findLast((t) => t.phase === "active"));
     if (turn === undefined) refs.push(ref);
