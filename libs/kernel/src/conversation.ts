@@ -29,7 +29,7 @@ export function messagesFor(
   );
   for (const turn of turns) {
     if (!turnClosed(turn.phase)) continue;
-    const exchanges = unsettledExchanges(turn);
+    const exchanges = unsettledExchanges(cx, turn, owned);
     if (exchanges.length > 0)
       parts.splice(placeOf(parts, turn.number), 0, { role: "tools", turn: turn.number, spans: [], exchanges });
     const { spans } = heardUpTo(cx, turn, committedUs(cx, turn));
@@ -52,13 +52,13 @@ export function messagesFor(
 }
 
 /** What a turn that has not settled has had done so far: a later turn knows of it. */
-function unsettledExchanges(turn: TurnState): ToolExchange[] {
+function unsettledExchanges(cx: StepContext, turn: TurnState, owned: number[]): ToolExchange[] {
   const calls = turn.run.nodes.flatMap((node) => node?.tools?.calls ?? []);
   return calls.flatMap(({ callId, name, arguments: args, result, status, invocation }) => {
-    const [only] = result;
-    // A result in many parts is told once it has settled.
-    const told = status === "done" && result.length === 1 && only !== undefined ? only : null;
-    return status === "asked" || invocation === 0 ? [] : [{ callId, name, arguments: args, result: told, invocation }];
+    if (status === "asked" || invocation === 0) return [];
+    const told = status === "done" ? cutText(cx, result) : null;
+    if (told !== null) owned.push(told.ref);
+    return [{ callId, name, arguments: args, result: told, invocation }];
   });
 }
 

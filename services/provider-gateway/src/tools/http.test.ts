@@ -137,6 +137,17 @@ describe("a webhook", () => {
     await until(() => hook.aborted === 1);
   });
 
+  test("X-03 a long result comes in pieces that any line takes, whole", async () => {
+    const long = `${"x".repeat(16_383)}😀${"y".repeat(20_000)}`;
+    hook.answer = (response) => void response.end(long);
+    const { sink } = provider().call('{"account":"a"}', { settings: { result_bytes_max: 60_000 } });
+    expect((await sink.ended).kind).toBe("success");
+    expect(sink.text()).toBe(long);
+    expect(sink.chunks.map((chunk) => (chunk.kind === "text" ? chunk.text.length : 0))).toEqual([
+      16_383, 16_384, 3_618,
+    ]);
+  });
+
   test("X-03 what passes is tried again under one key where that does nothing twice, else never", async () => {
     const failing = (): void => {
       hook.hits.length = 0;

@@ -127,9 +127,25 @@ export class ToolInvocation implements Invocation {
   }
 
   #answer({ kind, detail, text }: ToolAnswer): void {
-    if (text !== "") this.#attempt.chunk({ kind: "text", text, segment: 0, revision: 0, final: true });
+    piecesOf(text).forEach((piece, revision, all) => {
+      this.#attempt.chunk({ kind: "text", text: piece, segment: 0, revision, final: revision === all.length - 1 });
+    });
     this.#attempt.end(kind, detail);
   }
+}
+
+const PIECE_CHARS_MAX = 16_384;
+
+/** A result in pieces that any line takes; none is cut within a character. */
+function piecesOf(text: string): string[] {
+  const pieces: string[] = [];
+  for (let from = 0; from < text.length; ) {
+    let to = Math.min(text.length, from + PIECE_CHARS_MAX);
+    if (to < text.length && (text.charCodeAt(to) & 0xfc00) === 0xdc00) to -= 1;
+    pieces.push(text.slice(from, to));
+    from = to;
+  }
+  return pieces;
 }
 
 /** An error that the model can do something about. */
