@@ -9,6 +9,7 @@ import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems } from "@rspp/spec/problem";
 import { describe, expect, test } from "vitest";
 import { sessionConfigOf } from "../../cli/src/pipeline.ts";
+import { replaySession } from "../../cli/src/replay-session.ts";
 import { createRig, openCall, type Rig, type SimCall, speech } from "./rig.ts";
 
 /** The spec with a simulated provider for each of its own, which keep their settings. */
@@ -154,4 +155,68 @@ test("F-010 F-118 every built-in node in one graph: speech in, speech out, digit
     [2, "policy", "card_number"],
   ]);
   expect(JSON.stringify(audits)).not.toContain("4111");
+});
+
+const ROUTED = `schema: rspp/pipeline/v1
+name: routed
+version: 1
+variables:
+  language: {type: string, required: true}
+nodes:
+  - {id: caller, kind: ingress}
+  - {id: vad, kind: vad}
+  - {id: stt, kind: stt, provider: {candidates: [sim/stt]}}
+  - {id: endpointing, kind: endpointing}
+  - {id: context, kind: context}
+  - {id: llm, kind: llm, provider: {candidates: [sim/llm]}}
+  - id: german
+    kind: translator
+    settings: {target_language: de}
+    provider: {candidates: [sim/llm], settings: {text: "Guten Tag."}}
+  - {id: both, kind: merge, settings: {rule: arrival/v1}}
+  - {id: segmenter, kind: segmenter}
+  - {id: tts, kind: tts, provider: {candidates: [sim/tts]}}
+  - {id: output, kind: output}
+edges:
+  - {from: caller.audio, to: vad.audio, buffer: {preset: latency_first, sync: {domain: mic, policy: atomic_drop, scope: plan_wide}}}
+  - {from: caller.audio, to: stt.audio, buffer: {preset: accuracy_first, sync: {domain: mic, policy: atomic_drop, scope: plan_wide}}}
+  - vad.activity -> endpointing.activity
+  - {from: stt.text, to: endpointing.text, buffer: {strategy: coalesce, coalesce_ms: 200}}
+  - endpointing.utterance -> context.utterance
+  - context.messages -> llm.messages
+  - {id: translated, from: llm.text, to: german.text, condition: vars.language == "de"}
+  - {id: plain, from: llm.text, to: both.text, condition: vars.language != "de"}
+  - german.text -> both.text
+  - {from: both.text, to: segmenter.text, buffer: {watermark: {high: 0.8, low: 0.4, action: merge}}}
+  - {id: clauses, from: segmenter.text, to: tts.text, buffer: {flow: credit, credits: 2}}
+  - tts.audio -> output.audio
+`;
+
+test("F-018 F-053 F-145 conditions and buffers of a spec in a call: routed by its variable, granted, replayed identically", async () => {
+  for (const [language, said] of [
+    ["de", "Guten Tag."],
+    ["en", "where is it"],
+  ] as const) {
+    const rig = createRig();
+    const sessionId = `routed-${language}`;
+    const config = simulated(ROUTED, sessionId, ["where is it"]);
+    const recording = { ...config.recording, ceiling: "L2" as const };
+    const call = openCall(rig, { ...config, recording, variables: { language } });
+    call.line.speak(speech(400));
+    await rig.until(() => playedOf(call, 1));
+    expect(saidIn(call, 1)).toContain(said);
+    await over(rig, call);
+    // With payloads every fact is asked for again, the conditions too.
+    expect(replaySession(rig.store, sessionId)).toMatchObject({ identical: true, level: "effects", problems: [] });
+    const [run] = rig.spool.readSession(sessionId).runs;
+    expect(run?.entries.flatMap(({ facts }) => facts.filter(({ fn }) => fn === "predicate")).length).toBeGreaterThan(1);
+    const signals = (run?.signals ?? []) as SignalEvent[];
+    const routes = signals.filter(({ signal, turn }) => signal === "route_decision" && turn === 1);
+    expect(routes.map(({ fields }) => [fields.edge, fields.taken])).toEqual([
+      ["translated", language === "de" ? 1 : 0],
+      ["plain", language === "de" ? 0 : 1],
+    ]);
+    const grants = signals.filter(({ signal }) => signal === "credit_grant");
+    expect(grants.map(({ fields }) => [fields.edge, fields.amount])[0]).toEqual(["clauses", 2]);
+  }
 });

@@ -11,7 +11,7 @@ import { customsCreate } from "./custom-state.ts";
 import { releaseIdle, watchEvents } from "./custom-stop.ts";
 import { recoverNode } from "./degraded.ts";
 import type { KernelEvent } from "./event.ts";
-import { emit, flushNotice, take } from "./flow.ts";
+import { emit, flushNotice, shedLate, take } from "./flow.ts";
 import type { CustomLimits, NodeDefinition } from "./graph.ts";
 import { hostReady } from "./host-nodes.ts";
 import { HOST_SLACK_MS } from "./limits.ts";
@@ -125,6 +125,8 @@ export function dispatchCustom(cx: StepContext, run: GraphRun, index: number, no
   const edge = run.edges[e];
   const instance = instanceOf(cx, run.turn, index);
   if (edge === null || edge === undefined) return;
+  // What is late goes before anyone looks: the end mark behind it must not be taken for it.
+  if (edge.extras !== undefined) shedLate(cx, run, e);
   const head = ringPeek(edge.queue);
   if (head === undefined) return;
   if (node.ended || cx.s.authority.held !== "held") {

@@ -111,8 +111,10 @@ function brokenBound(edge: EdgeState, spec: BufferSpec, event: KernelEvent, with
   const out = without === undefined ? 0 : 1;
   const outBytes = without === undefined ? 0 : bytesOf(without);
   const outUs = without === undefined ? 0 : durationOf(without);
-  if (edge.queue.size - out - (edge.extras?.controls ?? 0) >= spec.maxItems) return "max_items";
-  if (spec.credits !== undefined && edge.queue.size - out + (edge.extras?.owed ?? 0) >= spec.credits) return "credits";
+  const items = edge.queue.size - out;
+  const x = edge.extras;
+  if (items - (x === undefined ? 0 : x.controls) >= spec.maxItems) return "max_items";
+  if (x !== undefined && spec.credits !== undefined && items + x.owed >= spec.credits) return "credits";
   if (edge.bytes - outBytes + bytesOf(event) > spec.maxBytes) return "max_bytes";
   if (edge.queuedUs - outUs + durationOf(event) > spec.maxQueueMs * US_PER_MS) return "max_queue_ms";
   return "";
