@@ -4,6 +4,7 @@ import type { ObservedEvent } from "@rspp/runtime/observers";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { sessionTexts } from "@rspp/spec/session-texts";
+import type { VariableValues } from "@rspp/spec/session-variables";
 import { createLoopbackAdapter, type LoopbackAdapter, type LoopbackOptions } from "@rspp/transport-loopback/adapter";
 import { InputError } from "./errors.ts";
 import { sessionConfigOf } from "./pipeline.ts";
@@ -37,6 +38,8 @@ export interface Call {
 }
 
 export interface CallOptions {
+  /** Default none. */
+  variables?: VariableValues;
   recording?: "L0" | "L1" | "L2";
   seed?: string;
   onEvent?: (event: ObservedEvent, call: Call) => void;
@@ -53,6 +56,7 @@ export function startCall(platform: Platform, pipeline: CompiledPipeline, option
     sessionId,
     authority: granted,
     ...told,
+    ...(options.variables === undefined ? {} : { variables: options.variables }),
     ...(options.recording ? { recording: options.recording } : {}),
     ...(options.seed ? { seed: options.seed } : {}),
   });

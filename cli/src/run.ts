@@ -1,11 +1,14 @@
 /** `rspp run SPEC --wav FILE --out FILE`: one call on this machine over the loopback transport (F-125, F-130). */
 
+import type { CompiledPipeline } from "@rspp/spec/compiled";
+import { fillVariables, takeVariables } from "@rspp/spec/session-variables";
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
 import { readWavSources, type WavSource } from "@rspp/transport-loopback/wav-source";
 import { createAccount, latencyLine, originWords } from "./account.ts";
+import { variablesOf } from "./actions/route.ts";
 import { type Bound, bindForCall } from "./bind.ts";
 import { type Call, startCall } from "./call.ts";
-import { EXIT_FAILED, EXIT_OK } from "./errors.ts";
+import { EXIT_FAILED, EXIT_OK, InputError } from "./errors.ts";
 import { type LoadedPipeline, loadPipeline } from "./pipeline.ts";
 import { openPlatform, type Platform } from "./platform.ts";
 import { publish } from "./published.ts";
@@ -20,6 +23,8 @@ export interface RunOptions {
   /** Instead of the level of the spec. */
   record?: "L0" | "L1" | "L2";
   stt?: string;
+  /** Session variables, `name=value`. */
+  var?: string[];
 }
 
 const WAIT_MS = 120_000;
@@ -29,17 +34,19 @@ const QUIET_MS = 4_000;
 export async function run(spec: string, options: RunOptions): Promise<number> {
   const print = options.json ? (line: string) => console.error(line) : (line: string) => console.log(line);
   const pipeline = await loadPipeline(spec);
+  const { filled, variables } = withVariables(pipeline.compiled, options.var ?? []);
   const sources = await readWavSources(options.wav);
   await publish(options.data, pipeline);
   const platform = await openPlatform({ dataDir: options.data, fast: options.fast, silero: options.silero });
   try {
-    const bound = bindForCall(pipeline.compiled, platform.gateway, {
+    const bound = bindForCall(filled, platform.gateway, {
       transcripts: sources.map((s) => s.transcript ?? ""),
       ...(options.stt ? { stt: options.stt } : {}),
     });
     for (const line of bound.told) print(line);
     warnOfWordless(sources, bound);
     const call = startCall(platform, bound.pipeline, {
+      variables,
       ...(options.record ? { recording: options.record } : {}),
       onEvent: createAccount(print, platform.clock.nowNs()).event,
     });
@@ -82,6 +89,18 @@ export async function run(spec: string, options: RunOptions): Promise<number> {
   } finally {
     await platform.close();
   }
+}
+
+/** @throws InputError for a variable that is missing or of another type (X-02). */
+function withVariables(compiled: CompiledPipeline, words: readonly string[]) {
+  const given: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(variablesOf(words))) {
+    const scalar = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+    given[name] = scalar ? value : JSON.stringify(value);
+  }
+  const taken = takeVariables(compiled, given, "relaxed");
+  if (!taken.ok) throw new InputError(taken.error);
+  return { filled: fillVariables(compiled, taken.value), variables: taken.value.values };
 }
 
 function settled(call: Call): boolean {

@@ -13,6 +13,7 @@ export function registerRun(cli: Command, done: Done): void {
     )
     .option("--out <file>", "WAV of what the caller heard", "reply.wav")
     .option("--fast", "as fast as possible under a virtual clock")
+    .option("--var <name=value...>", "session variables; a value is JSON, or else a text")
     .option("--stt <provider>", "insist on one recogniser, e.g. sim/stt")
     .addOption(
       new Option("--record <level>", "recording level instead of the spec's: replay needs L1 or L2").choices([

@@ -1,8 +1,13 @@
+import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compileSpec } from "./compile-spec.ts";
+import { applyLayers } from "./layers.ts";
+import { bundleSpec } from "./module-library.ts";
+import { parseOverrides } from "./overrides.ts";
+import { parseModule } from "./parse-module.ts";
 import { parseSpec } from "./parse-spec.ts";
-import { formatProblems } from "./problem.ts";
+import { formatProblems, type SpecProblem } from "./problem.ts";
 import { readSpecFile, small } from "./testing.ts";
 
 /** Things authors and editors leave in files, and things only a fuzzer would. */
@@ -101,5 +106,87 @@ describe("parseSpec under random edits", () => {
   test("F-001 never throws: any JSON, and any text", () => {
     fc.assert(fc.property(fc.json(), survives), { numRuns: 200 });
     fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 60 }), survives), { numRuns: 200 });
+  });
+});
+
+const modular = `schema: rspp/pipeline/v1
+name: m
+version: 1
+variables: {caller: {type: string, pattern: "[a-z]*", default: a}}
+conversation: {greeting: "Hi {{caller}}"}
+modules: [{id: answer, use: spoken-answer@1, with: {first_min_chars: 4}}]
+nodes:
+  - {id: caller, kind: ingress}
+  - {id: keypad, kind: dtmf}
+  - {id: context, kind: context}
+  - {id: llm, kind: llm, provider: {candidates: [local/responder]}}
+  - {id: output, kind: output}
+edges: [keypad.utterance -> context.utterance, context.messages -> llm.messages, llm.text -> answer.text, answer.audio -> output.audio]
+`;
+const module = readFileSync(new URL("../../../pipelines/modules/spoken-answer@1.yaml", import.meta.url), "utf8");
+const layer = `schema: rspp/overrides/v1
+layer: tenant
+name: acme
+version: 1
+applies_to: [m]
+variables: {caller: abc}
+policy: {barge_in: true}
+nodes: {llm: {provider: {candidates: [a/b], settings: {x: 1}}}, keypad: {settings: {max_digits: 3}}}
+`;
+const edits = fc.array(edit, { minLength: 1, maxLength: 4 });
+
+/** Every problem has a file, a place, a message and a remedy, and prints. */
+function complete(problems: readonly SpecProblem[], text: string): void {
+  expect(problems.length).toBeGreaterThan(0);
+  for (const { file, line, column, message, remedy } of problems) {
+    expect(Math.min(file.length, line, column, message.length, remedy.length)).toBeGreaterThan(0);
+  }
+  expect(formatProblems(problems, text)).toContain("help: ");
+}
+
+describe("modules and layers under random edits", () => {
+  test("F-019 never throws: spec and module, torn and patched; what is read compiles, bundled as well", () => {
+    fc.assert(
+      fc.property(edits, edits, fc.boolean(), (ofSpec, ofModule, both) => {
+        const text = apply(modular, ofSpec);
+        const own = both ? apply(module, ofModule) : module;
+        const library = { names: () => ["spoken-answer@1"], find: () => ({ file: "m.yaml", text: own }) };
+        const spec = parseSpec(text, "fuzz.yaml", library);
+        if (!spec.ok) return complete(spec.error, text);
+        const compiled = compileSpec(spec.value);
+        expect(compiled.ok).toBe(true);
+        const alone = parseSpec(bundleSpec(text, spec.value.origin.library ?? []), "bundle.yaml");
+        const again = alone.ok ? compileSpec(alone.value) : alone;
+        if (compiled.ok && again.ok) expect(again.value.fingerprint).toBe(compiled.value.fingerprint);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("F-019 never throws: a module by itself", () => {
+    fc.assert(
+      fc.property(edits, (changes) => {
+        const text = apply(module, changes);
+        const read = parseModule(text, "m.yaml");
+        if (!read.ok) complete(read.error, text);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("F-080 never throws: a layer, torn and patched, and laid over a spec", () => {
+    const spec = parseSpec(`${modular}---\n${module}`, "m.yaml");
+    if (!spec.ok) throw new Error("the spec holds");
+    fc.assert(
+      fc.property(edits, (changes) => {
+        const text = apply(layer, changes);
+        const read = parseOverrides(text, "layer.yaml");
+        if (!read.ok) return complete(read.error, text);
+        const laid = applyLayers(spec.value, [read.value]);
+        const compiled = laid.ok ? compileSpec(laid.value) : laid;
+        if (!compiled.ok) complete(compiled.error, text);
+      }),
+      { numRuns: 300 },
+    );
   });
 });

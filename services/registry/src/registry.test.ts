@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { asWallMs } from "@rspp/base/brand";
+import { bundleSpec } from "@rspp/spec/module-library";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
@@ -130,6 +131,33 @@ describe("versions", () => {
     expect(await say("1.2", "who: {type: string}, size: {type: number}, town: {type: string}")).toBe("published 4");
     // F-015 stands before it.
     expect(await say("1.2", worse, { version: 1 })).toBe("version_immutable");
+  });
+
+  test("F-019 a spec is published with the modules behind it; without them it is refused, and no file is read", async () => {
+    const tenantId = "modular";
+    const module = readFileSync(new URL("../../../pipelines/modules/spoken-answer@1.yaml", import.meta.url), "utf8");
+    const spec = [
+      "schema: rspp/pipeline/v1\nname: spoken\nversion: 1",
+      "modules: [{id: answer, use: spoken-answer@1}]",
+      "nodes:",
+      ...["caller, kind: ingress", "keypad, kind: dtmf", "context, kind: context", "output, kind: output"].map(
+        (id) => `  - {id: ${id}}`,
+      ),
+      "  - {id: llm, kind: llm, provider: {candidates: [local/responder]}}",
+      "edges: [keypad.utterance -> context.utterance, context.messages -> llm.messages, llm.text -> answer.text, answer.audio -> output.audio]",
+    ].join("\n");
+    const refused = await publish({ tenantId, source: spec });
+    expect(refused).toMatchObject({ ok: false, error: { kind: "invalid", findings: [{ path: "modules[0].use" }] } });
+    const source = bundleSpec(spec, [{ use: "spoken-answer@1", file: "m.yaml", text: module }]);
+    expect(await publish({ tenantId, source })).toMatchObject({ ok: true, value: { kind: "published" } });
+    // What the module says is part of the version: other bytes in it are other bytes.
+    const other = source.replace("default: local/flite", "default: sim/tts");
+    expect(await publish({ tenantId, source: other, version: 1 })).toMatchObject({
+      error: { kind: "version_immutable" },
+    });
+    expect(await publish({ tenantId, source: `# comment\n${source}`, version: 1 })).toMatchObject({
+      value: { kind: "unchanged" },
+    });
   });
 
   test("F-126 a spec with a fault is refused with the place and the remedy, and a check alone publishes nothing", async () => {
