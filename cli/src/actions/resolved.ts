@@ -1,5 +1,7 @@
 /** `rspp resolved`: the resolved view of a spec, or of a session that runs (F-080, F-081). */
 import { RecordingLevelSchema } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { LateEventSchema, SecondProposalSchema } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
+import { BudgetScope } from "@rspp/gen/rspp/pipeline/v1/budget_pb";
 import { OverflowStrategySchema } from "@rspp/gen/rspp/pipeline/v1/buffer_pb";
 import { PortTypeSchema } from "@rspp/gen/rspp/pipeline/v1/pipeline_pb";
 import { type ResolvedTurnPlan, type SessionPlan, ValueSourceSchema } from "@rspp/gen/rspp/plan/v1/plan_pb";
@@ -114,6 +116,12 @@ function nodeData(plan: Plan, id: string, kind: string, insertedBy: string) {
   };
 }
 
+const budgetNames: Readonly<Partial<Record<BudgetScope, string>>> = {
+  [BudgetScope.NODE]: "budgets.nodeSoftMs",
+  [BudgetScope.TURN]: "budgets.turnFirstOutputMs",
+  [BudgetScope.PROVIDER_INVOCATION]: "budgets.providerAttemptMs",
+};
+
 /** What the plan says of the paths that provenance names. */
 function valuesOf(plan: Plan): [string, string][] {
   const values: [string, string][] = [
@@ -122,6 +130,15 @@ function valuesOf(plan: Plan): [string, string][] {
     ["policy.holdOnCandidate", String(plan.arbitration?.bargeIn?.holdOnCandidate ?? "")],
     ["budgets.cancelGraceMs", String(plan.arbitration?.cancelGraceMs ?? "")],
   ];
+  const { secondProposal, lateEvent } = plan.arbitration ?? {};
+  values.push(["policy.secondProposal", wordOf(SecondProposalSchema, secondProposal)]);
+  values.push(["policy.lateEvents", wordOf(LateEventSchema, lateEvent)]);
+  if ("budgets" in plan) {
+    for (const { scope, softMs, hardMs } of plan.budgets) {
+      const name = budgetNames[scope];
+      if (name !== undefined) values.push([name, String(softMs || hardMs)]);
+    }
+  }
   for (const { id, kind } of plan.nodes) values.push([`nodes.${id}.kind`, kind]);
   for (const { nodeId, binding } of plan.providers) {
     for (const [i, { provider, settings }] of (binding?.candidates ?? []).entries()) {
