@@ -1,9 +1,9 @@
 /** Tools of a language model. */
 import { describe, expect, test } from "vitest";
 import { replayJournal } from "./replay.ts";
-import type { KernelHarness } from "./testing/harness.ts";
+import { KernelHarness } from "./testing/harness.ts";
 import { clauses } from "./testing/said.ts";
-import { cancel, conversation, records, sealed } from "./testing/scenes.ts";
+import { authority, cancel, conversation, records, sealed } from "./testing/scenes.ts";
 import {
   answers,
   askedWith,
@@ -393,5 +393,34 @@ describe("the conversation", () => {
     played(h, 1);
     const part = h.state.conversation.find(({ role }) => role === "tools");
     expect(part?.exchanges?.[0]?.result).toMatchObject({ to: 2_000 });
+  });
+});
+
+describe("authority", () => {
+  test("X-03 losing the lease leaves side-effecting work to finish and causes nothing else; a successor repeats no call", () => {
+    const h = toolCall();
+    h.utter("order it");
+    calls(h, "order", "balance");
+    const [order = 0, balance = 0] = openTools(h);
+    h.feed(authority(h, "granted_elsewhere"));
+    expect(h.signals("abort")).toEqual(["abort#1(authority_loss)"]);
+    expect(cancels(h)).toEqual([balance]);
+    const before = h.log.length;
+    answers(h, order, "ordered");
+    const after = h.log.slice(before).map(({ effect }) => effect.type);
+    expect(after).not.toContain("provider_open");
+    expect(after).not.toContain("state_write");
+    expect(records(h, "late_outcome")).toHaveLength(1);
+    same(h);
+    const successor = new KernelHarness({
+      ...h.config,
+      authority: { ...h.config.authority, epoch: 2 },
+      turnsBefore: 1,
+    });
+    successor.connect();
+    successor.utter("order it");
+    expect(opens(successor)).toEqual([]);
+    calls(successor, "order");
+    expect(opens(successor)).toEqual(["order session-1/tool/2/1"]);
   });
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createProviderGateway } from "../gateway.ts";
 import { systemClock } from "../testing/clocks.ts";
+import { describeConformance } from "../testing/conformance.ts";
 import { recorder, request } from "../testing/recorder.ts";
 import { held, says, startWebhook, type Webhook } from "../testing/tool-servers.ts";
 import { type ToolAccess, toolAccess } from "./access.ts";
@@ -65,6 +66,21 @@ const until = async (done: () => boolean): Promise<void> => {
   for (let i = 0; i < 2_000 && !done(); i++) await new Promise((resolve) => setImmediate(resolve));
   expect(done()).toBe(true);
 };
+
+describe("conformance", () => {
+  describeConformance({
+    create: (own) => createHttpTool({ clock: own, access: toolAccess({ origins: ["*"], commands: [], secrets: [] }) }),
+    clock: "system",
+    settings: {
+      side_effect: "none",
+      get url() {
+        return hook.url;
+      },
+    },
+    feed: (invocation) => invocation.push({ kind: "text", text: "{}", segment: 0 }),
+    badSetting: { name: "method", value: "BREW" },
+  });
+});
 
 describe("a webhook", () => {
   test("X-03 is called with the arguments, the key and its secrets; what it answers is the result", async () => {
