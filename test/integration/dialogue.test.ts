@@ -95,3 +95,35 @@ test("X-09 key terms reach the recogniser, spellings the voice; what is shown an
   await rig.until(() => rig.runtime.session(session.config) === null);
   expect(replayJournal(session.config, session.journal())).toMatchObject({ identical: true });
 });
+
+test("X-04 what has left the history is summed up beside the call and told to the model from the next turn on", async () => {
+  const rig = createRig();
+  const text = spec("  history: {turns_max: 1, summary: {max_chars: 200, prompt: Sum it up.}}\n").replace(
+    "  stt: {candidates: [sim/stt]}",
+    "  stt: {candidates: [{name: sim/stt, settings: {transcripts: [what was first]}}]}",
+  );
+  const { session, line } = open(rig, text, "history");
+  const heard = (turn: number) => () =>
+    line.deliveries().some((found) => found.turn === turn && found.phase === "completed");
+  await rig.pass(50);
+  session.say("The first thing.");
+  await rig.until(heard(1));
+  session.say("The second thing.");
+  await rig.until(heard(2));
+  await rig.pass(3_000);
+  expect(rig.told.get("history/0")).toEqual([
+    { role: "system", text: "Sum it up." },
+    { role: "assistant", text: expect.stringContaining("The first thing.") },
+    { role: "user", text: "Sum it up." },
+  ]);
+  line.speak(speech(400));
+  await rig.until(heard(3));
+  const told = rig.told.get("history/3") ?? [];
+  expect(told.map(({ role }) => role)).toEqual(["system", "user"]);
+  expect(told[0]?.text.length).toBeGreaterThan(0);
+  expect(told[1]?.text).toBe("what was first");
+  line.end();
+  await rig.until(() => rig.runtime.session(session.config) === null);
+  expect(session.stats()).toMatchObject({ openInvocations: 0, openTimers: 0 });
+  expect(replayJournal(session.config, session.journal())).toMatchObject({ identical: true });
+});
