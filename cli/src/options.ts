@@ -57,6 +57,10 @@ export const jsonOption = (about = "print one JSON object on stdout"): Option =>
 export const dataOption = (about = "recordings, published pipelines and lease incarnation"): Option =>
   new Option("--data <dir>", about).default(DATA_DEFAULT);
 
+/** Folders of node packages, for specs with custom nodes. */
+export const nodesOption = (): Option =>
+  new Option("--nodes <dir...>", "folders of node packages, or of folders of them, for custom nodes");
+
 export const sileroOption = (): Option =>
   new Option("--silero <mode>", "neural voice activity detection where it is installed")
     .choices(["auto", "off"])

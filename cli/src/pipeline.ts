@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import type { SpecOptions } from "@rspp/spec/node-catalogue";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems } from "@rspp/spec/problem";
 import { type SessionOptions, sessionConfigOf as sessionConfig } from "@rspp/spec/session-config";
@@ -18,7 +19,7 @@ export interface LoadedPipeline {
 }
 
 /** @throws InputError with every problem's file, line, column, path and remedy. */
-export async function loadPipeline(path: string): Promise<LoadedPipeline> {
+export async function loadPipeline(path: string, options: SpecOptions = {}): Promise<LoadedPipeline> {
   let source: string;
   try {
     source = await readFile(path, "utf8");
@@ -27,9 +28,9 @@ export async function loadPipeline(path: string): Promise<LoadedPipeline> {
       `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code ?? "error"})\n   help: name an existing PipelineSpec, e.g. pipelines/specs/voice-assistant.yaml`,
     );
   }
-  const parsed = parseSpec(source, path, modulesBeside(path));
+  const parsed = parseSpec(source, path, modulesBeside(path), options);
   if (!parsed.ok) throw new InputError(formatProblems(parsed.error, source));
-  const compiled = compileSpec(parsed.value);
+  const compiled = compileSpec(parsed.value, options);
   if (!compiled.ok) throw new InputError(formatProblems(compiled.error, source));
   return { path, source, compiled: compiled.value };
 }

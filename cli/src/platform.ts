@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type MonoNs, msToNs } from "@rspp/base/brand";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
 import { toolAccessOf } from "@rspp/provider-gateway/tools/access";
@@ -24,6 +25,8 @@ export interface PlatformOptions {
   /** As fast as possible under a virtual clock instead of real time. */
   fast: boolean;
   silero?: "auto" | "off";
+  /** Where custom nodes run; closed with the platform. */
+  nodes?: NodeHostPort | null;
   logger?: Logger;
 }
 
@@ -63,6 +66,7 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
     vad,
     spool,
     logger: options.logger ?? environmentLogger(),
+    ...(options.nodes == null ? {} : { nodes: options.nodes }),
   });
   const watchdog = options.fast ? null : startWatchdog();
   return {
@@ -77,6 +81,7 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
     run: (until, maxMs) => (virtual === null ? waitFor(clock, until, maxMs) : fastUntil(virtual, until, maxMs)),
     close: async () => {
       await whileTurning(virtual, runtime.close());
+      await options.nodes?.close();
       await whileTurning(virtual, spool.close());
       await watchdog?.stop();
     },

@@ -7,6 +7,7 @@ import { registerDoctor } from "./commands/doctor.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerLint } from "./commands/lint.ts";
+import { registerNodes } from "./commands/nodes.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
@@ -29,7 +30,18 @@ type Register = (cli: Command, done: Done) => void;
 
 const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Start here:", [registerDemo, registerUp, registerTalk, registerRun, registerDoctor]],
-  ["Pipelines:", [registerLint, registerGraph, registerResolved, registerValidate, registerPublish, registerPipelines]],
+  [
+    "Pipelines:",
+    [
+      registerLint,
+      registerGraph,
+      registerResolved,
+      registerValidate,
+      registerPublish,
+      registerPipelines,
+      registerNodes,
+    ],
+  ],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],

@@ -1,5 +1,6 @@
 /** `rspp run SPEC --wav FILE --out FILE`: one call on this machine over the loopback transport (F-125, F-130). */
 
+import { catalogueOf } from "@rspp/runtime/nodes/open-hosts";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { fillVariables, takeVariables } from "@rspp/spec/session-variables";
 import { writeReplyWav } from "@rspp/transport-loopback/recorder";
@@ -9,6 +10,7 @@ import { variablesOf } from "./actions/route.ts";
 import { type Bound, bindForCall } from "./bind.ts";
 import { type Call, startCall } from "./call.ts";
 import { EXIT_FAILED, EXIT_OK, InputError } from "./errors.ts";
+import { openNodes } from "./node-packages.ts";
 import { type LoadedPipeline, loadPipeline } from "./pipeline.ts";
 import { openPlatform, type Platform } from "./platform.ts";
 import { publish } from "./published.ts";
@@ -25,6 +27,8 @@ export interface RunOptions {
   stt?: string;
   /** Session variables, `name=value`. */
   var?: string[];
+  /** Folders of node packages. */
+  nodes?: string[];
 }
 
 const WAIT_MS = 120_000;
@@ -33,11 +37,12 @@ const QUIET_MS = 4_000;
 
 export async function run(spec: string, options: RunOptions): Promise<number> {
   const print = options.json ? (line: string) => console.error(line) : (line: string) => console.log(line);
-  const pipeline = await loadPipeline(spec);
+  const nodes = await openNodes(options.nodes);
+  const pipeline = await loadPipeline(spec, catalogueOf(nodes));
   const { filled, variables } = withVariables(pipeline.compiled, options.var ?? []);
   const sources = await readWavSources(options.wav);
   await publish(options.data, pipeline);
-  const platform = await openPlatform({ dataDir: options.data, fast: options.fast, silero: options.silero });
+  const platform = await openPlatform({ dataDir: options.data, fast: options.fast, silero: options.silero, nodes });
   try {
     const bound = bindForCall(filled, platform.gateway, {
       transcripts: sources.map((s) => s.transcript ?? ""),

@@ -6,6 +6,7 @@ import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { applyLayers } from "@rspp/spec/layers";
 import { bundleSpec } from "@rspp/spec/module-library";
+import type { SpecOptions } from "@rspp/spec/node-catalogue";
 import { type Overrides, parseOverrides } from "@rspp/spec/overrides";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import { formatProblems, type SpecProblem } from "@rspp/spec/problem";
@@ -51,12 +52,16 @@ export async function readSpecFile(path: string): Promise<SpecFile> {
 }
 
 /** @param layers laid over the spec before it is compiled (F-080); default none. */
-export function checkFile({ path, source }: SpecFile, layers: readonly Overrides[] = []): CheckedFile {
-  const parsed = parseSpec(source, path, modulesBeside(path));
+export function checkFile(
+  { path, source }: SpecFile,
+  layers: readonly Overrides[] = [],
+  options: SpecOptions = {},
+): CheckedFile {
+  const parsed = parseSpec(source, path, modulesBeside(path), options);
   if (!parsed.ok) return { ok: false, problems: parsed.error };
   const layered = applyLayers(parsed.value, layers);
   if (!layered.ok) return { ok: false, problems: layered.error };
-  const compiled = compileSpec(layered.value);
+  const compiled = compileSpec(layered.value, options);
   if (!compiled.ok) return { ok: false, problems: compiled.error };
   return { ok: true, spec: layered.value, compiled: compiled.value };
 }

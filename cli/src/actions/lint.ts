@@ -10,6 +10,7 @@ import type { PipelineSpec } from "@rspp/spec/spec";
 import type { LintOptions } from "../commands/lint.ts";
 import { EXIT_FAILED, EXIT_INPUT, EXIT_OK, InputError } from "../errors.ts";
 import { modulesBeside } from "../module-files.ts";
+import { catalogueFrom } from "../node-packages.ts";
 import { createPrinter } from "../output/printer.ts";
 import { countWords } from "../output/words.ts";
 import {
@@ -33,10 +34,10 @@ export async function lint(path: string, options: LintOptions): Promise<number> 
 }
 
 async function lintSpec(file: SpecFile, options: LintOptions): Promise<number> {
-  const { explain = false, strict = false, json = false, against, layer = [] } = options;
+  const { explain = false, strict = false, json = false, against, layer = [], nodes } = options;
   const { path } = file;
   const printer = createPrinter(json);
-  const checked = checkFile(file, await readLayers(layer));
+  const checked = checkFile(file, await readLayers(layer), await catalogueFrom(nodes));
   const findings = checked.ok ? await findingsOn(checked.spec, against) : asErrors(checked.problems);
   if (findings.length > 0) printer.note(tellFindings(findings, file.source));
   const broken = findings.some(({ severity }) => severity === "error");

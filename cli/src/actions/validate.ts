@@ -1,8 +1,10 @@
 /** `rspp validate`: what the registry, which publishes, says of a spec. */
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { adviceOn } from "@rspp/spec/advice";
+import type { SpecOptions } from "@rspp/spec/node-catalogue";
 import type { ValidateOptions } from "../commands/validate.ts";
 import { EXIT_INPUT, EXIT_OK } from "../errors.ts";
+import { catalogueFrom } from "../node-packages.ts";
 import { createPrinter } from "../output/printer.ts";
 import { countWords, hexOf } from "../output/words.ts";
 import { connectTo } from "../platform-client/connect.ts";
@@ -31,7 +33,9 @@ export async function validate(path: string, options: ValidateOptions): Promise<
   const printer = createPrinter(options.json ?? false);
   const strict = options.strict ?? false;
   const file = await readSpecFile(path);
-  const { findings, digest, by } = options.offline ? offline(file) : await remote(file, options, strict);
+  const { findings, digest, by } = options.offline
+    ? offline(file, await catalogueFrom(options.nodes))
+    : await remote(file, options, strict);
   const ok = findings.every(({ severity }) => severity === "warning" && !strict);
   if (findings.length > 0) printer.note(tellFindings(findings, file.source));
   printer.data({ ok, file: path, strict, by, digest, findings: findings.map(findingData) });
@@ -42,14 +46,14 @@ export async function validate(path: string, options: ValidateOptions): Promise<
   return ok ? EXIT_OK : EXIT_INPUT;
 }
 
-function offline(file: SpecFile): Verdict {
-  const checked = checkFile(file);
+function offline(file: SpecFile, options: SpecOptions): Verdict {
+  const checked = checkFile(file, [], options);
   const findings = checked.ok ? asWarnings(adviceOn(checked.spec)) : asErrors(checked.problems);
   return { findings, digest: "", by: "this machine (--offline)" };
 }
 
 async function remote(written: SpecFile, options: ValidateOptions, strict: boolean): Promise<Verdict> {
-  const checked = checkFile(written);
+  const checked = checkFile(written, [], await catalogueFrom(options.nodes));
   refuseSecrets(checked, written);
   const file = selfContained(written, checked);
   const registry = connectTo("registry", options.registry, RegistryService, options);

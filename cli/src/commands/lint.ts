@@ -1,11 +1,12 @@
 import type { Command } from "commander";
-import { type Done, examples, jsonOption } from "../options.ts";
+import { type Done, examples, jsonOption, nodesOption } from "../options.ts";
 
 export interface LintOptions {
   explain?: boolean;
   strict?: boolean;
   against?: string;
   layer?: string[];
+  nodes?: string[];
   json?: boolean;
 }
 
@@ -21,6 +22,7 @@ export function registerLint(cli: Command, done: Done): void {
     .option("--strict", "warnings fail")
     .option("--layer <file...>", "layers of configuration to lay over the spec first (rspp/overrides/v1)")
     .option("--against <file>", "an older spec: what breaks it without a new MAJOR version is an error")
+    .addOption(nodesOption())
     .addOption(jsonOption())
     .action(async (spec: string, options: LintOptions) =>
       done(await (await import("../actions/lint.ts")).lint(spec, options)),

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { type Done, dataOption, examples, jsonOption, sileroOption } from "../options.ts";
+import { type Done, dataOption, examples, jsonOption, nodesOption, sileroOption } from "../options.ts";
 
 export function registerRun(cli: Command, done: Done): void {
   const command = cli
@@ -22,6 +22,7 @@ export function registerRun(cli: Command, done: Done): void {
         "L2",
       ]),
     )
+    .addOption(nodesOption())
     .addOption(dataOption())
     .addOption(sileroOption())
     .addOption(jsonOption("end with one JSON object on stdout"))

@@ -1,9 +1,18 @@
 import type { Command } from "commander";
-import { type Done, examples, jsonOption, type PlatformOptions, registryOption, withCaller } from "../options.ts";
+import {
+  type Done,
+  examples,
+  jsonOption,
+  nodesOption,
+  type PlatformOptions,
+  registryOption,
+  withCaller,
+} from "../options.ts";
 
 export interface ValidateOptions extends PlatformOptions {
   strict?: boolean;
   offline?: boolean;
+  nodes?: string[];
 }
 
 export function registerValidate(cli: Command, done: Done): void {
@@ -14,6 +23,7 @@ export function registerValidate(cli: Command, done: Done): void {
     .argument("<spec>", "PipelineSpec, YAML or JSON")
     .option("--strict", "warnings are errors")
     .option("--offline", "compile on this machine instead")
+    .addOption(nodesOption())
     .addOption(registryOption())
     .addOption(jsonOption())
     .action(async (spec: string, options: ValidateOptions) =>

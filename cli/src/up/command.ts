@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Done, dataOption, examples, jsonOption, whole } from "../options.ts";
+import { type Done, dataOption, examples, jsonOption, nodesOption, whole } from "../options.ts";
 import { isPortName, type PortName, portBaseDefault, portOffsets, type UpOptions } from "./plan.ts";
 
 interface UpFlags {
@@ -50,6 +50,7 @@ export function registerUp(cli: Command, done: Done): void {
         "providers within the runtime or in a service of their own (with --processes the default)",
       ).choices(["library", "service"]),
     )
+    .addOption(nodesOption())
     .addOption(
       new Option("--log-level <level>", "log on standard error, JSON")
         .choices(["debug", "info", "warn", "error", "silent"])

@@ -35,6 +35,8 @@ export interface UpOptions {
   readonly processes: boolean;
   /** Providers within the runtime, or in a service of their own. */
   readonly gateway: "library" | "service";
+  /** Folders of node packages, for the runtime. */
+  readonly nodes?: readonly string[];
   readonly json: boolean;
   readonly logLevel: string;
   /** Calls that run when it stops may go on for so long, milliseconds. */
@@ -113,6 +115,7 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
   ];
   if (streamPort !== undefined) flags.push(["stream-port", portOf(options, streamPort)]);
   if (websocketPort !== undefined) flags.push(["websocket-port", portOf(options, websocketPort)]);
+  if (service === "runtime" && options.nodes !== undefined) flags.push(["node-packages", options.nodes.join(",")]);
   if (data) flags.push(["data", options.data]);
   if (database) flags.push(["database-url", `env:${databaseUrlName}`]);
   for (const peer of peers) flags.push([peer.replaceAll("_", "-"), addresses[peer] ?? ""]);

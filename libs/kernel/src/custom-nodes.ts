@@ -14,7 +14,7 @@ import type { KernelEvent } from "./event.ts";
 import { emit, flushNotice, shedLate, take } from "./flow.ts";
 import type { CustomLimits, NodeDefinition } from "./graph.ts";
 import { hostReady } from "./host-nodes.ts";
-import { HOST_SLACK_MS } from "./limits.ts";
+import { HOST_SLACK_MS, HOST_START_MS } from "./limits.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 
@@ -96,7 +96,7 @@ export function openInstance(cx: StepContext, node: number, turn: number): void 
     seed: sha256Utf8Hex(`${seed}/${epoch}/node/${definition.id}/${id}`),
   });
   // The host ends a hook that takes too long and says which; this is for a host that says nothing.
-  setTimerIn(cx, `nopen:${id}`, 2 * limitsOf(cx, node).hookTimeoutMs + HOST_SLACK_MS);
+  setTimerIn(cx, `nopen:${id}`, HOST_START_MS + 2 * limitsOf(cx, node).hookTimeoutMs + HOST_SLACK_MS);
 }
 
 export function onNodeReady(cx: StepContext, id: number): void {

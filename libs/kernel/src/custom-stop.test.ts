@@ -12,8 +12,9 @@ import {
 } from "./testing/graphs.ts";
 import { testConfig } from "./testing/harness.ts";
 
-function start(graph = guardedGraph([custom("shout", "turn", TEXT_PORTS)])): CustomHost {
-  const host = new CustomHost(testConfig(graph));
+function start(graph = guardedGraph([custom("shout", "turn", TEXT_PORTS)]), turnFirstOutputMs = 2_000): CustomHost {
+  const budgets = { turnFirstOutputMs, nodeSoftMs: 800, providerAttemptMs: 1_000, cancelGraceMs: 75 };
+  const host = new CustomHost(testConfig(graph, { budgets }));
   host.behaviour = { shout };
   host.feed(host.control("connected"));
   return host;
@@ -199,10 +200,10 @@ describe("cancel (kernel.md §6)", () => {
 
 describe("F-012 hooks have their time", () => {
   test("init that hangs ends in init_timeout: the turn aborts, the next one goes on", () => {
-    const host = start();
+    const host = start(undefined, 20_000);
     host.hanging.init = true;
     asked(host);
-    host.advance(699);
+    host.advance(3_699);
     expect(host.signals("node_error")).toEqual([]);
     host.advance(1);
     expect(host.signals("node_error")).toEqual(["node_error#1(init_timeout)"]);

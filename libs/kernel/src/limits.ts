@@ -121,6 +121,8 @@ export const NODE_ERRORS_UNTOLD_MAX = 50;
 // Custom nodes (F-012, F-037, F-134).
 /** Beyond the time a node's host has for a hook, before the host itself is taken for dead. */
 export const HOST_SLACK_MS = 100;
+/** What a host may need before `init`: a thread, a process or a connection. */
+export const HOST_START_MS = 3_000;
 /** A session's node that died is opened again after this, twice as long each time. */
 export const NODE_RESTART_MS = 100;
 /** Restarts in a row; then the node is given up. */

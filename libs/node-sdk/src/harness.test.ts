@@ -179,7 +179,7 @@ describe("F-128 the test harness", () => {
     expect(h.signals("node_error")).toEqual(["node_error(stop_timeout)"]);
     expect(h.replayIdentical()).toBe(true);
     const stuck = await openHarness(node({ init: () => new Promise<void>(() => undefined), onEvent: () => undefined }));
-    await stuck.advance(1_200);
+    await stuck.advance(4_100);
     expect(stuck.signals("node_error")).toEqual(["node_error#1(init_timeout)"]);
   });
 

@@ -143,6 +143,8 @@ export interface NodeHostPort {
   /** The package as installed here; null for one this process does not have. `name@version`. */
   describe(packageName: string): NodePackage | null;
   packages(): readonly NodePackage[];
+  /** Told when a session opens whose graph has the package, so that its first instance need not wait for a cold start. */
+  prepare?(packageName: string, limits: NodeLimits): void;
   open(request: NodeOpen, sink: NodeSink): NodeInstance;
   close(): Promise<void>;
 }

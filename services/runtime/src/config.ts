@@ -45,6 +45,13 @@ export const runtimeFields = {
     fallback: "",
     charsMax: 64,
   },
+  node_packages: {
+    kind: "text",
+    about:
+      "Folders of node packages, or of folders of them, with a comma between; their nodes run in workers; empty: none",
+    fallback: "",
+    charsMax: 4_096,
+  },
   session_variables: {
     kind: "choice",
     about: "Session variables a pipeline does not declare: strict refuses the session, relaxed logs a warning",

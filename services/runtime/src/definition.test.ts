@@ -31,7 +31,16 @@ async function failedStart(context: object, providers?: () => Promise<ProviderPo
   onTestFinished(() => rmSync(data, { recursive: true, force: true }));
   const own = async () => ({ close: closing("providers") }) as unknown as ProviderPort;
   const definition = createRuntimeDefinition({ providers: providers ?? own, watchdog: false });
-  const values = { data, gateway: "", replay: "http://replay", registry: "", lease: "", layers: "", silero: "off" };
+  const values = {
+    data,
+    gateway: "",
+    replay: "http://replay",
+    registry: "",
+    lease: "",
+    layers: "",
+    silero: "off",
+    node_packages: "",
+  };
   const given = context as unknown as ServiceContext;
   await expect((async () => definition.start(values as unknown as RuntimeConfig, given))()).rejects.toThrow("no ");
   return existsSync(join(data, "spool", "spool.lock")) ? [...closed, "spool held"] : [...closed];

@@ -9,6 +9,7 @@ import { dialAddress } from "@rspp/host/address";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import { acceptLinkSessions } from "@rspp/remote/link-accept";
 import type { LinkSessions } from "@rspp/remote/link-session-types";
@@ -30,6 +31,7 @@ import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
 import { measureLinks } from "./metrics-links.ts";
+import { catalogueOf, foldersOf, openNodeHosts } from "./nodes/open-hosts.ts";
 import { createPipelines } from "./pipelines.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
 import { sessionRoute } from "./session-service.ts";
@@ -78,6 +80,8 @@ interface Parts {
   readonly runtime: Runtime;
   readonly exporter: Exporter | null;
   readonly layers: ConfigLayers;
+  /** Null: no custom nodes run here. */
+  readonly nodes: NodeHostPort | null;
   readonly stopWatchdog: () => Promise<void>;
 }
 
@@ -105,6 +109,10 @@ async function openParts(
       createVadHost({ silero: values.silero === "off" ? "off" : "auto", clock }),
       undo,
     );
+    const nodes = await openNodeHosts(foldersOf(values.node_packages)).catch((failure: Error) => {
+      throw configError("node_packages", failure.message, "Mend the package, or take its folder out of the list.");
+    });
+    if (nodes !== null) undo.push(() => nodes.close());
     if (values.replay !== "") {
       const { startExporter } = await import("./export/exporter.ts");
       const connection = context.connect("replay", values.replay);
@@ -114,10 +122,11 @@ async function openParts(
     }
     const maxSessions = values.capacity_sessions;
     const { telemetry } = context;
-    const runtime = createRuntime({ clock, providers, vad, spool, logger: log, maxSessions, telemetry });
+    const more = { logger: log, maxSessions, telemetry, ...(nodes === null ? {} : { nodes }) };
+    const runtime = createRuntime({ clock, providers, vad, spool, ...more });
     const watchdog = options.watchdog === false ? null : startWatchdog();
     const stopWatchdog = async () => watchdog?.stop();
-    return { clock, registry, lease, providers, spool, runtime, exporter, layers: layers.value, stopWatchdog };
+    return { clock, registry, lease, providers, spool, runtime, exporter, layers: layers.value, nodes, stopWatchdog };
   } catch (failure) {
     // What fails to close hides nothing of why it could not start.
     for (const end of undo.reverse()) await end().catch(() => undefined);
@@ -169,7 +178,7 @@ class RuntimeService {
     this.admission = createAdmission({
       instanceId,
       runtime,
-      pipelines: createPipelines({ registry, layers: parts.layers }),
+      pipelines: createPipelines({ registry, layers: parts.layers, ...catalogueOf(parts.nodes) }),
       undeclaredVariables: values.session_variables === "strict" ? "strict" : "relaxed",
       providers,
       leases: this.#leases,
@@ -265,8 +274,9 @@ class RuntimeService {
   async #close(): Promise<void> {
     this.#stopping = true;
     this.#linked.close("draining");
-    const { runtime, spool, exporter, stopWatchdog } = this.#parts;
+    const { runtime, spool, exporter, nodes, stopWatchdog } = this.#parts;
     await runtime.close();
+    await nodes?.close();
     await this.#leases.close();
     await this.#reporting?.stop();
     this.#links.close();

@@ -8,6 +8,7 @@ import { errorRule } from "@rspp/rpc/errors";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { applyLayers } from "@rspp/spec/layers";
+import type { SpecOptions } from "@rspp/spec/node-catalogue";
 import type { Overrides } from "@rspp/spec/overrides";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import type { SpecProblem } from "@rspp/spec/problem";
@@ -31,7 +32,7 @@ interface Held {
   readonly compiled: CompiledPipeline;
 }
 
-export interface PipelinesOptions {
+export interface PipelinesOptions extends SpecOptions {
   readonly registry: RpcConnection;
   /** Default none. */
   readonly layers?: ConfigLayers;
@@ -61,7 +62,7 @@ class PipelineCache implements Pipelines {
     if (!held.ok) return held;
     if (session === null) return ok(held.value.compiled);
     // Of this session alone: nobody else would ask for it.
-    const own = layered(held.value.spec, [session], version);
+    const own = layered(held.value.spec, [session], version, this.#options);
     return own.ok ? ok(own.value.compiled) : own;
   }
 
@@ -101,9 +102,9 @@ class PipelineCache implements Pipelines {
     try {
       const ask = { tenantId, name, version: Number(number) };
       const { source } = await registry.client(RegistryService).getPipeline(ask);
-      const parsed = parseSpec(new TextDecoder().decode(source), version);
+      const parsed = parseSpec(new TextDecoder().decode(source), version, undefined, this.#options);
       if (!parsed.ok) return invalid(parsed.error, version);
-      return layered(parsed.value, this.#options.layers?.of(tenantId) ?? [], version);
+      return layered(parsed.value, this.#options.layers?.of(tenantId) ?? [], version, this.#options);
     } catch (failure) {
       const { reason, detail } = rpcErrorOf(failure, "registry");
       if (reason === ErrorReason.NOT_FOUND) {
@@ -115,10 +116,15 @@ class PipelineCache implements Pipelines {
   }
 }
 
-function layered(spec: PipelineSpec, layers: readonly Overrides[], version: string): Result<Held, OpenRefusal> {
+function layered(
+  spec: PipelineSpec,
+  layers: readonly Overrides[],
+  version: string,
+  options: SpecOptions,
+): Result<Held, OpenRefusal> {
   const laid = applyLayers(spec, layers);
   if (!laid.ok) return invalid(laid.error, version);
-  const made = compileSpec(laid.value);
+  const made = compileSpec(laid.value, options);
   if (!made.ok) return invalid(made.error, version);
   // The registry's number counts; what the text calls itself is its author's business.
   const { graph } = made.value;

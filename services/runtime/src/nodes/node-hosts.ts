@@ -15,6 +15,7 @@ export function createNodeHosts(hosts: readonly NodeHostPort[]): NodeHostPort {
   return {
     describe: (name) => byName.get(name)?.describe(name) ?? null,
     packages: () => packages,
+    prepare: (name, limits) => byName.get(name)?.prepare?.(name, limits),
     open(request, sink) {
       const host = byName.get(request.package);
       if (host !== undefined) return host.open(request, sink);

@@ -5,6 +5,7 @@
 import type { Effect } from "@rspp/kernel/effect";
 import type { CustomLimits, NodeDefinition } from "@rspp/kernel/graph";
 import type { InputBody } from "@rspp/kernel/input";
+import { HOST_START_MS } from "@rspp/kernel/limits";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
 import type { NodeBody, NodeHostPort, NodeInstance, NodeSink, NodeTelemetry } from "@rspp/ports/node-host";
@@ -73,6 +74,8 @@ export class NodeRunner {
 
   constructor(host: NodeRunnerHost) {
     this.host = host;
+    for (const definition of host.config.graph.nodes)
+      if (definition.kind === "custom") host.nodes?.prepare?.(definition.package ?? "", limitsOf(definition));
   }
 
   run(effect: NodeEffect): void {
@@ -130,7 +133,7 @@ export class NodeRunner {
     if (found === null || definition === undefined) return this.lost(instance, "unknown_package");
     if (found.digest !== definition.packageDigest) return this.lost(instance, "package_changed");
     const bounds = limitsOf(definition);
-    running.release = this.hold(2 * bounds.hookTimeoutMs);
+    running.release = this.hold(HOST_START_MS + 2 * bounds.hookTimeoutMs);
     const traceparent = this.host.measures.traceparent(turn);
     running.handle = nodes.open(
       {

@@ -6,11 +6,14 @@
  * A worker is no sandbox: the code may read files and open connections as this process may. Untrusted code belongs into
  * WebAssembly (F-124) or into a process of its own (F-122).
  */
+
+import { HOST_START_MS } from "@rspp/kernel/limits";
 import type {
   NodeBody,
   NodeHook,
   NodeHostPort,
   NodeInstance,
+  NodeLimits,
   NodeOpen,
   NodePackage,
   NodeSink,
@@ -62,6 +65,11 @@ class WorkerHost implements NodeHostPort {
     return this.live.size;
   }
 
+  prepare(name: string, { memoryMb }: NodeLimits): void {
+    const found = this.byName.get(name);
+    if (found !== undefined) this.refill(this.waitingFor(found, memoryMb), found, memoryMb);
+  }
+
   open(request: NodeOpen, sink: NodeSink): NodeInstance {
     const found = this.byName.get(request.package);
     const thread = found === undefined || this.closed ? null : this.take(found, request.limits.memoryMb);
@@ -79,12 +87,17 @@ class WorkerHost implements NodeHostPort {
 
   /** A waiting thread, or a new one; another is started in its place. */
   private take(of: WorkerPackage, memoryMb: number): WorkerThread | null {
-    const key = `${packageName(of)} ${memoryMb}`;
-    const waiting = this.spares.get(key) ?? [];
-    this.spares.set(key, waiting);
+    const waiting = this.waitingFor(of, memoryMb);
     const thread = waiting.shift() ?? this.start(of, memoryMb);
     setImmediate(() => this.refill(waiting, of, memoryMb));
     return thread;
+  }
+
+  private waitingFor(of: WorkerPackage, memoryMb: number): WorkerThread[] {
+    const key = `${packageName(of)} ${memoryMb}`;
+    const waiting = this.spares.get(key) ?? [];
+    this.spares.set(key, waiting);
+    return waiting;
   }
 
   private refill(waiting: WorkerThread[], of: WorkerPackage, memoryMb: number): void {
@@ -134,8 +147,7 @@ class WorkerInstance implements NodeInstance {
     this.hookMs = request.limits.hookTimeoutMs;
     this.memoryMb = request.limits.memoryMb;
     this.cpu = new CpuBudget(request.limits.cpuPercent, () => performance.now());
-    // `create`, `init` and `start`, together with what is left of starting the thread.
-    this.within(2 * this.hookMs, "init_timeout");
+    this.within(HOST_START_MS, "start_timeout");
     thread.use({
       message: (message) => this.heard(message),
       dead: (reason) => this.dead(reason),
@@ -185,7 +197,8 @@ class WorkerInstance implements NodeInstance {
     if (this.gone) return;
     switch (message.type) {
       case "loaded":
-        return;
+        // `create`, `init` and `start` from here on.
+        return this.within(2 * this.hookMs, "init_timeout");
       case "ready":
         this.clear();
         return this.sink.ready();

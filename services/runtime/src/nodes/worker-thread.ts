@@ -18,6 +18,7 @@ export class WorkerThread {
   private user: ThreadUser | null = null;
   private death = "";
   private ended = false;
+  private loaded = false;
 
   constructor(module: string, memoryMb: number, gone: () => void) {
     const data: WorkerData = { module, flags: this.flags.buffer as SharedArrayBuffer };
@@ -31,7 +32,10 @@ export class WorkerThread {
         stackSizeMb: STACK_MB,
       },
     });
-    this.worker.on("message", (message: FromWorker) => this.user?.message(message));
+    this.worker.on("message", (message: FromWorker) => {
+      this.loaded ||= message.type === "loaded";
+      this.user?.message(message);
+    });
     this.worker.on("error", (error: NodeJS.ErrnoException) =>
       this.die(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? "out_of_memory" : "threw"),
     );
@@ -46,6 +50,7 @@ export class WorkerThread {
 
   use(user: ThreadUser): void {
     this.user = user;
+    if (this.loaded) user.message({ type: "loaded" });
     if (this.death !== "") queueMicrotask(() => user.dead(this.death));
   }
 
