@@ -1,6 +1,7 @@
 /**
  * The normalised graph a session runs (`kernel.md` §3). Compiled by `libs/spec` from a PipelineSpec; plain data.
  */
+import type { BreakerDefinition } from "./breaker.ts";
 import type { BudgetsDefinition } from "./budget-state.ts";
 import type { BodyType } from "./event.ts";
 import type {
@@ -365,6 +366,8 @@ export interface GraphDefinition {
   degrade?: DegradeDefinition;
   /** What cannot be processed is kept (F-132). */
   deadLetters?: DeadLetterDefinition;
+  /** When a provider is passed over for its failures (F-136). */
+  breaker?: BreakerDefinition;
   /** Bounds at the scheduling points of a session (F1). */
   admission?: AdmissionDefinition;
 }

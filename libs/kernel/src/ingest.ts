@@ -23,6 +23,7 @@ import type { IngressAudio, Input } from "./input.ts";
 import { candidateOf, forget, nodeOf, onChunk, onOutcome } from "./invocations.ts";
 import { keepLate, proposeLate } from "./late-text.ts";
 import { NODE_ERRORS_UNTOLD_MAX, SPECULATION_CHUNKS_MAX } from "./limits.ts";
+import { stepDown } from "./postures.ts";
 import { setEvidenceQuota } from "./recording.ts";
 import { onRecordingPressure } from "./recording-step.ts";
 import { onDelivery, onFenceAck } from "./settlement.ts";
@@ -75,6 +76,8 @@ export function ingest(cx: StepContext, input: Input): void {
       cx.s.prelude.planStale = true;
       return;
     case "capacity":
+      // NF-006: the shell cannot keep up; nothing is said of who may come in.
+      if (body.overload === true) return void stepDown(cx, 0, "overload");
       cx.s.capacity = { admit: body.admit, outcome: body.outcome, reason: body.reason };
       if (body.evidenceQuotaBytes >= 0) setEvidenceQuota(cx.s.recording, body.evidenceQuotaBytes);
       return;

@@ -130,7 +130,14 @@ export type InputBody =
       deadlineNs: MonoNs;
     }
   | { type: "snapshot"; refs: SnapshotRefs; usable: boolean; reason: string }
-  | { type: "capacity"; admit: boolean; outcome: "defer" | "reject"; reason: string; evidenceQuotaBytes: number }
+  | {
+      type: "capacity";
+      admit: boolean;
+      outcome: "defer" | "reject";
+      reason: string;
+      evidenceQuotaBytes: number;
+      overload?: true;
+    }
   | { type: "append_failed"; turn: number; exhausted: boolean }
   | { type: "recording_pressure"; fill: number; lagMs: number }
   | ProposalInput

@@ -5,6 +5,7 @@
  */
 
 import { NS_PER_MS } from "@rspp/base/brand";
+import { circuitNoted, circuitTried, usableFrom } from "./breaker.ts";
 import { budgetAnswered, budgetAsked, budgetClosed, budgetOpened } from "./budget-meter.ts";
 import { noteProvider } from "./conditions.ts";
 import { recoverNode } from "./degraded.ts";
@@ -52,7 +53,7 @@ export function openInvocation(
         : definition.kind === "translator"
           ? "llm"
           : (definition.kind as "stt" | "llm" | "tts"),
-    candidate: over.candidate ?? 0,
+    candidate: over.candidate ?? Math.max(0, usableFrom(cx, node, 0)),
     attempt: 1,
     status: "open",
     openedNs: cx.nowNs,
@@ -99,6 +100,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     ...(tool === undefined ? {} : { tool: { name: tool.name, sideEffect: tool.sideEffect } }),
   });
   budgetOpened(cx, inv);
+  if (cx.s.circuits !== undefined) circuitTried(cx, inv, candidate?.provider ?? "");
   // A recogniser answers while it listens; its own deadline is the wait for the final.
   if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, timeoutMs);
 }
@@ -340,7 +342,8 @@ function mayRetry(cx: StepContext, inv: InvocationState, reason: OutcomeKind): b
 function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
   const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
   const again = mayRetry(cx, inv, reason);
-  const next = nodeOf(cx, inv).candidates[again ? inv.candidate : inv.candidate + 1];
+  const at = again ? inv.candidate : usableFrom(cx, inv.node, inv.candidate + 1);
+  const next = nodeOf(cx, inv).candidates[at];
   const turn = findTurn(cx.s, inv.turn);
   if (reason === "overload") stepDown(cx, inv.turn, "provider_overload");
   if (!untouched || next === undefined || turn === undefined || turn.phase !== "active") return false;
@@ -352,7 +355,7 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeK
   inv.name = `inv_${cx.s.authority.epoch}_${inv.id}`;
   if (again) inv.retried = (inv.retried ?? 0) + 1;
   else {
-    inv.candidate += 1;
+    inv.candidate = at;
     delete inv.retried;
   }
   inv.attempt += 1;
@@ -393,6 +396,7 @@ export function noteOutcome(
 ): void {
   const provider = candidateOf(cx, inv)?.provider ?? "";
   noteProvider(cx, provider, outcome);
+  circuitNoted(cx, inv, provider, outcome);
   budgetClosed(cx, inv, usage);
   // A recogniser works before its turn: its utterance takes the outcome along.
   const list = inv.modality === "stt" ? hearingOf(cx, inv.id)?.invocations : findTurn(cx.s, inv.turn)?.invocations;

@@ -2,7 +2,7 @@
 import type { GraphDefinition } from "./graph.ts";
 
 export interface ResiliencePlan
-  extends Pick<GraphDefinition, "budgets" | "errors" | "degrade" | "deadLetters" | "admission"> {
+  extends Pick<GraphDefinition, "budgets" | "errors" | "degrade" | "deadLetters" | "admission" | "breaker"> {
   /** The posture in force as the turn opened. */
   posture?: string;
 }
@@ -17,13 +17,14 @@ export function adaptiveActions({ nodes, degrade }: GraphDefinition): readonly s
 }
 
 export function resilienceOf(graph: GraphDefinition, posture?: string): { resilience?: ResiliencePlan } {
-  const { budgets, errors, degrade, deadLetters, admission } = graph;
+  const { budgets, errors, degrade, deadLetters, admission, breaker } = graph;
   const parts = {
     ...(budgets === undefined ? {} : { budgets }),
     ...(errors === undefined ? {} : { errors }),
     ...(degrade === undefined ? {} : { degrade }),
     ...(deadLetters === undefined ? {} : { deadLetters }),
     ...(admission === undefined ? {} : { admission }),
+    ...(breaker === undefined ? {} : { breaker }),
     ...(posture === undefined ? {} : { posture }),
   };
   return Object.keys(parts).length === 0 ? {} : { resilience: parts };

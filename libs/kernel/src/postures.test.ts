@@ -62,6 +62,17 @@ describe("F-048 degrade postures", () => {
     checkReplay(h);
   });
 
+  test("NF-006 a shell that cannot keep up asks for a step down; whoever may come in still may", () => {
+    const h = open();
+    const overload = { type: "capacity", admit: false, outcome: "reject", reason: "", evidenceQuotaBytes: -1 } as const;
+    h.feed({ ...overload, overload: true });
+    expect(h.signals("degrade")).toEqual(["degrade(overload)"]);
+    expect(settingsOf(h.utter("tell me a story"), "llm")).toEqual([{ max_tokens: 60 }]);
+    h.reply("A fox.");
+    expect(h.signals("commit")).toEqual(["commit#1"]);
+    checkReplay(h);
+  });
+
   test("F-048 a turn without cause runs with the settings it has", () => {
     const h = open();
     expect(settingsOf(h.utter("tell me a story"), "llm")).toEqual([{}]);

@@ -1,4 +1,5 @@
 /** What budgets, failure and soft cancels add to the state: each part only of graphs and sessions that use it. */
+import type { CircuitState } from "./breaker.ts";
 import type { TurnBudgets } from "./budget-state.ts";
 import type { StandIn } from "./fallback-state.ts";
 import type { DeadLetterState, PostureState } from "./resilience-definition.ts";
@@ -29,4 +30,6 @@ export interface ResilienceNode {
 export interface ResilienceSession {
   posture?: PostureState;
   deadLetters?: DeadLetterState;
+  /** By provider. */
+  circuits?: Record<string, CircuitState>;
 }

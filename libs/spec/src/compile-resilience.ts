@@ -5,24 +5,26 @@ import { compileScopedBudgets } from "./compile-budgets.ts";
 import type { Sources } from "./sources.ts";
 import type { PipelineSpec } from "./spec.ts";
 
-type Parts = Pick<GraphDefinition, "budgets" | "errors" | "degrade" | "deadLetters" | "admission">;
+type Parts = Pick<GraphDefinition, "budgets" | "errors" | "degrade" | "deadLetters" | "admission" | "breaker">;
 
 /** For how long nothing may have gone wrong before a turn runs undegraded again. */
 const CALM_MS_DEFAULT = 10_000;
 const SILENCE = "silence";
 
 export function compileResilience(spec: PipelineSpec, sources: Sources): Parts {
-  const { errors, degrade, dead_letters: letters, admission } = spec;
+  const { errors, degrade, dead_letters: letters, admission, breaker } = spec;
   for (const name of Object.keys(errors ?? {})) sources.take(`errors.${name}`, `errors.${name}`);
   if (degrade !== undefined) sources.take("degrade", "degrade");
   if (letters !== undefined) sources.take("deadLetters", "dead_letters");
   if (admission !== undefined) sources.take("admission", "admission");
+  if (breaker !== undefined) sources.take("breaker", "breaker");
   return {
     ...compileScopedBudgets(spec, sources),
     ...(errors === undefined ? {} : { errors: sentences(errors) }),
     ...(degrade === undefined ? {} : { degrade: degradeOf(degrade) }),
     ...(letters === undefined ? {} : { deadLetters: { max: letters.max } }),
     ...(admission === undefined ? {} : { admission: admissionOf(admission) }),
+    ...(breaker === undefined ? {} : { breaker: { failures: breaker.failures, coolMs: breaker.cool_ms } }),
   };
 }
 
@@ -53,17 +55,18 @@ function admissionOf({ queued_max, age_max_ms, dispatch_max }: NonNullable<Pipel
 
 /** Its values by provenance path. */
 export function* resilienceValues(graph: GraphDefinition): Generator<[string, unknown]> {
-  const { budgets, errors, degrade, deadLetters, admission } = graph;
+  const { budgets, errors, degrade, deadLetters, admission, breaker } = graph;
   for (const { id, ...limit } of budgets?.limits ?? []) yield [`budgets.limits.${id}`, limit];
   for (const { provider, ...price } of budgets?.prices ?? []) yield [`budgets.prices.${provider}`, price];
   for (const [name, text] of Object.entries(errors ?? {})) yield [`errors.${name}`, text];
   if (degrade !== undefined) yield ["degrade", degrade];
   if (deadLetters !== undefined) yield ["deadLetters", deadLetters];
   if (admission !== undefined) yield ["admission", admission];
+  if (breaker !== undefined) yield ["breaker", breaker];
 }
 
 /** Its part in what executes. */
 export function resilienceExecuted(graph: GraphDefinition): Record<string, unknown> {
-  const { budgets, errors, degrade, deadLetters, admission } = graph;
-  return { scopedBudgets: budgets, errors, degrade, deadLetters, admission };
+  const { budgets, errors, degrade, deadLetters, admission, breaker } = graph;
+  return { scopedBudgets: budgets, errors, degrade, deadLetters, admission, breaker };
 }

@@ -37,6 +37,7 @@ export const resilienceFields: Readonly<Record<string, Field>> = {
       ),
     }),
   ),
+  breaker: may(map("the circuit breaker", { failures: must(whole(1, 100)), cool_ms: must(whole(100, 3_600_000)) })),
   dead_letters: may(map("the dead letters", { max: must(whole(1, 1_000)) })),
   admission: may(
     map("the local admission", {

@@ -11,6 +11,7 @@ degrade:
     - {id: brief, nodes: {context: {history_parts: 2}, llm: {max_tokens: 60}}}
     - {id: plain, nodes: {tts: {voice: plain}}}
 dead_letters: {max: 64}
+breaker: {failures: 3, cool_ms: 30000}
 admission: {queued_max: 500, age_max_ms: 400, dispatch_max: 4}
 policy: {cancel_mode: soft, soft_limit_ms: 300}
 edges:
@@ -33,13 +34,15 @@ describe("failure and overload in a spec", () => {
       postures: [{ id: "brief" }, { id: "plain" }],
     });
     expect(graph.deadLetters).toEqual({ max: 64 });
+    expect(graph.breaker).toEqual({ failures: 3, coolMs: 30_000 });
     expect(graph.admission).toEqual({ queuedMax: 500, ageMaxMs: 400, dispatchMax: 4 });
     expect(graph.nodes.find(({ id }) => id === "llm")).toMatchObject({ retries: 1 });
     expect(policy).toMatchObject({ cancelMode: "soft", softLimitMs: 300 });
     const paths = [...compiledValues({ graph, policy, provenance, ...rest })].map(([path]) => path);
     expect(Object.keys(provenance).sort()).toEqual(paths.sort());
     const plain = compiled(small);
-    for (const name of ["errors", "degrade", "deadLetters", "admission"]) expect(plain.graph).not.toHaveProperty(name);
+    for (const name of ["errors", "degrade", "deadLetters", "admission", "breaker"])
+      expect(plain.graph).not.toHaveProperty(name);
     expect(plain.policy).not.toHaveProperty("cancelMode");
     expect(rest.fingerprint).not.toBe(compiled(edited(tough, "max: 64", "max: 65")).fingerprint);
   });

@@ -212,6 +212,7 @@ export interface CommonDocument {
   /** By class of error, a sentence or `silence`. */
   errors?: Readonly<Record<string, string>>;
   degrade?: DegradeDocument;
+  breaker?: { failures: number; cool_ms: number };
   dead_letters?: { max: number };
   admission?: { queued_max?: number; age_max_ms?: number; dispatch_max?: number };
   output?: { lead_ms?: number };

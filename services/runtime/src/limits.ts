@@ -2,6 +2,9 @@ import { invariant } from "@rspp/base/invariant";
 
 /** Every bound of the shell, units last; nothing in services/runtime takes such a number from elsewhere (style.md, habit 3). */
 export const limits = {
+  /** An input that waited this long for the core: the session is asked to step down (NF-006); at most this often. */
+  OVERLOAD_WAIT_MS: 250,
+  OVERLOAD_TELL_MS: 1_000,
   // --- sessions ---
   SESSIONS_MAX: 1_000,
   /** How long a session that was told to end may take before it is closed by force. */

@@ -111,3 +111,69 @@ test("a removed session runs no more, and a session that is made ready inside it
   expect(gone.left()).toBe(2);
   expect(scheduler.waiting()).toBe(0);
 });
+
+/** Deficit round robin written out: tenants in turn, in each its sessions in turn, each with a quantum it may overdraw once. */
+function naive(plan: number[][][], quantum: number): string[] {
+  const order: string[] = [];
+  const tenants = plan.map((list, t) => ({
+    deficit: 0,
+    sessions: list.map((costs, s) => ({ name: `${t}/${s}`, costs: [...costs], deficit: 0 })),
+  }));
+  const round = tenants.filter(({ sessions }) => sessions.length > 0);
+  for (let tenant = round.shift(); tenant !== undefined; tenant = round.shift()) {
+    tenant.deficit += quantum;
+    while (tenant.deficit > 0) {
+      const session = tenant.sessions.shift();
+      if (session === undefined) break;
+      session.deficit += quantum;
+      while (session.deficit > 0 && session.costs.length > 0) {
+        const cost = session.costs.shift() ?? 0;
+        order.push(session.name);
+        session.deficit -= cost;
+        tenant.deficit -= cost;
+      }
+      if (session.costs.length > 0) tenant.sessions.push(session);
+    }
+    if (tenant.sessions.length > 0) round.push(tenant);
+  }
+  return order;
+}
+
+test("F-174 the order over tenants and their sessions is that of the naive model", () => {
+  const costs = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 20 });
+  const tenants = fc.array(fc.array(costs, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(tenants, fc.integer({ min: 1, max: 64 }), (plan, quantum) => {
+      const events = loop();
+      const scheduler = createScheduler({ defer: events.defer, quantum, turnUnitsMax: Number.MAX_SAFE_INTEGER });
+      const order: string[] = [];
+      plan.forEach((list, t) => {
+        list.forEach((own, s) => void addSession(scheduler, `t${t}`, own, () => order.push(`${t}/${s}`)));
+      });
+      while (events.turn());
+      expect(order).toEqual(naive(plan, quantum));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("F-174 within a tenant no session gets ahead of another that has work by more than a round and one piece", () => {
+  const costs = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 60 });
+  fc.assert(
+    fc.property(fc.array(costs, { minLength: 2, maxLength: 6 }), fc.integer({ min: 1, max: 64 }), (plan, quantum) => {
+      const events = loop();
+      const scheduler = createScheduler({ defer: events.defer, quantum, turnUnitsMax: 64 });
+      const served = plan.map(() => 0);
+      const sessions = plan.map((own, s) =>
+        addSession(scheduler, "t", own, (cost) => {
+          served[s] = (served[s] ?? 0) + cost;
+        }),
+      );
+      while (events.turn()) {
+        const busy = served.filter((_, s) => (sessions[s]?.left() ?? 0) > 0);
+        if (busy.length > 1) expect(Math.max(...busy) - Math.min(...busy)).toBeLessThanOrEqual(2 * (100 + quantum));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

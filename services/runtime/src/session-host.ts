@@ -22,6 +22,7 @@ import { limits } from "./limits.ts";
 import { boundLogger, type Logger } from "./logger.ts";
 import { SessionMeasures } from "./metrics-session.ts";
 import { Observers } from "./observers.ts";
+import { type OverloadWatch, overloadWatch } from "./overload-watch.ts";
 import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
 import { SessionJournal } from "./session-journal.ts";
 import { safeReason } from "./session-trace-reasons.ts";
@@ -52,6 +53,7 @@ export class SessionHost {
   private readonly stream: StreamId;
   private readonly state: unknown;
   private readonly runner: EffectRunner;
+  private readonly overload: OverloadWatch | null;
   private readonly fns: PureFunctions;
   readonly cancelGraceMs: number;
   private readonly queue = new InputQueue();
@@ -111,6 +113,7 @@ export class SessionHost {
         this.submit({ type: "capacity", admit: true, outcome: "defer", reason: "", evidenceQuotaBytes }),
     });
     this.runner = new EffectRunner(this);
+    this.overload = overloadWatch(config);
     this.fns = { answer: (question) => this.answer(question) };
     this.state = ports.kernel.createSession(config);
     const { observers, logger } = this;
@@ -150,6 +153,8 @@ export class SessionHost {
   run(): number {
     const { measures } = this;
     const batch = this.poll();
+    const pressed = this.overload?.look(batch.monoNs, batch.inputs[0]?.monoNs) ?? null;
+    if (pressed !== null) this.submit(pressed);
     this.stepping = true;
     measures.begin();
     let result: KernelStep;
