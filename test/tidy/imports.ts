@@ -75,7 +75,7 @@ const libRules: Readonly<Record<string, RoomRule>> = {
 };
 const serviceRule: RoomRule = { rooms: [...allLibs, "gen"], node: true, packages: "declared" };
 
-const testPackages = new Set(["vitest", "fast-check"]);
+const testPackages = new Set(["vitest", "fast-check", "wabt"]);
 
 export interface Room {
   /** As in its package: `@rspp/<name>`. */

@@ -100,6 +100,7 @@ describe("F-011 F-121 node packages", () => {
       "faulty@1.0.0",
       "gain@1.0.0",
       "number-reader@1.0.0",
+      "wasm-gain@1.0.0",
     ]);
     const described = host.describe("number-reader@1.0.0");
     expect(described).toMatchObject({ host: "worker", scope: "turn", digest: expect.stringMatching(/^[0-9a-f]{64}$/) });

@@ -111,7 +111,7 @@ class WorkerHost implements NodeHostPort {
 
   private start(of: WorkerPackage, memoryMb: number): WorkerThread | null {
     if (this.live.size >= (this.options.threadsMax ?? THREADS_MAX)) return null;
-    const thread = new WorkerThread(of.module, memoryMb, () => this.live.delete(thread));
+    const thread = new WorkerThread(of, memoryMb, () => this.live.delete(thread));
     this.live.add(thread);
     return thread;
   }

@@ -1,4 +1,5 @@
 /** What runs in the worker of one instance: the package's module behind the SDK's core. Nothing else shares its thread. */
+import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { defineNode, type NodeModule } from "@rspp/node-sdk/node-api";
@@ -7,7 +8,7 @@ import type { NodeOpen, NodeSink } from "@rspp/ports/node-host";
 import type { FromWorker, ToWorker, WorkerData } from "./worker-protocol.ts";
 
 const port = parentPort as MessagePort;
-const { module: path, flags } = workerData as WorkerData;
+const { module: path, wasm, flags } = workerData as WorkerData;
 const cancelled = new Int32Array(flags);
 const slots = new Map<number, number>();
 let core: NodeCore | null = null;
@@ -68,8 +69,19 @@ function open(module: NodeModule, request: NodeOpen): void {
   void core.begin();
 }
 
-const loaded: { node?: unknown } = await import(pathToFileURL(path).href);
-const node = defineNode(loaded.node as NodeModule);
+async function load(): Promise<NodeModule> {
+  if (wasm === null) {
+    const loaded: { node?: unknown } = await import(pathToFileURL(path).href);
+    return defineNode(loaded.node as NodeModule);
+  }
+  const [{ wasmNode }, { readMemory }] = await Promise.all([import("./wasm-node.ts"), import("./wasm-binary.ts")]);
+  const bytes = await readFile(path);
+  const { initial: initialPages = 0, maximum: maximumPages = null } = readMemory(bytes).imported ?? {};
+  const code = { module: await WebAssembly.compile(bytes), initialPages, maximumPages };
+  return defineNode(wasmNode(wasm.descriptor, code, wasm.memoryMb));
+}
+
+const node = await load();
 say({ type: "loaded" });
 
 port.on("message", (message: ToWorker) => {

@@ -7,12 +7,16 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
+import type { NodeDescriptor } from "@rspp/node-sdk/node-api";
 import type { NodePackage } from "@rspp/ports/node-host";
+import { readWasmPackage } from "./wasm-package.ts";
 
 export interface WorkerPackage extends NodePackage {
   readonly dir: string;
   /** Absolute path of its module. */
   readonly module: string;
+  /** What a package of WebAssembly declares (F-124); null for JavaScript. */
+  readonly wasm: NodeDescriptor | null;
 }
 
 const FILES_MAX = 1_000;
@@ -53,7 +57,8 @@ async function readPackage(dir: string): Promise<WorkerPackage> {
   const main = typeof manifest.main === "string" ? manifest.main : "index.js";
   const module = join(dir, main);
   const digest = await digestOf(dir);
-  const described = await describe(module).catch((error: unknown) => {
+  const isWasm = main.endsWith(".wasm");
+  const described = await (isWasm ? readWasmPackage(manifest, module) : describe(module)).catch((error: unknown) => {
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(`${dir}: its module ${main} does not describe a node: ${why}`);
   });
@@ -64,7 +69,8 @@ async function readPackage(dir: string): Promise<WorkerPackage> {
     ];
     throw new Error(`${dir}: the module calls itself ${is}, package.json says ${says}: make them one`);
   }
-  return { ...described, host: "worker", digest, dir, module };
+  if (isWasm) return { ...described, host: "wasm", digest, dir, module, wasm: described };
+  return { ...described, host: "worker", digest, dir, module, wasm: null };
 }
 
 async function digestOf(dir: string): Promise<string> {

@@ -1,9 +1,12 @@
 /** Messages between a worker host and the worker of one instance. */
+import type { NodeDescriptor } from "@rspp/node-sdk/node-api";
 import type { NodeBody, NodeHook, NodeOpen, NodeTelemetry } from "@rspp/ports/node-host";
 
 export interface WorkerData {
   /** Absolute path of the package's module. */
   readonly module: string;
+  /** Where the module is WebAssembly: what its package declares, and the most memory it may have. */
+  readonly wasm: { readonly descriptor: NodeDescriptor; readonly memoryMb: number } | null;
   /** One flag per event in flight: set before the cancel message, for a loop that never looks at its messages. */
   readonly flags: SharedArrayBuffer;
 }

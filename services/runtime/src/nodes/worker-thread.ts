@@ -1,5 +1,6 @@
 /** One worker thread: imported module, bounded memory, and one way to be gone. */
 import { Worker } from "node:worker_threads";
+import type { WorkerPackage } from "./worker-package.ts";
 import { FLAG_SLOTS, type FromWorker, type ToWorker, type WorkerData } from "./worker-protocol.ts";
 
 export interface ThreadUser {
@@ -11,6 +12,8 @@ export interface ThreadUser {
 /** Of the limit that a package is given; the young generation comes on top. */
 const YOUNG_MB = 8;
 const STACK_MB = 4;
+/** Of a module of WebAssembly, whose own memory is bounded by itself: for what is around it. */
+const WASM_HEAP_MB = 64;
 
 export class WorkerThread {
   private readonly worker: Worker;
@@ -20,14 +23,18 @@ export class WorkerThread {
   private ended = false;
   private loaded = false;
 
-  constructor(module: string, memoryMb: number, gone: () => void) {
-    const data: WorkerData = { module, flags: this.flags.buffer as SharedArrayBuffer };
+  constructor({ module, wasm }: Pick<WorkerPackage, "module" | "wasm">, memoryMb: number, gone: () => void) {
+    const data: WorkerData = {
+      module,
+      wasm: wasm === null ? null : { descriptor: wasm, memoryMb },
+      flags: this.flags.buffer as SharedArrayBuffer,
+    };
     this.worker = new Worker(new URL("./worker-main.ts", import.meta.url), {
       workerData: data,
       // Nothing of the runtime's environment, where its secrets are.
       env: {},
       resourceLimits: {
-        maxOldGenerationSizeMb: Math.max(8, memoryMb - YOUNG_MB),
+        maxOldGenerationSizeMb: Math.max(8, (wasm === null ? memoryMb : WASM_HEAP_MB) - YOUNG_MB),
         maxYoungGenerationSizeMb: YOUNG_MB,
         stackSizeMb: STACK_MB,
       },
