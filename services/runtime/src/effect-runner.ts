@@ -105,11 +105,12 @@ export class EffectRunner {
       return;
     }
     // Media, fences and the end keep their place among them.
-    if (this.held.length > 0) this.releaseHeld();
+    this.releaseHeld();
     this.transmit(message);
   }
 
   private releaseHeld(): void {
+    if (this.held.length === 0) return;
     for (const message of this.held.splice(0)) this.transmit(message);
   }
 

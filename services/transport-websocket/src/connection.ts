@@ -12,7 +12,7 @@ import {
   ServerFrameSchema,
 } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
-import type { RawData, WebSocket } from "ws";
+import type { WebSocket } from "ws";
 import { AudioFrame } from "./audio-frame.ts";
 import type { Call, ClientLink } from "./call.ts";
 import { decodeClientFrame, encodeServerFrame, type FrameEncoding, recordedFrame } from "./frame-codec.ts";
@@ -85,7 +85,7 @@ export class Connection implements ClientLink {
     this.#host = host;
     this.#sinceNs = host.clock.nowNs();
     this.#lastInNs = this.#sinceNs;
-    socket.on("message", (data, binary) => this.#message(bytesOf(data), binary));
+    socket.on("message", (data, binary) => this.#message(data instanceof Uint8Array ? data : bytesOf(data), binary));
     // What the socket itself refuses (too large, bad UTF-8, bad framing) ends in a close event with its code.
     socket.on("error", () => {});
     socket.on("close", (code) => this.#gone(code));
@@ -210,10 +210,10 @@ export class Connection implements ClientLink {
     if (binary !== (this.#encoding === "binary")) return this.refuse(this.#wrongKind(binary));
     if (binary && this.#state === "open" && this.call !== null && this.#audio.read(data)) {
       const { sequence, from, to, durationUs } = this.#audio;
-      const why = this.call.audio(sequence, data.subarray(from, to), durationUs);
+      const why = this.call.audio(sequence, new Uint8Array(data.buffer, data.byteOffset + from, to - from), durationUs);
       return why === null ? undefined : this.#bad(why);
     }
-    const frame = decodeClientFrame(data, this.#encoding);
+    const frame = decodeClientFrame(viewOf(data), this.#encoding);
     if (!frame.ok) {
       const large = frame.error.reason === "message_too_large";
       const why = wireRefusal(frame.error, large ? closeCodes.tooLarge : closeCodes.badFrame);
@@ -299,9 +299,11 @@ function outOfOrder(said: string, remedy: string): Refusal {
   return refusal("out_of_order", closeCodes.badFrame, { remedy, violations });
 }
 
+function bytesOf(data: ArrayBuffer | Buffer[]): Uint8Array {
+  return Array.isArray(data) ? Buffer.concat(data) : new Uint8Array(data);
+}
+
 /** A plain view: a Buffer's own `slice` copies nothing, which those who are handed bytes do not expect. */
-function bytesOf(data: RawData): Uint8Array {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  const buffer = Array.isArray(data) ? Buffer.concat(data) : data;
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+function viewOf(data: Uint8Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
