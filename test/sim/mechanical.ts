@@ -28,7 +28,7 @@ const targets: Readonly<Record<string, readonly string[]>> = {
     "libs/protocol/src/lease-receiver.test.ts",
     "libs/protocol/src/lease.test.ts",
   ],
-  "libs/protocol/src/lease-holder.ts": ["libs/protocol/src/lease.test.ts", "libs/protocol/src/lease-network.test.ts"],
+  "libs/protocol/src/lease-holder.ts": ["libs/protocol/src/lease-holder.test.ts", "libs/protocol/src/lease.test.ts"],
   "libs/protocol/src/lease-epoch.ts": ["libs/protocol/src/lease.test.ts"],
 };
 const killedFloor = 0.9;

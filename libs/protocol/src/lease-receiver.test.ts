@@ -135,6 +135,11 @@ describe("F-156 floors and events", () => {
     receiverAccept(state, event("s", 3, null, 6), verify);
     expect(rotated(4, 4)).toMatchObject({ missing: null });
     expect(rotated(5, null)).toMatchObject({ missing: null });
+    // Of a session that was not known here nothing is missed.
+    expect(receiverFloor(state, grant("new", 9, { lastSequence: 4 }), verify)).toMatchObject({
+      ok: true,
+      missing: null,
+    });
     expect(rotated(6, 1)).toMatchObject({ missing: { fromSeq: 1, toSeq: 1 } });
   });
 
