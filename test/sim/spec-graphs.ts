@@ -185,6 +185,27 @@ function buffers(draft: Draft): void {
 }
 
 function bufferOf(rng: Rng, from: string): BufferDocument {
+  return { ...boundsOf(rng, from), ...rulesOf(rng, from) };
+}
+
+/** What happens before the bounds are met: watermarks, credit, a cadence of partials. */
+function rulesOf(rng: Rng, from: string): BufferDocument {
+  const text = from === "stt.text" || from === "hearing.text";
+  if (text) return rng.chance(30) ? { coalesce_ms: rng.int(20, 200) } : {};
+  if (from === "caller.audio" || from === "vad.activity") return {};
+  switch (rng.pick(["none", "none", "watermark", "credit", "hybrid"] as const)) {
+    case "watermark":
+      return { watermark: { high: 0.8, low: 0.4, action: "block" } };
+    case "credit":
+      return { flow: "credit", credits: rng.int(8, 64) };
+    case "hybrid":
+      return { flow: "hybrid", credits: rng.int(8, 64) };
+    default:
+      return {};
+  }
+}
+
+function boundsOf(rng: Rng, from: string): BufferDocument {
   if (from === "caller.audio") {
     const strategy = rng.pick(["drop_oldest", "drop_newest"] as const);
     return { strategy, max_items: rng.int(10, 100), max_queue_ms: rng.int(200, 2_000) };

@@ -15,7 +15,7 @@ const actions = {
   operator: 5,
   burst: 3,
   silence: 2,
-  idle: 4,
+  idle: 7,
 } as const;
 type Action = keyof typeof actions;
 
@@ -157,7 +157,7 @@ export class Workload {
         return this.#silence();
       case "idle":
         // Nobody says a word, and the line stays open.
-        return this.after(rng.int(2_000, 30_000), () => this.next());
+        return this.after(rng.int(4_000, 40_000), () => this.next());
       case "burst":
         for (let n = rng.int(2, 6); n > 0; n--) this.#world.holder()?.session?.say(sentence(rng, 1, 4));
         return this.#settle();

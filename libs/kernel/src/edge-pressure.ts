@@ -8,8 +8,9 @@ import type { EdgeExtras } from "./edge-extras.ts";
 import { type KernelEvent, LANE_NAMES } from "./event.ts";
 import type { EdgeDefinition } from "./graph.ts";
 import { EDGE_WAIT_DELIVERIES_MAX } from "./limits.ts";
-import type { GraphRun } from "./state.ts";
+import { findTurn, type GraphRun } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
+import { turnClosed } from "./turn-lifecycle.ts";
 
 /**
  * Looks at the level; a crossing is told, once up and once down, and starts or ends its action. True where a mark that held
@@ -54,6 +55,11 @@ export function usesSignals({ buffer }: EdgeDefinition): boolean {
   return buffer.flow !== "credit";
 }
 
+/** A turn that has its terminal has no producer left to tell: only delivery is told of it (`kernel.md` §2). */
+export function hasEnded(cx: StepContext, { turn }: GraphRun): boolean {
+  return turn !== 0 && turnClosed(findTurn(cx.s, turn)?.phase ?? "active");
+}
+
 /**
  * Credits given back for what was taken, in halves of the window or once nothing is left to take; the first grant is the
  * window itself. True where there are new ones.
@@ -72,6 +78,7 @@ export function grantCredits(
   const amount = first ? credits : x.owed;
   x.granted = true;
   if (!first) x.owed = 0;
+  if (hasEnded(cx, run)) return !first;
   signal(cx, "credit_grant", "flow_control", run.turn, "", { edge: definition.id, lane: LANE_NAMES[1], amount }, false);
   return !first;
 }

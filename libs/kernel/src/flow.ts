@@ -15,7 +15,15 @@ import {
   type OfferResult,
 } from "./edge-buffer.ts";
 import type { EdgeExtras } from "./edge-extras.ts";
-import { cadenceDueNs, checkPressure, grantCredits, isPartial, noteDelivery, usesSignals } from "./edge-pressure.ts";
+import {
+  cadenceDueNs,
+  checkPressure,
+  grantCredits,
+  hasEnded,
+  isPartial,
+  noteDelivery,
+  usesSignals,
+} from "./edge-pressure.ts";
 import { offerSample, ruledEdge } from "./edge-telemetry.ts";
 import { type EventBody, type KernelEvent, LANE_DATA, LANE_NAMES, LANE_TELEMETRY } from "./event.ts";
 import type { EdgeDefinition } from "./graph.ts";
@@ -314,6 +322,8 @@ export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: Ed
   edge.xoff = false;
   if ((edge.extras?.dueNs ?? 0) === 0) clearTimer(cx, `edge:${run.turn}:${e}`);
   if (!usesSignals(definition)) return;
+  // What was recorded before there were credits is told as it was.
+  if (definition.buffer.flow !== undefined && hasEnded(cx, run)) return;
   signal(cx, "flow_xon", "flow_control", run.turn, "", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 
