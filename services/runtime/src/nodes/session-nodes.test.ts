@@ -148,9 +148,10 @@ describe("F2 F-134 in a running session: the turn ends by name, the session and 
     await b.talk(line, 10, 2);
     // At once: while the node works virtual time stands still.
     for (let i = 0; i < 13; i++) line.frame(false);
-    await b.until(() => seen.includes("polling"));
+    const ended = b.until(() => seen.includes("cancel_ack") || seen.includes("node_stopped"));
+    await expect.poll(() => seen.includes("polling"), { timeout: 10_000 }).toBe(true);
     line.control("cancel", "user_cancel");
-    await b.until(() => seen.includes("cancel_ack") || seen.includes("node_stopped"));
+    await ended;
     expect(seen).toContain("cancel_ack");
     expect(seen).not.toContain("node_stopped");
     same(running);
