@@ -79,6 +79,23 @@ describe("F2 a node that times out, throws, hangs or dies (kernel.md §14)", () 
     same(host);
   });
 
+  test("with a fallback the turn goes on by it (F-133)", () => {
+    const shouting = { ...custom("shout", "turn", TEXT_PORTS), fallback: "sorry" };
+    const plain = guardedGraph([shouting]);
+    const sorry = { id: "sorry", kind: "canned", scope: "turn", settings: { text: "Sorry." }, candidates: [] } as const;
+    const host = start({ ...plain, nodes: [...plain.nodes, sorry] });
+    host.behaviour.shout = silent;
+    asked(host);
+    host.feed({ type: "node_failed", command: host.last, reason: "threw" });
+    expect(host.signals("node_error")).toEqual(["node_error#1(threw)"]);
+    expect(host.signals("fallback")).toEqual(["fallback#1(threw)"]);
+    expect(host.of("provider_push_text").map(({ spans }) => host.text(spans))).toEqual(["Sorry."]);
+    host.speakPending();
+    expect(host.signals("commit")).toEqual(["commit#1"]);
+    expect(host.signals("abort")).toEqual([]);
+    same(host);
+  });
+
   test("an answer within the grace of an exhausted budget still counts", () => {
     const host = start();
     host.behaviour.shout = silent;

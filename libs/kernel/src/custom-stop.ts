@@ -119,8 +119,12 @@ function failed(cx: StepContext, instance: CustomInstance, reason: string, gone:
   cx.s.counters.nodeErrors += 1;
   signal(cx, "node_error", "node_host", instance.turn, reason, { node }, false);
   if (instance.turn !== 0) {
-    if (findTurn(cx.s, instance.turn)?.phase === "active")
-      cause(cx, "failure", instance.turn, "node_timeout_or_failure");
+    if (findTurn(cx.s, instance.turn)?.phase !== "active") return;
+    const stands = definitionOf(cx, instance.node).fallback !== undefined;
+    // F2: its fallback first; the instance has no more to do in this turn.
+    if (!stands || !cx.failover(cx, instance.turn, instance.node, null, reason))
+      return cause(cx, "failure", instance.turn, "node_timeout_or_failure");
+    if (!gone) cancelInstance(cx, instance, reason);
     return;
   }
   degradeNode(cx, node, reason);

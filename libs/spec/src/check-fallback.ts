@@ -6,13 +6,15 @@ import { portsOf } from "./graph-view.ts";
 import { suggest } from "./nearest.ts";
 
 /** Kinds that may have a fallback: what works in a turn and can fail. */
-export const FALLBACK_KINDS: readonly NodeKind[] = ["llm", "tts", "translator"];
+export const FALLBACK_KINDS: readonly NodeKind[] = ["llm", "tts", "translator", "custom"];
 
 /** What may take over from a kind. */
 const takers: Readonly<Partial<Record<NodeKind, readonly NodeKind[]>>> = {
   llm: ["canned", "llm"],
   tts: ["tts"],
   translator: ["canned", "filter"],
+  // Of text: a canned reply is put out on "text".
+  custom: ["canned"],
 };
 
 export function checkFallbacks(view: GraphView, report: Report): void {
@@ -53,6 +55,16 @@ function checkOne(view: GraphView, node: GraphNode, to: string, report: Report):
       code: "not_allowed",
       message: `node "${to}" cannot take over from node "${node.id}" of kind ${node.kind ?? ""}`,
       remedy: `name another node of kind ${able.join(" or ")}`,
+    });
+  if (
+    node.kind === "custom" &&
+    node.package?.outputs.some(({ name, type }) => name === "text" && type === "text") === false
+  )
+    report({
+      path,
+      code: "not_allowed",
+      message: `node "${node.id}" has no output "text" of text that a canned reply could stand in for`,
+      remedy: "remove the fallback, or name the package's output text",
     });
   if (other.fallback !== null)
     report({
