@@ -58,6 +58,7 @@ const addendum = deliveryAddendum(evidence.hash, {
 });
 const plan = { schema: "turn_plan/v1", turn: 2, epoch: 7 };
 const refusal = { schema: "or02/v1/refusal", proposal: 4, outcome: "defer", reason: "recording" };
+const letter = { schema: "dead_letter/v1", number: 1, what: "control", reason: "schema_validation_error", turn: 2 };
 const hashed = (v: unknown) => sha256Utf8Hex(canonicalJson(v));
 
 const records: Record<string, [TimelineRecord, string]> = {
@@ -76,6 +77,10 @@ const records: Record<string, [TimelineRecord, string]> = {
       manifest: { ...refusal, hash: hashed(refusal) },
     },
     "refusal",
+  ],
+  "dead letter": [
+    { kind: "dead_letter", number: 1, turn: 2, hash: hashed(letter), letter: { ...letter, hash: hashed(letter) } },
+    "canonicalRecord",
   ],
   plan: [{ kind: "plan", turn: 2, planId: "plan-1", hash: hashed(plan), plan }, "canonicalRecord"],
   "session plan": [{ kind: "session_plan", planId: "splan-1", hash: hashed(plan), plan }, "canonicalRecord"],
