@@ -168,6 +168,18 @@ describe("F-053 partial transcripts at a set cadence", () => {
     checkReplay(plain);
   });
 
+  test("F-053 a final does not wait for the time of the partial it takes the place of", () => {
+    const h = assistantWith({ e4: { strategy: "coalesce", coalesceMs: 10_000 } });
+    h.hear(true, 6);
+    const stt = h.open("stt");
+    const edge = () => h.state.run.edges[3];
+    h.feed(h.textChunk(stt, "one", { final: false, revision: 1 }));
+    h.feed(h.textChunk(stt, "one two", { final: false, revision: 2 }));
+    expect([edge()?.delivered, edge()?.queue.size]).toEqual([1, 1]);
+    h.feed(h.textChunk(stt, "one two three", { revision: 3 }));
+    expect([edge()?.delivered, edge()?.queue.size, edge()?.merged]).toEqual([2, 0, 1]);
+  });
+
   test("F-053 the turn's words are those of the finals, whatever the cadence; no timer is left", () => {
     const h = speak(10_000);
     h.hear(false, 6);

@@ -42,8 +42,8 @@ export interface SyncState {
   lost: { id: number; seq: number }[];
   /** Groups of which members that are still to come are dropped. */
   dropped: Ring<number>;
-  /** The next delivery bears this discontinuity; 0 for none. */
-  mark: number;
+  /** Discontinuities not yet borne: each by the first event from this sequence on. At most one for each event of the edge. */
+  marks: number[];
 }
 
 export interface EdgeTelemetry {
@@ -89,7 +89,7 @@ export function extrasCreate(spec: BufferSpec, slots: number): EdgeExtras | unde
     granted: false,
     lineage: null,
     groups: 0,
-    sync: synced ? { lost: [], dropped: ringCreate(SYNC_DROPPED_MAX), mark: 0 } : null,
+    sync: synced ? { lost: [], dropped: ringCreate(SYNC_DROPPED_MAX), marks: [] } : null,
     telemetry: rule === undefined ? null : { queue: ringCreate(rule.maxItems), seen: 0, dropped: 0, from: 0, to: 0 },
   };
 }

@@ -31,7 +31,7 @@ import { lanePush } from "./lanes.ts";
 import { admitsEnqueue } from "./local-admission.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { cause, clearTimer, makeEvent, type StepContext, setTimer, signal } from "./step-context.ts";
-import { settleLosses } from "./sync-groups.ts";
+import { bornBy, settleLosses } from "./sync-groups.ts";
 
 /** Emits on an output port: every edge of the port gets the same event once, in the order of the spec (F-004). */
 export function emit(
@@ -295,8 +295,7 @@ function takeNoted(
   if (event !== undefined) noteDelivery(cx, run, x, definition, event, sinceNs);
   if (event !== undefined && cx.s.config.graph.budgets !== undefined) meterTaken(cx, run, e, edge);
   if (grantCredits(cx, run, edge, x, definition) && edge.waiting.size > 0) admitWaiting(cx, run, e, edge);
-  const mark = x.sync?.mark ?? 0;
-  if (event !== undefined && x.sync !== null) x.sync.mark = 0;
+  const mark = event === undefined || x.sync === null ? 0 : bornBy(x.sync, event);
   settle(cx, run, e, edge, x, definition);
   return event === undefined || mark === 0 ? event : { ...event, discontinuity: mark };
 }

@@ -18,13 +18,13 @@ const buffer = (maxItems: number, sync?: SyncSpec): BufferSpec => ({
 });
 
 /** One microphone, two host nodes that answer when they are told to: `narrow` has few places, `wide` many. */
-function microphone(sync?: SyncSpec, narrow = 3): KernelHarness {
+function microphone(sync?: SyncSpec, narrow = 3, strategy: BufferSpec["strategy"] = "drop_oldest"): KernelHarness {
   const edge = (id: string, to: string, maxItems: number): GraphDefinition["edges"][number] => ({
     id,
     from: { node: "caller", port: "audio" },
     to: { node: to, port: "audio" },
     type: "audio",
-    buffer: buffer(maxItems, sync),
+    buffer: { ...buffer(maxItems, sync), strategy },
   });
   const h = new KernelHarness(
     testConfig({
@@ -73,12 +73,15 @@ describe("F-146 a loss in a sync domain", () => {
   });
 
   test("F-146 a member that comes after its group was dropped is dropped as well", () => {
-    const h = microphone(mic("atomic_drop", "plan_wide"));
+    // The narrow edge refuses the newest before the wide one is offered it.
+    const h = microphone(mic("atomic_drop", "plan_wide"), 3, "drop_newest");
+    burst(h, 10);
+    expect(served(h, "a")).toEqual([0, 1, 2]);
+    expect(served(h, "b")).toEqual([0, 1, 2]);
     burst(h, 1);
-    burst(h, 9);
-    // Frame 0 is in both nodes' hands; of the nine, six are evicted from the narrow edge before the wide one gets the next.
-    expect(served(h, "a")).toEqual([0, "r", 7, 8, 9]);
-    expect(served(h, "b")).toEqual([0, "r", 7, 8, 9]);
+    // Borne by the first behind the gap, not by what was queued before it.
+    expect(served(h, "a").slice(3)).toEqual(["r", 10]);
+    expect(served(h, "b").slice(3)).toEqual(["r", 10]);
     checkReplay(h);
   });
 
@@ -121,6 +124,25 @@ describe("F-146 a loss in a sync domain", () => {
     const ids = toldOf(h, "discontinuity").map(({ fields }) => fields.discontinuityId);
     expect(ids).toHaveLength(2);
     expect(ids[1]).not.toBe(ids[0]);
+  });
+
+  test("F-146 a second gap behind what is still queued is told, and borne, by itself", () => {
+    const h = microphone(mic("drop_with_discontinuity", "edge_local"), 2, "drop_newest");
+    burst(h, 1);
+    // 0 is in the node's hands; 1 and 2 wait, 3 is lost.
+    burst(h, 3);
+    const done = (): void => {
+      const [command] = Object.entries(h.state.commands).find(([, { node }]) => node === 1) ?? [];
+      h.feed({ type: "node_done", command: Number(command) });
+    };
+    done();
+    // Room for 4; 5 is lost.
+    burst(h, 2);
+    done();
+    burst(h, 1);
+    expect(toldOf(h, "discontinuity")).toHaveLength(2);
+    expect(served(h, "a")).toEqual([0, 1, 2, "r", 4, "r", 6]);
+    checkReplay(h);
   });
 
   test("F-146 clauses of a turn: an edge of text drops all of a clause, and the segmenter does not join across the gap", () => {

@@ -1,12 +1,14 @@
 /**
  * Streams that belong together (F-146; F5): what a loss on one edge of a sync domain does to the rest. `atomic_drop`: every
  * other member of the group goes, too, on this edge or on all of the domain, those still to come included.
- * `drop_with_discontinuity`: the rest goes on. Either way a `discontinuity` is told, and the next event that each edge
- * delivers bears it, so that its consumer starts anew.
+ * `drop_with_discontinuity`: the rest goes on. Either way a `discontinuity` is told, and the first event behind the
+ * gap bears it on each edge, so that its consumer starts anew.
  */
-import { edgeDropGroup } from "./edge-buffer.ts";
+import { ringAt } from "@rspp/base/ring";
+import { type EdgeState, edgeDropGroup } from "./edge-buffer.ts";
 import type { SyncState } from "./edge-extras.ts";
-import type { EdgeDefinition } from "./graph.ts";
+import type { KernelEvent } from "./event.ts";
+import type { EdgeDefinition, SyncSpec } from "./graph.ts";
 import type { GraphRun } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
 
@@ -21,15 +23,12 @@ export function settleLosses(
   const spec = definition.buffer.sync;
   if (spec === undefined || sync.lost.length === 0) return [];
   const edges = spec.scope === "edge_local" ? [e] : domainEdges(cx, run, spec.group);
-  const lost = sync.lost.splice(0);
-  let from = 0;
-  for (const { id, seq } of lost) {
+  for (const { id, seq } of sync.lost.splice(0)) {
     if (spec.policy === "atomic_drop" && !dropGroup(run, edges, id)) continue;
-    from = from === 0 ? seq : Math.min(from, seq);
+    mark(cx, run, e, edges, seq, spec);
   }
   // What the drops themselves lost is of the same groups.
   for (const at of edges) run.edges[at]?.extras?.sync?.lost.splice(0);
-  if (from !== 0) mark(cx, run, e, edges, from, definition);
   return spec.policy === "atomic_drop" ? edges : [];
 }
 
@@ -53,25 +52,53 @@ function dropGroup(run: GraphRun, edges: readonly number[], id: number): boolean
   return news;
 }
 
-/** One discontinuity per gap: while each of the edges still has one to deliver, more of it is no news. */
-function mark(
-  cx: StepContext,
-  run: GraphRun,
-  e: number,
-  edges: readonly number[],
-  seq: number,
-  definition: EdgeDefinition,
-): void {
-  let news = false;
-  for (const at of edges) {
-    const sync = run.edges[at]?.extras?.sync;
-    if (sync === null || sync === undefined || sync.mark !== 0) continue;
-    sync.mark = seq;
-    news = true;
-  }
-  const spec = definition.buffer.sync;
-  if (!news || spec === undefined) return;
+/** One discontinuity per gap of the edge that lost: what belongs to the same gap is no news, there or elsewhere. */
+function mark(cx: StepContext, run: GraphRun, e: number, edges: readonly number[], seq: number, spec: SyncSpec): void {
+  if (!addMark(run, e, seq)) return;
+  for (const at of edges) if (at !== e) addMark(run, at, seq);
   const edge = cx.s.config.graph.edges[e]?.id ?? "";
   const fields = { syncDomain: spec.group, discontinuityId: seq, edge };
   signal(cx, "discontinuity", "sync", run.turn, spec.policy, fields, false);
+}
+
+/** False where the event behind the loss has a discontinuity to bear already. */
+function addMark(run: GraphRun, at: number, seq: number): boolean {
+  const edge = run.edges[at];
+  const sync = edge?.extras?.sync;
+  if (edge === null || edge === undefined || sync === null || sync === undefined) return false;
+  const bearer = firstFrom(edge, seq);
+  if (sync.marks.some((known) => firstFrom(edge, known) === bearer)) return false;
+  // Events that were to bear one may have gone since: what came to share its bearer counts once, so that this is bounded.
+  if (sync.marks.length >= edge.queue.capacity) sync.marks = [...perBearer(edge, sync.marks)];
+  sync.marks.push(seq);
+  return true;
+}
+
+function perBearer(edge: EdgeState, marks: readonly number[]): Iterable<number> {
+  const first = new Map<number, number>();
+  for (const seq of marks) {
+    const bearer = firstFrom(edge, seq);
+    if (!first.has(bearer)) first.set(bearer, seq);
+  }
+  return first.values();
+}
+
+/** Sequence of the first event on the edge from `seq` on; infinite where it is still to come. */
+function firstFrom({ queue, waiting }: EdgeState, seq: number): number {
+  for (const ring of [queue, waiting])
+    for (let i = 0; i < ring.size; i++) {
+      const found = (ringAt(ring, i) as KernelEvent).seq;
+      if (found >= seq) return found;
+    }
+  return Number.POSITIVE_INFINITY;
+}
+
+/** The discontinuity that an event bears as it leaves its edge: 0 where nothing was lost right before it. */
+export function bornBy(sync: SyncState, event: KernelEvent): number {
+  const [first] = sync.marks;
+  if (first === undefined) return 0;
+  const due = sync.marks.filter((seq) => seq <= event.seq);
+  if (due.length === 0) return 0;
+  sync.marks = sync.marks.filter((seq) => seq > event.seq);
+  return Math.min(...due);
 }

@@ -2,7 +2,7 @@ import { replayJournal } from "@rspp/kernel/replay";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { KernelHarness, testConfig } from "@rspp/kernel/testing/harness";
 import { clauses, decisions, invocationOf } from "@rspp/kernel/testing/said";
-import { records } from "@rspp/kernel/testing/scenes";
+import { cancel, records } from "@rspp/kernel/testing/scenes";
 import { describe, expect, test } from "vitest";
 import { answerPredicate } from "./cel.ts";
 import { specFingerprint } from "./compile-spec.ts";
@@ -131,13 +131,18 @@ describe("conditional edges in a session", () => {
     const failing = edited(interpreter, 'event.language == "de"', 'providers["sim/llm"].healthy');
     const h = started(edited(failing, 'event.language != "de"', 'providers["sim/llm"].healthy == false'));
     turn(h, "One.", "en");
+    // A cancel says nothing about the provider.
+    h.utter("Never mind.");
+    h.feed(cancel(2));
+    h.fenceAck(2, 0);
+    h.advance(6_000);
     h.utter("Two.");
     h.feed(h.outcome(invocationOf(h, "english"), "error"));
     const other = invocationOf(h, "english");
     h.feed(h.textChunk(other, "Dos."), h.outcome(other));
     h.speakPending(5);
     h.advance(2_000);
-    h.deliver(2, "completed", h.state.turns[0]?.output.sentUs ?? 0);
+    h.deliver(3, "completed", h.state.turns[0]?.output.sentUs ?? 0);
     turn(h, "Three.", "en");
     expect(clauses(h)).toEqual(["Good day.", "Dos.", "Three."]);
   });
@@ -165,6 +170,46 @@ describe("conditional edges in a session", () => {
     ).toHaveLength(20);
     expect(clauses(h).join("")).not.toContain("No.");
     expect(replayJournal(h.config, h.journal).identical).toBe(true);
+  });
+});
+
+describe("conditional edges of the session", () => {
+  const ears = edited(
+    interpreter,
+    "  - stt.text -> ep.text\n",
+    "  - {from: stt.text, to: ep.text, id: ears, condition: event.final}\n",
+  );
+  const told = (h: KernelHarness) => decisions(h).filter((line) => line.includes('"ears"'));
+
+  test("F-018 a choice that stays is told once, however many turns there are", () => {
+    const h = started(ears);
+    turn(h, "Hello there.", "en");
+    turn(h, "Good bye.", "en");
+    expect(h.signals("commit")).toHaveLength(2);
+    expect(told(h)).toHaveLength(1);
+  });
+
+  test("F-018 flips are bounded by the turn there too, and told again in the next", () => {
+    const h = started(ears);
+    const flap = (): void => {
+      h.hear(true, 6);
+      const stt = h.open("stt");
+      for (let i = 0; i < 20; i++) {
+        h.feed(h.textChunk(stt, "a", { final: false, segment: i, revision: 1 }));
+        h.feed(h.textChunk(stt, "a ", { final: true, segment: i, revision: 2 }));
+      }
+      h.hear(false, 6);
+      const done = Object.values(h.state.invocations).find((inv) => inv.modality === "stt" && inv.finished)?.id ?? 0;
+      h.feed(h.outcome(done));
+      h.speakPending(1);
+      h.advance(2_000);
+      h.deliver(h.state.lastTurn, "completed", h.state.turns[0]?.output.sentUs ?? 0);
+    };
+    flap();
+    expect(told(h)).toHaveLength(16);
+    flap();
+    expect(told(h)).toHaveLength(32);
+    expect(told(h)[16]).toContain('"untold":');
   });
 });
 
