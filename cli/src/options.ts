@@ -59,7 +59,10 @@ export const dataOption = (about = "recordings, published pipelines and lease in
 
 /** Folders of node packages, for specs with custom nodes. */
 export const nodesOption = (): Option =>
-  new Option("--nodes <dir...>", "folders of node packages, or of folders of them, for custom nodes");
+  new Option(
+    "--nodes <place...>",
+    "for custom nodes: folders of node packages, or of folders of them, and grpc://host:port",
+  );
 
 export const sileroOption = (): Option =>
   new Option("--silero <mode>", "neural voice activity detection where it is installed")

@@ -48,7 +48,7 @@ export const runtimeFields = {
   node_packages: {
     kind: "text",
     about:
-      "Folders of node packages, or of folders of them, with a comma between; their nodes run in workers; empty: none",
+      "Folders of node packages, or of folders of them, whose nodes run in workers, and grpc://host:port of services that run nodes; with a comma between; empty: none",
     fallback: "",
     charsMax: 4_096,
   },

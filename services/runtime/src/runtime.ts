@@ -327,7 +327,7 @@ class RuntimeShell implements Runtime {
       if (kind !== "custom") continue;
       const found = this.options.nodes?.describe(name) ?? null;
       if (found === null)
-        return `node ${id} needs package ${name}, which is not here: list its folder in node_packages`;
+        return `node ${id} needs package ${name}, which is not here: list its folder, or the service that runs it, in node_packages`;
       if (found.digest !== packageDigest)
         return `package ${name} of node ${id} is not the one the pipeline was compiled with: give it a new version`;
     }
