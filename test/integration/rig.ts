@@ -11,6 +11,8 @@ import type { TransportEgress, TransportEnd, TransportIngress } from "@rspp/port
 import type { VadPort } from "@rspp/ports/vad";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
+import { createPhrasebook } from "@rspp/provider-gateway/local/phrasebook";
+import { createResponder } from "@rspp/provider-gateway/local/responder";
 import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
@@ -45,7 +47,8 @@ export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
   const store = createMemoryStore();
   const spool = createSpool({ store, clock });
   const told = new Map<string, Messages>();
-  const providers = [listening(createSimLlm({ clock }), told), createSimTts({ clock }), createSimStt({ clock })];
+  const models = [createSimLlm({ clock }), createResponder({ clock }), createPhrasebook({ clock })];
+  const providers = [...models.map((m) => listening(m, told)), createSimTts({ clock }), createSimStt({ clock })];
   const gateway = createProviderGateway({ clock, providers });
   const runtime = createRuntime({ clock, providers: gateway, vad: levelVad(), spool, ...over });
   const run = (until: () => boolean, maxMs: number) =>

@@ -1,7 +1,8 @@
 /** Shared by the specs of this room: the shipped pipelines, and small edits of them. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { compileSpec } from "./compile-spec.ts";
 import type { CompiledPipeline } from "./compiled.ts";
+import type { ModuleLibrary } from "./module-library.ts";
 import { parseSpec } from "./parse-spec.ts";
 import { formatProblems, type SpecProblem } from "./problem.ts";
 import type { PipelineSpec } from "./spec.ts";
@@ -12,8 +13,20 @@ export function readSpecFile(name: string): string {
   return readFileSync(new URL(name, specs), "utf8");
 }
 
+const modules = new URL("../../../pipelines/modules/", import.meta.url);
+
+/** The shipped modules, for the pipelines that use some. */
+export const shippedModules: ModuleLibrary = {
+  find(use) {
+    const file = `${use}.yaml`;
+    if (!shippedModules.names().includes(use)) return undefined;
+    return { file, text: readFileSync(new URL(file, modules), "utf8") };
+  },
+  names: () => readdirSync(modules).map((file) => file.replace(/\.yaml$/, "")),
+};
+
 export function parsed(text: string, file = "test.yaml"): PipelineSpec {
-  const spec = parseSpec(text, file);
+  const spec = parseSpec(text, file, shippedModules);
   if (!spec.ok) throw new Error(formatProblems(spec.error, text));
   return spec.value;
 }
@@ -26,7 +39,7 @@ export function compiled(text: string): CompiledPipeline {
 
 /** The problems of a text that must have some. */
 export function problemsOf(text: string, file = "bad.yaml"): SpecProblem[] {
-  const spec = parseSpec(text, file);
+  const spec = parseSpec(text, file, shippedModules);
   if (spec.ok) throw new Error("expected problems, found none");
   return spec.error;
 }

@@ -30,7 +30,7 @@ describe("F-010 text nodes in a spec", () => {
     expect(scopes(interpreter)).toContain("german translator turn");
     expect(scopes(menu)).toContain("keypad dtmf session");
     expect(scopes(guarded)).toEqual(
-      expect.arrayContaining(["noise filter session", "policy compliance turn", "breath filter turn"]),
+      expect.arrayContaining(["noise filter session", "policy compliance turn", "answer__breath filter turn"]),
     );
     for (const text of [merge, select])
       expect(scopes(text)).toContain(`join ${text === merge ? "merge" : "select"} turn`);
@@ -39,7 +39,11 @@ describe("F-010 text nodes in a spec", () => {
   test("F-003 an utterance feeds an input for text, and the edge keeps the type of what it carries", () => {
     const edge = compiled(interpreter).graph.edges.find(({ to }) => to.node === "german");
     expect(edge).toMatchObject({ type: "utterance", from: { node: "endpointing", port: "utterance" } });
-    const parrot = edited(interpreter, "endpointing.utterance -> german.text", "caller.audio -> german.text");
+    const parrot = edited(
+      interpreter,
+      "from: endpointing.utterance, to: german.text",
+      "from: caller.audio, to: german.text",
+    );
     expect(problemsOf(parrot)[0]).toMatchObject({
       code: "port_types",
       message: "output caller.audio carries audio, input german.text takes text",
@@ -56,8 +60,8 @@ describe("F-010 text nodes in a spec", () => {
     expect(explainSpec(pipeline)).toMatch(/nodes\.german\.candidates\[0\]\.settings\.prompt\s.*node_kind\/translator/);
     const own = edited(
       interpreter,
-      "candidates: [local/phrasebook]",
-      "settings: {prompt: Poetically.}\n      candidates: [local/phrasebook]",
+      "candidates: [local/phrasebook] # knows",
+      "settings: {prompt: Poetically.}\n      candidates: [local/phrasebook] # knows",
     );
     expect(compiled(own).graph.nodes.find(({ id }) => id === "german")?.candidates[0]?.settings.prompt).toBe(
       "Poetically.",
