@@ -239,6 +239,32 @@ describe("F-156 a holder's side of a lease", () => {
     expect(state.receivers.adapter?.acked).toBe(false);
   });
 
+  test("a grant after a fence stands anew: reachable, fenced by nothing, with its own receivers and its own deadline", () => {
+    const state = holding();
+    holderStep(state, { kind: "service", reachable: false }, ms(1_000));
+    holderStep(state, { kind: "release" }, ms(1_001));
+    holderStep(state, granted(2, 2_000, { receivers: ["replay"] }), ms(2_010));
+    expect(state).toMatchObject({ phase: "held", fencedBy: null, serviceReachable: true, epoch: epoch(2) });
+    expect(Object.keys(state.receivers)).toEqual(["replay"]);
+    expect(holderMayAct(state, "adapter", ms(2_020))).toEqual({ ok: false, reason: "not_a_receiver" });
+    // A shorter term of a higher epoch is what counts; of the same epoch the longer one.
+    holderStep(state, granted(3, 2_000, { termMs: 30_000 }), ms(2_030));
+    expect(state.deadlineNs).toBe(ms(2_000 + 30_000 - margin));
+    holderStep(state, granted(3, 2_000, { termMs: 20_000 }), ms(2_040));
+    expect(state.deadlineNs).toBe(ms(2_000 + 30_000 - margin));
+  });
+
+  test("an answer of the service shows that it is reachable; one that comes when its own term is over is none", () => {
+    const state = holding();
+    holderStep(state, { kind: "service", reachable: false }, ms(1_000));
+    holderStep(state, renewed(1, 1_100), ms(1_110));
+    expect(state.serviceReachable).toBe(true);
+    const late = holding();
+    holderStep(late, { kind: "tick" }, ms(endMs));
+    expect(kinds(late, renewed(1, 100), 100 + endMs)).toEqual([]);
+    expect(late.phase).toBe("fenced");
+  });
+
   test("the next deadline is the nearest of renewal, term and announcements", () => {
     const state = holding();
     expect(holderNextDeadline(state)).toBe(ms(limits.LEASE_RENEW_MS));
