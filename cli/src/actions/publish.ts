@@ -3,6 +3,7 @@ import { userInfo } from "node:os";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import type { PublishOptions } from "../commands/publish.ts";
 import { CommandError, EXIT_INPUT, EXIT_OK } from "../errors.ts";
+import { catalogueFrom } from "../node-packages.ts";
 import { createPrinter } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
 import { connectTo } from "../platform-client/connect.ts";
@@ -21,7 +22,7 @@ import {
 export async function publishSpec(path: string, options: PublishOptions): Promise<number> {
   const printer = createPrinter(options.json ?? false);
   const written = await readSpecFile(path);
-  const checked = checkFile(written);
+  const checked = checkFile(written, [], await catalogueFrom(options.nodes));
   refuseSecrets(checked, written);
   const file = selfContained(written, checked);
   if (!checked.ok) {

@@ -3,6 +3,7 @@ import {
   type Done,
   examples,
   jsonOption,
+  nodesOption,
   type PlatformOptions,
   registryOption,
   whole,
@@ -13,6 +14,7 @@ export interface PublishOptions extends PlatformOptions {
   as?: number;
   note: string;
   author?: string;
+  nodes?: string[];
 }
 
 const versionMax = 4_294_967_295;
@@ -26,6 +28,7 @@ export function registerPublish(cli: Command, done: Done): void {
     .option("--as <version>", "version to publish as, instead of the next one", whole(1, versionMax))
     .option("--note <words>", "what changed, for those who read the list", "")
     .addOption(new Option("--author <name>", "who publishes").env("RSPP_AUTHOR").default(undefined, "your user name"))
+    .addOption(nodesOption())
     .addOption(registryOption())
     .addOption(jsonOption())
     .action(async (spec: string, options: PublishOptions) =>

@@ -116,7 +116,10 @@ function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) 
     configDigest: sha256(canonicalJson(node.settings)),
     sideEffect: SideEffectClass.NONE,
     stateScope: node.scope === "session" ? StateScope.SESSION : StateScope.TURN,
-    limits: { maxConcurrency: 1, eventTimeoutMs: nodeSoftMs },
+    limits: {
+      maxConcurrency: node.limits?.maxInFlight ?? 1,
+      eventTimeoutMs: node.limits?.eventTimeoutMs ?? nodeSoftMs,
+    },
     fallbackNodeId: node.fallback ?? "",
   };
 }
