@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
-import { type Done, examples } from "../options.ts";
+import { type Done, examples, jsonOption } from "../options.ts";
 
 export interface GraphOptions {
   format: "text" | "list" | "mermaid" | "dot" | "json";
   layer?: string[];
+  json?: boolean;
 }
 
 export function registerGraph(cli: Command, done: Done): void {
@@ -18,8 +19,9 @@ export function registerGraph(cli: Command, done: Done): void {
         .default("text"),
     )
     .option("--layer <file...>", "layers of configuration to lay over the spec first (rspp/overrides/v1)")
-    .action(async (spec: string, options: GraphOptions) =>
-      done(await (await import("../actions/graph.ts")).graph(spec, options)),
+    .addOption(jsonOption("the graph as one JSON object, as --format json"))
+    .action(async (spec: string, { json, ...options }: GraphOptions) =>
+      done(await (await import("../actions/graph.ts")).graph(spec, json ? { ...options, format: "json" } : options)),
     );
   examples(
     command,

@@ -1,5 +1,6 @@
 /** The platform in one process: the same services as apart, which call one another without sockets where they can. */
 
+import { tuneCollector } from "@rspp/host/collector";
 import type { ServiceFields } from "@rspp/host/common-fields";
 import { resolveConfig } from "@rspp/host/config";
 import { signalled } from "@rspp/host/process";
@@ -31,6 +32,7 @@ const closeMs = 15_000;
 
 /** @returns the exit status, once it was stopped. @throws CommandError when it does not start; nothing is left running. */
 export async function upInProcess(options: UpOptions): Promise<number> {
+  tuneCollector();
   const stopWanted = signalled();
   const platform = new Platform(options);
   try {
