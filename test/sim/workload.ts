@@ -28,6 +28,8 @@ export class Workload {
   turnsOpened = 0;
   actions = 0;
   #breaks = 0;
+  /** Of the session's present life. */
+  readonly #turnsOpen = new Set<number>();
   readonly #world: World;
   readonly #actionsMax: number;
   readonly #rng: Rng;
@@ -44,7 +46,12 @@ export class Workload {
     this.#between = between;
     this.#finished = finished;
     world.trace.listen((event) => {
-      if (event.kind === "signal" && event.event.signal === "turn_open") this.turnsOpened += 1;
+      if (event.kind === "life_begins") this.#turnsOpen.clear();
+      if (event.kind !== "signal" || event.life.startsWith("directed")) return;
+      const { signal, turn } = event.event;
+      if (signal === "turn_open") this.turnsOpened += 1;
+      if (signal === "turn_open" && event.life === this.#world.holder()?.life?.id) this.#turnsOpen.add(turn);
+      if (signal === "close") this.#turnsOpen.delete(turn);
     });
   }
 
@@ -79,12 +86,12 @@ export class Workload {
   }
 
   /** What was still asked for is played to its end, and told. */
-  quiet(then: () => void): void {
+  quiet(then: () => void, tries = 6): void {
+    const rest = (): boolean => this.#quiet() && this.#turnsOpen.size === 0;
     this.after(1_200, () =>
-      this.until(
-        () => this.#quiet(),
-        6_000,
-        () => this.after(1_200, then),
+      this.until(rest, 6_000, () =>
+        // The agent may have begun to speak by itself meanwhile.
+        this.after(1_200, () => (rest() || tries <= 1 ? then() : this.quiet(then, tries - 1))),
       ),
     );
   }
