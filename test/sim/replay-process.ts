@@ -23,6 +23,7 @@ export class ReplayProcess {
   receiver: Receiver;
   /** How long the store takes, milliseconds. */
   storeMs = 2;
+  #busyUntilMs = 0;
   /** The medium. */
   readonly stored = new Map<string, StoredStream>();
   #server: ExportServerState = createExportServer();
@@ -75,7 +76,10 @@ export class ReplayProcess {
       if (last === undefined) continue;
       const { session, epoch: streamEpoch } = output.stream;
       const { records } = output;
-      this.proc.after(this.storeMs, () => {
+      // One after the other, however long each of them takes.
+      const nowMs = this.proc.clock.nowNs() / 1e6;
+      this.#busyUntilMs = Math.max(this.#busyUntilMs, nowMs + this.storeMs);
+      this.proc.after(this.#busyUntilMs - nowMs, () => {
         this.#keep(output.stream, records);
         this.heads.set(session, last.chain);
         for (const stored of exportServerStored(this.#server, session, streamEpoch, last.index + 1)) answer(stored);
