@@ -1,7 +1,7 @@
 """A node of RSPP in Python: `rspp.node.v1.NodeService` over nothing but the stubs generated from the protos.
 
 `initials@1.0.0` puts the first letter of each word in capitals, clause by clause. Prints one line with its port when it
-listens; ends when its standard input does. Try it: `rspp run SPEC --node-hosts 127.0.0.1:PORT`.
+listens; ends when its standard input does. Try it: `rspp run SPEC --nodes grpc://127.0.0.1:PORT`.
 """
 import queue
 import sys
