@@ -80,7 +80,10 @@ describe("rspp graph", () => {
       expect(rows.join("").split("▼")).toHaveLength(graph.edges.length + 1);
       expect(listed(graph).filter((row) => row.includes("─▶"))).toHaveLength(graph.edges.length);
       expect(mermaid(graph).match(/-->|-\.->\|/g) ?? []).toHaveLength(graph.edges.length);
-      expect(dot(graph).match(/ -> /g) ?? []).toHaveLength(graph.edges.length);
+      // Who stands in for whom is drawn besides, dotted.
+      const standIns = graph.nodes.reduce((sum, { standbyOf }) => sum + standbyOf.length, 0);
+      expect(mermaid(graph).match(/falls back to/g) ?? []).toHaveLength(standIns);
+      expect(dot(graph).match(/ -> /g) ?? []).toHaveLength(graph.edges.length + standIns);
     },
   );
 
