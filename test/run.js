@@ -16,7 +16,7 @@ const drainMs = 2_000;
 const inCi = process.env.CI === "true";
 /** The longer tier, `npm run verify:full`. */
 const full = process.argv.includes("--full");
-const seeds = full ? 5_000 : 500;
+const seeds = full ? 20_000 : 700;
 
 const testResults = [];
 
@@ -38,10 +38,19 @@ const steps = [
   vitestStep("tests of the whole, in real time", "whole", [...inRealTime, "--maxWorkers=1"]),
   {
     name: `simulator (${seeds} seeds)`,
-    command: () => ["node", "test/sim/main.ts", "--from", "0", "--seeds", String(seeds), "--json"],
+    command: () => ["node", "test/sim/main.ts", "--from", "0", "--seeds", String(seeds), "--workers", "2", "--json"],
     lines: 50,
   },
   { name: "planted bugs", command: () => ["node", "test/sim/main.ts", "--mutants", "--json"], lines: 20 },
+  ...(full
+    ? [
+        {
+          name: "mechanical mutants",
+          command: () => ["node", "test/sim/mechanical.ts", "--workers", "2"],
+          lines: 40,
+        },
+      ]
+    : []),
 ];
 
 function git(...args) {
