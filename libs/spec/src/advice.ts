@@ -56,8 +56,9 @@ function recordingAdvice({ recording }: PipelineSpec): Advice[] {
 }
 
 /** A variable that nothing reads is a misspelt one, or one too many. */
-function variableAdvice({ variables, conversation, policy, nodes, edges }: PipelineSpec): Advice[] {
-  const text = JSON.stringify({ conversation, policy, nodes, edges });
+function variableAdvice({ variables, ...spec }: PipelineSpec): Advice[] {
+  const { conversation, policy, nodes, edges, vocabulary, errors, degrade } = spec;
+  const text = JSON.stringify({ conversation, policy, nodes, edges, vocabulary, errors, degrade });
   return Object.keys(variables ?? {}).flatMap((name): Advice[] => {
     if (new RegExp(`\\{\\{\\s*${name}\\s*\\}\\}|\\bvars\\.${name}\\b|\\bvariable\\.${name}\\b`).test(text)) return [];
     const message = `no text, setting or condition uses the variable "${name}"`;

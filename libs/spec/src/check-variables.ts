@@ -5,8 +5,9 @@ import { suggest } from "./nearest.ts";
 import { opensOnly, placeholdersOf } from "./placeholders.ts";
 import { checkDeclarations } from "./variables.ts";
 
-/** Fields of a document with texts that may name variables; those of `settings` become part of the plan, the others of what is said. */
-const roots = ["conversation", "policy", "nodes", "vocabulary"];
+/** Fields of a document with texts that may name variables: of what is said, and of what becomes part of the plan. */
+const said = ["conversation", "policy"];
+const planned = ["nodes", "vocabulary", "errors", "degrade"];
 /** Metadata, ids and names, which are never filled in. */
 const fixed = new Set(["id", "kind", "description", "name"]);
 
@@ -15,7 +16,7 @@ export function checkVariables(document: unknown, report: Report): void {
   const declared = looseField(document, "variables");
   checkDeclarations(declared, "variables", report);
   const names = typeof declared === "object" && declared !== null ? Object.keys(declared) : [];
-  for (const root of roots) {
+  for (const root of [...said, ...planned]) {
     eachText(looseField(document, root), root, (text, path) => checkText(text, path, names, declared, report));
   }
 }
@@ -52,12 +53,12 @@ function checkText(text: string, path: string, names: readonly string[], declare
 /** The settings stand in the plan, which is kept at every recording level; a secret stands nowhere. */
 function checkSensitivity(name: string, path: string, declaration: unknown, report: Report): void {
   const sensitivity = looseField(declaration, "sensitivity") ?? "personal";
-  const setting = path.startsWith("nodes") || path.startsWith("vocabulary");
+  const setting = planned.some((root) => path.startsWith(root));
   if (sensitivity === "public" || (sensitivity === "personal" && !setting)) return;
   const message =
     sensitivity === "secret"
       ? `{{${name}}} is secret and would be said or sent`
-      : `{{${name}}} is personal, and settings are part of the plan, which every recording keeps`;
+      : `{{${name}}} is personal, and what stands here is part of the plan, which every recording keeps`;
   const remedy = setting
     ? `declare it with "sensitivity: public" if it is no personal data, or use it in the conversation only`
     : "remove it from the text";

@@ -57,7 +57,7 @@ export function takeVariables(
   return faults.length === 0 ? ok({ values, undeclared, provenance }) : err(faults.join("; "));
 }
 
-/** The pipeline with each `{{name}}` filled in: what is said, the policy's texts, and the settings of its nodes. */
+/** The pipeline with each `{{name}}` filled in: what is said, the policy's texts, settings of nodes and of postures. */
 export function fillVariables(pipeline: CompiledPipeline, { values, provenance }: TakenVariables): CompiledPipeline {
   const text = (value: string): string => fillPlaceholders(value, values);
   const { greeting, systemPrompt, spoken, graph } = pipeline;
@@ -68,7 +68,12 @@ export function fillVariables(pipeline: CompiledPipeline, { values, provenance }
     ...(systemPrompt === undefined ? {} : { systemPrompt: text(systemPrompt) }),
     ...(spoken === undefined ? {} : { spoken: filledDeep(spoken, text) }),
     policy: filledDeep(pipeline.policy, text),
-    graph: { ...graph, nodes },
+    graph: {
+      ...graph,
+      nodes,
+      ...(graph.errors === undefined ? {} : { errors: filledDeep(graph.errors, text) }),
+      ...(graph.degrade === undefined ? {} : { degrade: filledDeep(graph.degrade, text) }),
+    },
     provenance: Object.keys(provenance).length === 0 ? pipeline.provenance : { ...pipeline.provenance, ...provenance },
   };
 }

@@ -1,9 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { adviceOn } from "./advice.ts";
 import { fillPlaceholders, placeholdersOf } from "./placeholders.ts";
 import { matchesPattern, patternFault } from "./safe-pattern.ts";
 import { fillVariables, takeVariables, type VariableValues } from "./session-variables.ts";
-import { compiled, edited, problemsOf, small } from "./testing.ts";
+import { compiled, edited, parsed, problemsOf, small } from "./testing.ts";
 
 const declared = `variables:
   caller: {type: string, required: true, description: Name of the caller, max_chars: 20}
@@ -162,4 +163,35 @@ describe("placeholders and patterns", () => {
       expect(patternFault(pattern)).not.toBeNull();
     }
   });
+});
+
+test("X-02 F-048 F-135 variables stand in the sentences for errors and in postures: filled in, known, and public there", () => {
+  const parts = `errors: {default: "We are {{plan}}."}
+degrade: {postures: [{id: brief, nodes: {tts: {voice: "{{plan}}"}}}]}
+`;
+  const tough = `${spec}${parts}`;
+  const taken = take({ caller: "Ada" });
+  if (!taken.ok) throw new Error(taken.error);
+  const { graph } = fillVariables(compiled(tough), taken.value);
+  expect(graph.errors).toEqual({ default: "We are basic." });
+  expect(graph.degrade?.postures[0]?.nodes).toEqual({ tts: { voice: "basic" } });
+  const told = (from: string, to: string): string[] =>
+    problemsOf(edited(tough, from, to)).map(({ path, code }) => `${path} ${code}`);
+  expect(told("We are {{plan}}", "We are {{plam}}")).toEqual(["errors.default unknown_variable"]);
+  expect(told("We are {{plan}}", "We are {{caller}}")).toEqual(["errors.default not_allowed"]);
+  expect(told('voice: "{{plan}}"', 'voice: "{{caller}}"')).toEqual(["degrade.postures[0].nodes.tts.voice not_allowed"]);
+});
+
+test("X-02 F-126 a variable that only an error sentence, a posture or a spelling names is used", () => {
+  const uses = [
+    'errors: {default: "{{place}}"}',
+    'degrade: {postures: [{id: brief, nodes: {tts: {voice: "{{place}}"}}}]}',
+    "vocabulary: {key_terms: ['{{place}}']}",
+  ];
+  const advised = (use: string): string[] => {
+    const text = `${small}variables: {place: {type: string, default: here, sensitivity: public}}\n${use}\n`;
+    return adviceOn(parsed(text)).flatMap(({ path }) => (path.startsWith("variables.") ? [path] : []));
+  };
+  expect(uses.map(advised)).toEqual([[], [], []]);
+  expect(advised("")).toEqual(["variables.place"]);
 });
