@@ -50,7 +50,10 @@ export class Life {
     if (phase !== "ended" || this.over) return;
     this.over = true;
     this.endedBecause = reason;
-    this.lostAtEnd = this.#world.runtimes.some((runtime) => runtime.proc === this.proc && runtime.storeFull);
+    const runtime = this.#world.runtimes.find(({ proc }) => proc === this.proc);
+    this.lostAtEnd = runtime?.storeFull === true;
+    const may = runtime?.life === this ? runtime.holder?.mayAct("adapter") : undefined;
+    if (may?.ok === false && may.reason === "fenced") this.#world.trace.tell({ kind: "lease_gone", life: this.id });
     this.#world.trace.add({ kind: "life_ends", life: this.id, how: "ended", reason });
   }
 

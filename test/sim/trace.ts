@@ -10,6 +10,8 @@ export type LifeId = string;
 export type TraceEvent =
   | { kind: "life_begins"; life: LifeId; proc: string; session: string; epoch: number }
   | { kind: "life_ends"; life: LifeId; how: "ended" | "crashed" | "finished"; reason: string }
+  /** What ends next had lost its lease before. */
+  | { kind: "lease_gone"; life: LifeId }
   | { kind: "signal"; life: LifeId; event: SignalEvent }
   | { kind: "record"; life: LifeId; record: TimelineRecord; appended: boolean }
   /** Handed to the transport by the runtime. */
