@@ -1,7 +1,7 @@
 /** `npm run features`: feature numbers, the tests that prove them, and how those went in the last `npm test`. */
 import { existsSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
-import { titlePattern } from "./tidy/features.ts";
+import { type FeatureEntry, proofsOf, titlePattern } from "./tidy/features.ts";
 
 interface Report {
   testResults: { name: string; assertionResults: { title: string; status: string }[] }[];
@@ -9,7 +9,7 @@ interface Report {
 
 const features = JSON.parse(readFileSync(new URL("./features.json", import.meta.url), "utf8")) as Record<
   string,
-  string[]
+  FeatureEntry
 >;
 const reportFile = new URL("../.cache/vitest.json", import.meta.url);
 /** How each test went, by file. */
@@ -36,12 +36,13 @@ const order = (id: string): string => id.replace(/\d+/, (n) => n.padStart(4, "0"
 let proven = 0;
 const ids = Object.keys(features).sort((a, b) => order(a).localeCompare(order(b)));
 for (const id of ids) {
-  const tests = features[id] ?? [];
+  const entry = features[id] ?? [];
+  const tests = proofsOf(entry);
   const results = tests.map(statusOf);
   const word = results.every((r) => r === "passed") ? "proven" : results.includes("failed") ? "FAILED" : "not run";
   if (word === "proven") proven += 1;
   console.log(
-    `${id.padEnd(7)} ${word.padEnd(8)} ${tests[0] ?? ""}${tests.length > 1 ? ` (+${tests.length - 1})` : ""}`,
+    `${id.padEnd(7)} ${word.padEnd(8)} ${"tests" in entry ? entry.determinism : "  "} ${tests[0] ?? ""}${tests.length > 1 ? ` (+${tests.length - 1})` : ""}`,
   );
 }
 console.log(`\n${ids.length} features mapped, ${proven} proven by the last run`);

@@ -255,7 +255,10 @@ describe("this machine", () => {
     const end = await rspp(["features", "F-125", "--json"]);
     expect(jsonOf<{ features: { tests: { test: string }[] }[] }>(end).features[0]?.tests[0]?.test).toContain("F-125");
     const all = await rspp(["features"]);
-    expect(all.stdout).toMatch(/^FEATURE +STATUS +PROVED BY\n/);
+    expect(all.stdout).toMatch(/^FEATURE +STATUS +LEVEL +PROVED BY\n/);
+    const whole = jsonOf<{ features: object[] }>(await rspp(["features", "F-018", "--json"])).features[0];
+    const negative = { test: expect.stringContaining("F-018"), status: expect.any(String) };
+    expect(whole).toMatchObject({ determinism: "D2", negative, measure: expect.stringContaining("route_decision") });
   });
 });
 

@@ -15,10 +15,23 @@ interface Report {
 
 type Verdict = "proven" | "failed" | "not run";
 
+interface Tested {
+  test: string;
+  status: string;
+}
+
+/** As in test/tidy/features.ts: the tests alone, or with them what they show. */
+type Entry = readonly string[] | { tests: readonly string[]; determinism: string; negative: string; measure: string };
+
 interface Feature {
   feature: string;
   verdict: Verdict;
-  tests: readonly { test: string; status: string }[];
+  tests: readonly Tested[];
+  /** What a replay of the proving test shows; null where the map does not say, as the fields below. */
+  determinism: string | null;
+  /** The test of the refusal or the failure. */
+  negative: Tested | null;
+  measure: string | null;
 }
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -39,7 +52,7 @@ function features(wanted: readonly string[], json: boolean): number {
   const file = join(root, "test/features.json");
   if (!existsSync(file))
     throw usageError("the map of features is not here", "run it in a checkout of RSPP, where test/features.json is");
-  const map = JSON.parse(readFileSync(file, "utf8")) as Record<string, string[]>;
+  const map = JSON.parse(readFileSync(file, "utf8")) as Record<string, Entry>;
   const known = wanted.map((id) => id.toUpperCase());
   const missing = known.filter((id) => map[id] === undefined);
   if (missing.length > 0)
@@ -47,7 +60,7 @@ function features(wanted: readonly string[], json: boolean): number {
   const ran = lastRun();
   const found = Object.entries(map)
     .filter(([id]) => known.length === 0 || known.includes(id))
-    .map(([id, proofs]) => featureOf(id, proofs, ran))
+    .map(([id, entry]) => featureOf(id, entry, ran))
     .sort((a, b) => order(a.feature).localeCompare(order(b.feature)));
   const printer = createPrinter(json);
   const proven = found.filter(({ verdict }) => verdict === "proven").length;
@@ -68,11 +81,18 @@ function lastRun(): ReadonlyMap<string, { title: string; status: string }[]> | n
   return new Map(report.testResults.map(({ name, assertionResults }) => [name.slice(root.length), assertionResults]));
 }
 
-function featureOf(feature: string, proofs: readonly string[], ran: ReturnType<typeof lastRun>): Feature {
-  const tests = proofs.map((test) => ({ test, status: statusOf(test, ran) }));
-  const failed = tests.some(({ status }) => status === "failed");
-  const all = tests.length > 0 && tests.every(({ status }) => status === "passed");
-  return { feature, verdict: failed ? "failed" : all ? "proven" : "not run", tests };
+function featureOf(feature: string, entry: Entry, ran: ReturnType<typeof lastRun>): Feature {
+  const tested = (test: string): Tested => ({ test, status: statusOf(test, ran) });
+  const shown = "tests" in entry ? entry : null;
+  const tests = (shown === null ? (entry as readonly string[]) : shown.tests).map(tested);
+  const negative = shown === null ? null : tested(shown.negative);
+  const all = negative === null ? tests : [...tests, negative];
+  const failed = all.some(({ status }) => status === "failed");
+  const passed = tests.length > 0 && all.every(({ status }) => status === "passed");
+  return {
+    ...{ feature, verdict: failed ? "failed" : passed ? "proven" : "not run", tests, negative },
+    ...{ determinism: shown?.determinism ?? null, measure: shown?.measure ?? null },
+  };
 }
 
 /** A title that is a template stands for every test made of it. */
@@ -96,17 +116,25 @@ function titlePattern(title: string): RegExp {
 }
 
 function overview(found: readonly Feature[]): string[] {
-  const columns = ["FEATURE", "STATUS", "PROVED BY"].map((head) => ({ head }));
-  const rows = found.map(({ feature, verdict, tests }) => {
+  const columns = ["FEATURE", "STATUS", "LEVEL", "PROVED BY"].map((head) => ({ head }));
+  const rows = found.map(({ feature, verdict, tests, determinism }) => {
     const more = tests.length > 1 ? paint("dim", ` (+${tests.length - 1})`) : "";
-    return [feature, paint(looks[verdict], verdict), `${tests[0]?.test.replace("::", "  ") ?? ""}${more}`];
+    return [
+      feature,
+      paint(looks[verdict], verdict),
+      determinism ?? "",
+      `${tests[0]?.test.replace("::", "  ") ?? ""}${more}`,
+    ];
   });
   return table(columns, rows);
 }
 
 function details(found: readonly Feature[]): string[] {
-  return found.flatMap(({ feature, verdict, tests }) => [
-    `${paint("bold", feature)}  ${paint(looks[verdict], verdict)}`,
-    ...tests.map(({ test, status }) => `  ${status.padEnd(8)} ${test.replace("::", "  ")}`),
+  const line = ({ test, status }: Tested): string => `  ${status.padEnd(8)} ${test.replace("::", "  ")}`;
+  return found.flatMap(({ feature, verdict, tests, determinism, negative, measure }) => [
+    [paint("bold", feature), paint(looks[verdict], verdict), determinism ?? ""].join("  ").trimEnd(),
+    ...(measure === null ? [] : [`  measure  ${measure}`]),
+    ...tests.map(line),
+    ...(negative === null ? [] : [`${line(negative)} ${paint("dim", "(negative)")}`]),
   ]);
 }

@@ -79,6 +79,7 @@ describe("F-011 a custom node in the graph", () => {
     expect(turns.opened.map(({ turn }) => turn)).toEqual([1, 2]);
     expect(new Set(turns.opened.map(({ seed }) => seed)).size).toBe(2);
     expect(turns.of("node_stop").map(({ instance }) => instance)).toEqual([1, 2]);
+    for (const one of [host, turns]) same(one);
   });
 
   test("audio through a node of the session is heard; a snapshot holds its instance", () => {

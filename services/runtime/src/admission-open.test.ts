@@ -174,6 +174,24 @@ test("a runtime that fills while the registry is asked refuses all the same", as
   expect((await both).map(words)).toEqual(["admitted", expect.stringMatching(/^capacity_exhausted/)]);
 });
 
+test("F-049 past its capacity a session is refused by name; the one that runs is answered, and its place is free after it", async () => {
+  const { b, admission, line, request } = rig({ capacity: 1 });
+  const running = await admission.open(request("a"));
+  if (!running.ok) throw new Error(words(running));
+  const { session } = running.value;
+  line.session = session;
+  line.control("connected");
+  const late = new FakeTransport(b.clock);
+  expect(words(await admission.open(request("b", { transport: late })))).toMatch(/^capacity_exhausted: all 1 sessions/);
+  expect(late.sent).toEqual([]);
+  await b.talk(line, 20, 20);
+  await b.until(() => line.signals().includes("commit/1"));
+  expect(b.runtime.sessions()).toHaveLength(1);
+  session.operator("end");
+  await session.ended;
+  expect(words(await admission.open(request("b", { transport: late })))).toBe("admitted");
+});
+
 test("a defect is a refusal too, and its text is told to nobody", async () => {
   const get = () => Promise.reject(new Error("secret words"));
   const r = rig({ pipelines: { get } });
