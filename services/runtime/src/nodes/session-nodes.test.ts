@@ -134,6 +134,16 @@ describe("F2 F-134 in a running session: the turn ends by name, the session and 
     same(running);
   });
 
+  test("F-107 a node that outgrows its memory is ended; the limit is an event of the session and a metric of the node", async () => {
+    const running = call(custom("faulty@1.0.0", { mode: "leak" }, 4_000, 15_000), "Hi there.");
+    expect(await ask(running, 1)).toBe("abort/1");
+    await running.b.until(() => running.errors.length > 0);
+    expect(running.seen.filter((name) => name.startsWith("node_limited"))).toEqual(["node_limited_memory"]);
+    const { nodeLimited } = running.b.runtime.metrics.of;
+    expect([nodeLimited.with("own", "memory").value, nodeLimited.with("own", "cpu").value]).toEqual([1, 0]);
+    same(running);
+  });
+
   test("F-012 a stop hook that hangs is named, and the turn was not held up", async () => {
     const running = call(custom("faulty@1.0.0", { mode: "stop_hang" }, 1_500), "Hi there.");
     expect(await ask(running, 1)).toBe("commit/1");
