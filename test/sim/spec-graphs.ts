@@ -193,8 +193,6 @@ function rulesOf(rng: Rng, from: string): BufferDocument {
   const text = from === "stt.text" || from === "hearing.text";
   if (text) return rng.chance(30) ? { coalesce_ms: rng.int(20, 200) } : {};
   if (from === "caller.audio" || from === "vad.activity") return {};
-  // A voice that is slowed for longer than its edge may block loses its tail, after the commit even: left to authors.
-  if (from === "tts.audio") return {};
   switch (rng.pick(["none", "none", "watermark", "credit", "hybrid"] as const)) {
     case "watermark":
       return { watermark: { high: 0.8, low: 0.4, action: "block" } };

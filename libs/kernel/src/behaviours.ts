@@ -13,9 +13,13 @@ export interface Behaviour {
 /** Caller audio that is no longer needed is released by name (`caller-audio.ts`). */
 export const RELEASES_CALLER_AUDIO = 2;
 
+/** A turn commits once the end of its audio is admitted to the output's edge; no pressure or flow of an edge is told behind it (`flow.ts`). */
+export const COMMITS_AT_ADMISSION = 3;
+
 export const BEHAVIOURS: readonly Behaviour[] = [
   { id: 1, name: "initial semantics", since: "2026-11-22" },
   { id: RELEASES_CALLER_AUDIO, name: "caller audio is released", since: "2026-11-22" },
+  { id: COMMITS_AT_ADMISSION, name: "the commit waits for blocked audio", since: "2026-11-22" },
 ];
 
 /** What a new session starts with. */

@@ -3,6 +3,7 @@
  * after an offer and a take; what it cannot do itself it answers.
  */
 import { NS_PER_MS } from "@rspp/base/brand";
+import { COMMITS_AT_ADMISSION, isOn } from "./behaviours.ts";
 import { type EdgeState, edgeLevel } from "./edge-buffer.ts";
 import type { EdgeExtras } from "./edge-extras.ts";
 import { type KernelEvent, LANE_NAMES } from "./event.ts";
@@ -31,6 +32,7 @@ export function checkPressure(
   if (!high && !(x.pressed && level <= watermark.low)) return false;
   x.pressed = high;
   const { action } = watermark;
+  if (isSilent(cx, run)) return action === "block" && !high;
   const lane = LANE_NAMES[1];
   const fields = { edge: definition.id, lane, action, level: Math.round(level * 100) };
   signal(cx, "watermark", "edge", run.turn, high ? "high" : "low", fields, false);
@@ -58,6 +60,11 @@ export function usesSignals({ buffer }: EdgeDefinition): boolean {
 /** A turn that has its terminal has no producer left to tell: only delivery is told of it (`kernel.md` §2). */
 export function hasEnded(cx: StepContext, { turn }: GraphRun): boolean {
   return turn !== 0 && turnClosed(findTurn(cx.s, turn)?.phase ?? "active");
+}
+
+/** Of such a turn neither pressure nor flow is told any more; sessions of old recordings told of both. */
+export function isSilent(cx: StepContext, run: GraphRun): boolean {
+  return isOn(cx.s.config.behaviours, COMMITS_AT_ADMISSION) && hasEnded(cx, run);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** How events move along edges: offer, overflow, notices, flow control (`kernel.md` §5). */
 import type { MonoNs } from "@rspp/base/brand";
 import { ringAt, ringForEach, ringPeek, ringPush } from "@rspp/base/ring";
+import { COMMITS_AT_ADMISSION, isOn } from "./behaviours.ts";
 import { budgetEmitted, budgetOffered, budgetTaken } from "./budget-meter.ts";
 import { passesCondition } from "./conditions.ts";
 import {
@@ -21,6 +22,7 @@ import {
   grantCredits,
   hasEnded,
   isPartial,
+  isSilent,
   noteDelivery,
   usesSignals,
 } from "./edge-pressure.ts";
@@ -90,8 +92,8 @@ export function offer(cx: StepContext, run: GraphRun, e: number, event: KernelEv
   if (definition === undefined || target === null || target === undefined) return;
   if (definition.condition !== undefined && !travels(cx, run, edge, definition, target, event)) return;
   if (cx.s.config.graph.admission !== undefined && !admitsEnqueue(cx, run, e, event)) return;
-  if (target.kind === "output") noteOutput(cx, run, event);
   const result = edgeOffer(edge, definition.buffer, event, cx.nowNs);
+  if (target.kind === "output") noteOutput(cx, run, event, result);
   if (edge.extras !== undefined) offered(cx, run, e, edge, edge.extras, target, event, result);
   else if (result === "queued") schedule(cx, run, e, target, event);
   else if (result === "waiting") block(cx, run, e, edge);
@@ -203,14 +205,19 @@ function schedule(cx: StepContext, run: GraphRun, e: number, target: NodeRun, ev
   lanePush(cx.s.lanes, event.lane, { due: 0, seq: event.seq, turn: run.turn, edge: e });
 }
 
-/** A commit is due when the end of the stream reaches the output, whatever is still to be played (`kernel.md` §2). */
-function noteOutput(cx: StepContext, run: GraphRun, event: KernelEvent): void {
+/**
+ * A commit is due when the end of the stream reaches the output, whatever is still to be played (`kernel.md` §2); behind
+ * blocked audio it has not reached it, since that may still be shed and is then none of the turn's Data.
+ */
+function noteOutput(cx: StepContext, run: GraphRun, event: KernelEvent, result: OfferResult): void {
   if (run.turn === 0) return;
   const turn = findTurn(cx.s, run.turn);
   if (turn === undefined) return;
-  if (event.body.type === "audio") turn.lastDataSequence += 1;
-  if (event.body.type === "end" && turn.generating) {
-    turn.lastDataSequence += 1;
+  const atOffer = !isOn(cx.s.config.behaviours, COMMITS_AT_ADMISSION);
+  if (event.body.type === "audio" && atOffer) turn.lastDataSequence += 1;
+  if (event.body.type === "end" && turn.generating && (atOffer || result !== "waiting")) {
+    // Else it is counted at the commit, from what was sent and what is queued.
+    if (atOffer) turn.lastDataSequence += 1;
     turn.generating = false;
     cause(cx, "generation_complete", run.turn, "");
   }
@@ -315,14 +322,16 @@ export function admitWaiting(cx: StepContext, run: GraphRun, e: number, edge: Ed
   const moved = edgeAdmitWaiting(edge, definition.buffer);
   for (let i = edge.queue.size - moved; i < edge.queue.size; i++) {
     const event = ringAt(edge.queue, i);
-    if (event !== undefined) schedule(cx, run, e, target, event);
+    if (event === undefined) continue;
+    schedule(cx, run, e, target, event);
+    if (target.kind === "output" && event.body.type === "end") noteOutput(cx, run, event, "queued");
   }
   if (edge.waiting.size > 0 || !edge.xoff || edgeIsHeld(edge, definition.buffer)) return;
   edge.xoff = false;
   if ((edge.extras?.dueNs ?? 0) === 0) clearTimer(cx, `edge:${run.turn}:${e}`);
   if (!usesSignals(definition)) return;
-  // What was recorded before there were credits is told as it was.
-  if (definition.buffer.flow !== undefined && hasEnded(cx, run)) return;
+  // What was recorded before there were credits, or before the commit waited, is told as it was.
+  if (isSilent(cx, run) || (definition.buffer.flow !== undefined && hasEnded(cx, run))) return;
   signal(cx, "flow_xon", "flow_control", run.turn, "", { edge: definition.id, lane: LANE_NAMES[1] }, false);
 }
 

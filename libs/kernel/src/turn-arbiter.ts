@@ -4,8 +4,9 @@
  */
 import type { MonoNs } from "@rspp/base/brand";
 import { nextId } from "@rspp/base/random";
-import { ringPush, ringShift } from "@rspp/base/ring";
+import { ringForEach, ringPush, ringShift } from "@rspp/base/ring";
 import { authorityHeldAt } from "./authority.ts";
+import { COMMITS_AT_ADMISSION, isOn } from "./behaviours.ts";
 import { startBudgets } from "./budget-meter.ts";
 import { cutTurn, endWork, stopWork } from "./cancellation.ts";
 import { openTurnNodes } from "./custom-nodes.ts";
@@ -285,6 +286,7 @@ function terminate(cx: StepContext, turn: TurnState, move: TurnMove, found: Term
   turn.terminalReason = commit ? "" : abortReason(found);
   turn.anchors.terminalNs = cx.nowNs;
   turn.epochAtTerminal = cx.s.authority.epoch;
+  if (commit && isOn(cx.s.config.behaviours, COMMITS_AT_ADMISSION)) turn.lastDataSequence = lastData(cx, turn);
   if (commit) endWork(cx, turn);
   else cutTurn(cx, turn, found.kind === "cancel" ? found.reason : turn.terminalReason);
   const at = cx.effects.length;
@@ -328,6 +330,21 @@ function tellSpent(cx: StepContext, turn: TurnState): void {
   if (turn.budgets === undefined || cx.s.config.graph.budgets?.prices.length === 0) return;
   const value = Math.round(turn.budgets.spentMicros);
   cx.effects.push({ type: "telemetry", name: "turn_cost_micros", value, turn: turn.number, node: "" });
+}
+
+/** What was sent, what is queued at the outputs, and the end mark behind it. */
+function lastData(cx: StepContext, turn: TurnState): number {
+  const { outputs, into } = cx.s.topology;
+  let last = turn.output.sequence + 1;
+  for (const node of outputs)
+    for (const e of into[node] ?? []) {
+      const edge = turn.run.edges[e];
+      if (edge !== null && edge !== undefined)
+        ringForEach(edge.queue, ({ body }) => {
+          if (body.type === "audio") last += 1;
+        });
+    }
+  return last;
 }
 
 function queuedAudio(turn: TurnState): number {

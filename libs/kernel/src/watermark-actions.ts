@@ -4,6 +4,7 @@
  * no node is exchanged while it is being given something.
  */
 import { noteDegraded } from "./degraded.ts";
+import { isSilent } from "./edge-pressure.ts";
 import type { EdgeDefinition } from "./graph.ts";
 import { cancelInvocation } from "./invocations.ts";
 import { runOf } from "./state.ts";
@@ -17,7 +18,9 @@ export function settlePressure(cx: StepContext): void {
   for (const { turn, edge, high } of cx.pressured?.splice(0) ?? []) {
     const definition = cx.s.config.graph.edges[edge];
     const action = definition?.buffer.watermark?.action;
-    if (definition === undefined || runOf(cx.s, turn) === undefined) continue;
+    const run = runOf(cx.s, turn);
+    // The turn may have got its terminal in this very step.
+    if (definition === undefined || run === undefined || isSilent(cx, run)) continue;
     if (action === "degrade" && high) degrade(cx, turn, definition);
     else if (action === "degrade") ease(cx, turn, definition);
     else if (action === "fallback" && high) fallBack(cx, turn, edge);

@@ -4,7 +4,7 @@ import { type DeliveryAddendum, type SealedEvidence, verifyAddendum, verifyEvide
 import type { World } from "./world.ts";
 
 const REFUSALS = ["defer", "reject", "stale_epoch_reject", "deauthorized_drain"];
-/** Signals that must not come once a turn has closed; delivery, cancel, hold and flow signals may. */
+/** Signals that must not come once a turn has closed; those of delivery, cancel and hold may. */
 const BEFORE_TERMINAL_ONLY = [
   "turn_open",
   "commit",
@@ -13,6 +13,12 @@ const BEFORE_TERMINAL_ONLY = [
   "budget_exhausted",
   "provider_error",
   "provider_switch",
+  "watermark",
+  "credit_grant",
+  "flow_xon",
+  "flow_xoff",
+  "drop_notice",
+  "degrade",
 ];
 
 interface Seen {
