@@ -12,6 +12,7 @@ import { EvidenceChecker } from "./checkers/evidence.ts";
 import { FairnessChecker } from "./checkers/fairness.ts";
 import { FenceChecker } from "./checkers/fence.ts";
 import { HeardChecker } from "./checkers/heard.ts";
+import { HearingChecker } from "./checkers/hearing.ts";
 import { LifecycleChecker } from "./checkers/lifecycle.ts";
 import { LivenessChecker } from "./checkers/liveness.ts";
 import { OrderChecker } from "./checkers/order.ts";
@@ -112,6 +113,7 @@ function createCheckers(): Checker[] {
     new AcknowledgedChecker(),
     new CreditChecker(),
     new FairnessChecker(),
+    new HearingChecker(),
   ];
 }
 
