@@ -135,6 +135,8 @@ export async function runtimeOf(
   const peers = ["--registry", registry.ready.url, "--lease", lease.ready.url, "--gateway", "", "--silero", "off"];
   const running = await start(definition, ["--data", dir, "--log-level", "debug", ...peers, ...argv], undefined, log);
   if (door === null) throw new Error("no admission");
+  // Routes lead to a runtime only once the registry has taken its first report.
+  await until(() => running.health.ready, "the runtime to be ready");
   const { admission, proofs } = door as { admission: Admission; proofs: ProofVerifier };
   return {
     running,
