@@ -165,6 +165,21 @@ export declare type ProviderHealth = Message<"rspp.provider.v1.ProviderHealth"> 
    * @generated from field: string version = 7;
    */
   version: string;
+
+  /**
+   * Price now, millionths of the platform's unit of money for a minute of audio (stt) or 1000 characters or tokens (tts, llm);
+   * not set: not known.
+   *
+   * @generated from field: optional uint64 price_micros = 8;
+   */
+  priceMicros?: bigint | undefined;
+
+  /**
+   * May be opened at the reporter.
+   *
+   * @generated from field: optional bool available = 9;
+   */
+  available?: boolean | undefined;
 };
 
 /**

@@ -812,6 +812,20 @@ export declare type WatchSnapshotsRequest = Message<"rspp.registry.v1.WatchSnaps
    * @generated from field: rspp.common.v1.ErrorDetail refused = 5;
    */
   refused?: ErrorDetail | undefined;
+
+  /**
+   * With the first message: the version in force of each kind that has one, so that no version is sent twice.
+   *
+   * @generated from field: repeated string accepted_versions = 6;
+   */
+  acceptedVersions: string[];
+
+  /**
+   * With the first message: the newest version of each kind that was refused.
+   *
+   * @generated from field: repeated string refused_versions = 7;
+   */
+  refusedVersions: string[];
 };
 
 /**
@@ -853,6 +867,20 @@ export declare type WatchSnapshotsResponse = Message<"rspp.registry.v1.WatchSnap
    * @generated from field: string content_type = 4;
    */
   contentType: string;
+
+  /**
+   * True: the version is still the newest; no content, no answer wanted.
+   *
+   * @generated from field: bool unchanged = 5;
+   */
+  unchanged: boolean;
+
+  /**
+   * Age past which no new session is opened under it, milliseconds; 0: the watcher's own bound.
+   *
+   * @generated from field: uint32 max_staleness_ms = 6;
+   */
+  maxStalenessMs: number;
 };
 
 /**
