@@ -4,7 +4,7 @@
 // @generated from file rspp/lease/v1/lease_service.proto (package rspp.lease.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { SessionKey } from "../../common/v1/reference_pb.js";
 import type { Lease, Receiver, ReceiverFloor, SignedGrant } from "./lease_pb.js";
@@ -110,6 +110,13 @@ export declare type GrantLeaseResponse = Message<"rspp.lease.v1.GrantLeaseRespon
    * @generated from field: uint64 old_expires_wall_ms = 4;
    */
   oldExpiresWallMs: bigint;
+
+  /**
+   * True: a request with this key was granted before; the lease is the one its holder has now.
+   *
+   * @generated from field: bool repeated_request = 5;
+   */
+  repeatedRequest: boolean;
 };
 
 /**
@@ -187,6 +194,135 @@ export declare type RenewLeaseResponse = Message<"rspp.lease.v1.RenewLeaseRespon
 export declare const RenewLeaseResponseSchema: GenMessage<RenewLeaseResponse>;
 
 /**
+ * Everything one holder holds.
+ *
+ * @generated from message rspp.lease.v1.KeepAliveRequest
+ */
+export declare type KeepAliveRequest = Message<"rspp.lease.v1.KeepAliveRequest"> & {
+  /**
+   * Holder.
+   *
+   * @generated from field: string holder_id = 1;
+   */
+  holderId: string;
+
+  /**
+   * Leases to lengthen, each session once; more go into another call.
+   *
+   * @generated from field: repeated rspp.lease.v1.HeldLease leases = 2;
+   */
+  leases: HeldLease[];
+};
+
+/**
+ * Describes the message rspp.lease.v1.KeepAliveRequest.
+ * Use `create(KeepAliveRequestSchema)` to create a new message.
+ */
+export declare const KeepAliveRequestSchema: GenMessage<KeepAliveRequest>;
+
+/**
+ * One lease as its holder knows it.
+ *
+ * @generated from message rspp.lease.v1.HeldLease
+ */
+export declare type HeldLease = Message<"rspp.lease.v1.HeldLease"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * Epoch held.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message rspp.lease.v1.HeldLease.
+ * Use `create(HeldLeaseSchema)` to create a new message.
+ */
+export declare const HeldLeaseSchema: GenMessage<HeldLease>;
+
+/**
+ * Answers, one to each lease of the request, in its order.
+ *
+ * @generated from message rspp.lease.v1.KeepAliveResponse
+ */
+export declare type KeepAliveResponse = Message<"rspp.lease.v1.KeepAliveResponse"> & {
+  /**
+   * Answers.
+   *
+   * @generated from field: repeated rspp.lease.v1.KeptLease leases = 1;
+   */
+  leases: KeptLease[];
+};
+
+/**
+ * Describes the message rspp.lease.v1.KeepAliveResponse.
+ * Use `create(KeepAliveResponseSchema)` to create a new message.
+ */
+export declare const KeepAliveResponseSchema: GenMessage<KeepAliveResponse>;
+
+/**
+ * Answer to one lease.
+ *
+ * @generated from message rspp.lease.v1.KeptLease
+ */
+export declare type KeptLease = Message<"rspp.lease.v1.KeptLease"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: rspp.lease.v1.KeepAliveOutcome outcome = 2;
+   */
+  outcome: KeepAliveOutcome;
+
+  /**
+   * Epoch in force; 0 unknown. Renewed with a later epoch than the one asked for: rotated since, the answer was lost.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * Length from now in milliseconds; 0 unless renewed.
+   *
+   * @generated from field: uint32 term_ms = 4;
+   */
+  termMs: number;
+
+  /**
+   * When it runs out, milliseconds since the Unix epoch; 0 unless renewed.
+   *
+   * @generated from field: uint64 expires_wall_ms = 5;
+   */
+  expiresWallMs: bigint;
+
+  /**
+   * Set when renewed under a later epoch than the one asked for.
+   *
+   * @generated from field: rspp.lease.v1.SignedGrant signed = 6;
+   */
+  signed?: SignedGrant | undefined;
+};
+
+/**
+ * Describes the message rspp.lease.v1.KeptLease.
+ * Use `create(KeptLeaseSchema)` to create a new message.
+ */
+export declare const KeptLeaseSchema: GenMessage<KeptLease>;
+
+/**
  * Next epoch, same holder.
  *
  * @generated from message rspp.lease.v1.RotateLeaseRequest
@@ -260,6 +396,13 @@ export declare type RotateLeaseResponse = Message<"rspp.lease.v1.RotateLeaseResp
    * @generated from field: rspp.lease.v1.SignedGrant signed = 2;
    */
   signed?: SignedGrant | undefined;
+
+  /**
+   * True: a request with this key rotated before; the lease is the one its holder has now.
+   *
+   * @generated from field: bool repeated_request = 3;
+   */
+  repeatedRequest: boolean;
 };
 
 /**
@@ -267,6 +410,123 @@ export declare type RotateLeaseResponse = Message<"rspp.lease.v1.RotateLeaseResp
  * Use `create(RotateLeaseResponseSchema)` to create a new message.
  */
 export declare const RotateLeaseResponseSchema: GenMessage<RotateLeaseResponse>;
+
+/**
+ * Next epoch, another holder.
+ *
+ * @generated from message rspp.lease.v1.TransferLeaseRequest
+ */
+export declare type TransferLeaseRequest = Message<"rspp.lease.v1.TransferLeaseRequest"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * Holder that gives it up.
+   *
+   * @generated from field: string from_holder_id = 2;
+   */
+  fromHolderId: string;
+
+  /**
+   * Holder that takes it.
+   *
+   * @generated from field: string to_holder_id = 3;
+   */
+  toHolderId: string;
+
+  /**
+   * Epoch the old holder has.
+   *
+   * @generated from field: uint64 expected_epoch = 4;
+   */
+  expectedEpoch: bigint;
+
+  /**
+   * Receivers of the new holder; those of the old lease stay named.
+   *
+   * @generated from field: repeated rspp.lease.v1.Receiver receivers = 5;
+   */
+  receivers: Receiver[];
+
+  /**
+   * True: the old holder acts no more, and agreed; nobody waits for its term. False: as after a takeover.
+   *
+   * @generated from field: bool consented = 6;
+   */
+  consented: boolean;
+
+  /**
+   * Why.
+   *
+   * @generated from field: rspp.common.v1.Reason reason = 7;
+   */
+  reason: Reason;
+
+  /**
+   * Key under which repeats are recognised.
+   *
+   * @generated from field: string idempotency_key = 8;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message rspp.lease.v1.TransferLeaseRequest.
+ * Use `create(TransferLeaseRequestSchema)` to create a new message.
+ */
+export declare const TransferLeaseRequestSchema: GenMessage<TransferLeaseRequest>;
+
+/**
+ * Transferred.
+ *
+ * @generated from message rspp.lease.v1.TransferLeaseResponse
+ */
+export declare type TransferLeaseResponse = Message<"rspp.lease.v1.TransferLeaseResponse"> & {
+  /**
+   * Lease of the new holder.
+   *
+   * @generated from field: rspp.lease.v1.Lease lease = 1;
+   */
+  lease?: Lease | undefined;
+
+  /**
+   * Its signed grant.
+   *
+   * @generated from field: rspp.lease.v1.SignedGrant signed = 2;
+   */
+  signed?: SignedGrant | undefined;
+
+  /**
+   * Floors known so far.
+   *
+   * @generated from field: repeated rspp.lease.v1.ReceiverFloor floors = 3;
+   */
+  floors: ReceiverFloor[];
+
+  /**
+   * When the old lease runs out, milliseconds since the Unix epoch; 0 none, or given up by consent.
+   *
+   * @generated from field: uint64 old_expires_wall_ms = 4;
+   */
+  oldExpiresWallMs: bigint;
+
+  /**
+   * True: a request with this key transferred before; the lease is the one its holder has now.
+   *
+   * @generated from field: bool repeated_request = 5;
+   */
+  repeatedRequest: boolean;
+};
+
+/**
+ * Describes the message rspp.lease.v1.TransferLeaseResponse.
+ * Use `create(TransferLeaseResponseSchema)` to create a new message.
+ */
+export declare const TransferLeaseResponseSchema: GenMessage<TransferLeaseResponse>;
 
 /**
  * Take back.
@@ -668,6 +928,53 @@ export declare type ListSigningKeysResponse = Message<"rspp.lease.v1.ListSigning
 export declare const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse>;
 
 /**
+ * What became of one lease.
+ *
+ * @generated from enum rspp.lease.v1.KeepAliveOutcome
+ */
+export enum KeepAliveOutcome {
+  /**
+   * Not set; refused where a value is required.
+   *
+   * @generated from enum value: KEEP_ALIVE_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Lengthened.
+   *
+   * @generated from enum value: KEEP_ALIVE_OUTCOME_RENEWED = 1;
+   */
+  RENEWED = 1,
+
+  /**
+   * The session has no lease, or it was given back.
+   *
+   * @generated from enum value: KEEP_ALIVE_OUTCOME_NOT_FOUND = 2;
+   */
+  NOT_FOUND = 2,
+
+  /**
+   * Another holder, or nobody, stands on a later epoch: stop acting.
+   *
+   * @generated from enum value: KEEP_ALIVE_OUTCOME_FENCED = 3;
+   */
+  FENCED = 3,
+
+  /**
+   * The store was restored since and knows nothing against this holder: ask for a grant.
+   *
+   * @generated from enum value: KEEP_ALIVE_OUTCOME_REISSUE = 4;
+   */
+  REISSUE = 4,
+}
+
+/**
+ * Describes the enum rspp.lease.v1.KeepAliveOutcome.
+ */
+export declare const KeepAliveOutcomeSchema: GenEnum<KeepAliveOutcome>;
+
+/**
  * Keeps authority over sessions.
  *
  * @generated from service rspp.lease.v1.LeaseService
@@ -694,6 +1001,16 @@ export declare const LeaseService: GenService<{
     output: typeof RenewLeaseResponseSchema;
   },
   /**
+   * Renews every lease of a holder in one call; each session has an answer of its own, in the order of the request.
+   *
+   * @generated from rpc rspp.lease.v1.LeaseService.KeepAlive
+   */
+  keepAlive: {
+    methodKind: "unary";
+    input: typeof KeepAliveRequestSchema;
+    output: typeof KeepAliveResponseSchema;
+  },
+  /**
    * Gives the same holder the next epoch.
    *
    * @generated from rpc rspp.lease.v1.LeaseService.RotateLease
@@ -702,6 +1019,16 @@ export declare const LeaseService: GenService<{
     methodKind: "unary";
     input: typeof RotateLeaseRequestSchema;
     output: typeof RotateLeaseResponseSchema;
+  },
+  /**
+   * Gives the next epoch to another holder: planned migration.
+   *
+   * @generated from rpc rspp.lease.v1.LeaseService.TransferLease
+   */
+  transferLease: {
+    methodKind: "unary";
+    input: typeof TransferLeaseRequestSchema;
+    output: typeof TransferLeaseResponseSchema;
   },
   /**
    * Takes a lease back.

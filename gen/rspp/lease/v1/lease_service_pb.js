@@ -4,7 +4,7 @@
 // @generated from file rspp/lease/v1/lease_service.proto (package rspp.lease.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_rspp_common_v1_reason } from "../../common/v1/reason_pb.js";
 import { file_rspp_common_v1_reference } from "../../common/v1/reference_pb.js";
@@ -14,7 +14,7 @@ import { file_rspp_lease_v1_lease } from "./lease_pb.js";
  * Describes the file rspp/lease/v1/lease_service.proto.
  */
 export const file_rspp_lease_v1_lease_service = /*@__PURE__*/
-  fileDesc("CiFyc3BwL2xlYXNlL3YxL2xlYXNlX3NlcnZpY2UucHJvdG8SDXJzcHAubGVhc2UudjEimQIKEUdyYW50TGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHQoJaG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEhsKB3Rlcm1fbXMYAyABKA1CCrpIByoFGIDd2wESNAoJcmVjZWl2ZXJzGAQgAygLMhcucnNwcC5sZWFzZS52MS5SZWNlaXZlckIIukgFkgECEEASEAoIdGFrZW92ZXIYBSABKAgSJgoOZXhwZWN0ZWRfZXBvY2gYBiABKARCDrpICzIJGP////////8PEiMKD2lkZW1wb3RlbmN5X2tleRgHIAEoCUIKukgHcgUQARiAASLKAQoSR3JhbnRMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEjIKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnRCBrpIA8gBARI2CgZmbG9vcnMYAyADKAsyHC5yc3BwLmxlYXNlLnYxLlJlY2VpdmVyRmxvb3JCCLpIBZIBAhBAEhsKE29sZF9leHBpcmVzX3dhbGxfbXMYBCABKAQipQEKEVJlbmV3TGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHQoJaG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEh8KBWVwb2NoGAMgASgEQhC6SA0yCxj/////////DygBEhsKB3Rlcm1fbXMYBCABKA1CCrpIByoFGIDd2wEidQoSUmVuZXdMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEjIKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnRCBrpIA8gBASL5AQoSUm90YXRlTGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHQoJaG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEh8KBWVwb2NoGAMgASgEQhC6SA0yCxj/////////DygBEhUKDWxhc3Rfc2VxdWVuY2UYBCABKAQSMgoGcmVhc29uGAUgASgOMhYucnNwcC5jb21tb24udjEuUmVhc29uQgq6SAeCAQQQASAAEiMKD2lkZW1wb3RlbmN5X2tleRgGIAEoCUIKukgHcgUQARiAASJ2ChNSb3RhdGVMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEjIKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnRCBrpIA8gBASKeAQoSUmV2b2tlTGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHwoFZXBvY2gYAiABKARCELpIDTILGP////////8PKAESMgoGcmVhc29uGAMgASgOMhYucnNwcC5jb21tb24udjEuUmVhc29uQgq6SAeCAQQQASAAIkIKE1Jldm9rZUxlYXNlUmVzcG9uc2USKwoFbGVhc2UYASABKAsyFC5yc3BwLmxlYXNlLnYxLkxlYXNlQga6SAPIAQEiigEKE1JlbGVhc2VMZWFzZVJlcXVlc3QSMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBARIdCglob2xkZXJfaWQYAiABKAlCCrpIB3IFEAEYgAESHwoFZXBvY2gYAyABKARCELpIDTILGP////////8PKAEiQwoUUmVsZWFzZUxlYXNlUmVzcG9uc2USKwoFbGVhc2UYASABKAsyFC5yc3BwLmxlYXNlLnYxLkxlYXNlQga6SAPIAQEiRgoPR2V0TGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQEiawoQR2V0TGVhc2VSZXNwb25zZRIrCgVsZWFzZRgBIAEoCzIULnJzcHAubGVhc2UudjEuTGVhc2VCBrpIA8gBARIqCgZzaWduZWQYAiABKAsyGi5yc3BwLmxlYXNlLnYxLlNpZ25lZEdyYW50ImwKEldhdGNoTGVhc2VzUmVxdWVzdBIbCglob2xkZXJfaWQYASABKAlCCLpIBXIDGIABEh0KC3JlY2VpdmVyX2lkGAIgASgJQgi6SAVyAxiAARIaCgl0ZW5hbnRfaWQYAyABKAlCB7pIBHICGEAihQEKE1dhdGNoTGVhc2VzUmVzcG9uc2USNgoHY2hhbmdlcxgBIAMoCzIaLnJzcHAubGVhc2UudjEuTGVhc2VDaGFuZ2VCCbpIBpIBAxCAAhIOCgZzeW5jZWQYAiABKAgSJgoRc3RvcmVfaW5jYXJuYXRpb24YAyABKA1CC7pICCoGGP//fygBImYKC0xlYXNlQ2hhbmdlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEioKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnQiVAoXQWNrbm93bGVkZ2VGbG9vclJlcXVlc3QSOQoGZmxvb3JzGAEgAygLMhwucnNwcC5sZWFzZS52MS5SZWNlaXZlckZsb29yQgu6SAiSAQUIARCAAiIaChhBY2tub3dsZWRnZUZsb29yUmVzcG9uc2UiSAoRTGlzdEZsb29yc1JlcXVlc3QSMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBASJMChJMaXN0Rmxvb3JzUmVzcG9uc2USNgoGZmxvb3JzGAEgAygLMhwucnNwcC5sZWFzZS52MS5SZWNlaXZlckZsb29yQgi6SAWSAQIQQCIYChZMaXN0U2lnbmluZ0tleXNSZXF1ZXN0Il8KClNpZ25pbmdLZXkSGQoGa2V5X2lkGAEgASgJQgm6SAZyBBABGEASGwoKcHVibGljX2tleRgCIAEoDEIHukgEegJoIBIZChFub3RfYWZ0ZXJfd2FsbF9tcxgDIAEoBCJ0ChdMaXN0U2lnbmluZ0tleXNSZXNwb25zZRIxCgRrZXlzGAEgAygLMhkucnNwcC5sZWFzZS52MS5TaWduaW5nS2V5Qgi6SAWSAQIQEBImChFzdG9yZV9pbmNhcm5hdGlvbhgCIAEoDUILukgIKgYY//9/KAEy+AYKDExlYXNlU2VydmljZRJRCgpHcmFudExlYXNlEiAucnNwcC5sZWFzZS52MS5HcmFudExlYXNlUmVxdWVzdBohLnJzcHAubGVhc2UudjEuR3JhbnRMZWFzZVJlc3BvbnNlElEKClJlbmV3TGVhc2USIC5yc3BwLmxlYXNlLnYxLlJlbmV3TGVhc2VSZXF1ZXN0GiEucnNwcC5sZWFzZS52MS5SZW5ld0xlYXNlUmVzcG9uc2USVAoLUm90YXRlTGVhc2USIS5yc3BwLmxlYXNlLnYxLlJvdGF0ZUxlYXNlUmVxdWVzdBoiLnJzcHAubGVhc2UudjEuUm90YXRlTGVhc2VSZXNwb25zZRJUCgtSZXZva2VMZWFzZRIhLnJzcHAubGVhc2UudjEuUmV2b2tlTGVhc2VSZXF1ZXN0GiIucnNwcC5sZWFzZS52MS5SZXZva2VMZWFzZVJlc3BvbnNlElcKDFJlbGVhc2VMZWFzZRIiLnJzcHAubGVhc2UudjEuUmVsZWFzZUxlYXNlUmVxdWVzdBojLnJzcHAubGVhc2UudjEuUmVsZWFzZUxlYXNlUmVzcG9uc2USSwoIR2V0TGVhc2USHi5yc3BwLmxlYXNlLnYxLkdldExlYXNlUmVxdWVzdBofLnJzcHAubGVhc2UudjEuR2V0TGVhc2VSZXNwb25zZRJWCgtXYXRjaExlYXNlcxIhLnJzcHAubGVhc2UudjEuV2F0Y2hMZWFzZXNSZXF1ZXN0GiIucnNwcC5sZWFzZS52MS5XYXRjaExlYXNlc1Jlc3BvbnNlMAESYwoQQWNrbm93bGVkZ2VGbG9vchImLnJzcHAubGVhc2UudjEuQWNrbm93bGVkZ2VGbG9vclJlcXVlc3QaJy5yc3BwLmxlYXNlLnYxLkFja25vd2xlZGdlRmxvb3JSZXNwb25zZRJRCgpMaXN0Rmxvb3JzEiAucnNwcC5sZWFzZS52MS5MaXN0Rmxvb3JzUmVxdWVzdBohLnJzcHAubGVhc2UudjEuTGlzdEZsb29yc1Jlc3BvbnNlEmAKD0xpc3RTaWduaW5nS2V5cxIlLnJzcHAubGVhc2UudjEuTGlzdFNpZ25pbmdLZXlzUmVxdWVzdBomLnJzcHAubGVhc2UudjEuTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_rspp_common_v1_reason, file_rspp_common_v1_reference, file_rspp_lease_v1_lease]);
+  fileDesc("CiFyc3BwL2xlYXNlL3YxL2xlYXNlX3NlcnZpY2UucHJvdG8SDXJzcHAubGVhc2UudjEimQIKEUdyYW50TGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHQoJaG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEhsKB3Rlcm1fbXMYAyABKA1CCrpIByoFGIDd2wESNAoJcmVjZWl2ZXJzGAQgAygLMhcucnNwcC5sZWFzZS52MS5SZWNlaXZlckIIukgFkgECEEASEAoIdGFrZW92ZXIYBSABKAgSJgoOZXhwZWN0ZWRfZXBvY2gYBiABKARCDrpICzIJGP////////8PEiMKD2lkZW1wb3RlbmN5X2tleRgHIAEoCUIKukgHcgUQARiAASLkAQoSR3JhbnRMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEjIKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnRCBrpIA8gBARI2CgZmbG9vcnMYAyADKAsyHC5yc3BwLmxlYXNlLnYxLlJlY2VpdmVyRmxvb3JCCLpIBZIBAhBAEhsKE29sZF9leHBpcmVzX3dhbGxfbXMYBCABKAQSGAoQcmVwZWF0ZWRfcmVxdWVzdBgFIAEoCCKlAQoRUmVuZXdMZWFzZVJlcXVlc3QSMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBARIdCglob2xkZXJfaWQYAiABKAlCCrpIB3IFEAEYgAESHwoFZXBvY2gYAyABKARCELpIDTILGP////////8PKAESGwoHdGVybV9tcxgEIAEoDUIKukgHKgUYgN3bASJ1ChJSZW5ld0xlYXNlUmVzcG9uc2USKwoFbGVhc2UYASABKAsyFC5yc3BwLmxlYXNlLnYxLkxlYXNlQga6SAPIAQESMgoGc2lnbmVkGAIgASgLMhoucnNwcC5sZWFzZS52MS5TaWduZWRHcmFudEIGukgDyAEBImgKEEtlZXBBbGl2ZVJlcXVlc3QSHQoJaG9sZGVyX2lkGAEgASgJQgq6SAdyBRABGIABEjUKBmxlYXNlcxgCIAMoCzIYLnJzcHAubGVhc2UudjEuSGVsZExlYXNlQgu6SAiSAQUIARCAICJhCglIZWxkTGVhc2USMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBARIfCgVlcG9jaBgCIAEoBEIQukgNMgsY/////////w8oASJIChFLZWVwQWxpdmVSZXNwb25zZRIzCgZsZWFzZXMYASADKAsyGC5yc3BwLmxlYXNlLnYxLktlcHRMZWFzZUIJukgGkgEDEIAgIvMBCglLZXB0TGVhc2USMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBARI8CgdvdXRjb21lGAIgASgOMh8ucnNwcC5sZWFzZS52MS5LZWVwQWxpdmVPdXRjb21lQgq6SAeCAQQQASAAEh0KBWVwb2NoGAMgASgEQg66SAsyCRj/////////DxIPCgd0ZXJtX21zGAQgASgNEhcKD2V4cGlyZXNfd2FsbF9tcxgFIAEoBBIqCgZzaWduZWQYBiABKAsyGi5yc3BwLmxlYXNlLnYxLlNpZ25lZEdyYW50IvkBChJSb3RhdGVMZWFzZVJlcXVlc3QSMwoHc2Vzc2lvbhgBIAEoCzIaLnJzcHAuY29tbW9uLnYxLlNlc3Npb25LZXlCBrpIA8gBARIdCglob2xkZXJfaWQYAiABKAlCCrpIB3IFEAEYgAESHwoFZXBvY2gYAyABKARCELpIDTILGP////////8PKAESFQoNbGFzdF9zZXF1ZW5jZRgEIAEoBBIyCgZyZWFzb24YBSABKA4yFi5yc3BwLmNvbW1vbi52MS5SZWFzb25CCrpIB4IBBBABIAASIwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJQgq6SAdyBRABGIABIpABChNSb3RhdGVMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBEjIKBnNpZ25lZBgCIAEoCzIaLnJzcHAubGVhc2UudjEuU2lnbmVkR3JhbnRCBrpIA8gBARIYChByZXBlYXRlZF9yZXF1ZXN0GAMgASgIIvoDChRUcmFuc2ZlckxlYXNlUmVxdWVzdBIzCgdzZXNzaW9uGAEgASgLMhoucnNwcC5jb21tb24udjEuU2Vzc2lvbktleUIGukgDyAEBEiIKDmZyb21faG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEiAKDHRvX2hvbGRlcl9pZBgDIAEoCUIKukgHcgUQARiAARIoCg5leHBlY3RlZF9lcG9jaBgEIAEoBEIQukgNMgsY/////////w8oARI0CglyZWNlaXZlcnMYBSADKAsyFy5yc3BwLmxlYXNlLnYxLlJlY2VpdmVyQgi6SAWSAQIQQBIRCgljb25zZW50ZWQYBiABKAgSMgoGcmVhc29uGAcgASgOMhYucnNwcC5jb21tb24udjEuUmVhc29uQgq6SAeCAQQQASAAEiMKD2lkZW1wb3RlbmN5X2tleRgIIAEoCUIKukgHcgUQARiAATqaAbpIlgEakwEKFXRyYW5zZmVyLm90aGVyX2hvbGRlchJQdG9faG9sZGVyX2lkIG11c3QgZGlmZmVyIGZyb20gZnJvbV9ob2xkZXJfaWQ7IFJvdGF0ZUxlYXNlIGlzIGZvciB0aGUgc2FtZSBob2xkZXIaKHRoaXMudG9faG9sZGVyX2lkICE9IHRoaXMuZnJvbV9ob2xkZXJfaWQi5wEKFVRyYW5zZmVyTGVhc2VSZXNwb25zZRIrCgVsZWFzZRgBIAEoCzIULnJzcHAubGVhc2UudjEuTGVhc2VCBrpIA8gBARIyCgZzaWduZWQYAiABKAsyGi5yc3BwLmxlYXNlLnYxLlNpZ25lZEdyYW50Qga6SAPIAQESNgoGZmxvb3JzGAMgAygLMhwucnNwcC5sZWFzZS52MS5SZWNlaXZlckZsb29yQgi6SAWSAQIQQBIbChNvbGRfZXhwaXJlc193YWxsX21zGAQgASgEEhgKEHJlcGVhdGVkX3JlcXVlc3QYBSABKAgingEKElJldm9rZUxlYXNlUmVxdWVzdBIzCgdzZXNzaW9uGAEgASgLMhoucnNwcC5jb21tb24udjEuU2Vzc2lvbktleUIGukgDyAEBEh8KBWVwb2NoGAIgASgEQhC6SA0yCxj/////////DygBEjIKBnJlYXNvbhgDIAEoDjIWLnJzcHAuY29tbW9uLnYxLlJlYXNvbkIKukgHggEEEAEgACJCChNSZXZva2VMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBIooBChNSZWxlYXNlTGVhc2VSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQESHQoJaG9sZGVyX2lkGAIgASgJQgq6SAdyBRABGIABEh8KBWVwb2NoGAMgASgEQhC6SA0yCxj/////////DygBIkMKFFJlbGVhc2VMZWFzZVJlc3BvbnNlEisKBWxlYXNlGAEgASgLMhQucnNwcC5sZWFzZS52MS5MZWFzZUIGukgDyAEBIkYKD0dldExlYXNlUmVxdWVzdBIzCgdzZXNzaW9uGAEgASgLMhoucnNwcC5jb21tb24udjEuU2Vzc2lvbktleUIGukgDyAEBImsKEEdldExlYXNlUmVzcG9uc2USKwoFbGVhc2UYASABKAsyFC5yc3BwLmxlYXNlLnYxLkxlYXNlQga6SAPIAQESKgoGc2lnbmVkGAIgASgLMhoucnNwcC5sZWFzZS52MS5TaWduZWRHcmFudCJsChJXYXRjaExlYXNlc1JlcXVlc3QSGwoJaG9sZGVyX2lkGAEgASgJQgi6SAVyAxiAARIdCgtyZWNlaXZlcl9pZBgCIAEoCUIIukgFcgMYgAESGgoJdGVuYW50X2lkGAMgASgJQge6SARyAhhAIoUBChNXYXRjaExlYXNlc1Jlc3BvbnNlEjYKB2NoYW5nZXMYASADKAsyGi5yc3BwLmxlYXNlLnYxLkxlYXNlQ2hhbmdlQgm6SAaSAQMQgAISDgoGc3luY2VkGAIgASgIEiYKEXN0b3JlX2luY2FybmF0aW9uGAMgASgNQgu6SAgqBhj//38oASJmCgtMZWFzZUNoYW5nZRIrCgVsZWFzZRgBIAEoCzIULnJzcHAubGVhc2UudjEuTGVhc2VCBrpIA8gBARIqCgZzaWduZWQYAiABKAsyGi5yc3BwLmxlYXNlLnYxLlNpZ25lZEdyYW50IlQKF0Fja25vd2xlZGdlRmxvb3JSZXF1ZXN0EjkKBmZsb29ycxgBIAMoCzIcLnJzcHAubGVhc2UudjEuUmVjZWl2ZXJGbG9vckILukgIkgEFCAEQgAIiGgoYQWNrbm93bGVkZ2VGbG9vclJlc3BvbnNlIkgKEUxpc3RGbG9vcnNSZXF1ZXN0EjMKB3Nlc3Npb24YASABKAsyGi5yc3BwLmNvbW1vbi52MS5TZXNzaW9uS2V5Qga6SAPIAQEiTAoSTGlzdEZsb29yc1Jlc3BvbnNlEjYKBmZsb29ycxgBIAMoCzIcLnJzcHAubGVhc2UudjEuUmVjZWl2ZXJGbG9vckIIukgFkgECEEAiGAoWTGlzdFNpZ25pbmdLZXlzUmVxdWVzdCJfCgpTaWduaW5nS2V5EhkKBmtleV9pZBgBIAEoCUIJukgGcgQQARhAEhsKCnB1YmxpY19rZXkYAiABKAxCB7pIBHoCaCASGQoRbm90X2FmdGVyX3dhbGxfbXMYAyABKAQidAoXTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2USMQoEa2V5cxgBIAMoCzIZLnJzcHAubGVhc2UudjEuU2lnbmluZ0tleUIIukgFkgECEBASJgoRc3RvcmVfaW5jYXJuYXRpb24YAiABKA1CC7pICCoGGP//fygBKrcBChBLZWVwQWxpdmVPdXRjb21lEiIKHktFRVBfQUxJVkVfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh4KGktFRVBfQUxJVkVfT1VUQ09NRV9SRU5FV0VEEAESIAocS0VFUF9BTElWRV9PVVRDT01FX05PVF9GT1VORBACEh0KGUtFRVBfQUxJVkVfT1VUQ09NRV9GRU5DRUQQAxIeChpLRUVQX0FMSVZFX09VVENPTUVfUkVJU1NVRRAEMqQICgxMZWFzZVNlcnZpY2USUQoKR3JhbnRMZWFzZRIgLnJzcHAubGVhc2UudjEuR3JhbnRMZWFzZVJlcXVlc3QaIS5yc3BwLmxlYXNlLnYxLkdyYW50TGVhc2VSZXNwb25zZRJRCgpSZW5ld0xlYXNlEiAucnNwcC5sZWFzZS52MS5SZW5ld0xlYXNlUmVxdWVzdBohLnJzcHAubGVhc2UudjEuUmVuZXdMZWFzZVJlc3BvbnNlEk4KCUtlZXBBbGl2ZRIfLnJzcHAubGVhc2UudjEuS2VlcEFsaXZlUmVxdWVzdBogLnJzcHAubGVhc2UudjEuS2VlcEFsaXZlUmVzcG9uc2USVAoLUm90YXRlTGVhc2USIS5yc3BwLmxlYXNlLnYxLlJvdGF0ZUxlYXNlUmVxdWVzdBoiLnJzcHAubGVhc2UudjEuUm90YXRlTGVhc2VSZXNwb25zZRJaCg1UcmFuc2ZlckxlYXNlEiMucnNwcC5sZWFzZS52MS5UcmFuc2ZlckxlYXNlUmVxdWVzdBokLnJzcHAubGVhc2UudjEuVHJhbnNmZXJMZWFzZVJlc3BvbnNlElQKC1Jldm9rZUxlYXNlEiEucnNwcC5sZWFzZS52MS5SZXZva2VMZWFzZVJlcXVlc3QaIi5yc3BwLmxlYXNlLnYxLlJldm9rZUxlYXNlUmVzcG9uc2USVwoMUmVsZWFzZUxlYXNlEiIucnNwcC5sZWFzZS52MS5SZWxlYXNlTGVhc2VSZXF1ZXN0GiMucnNwcC5sZWFzZS52MS5SZWxlYXNlTGVhc2VSZXNwb25zZRJLCghHZXRMZWFzZRIeLnJzcHAubGVhc2UudjEuR2V0TGVhc2VSZXF1ZXN0Gh8ucnNwcC5sZWFzZS52MS5HZXRMZWFzZVJlc3BvbnNlElYKC1dhdGNoTGVhc2VzEiEucnNwcC5sZWFzZS52MS5XYXRjaExlYXNlc1JlcXVlc3QaIi5yc3BwLmxlYXNlLnYxLldhdGNoTGVhc2VzUmVzcG9uc2UwARJjChBBY2tub3dsZWRnZUZsb29yEiYucnNwcC5sZWFzZS52MS5BY2tub3dsZWRnZUZsb29yUmVxdWVzdBonLnJzcHAubGVhc2UudjEuQWNrbm93bGVkZ2VGbG9vclJlc3BvbnNlElEKCkxpc3RGbG9vcnMSIC5yc3BwLmxlYXNlLnYxLkxpc3RGbG9vcnNSZXF1ZXN0GiEucnNwcC5sZWFzZS52MS5MaXN0Rmxvb3JzUmVzcG9uc2USYAoPTGlzdFNpZ25pbmdLZXlzEiUucnNwcC5sZWFzZS52MS5MaXN0U2lnbmluZ0tleXNSZXF1ZXN0GiYucnNwcC5sZWFzZS52MS5MaXN0U2lnbmluZ0tleXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_rspp_common_v1_reason, file_rspp_common_v1_reference, file_rspp_lease_v1_lease]);
 
 /**
  * Describes the message rspp.lease.v1.GrantLeaseRequest.
@@ -45,130 +45,186 @@ export const RenewLeaseResponseSchema = /*@__PURE__*/
   messageDesc(file_rspp_lease_v1_lease_service, 3);
 
 /**
+ * Describes the message rspp.lease.v1.KeepAliveRequest.
+ * Use `create(KeepAliveRequestSchema)` to create a new message.
+ */
+export const KeepAliveRequestSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 4);
+
+/**
+ * Describes the message rspp.lease.v1.HeldLease.
+ * Use `create(HeldLeaseSchema)` to create a new message.
+ */
+export const HeldLeaseSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 5);
+
+/**
+ * Describes the message rspp.lease.v1.KeepAliveResponse.
+ * Use `create(KeepAliveResponseSchema)` to create a new message.
+ */
+export const KeepAliveResponseSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 6);
+
+/**
+ * Describes the message rspp.lease.v1.KeptLease.
+ * Use `create(KeptLeaseSchema)` to create a new message.
+ */
+export const KeptLeaseSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 7);
+
+/**
  * Describes the message rspp.lease.v1.RotateLeaseRequest.
  * Use `create(RotateLeaseRequestSchema)` to create a new message.
  */
 export const RotateLeaseRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 4);
+  messageDesc(file_rspp_lease_v1_lease_service, 8);
 
 /**
  * Describes the message rspp.lease.v1.RotateLeaseResponse.
  * Use `create(RotateLeaseResponseSchema)` to create a new message.
  */
 export const RotateLeaseResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 5);
+  messageDesc(file_rspp_lease_v1_lease_service, 9);
+
+/**
+ * Describes the message rspp.lease.v1.TransferLeaseRequest.
+ * Use `create(TransferLeaseRequestSchema)` to create a new message.
+ */
+export const TransferLeaseRequestSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 10);
+
+/**
+ * Describes the message rspp.lease.v1.TransferLeaseResponse.
+ * Use `create(TransferLeaseResponseSchema)` to create a new message.
+ */
+export const TransferLeaseResponseSchema = /*@__PURE__*/
+  messageDesc(file_rspp_lease_v1_lease_service, 11);
 
 /**
  * Describes the message rspp.lease.v1.RevokeLeaseRequest.
  * Use `create(RevokeLeaseRequestSchema)` to create a new message.
  */
 export const RevokeLeaseRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 6);
+  messageDesc(file_rspp_lease_v1_lease_service, 12);
 
 /**
  * Describes the message rspp.lease.v1.RevokeLeaseResponse.
  * Use `create(RevokeLeaseResponseSchema)` to create a new message.
  */
 export const RevokeLeaseResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 7);
+  messageDesc(file_rspp_lease_v1_lease_service, 13);
 
 /**
  * Describes the message rspp.lease.v1.ReleaseLeaseRequest.
  * Use `create(ReleaseLeaseRequestSchema)` to create a new message.
  */
 export const ReleaseLeaseRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 8);
+  messageDesc(file_rspp_lease_v1_lease_service, 14);
 
 /**
  * Describes the message rspp.lease.v1.ReleaseLeaseResponse.
  * Use `create(ReleaseLeaseResponseSchema)` to create a new message.
  */
 export const ReleaseLeaseResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 9);
+  messageDesc(file_rspp_lease_v1_lease_service, 15);
 
 /**
  * Describes the message rspp.lease.v1.GetLeaseRequest.
  * Use `create(GetLeaseRequestSchema)` to create a new message.
  */
 export const GetLeaseRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 10);
+  messageDesc(file_rspp_lease_v1_lease_service, 16);
 
 /**
  * Describes the message rspp.lease.v1.GetLeaseResponse.
  * Use `create(GetLeaseResponseSchema)` to create a new message.
  */
 export const GetLeaseResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 11);
+  messageDesc(file_rspp_lease_v1_lease_service, 17);
 
 /**
  * Describes the message rspp.lease.v1.WatchLeasesRequest.
  * Use `create(WatchLeasesRequestSchema)` to create a new message.
  */
 export const WatchLeasesRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 12);
+  messageDesc(file_rspp_lease_v1_lease_service, 18);
 
 /**
  * Describes the message rspp.lease.v1.WatchLeasesResponse.
  * Use `create(WatchLeasesResponseSchema)` to create a new message.
  */
 export const WatchLeasesResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 13);
+  messageDesc(file_rspp_lease_v1_lease_service, 19);
 
 /**
  * Describes the message rspp.lease.v1.LeaseChange.
  * Use `create(LeaseChangeSchema)` to create a new message.
  */
 export const LeaseChangeSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 14);
+  messageDesc(file_rspp_lease_v1_lease_service, 20);
 
 /**
  * Describes the message rspp.lease.v1.AcknowledgeFloorRequest.
  * Use `create(AcknowledgeFloorRequestSchema)` to create a new message.
  */
 export const AcknowledgeFloorRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 15);
+  messageDesc(file_rspp_lease_v1_lease_service, 21);
 
 /**
  * Describes the message rspp.lease.v1.AcknowledgeFloorResponse.
  * Use `create(AcknowledgeFloorResponseSchema)` to create a new message.
  */
 export const AcknowledgeFloorResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 16);
+  messageDesc(file_rspp_lease_v1_lease_service, 22);
 
 /**
  * Describes the message rspp.lease.v1.ListFloorsRequest.
  * Use `create(ListFloorsRequestSchema)` to create a new message.
  */
 export const ListFloorsRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 17);
+  messageDesc(file_rspp_lease_v1_lease_service, 23);
 
 /**
  * Describes the message rspp.lease.v1.ListFloorsResponse.
  * Use `create(ListFloorsResponseSchema)` to create a new message.
  */
 export const ListFloorsResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 18);
+  messageDesc(file_rspp_lease_v1_lease_service, 24);
 
 /**
  * Describes the message rspp.lease.v1.ListSigningKeysRequest.
  * Use `create(ListSigningKeysRequestSchema)` to create a new message.
  */
 export const ListSigningKeysRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 19);
+  messageDesc(file_rspp_lease_v1_lease_service, 25);
 
 /**
  * Describes the message rspp.lease.v1.SigningKey.
  * Use `create(SigningKeySchema)` to create a new message.
  */
 export const SigningKeySchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 20);
+  messageDesc(file_rspp_lease_v1_lease_service, 26);
 
 /**
  * Describes the message rspp.lease.v1.ListSigningKeysResponse.
  * Use `create(ListSigningKeysResponseSchema)` to create a new message.
  */
 export const ListSigningKeysResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_lease_v1_lease_service, 21);
+  messageDesc(file_rspp_lease_v1_lease_service, 27);
+
+/**
+ * Describes the enum rspp.lease.v1.KeepAliveOutcome.
+ */
+export const KeepAliveOutcomeSchema = /*@__PURE__*/
+  enumDesc(file_rspp_lease_v1_lease_service, 0);
+
+/**
+ * What became of one lease.
+ *
+ * @generated from enum rspp.lease.v1.KeepAliveOutcome
+ */
+export const KeepAliveOutcome = /*@__PURE__*/
+  tsEnum(KeepAliveOutcomeSchema);
 
 /**
  * Keeps authority over sessions.
