@@ -25,7 +25,7 @@ export type OvertakingMessage = Extract<OvertakingPayload, { case: "fence" | "fl
 /** What keeps its place without being an event: opening, acknowledgements, delivery reports, what is to be told. */
 export type PositionedMessage = Extract<
   PositionedPayload,
-  { case: "open" | "opened" | "fenceAck" | "floorAck" | "delivery" | "observe" }
+  { case: "open" | "opened" | "fenceAck" | "floorAck" | "delivery" | "observe" | "handover" }
 >;
 
 /** What the link machine carries and never reads: an event in full, or a message of the session. */

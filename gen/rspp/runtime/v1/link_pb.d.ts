@@ -450,6 +450,13 @@ export declare type OpenSession = Message<"rspp.runtime.v1.OpenSession"> & {
    * @generated from field: string traceparent = 6;
    */
   traceparent: string;
+
+  /**
+   * Set when the session lived on another runtime; the grant is then of a newer epoch than that one's.
+   *
+   * @generated from field: rspp.runtime.v1.TakeoverSession takeover = 7;
+   */
+  takeover?: TakeoverSession | undefined;
 };
 
 /**
@@ -485,6 +492,13 @@ export declare type SessionOpened = Message<"rspp.runtime.v1.SessionOpened"> & {
    * @generated from field: optional uint32 reconnect_ms = 3;
    */
   reconnectMs?: number | undefined;
+
+  /**
+   * Set when the session was taken over.
+   *
+   * @generated from field: rspp.runtime.v1.TakeoverResult takeover = 4;
+   */
+  takeover?: TakeoverResult | undefined;
 };
 
 /**
@@ -1138,6 +1152,14 @@ export declare type PositionedControl = Message<"rspp.runtime.v1.PositionedContr
      */
     value: ObserveSession;
     case: "observe";
+  } | {
+    /**
+     * The session is to go on elsewhere.
+     *
+     * @generated from field: rspp.runtime.v1.HandoverSession handover = 18;
+     */
+    value: HandoverSession;
+    case: "handover";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1459,6 +1481,200 @@ export declare type ReattachResult = Message<"rspp.runtime.v1.ReattachResult"> &
  * Use `create(ReattachResultSchema)` to create a new message.
  */
 export declare const ReattachResultSchema: GenMessage<ReattachResult>;
+
+/**
+ * Asked by the adapter: go on with a session of another runtime, under a newer epoch (kernel.md §7).
+ *
+ * @generated from message rspp.runtime.v1.TakeoverSession
+ */
+export declare type TakeoverSession = Message<"rspp.runtime.v1.TakeoverSession"> & {
+  /**
+   * Runtime instance that held it.
+   *
+   * @generated from field: string predecessor_instance = 1;
+   */
+  predecessorInstance: string;
+
+  /**
+   * Its epoch.
+   *
+   * @generated from field: uint64 predecessor_epoch = 2;
+   */
+  predecessorEpoch: bigint;
+
+  /**
+   * True: the predecessor handed it over, its state is written. False: it is lost.
+   *
+   * @generated from field: bool planned = 3;
+   */
+  planned: boolean;
+
+  /**
+   * Highest turn the adapter has heard of; numbers go on after it. 0 none.
+   *
+   * @generated from field: uint32 last_turn_number = 4;
+   */
+  lastTurnNumber: number;
+
+  /**
+   * Turn whose output the adapter has not played to its end; 0 none.
+   *
+   * @generated from field: uint32 open_turn_number = 5;
+   */
+  openTurnNumber: number;
+
+  /**
+   * Its generation.
+   *
+   * @generated from field: uint32 open_turn_generation = 6;
+   */
+  openTurnGeneration: number;
+
+  /**
+   * Microseconds of its output that were played.
+   *
+   * @generated from field: uint64 open_turn_played_us = 7;
+   */
+  openTurnPlayedUs: bigint;
+
+  /**
+   * Its terminal signal has come: it is closed, only its delivery is open.
+   *
+   * @generated from field: bool open_turn_committed = 8;
+   */
+  openTurnCommitted: boolean;
+
+  /**
+   * All of its output has come: it is played to its end whoever holds the session.
+   *
+   * @generated from field: bool open_turn_complete = 9;
+   */
+  openTurnComplete: boolean;
+
+  /**
+   * First and last audio frame that can be sent again, by their transport_sequence; 0 none.
+   *
+   * @generated from field: uint64 resend_from = 10;
+   */
+  resendFrom: bigint;
+
+  /**
+   * See resend_from.
+   *
+   * @generated from field: uint64 resend_through = 11;
+   */
+  resendThrough: bigint;
+
+  /**
+   * The caller is away and may come back.
+   *
+   * @generated from field: bool reconnecting = 12;
+   */
+  reconnecting: boolean;
+
+  /**
+   * The caller has muted himself.
+   *
+   * @generated from field: bool muted = 13;
+   */
+  muted: boolean;
+
+  /**
+   * Version of the durable state at the hand-over; 0 not known.
+   *
+   * @generated from field: uint64 state_version = 14;
+   */
+  stateVersion: bigint;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.TakeoverSession.
+ * Use `create(TakeoverSessionSchema)` to create a new message.
+ */
+export declare const TakeoverSessionSchema: GenMessage<TakeoverSession>;
+
+/**
+ * Happened at the successor: where it goes on.
+ *
+ * @generated from message rspp.runtime.v1.TakeoverResult
+ */
+export declare type TakeoverResult = Message<"rspp.runtime.v1.TakeoverResult"> & {
+  /**
+   * The session's state.
+   *
+   * @generated from field: rspp.runtime.v1.TakeoverState state = 1;
+   */
+  state: TakeoverState;
+
+  /**
+   * Its version; 0 none.
+   *
+   * @generated from field: uint64 state_version = 2;
+   */
+  stateVersion: bigint;
+
+  /**
+   * Audio up to this frame is heard and settled: what follows is sent again.
+   *
+   * @generated from field: uint64 audio_through = 3;
+   */
+  audioThrough: bigint;
+
+  /**
+   * Turn of the predecessor that was closed by the successor; 0 none.
+   *
+   * @generated from field: uint32 closed_turn_number = 4;
+   */
+  closedTurnNumber: number;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.TakeoverResult.
+ * Use `create(TakeoverResultSchema)` to create a new message.
+ */
+export declare const TakeoverResultSchema: GenMessage<TakeoverResult>;
+
+/**
+ * Asked by the runtime: have the session go on elsewhere. No turn is open, its state is written; after it nothing is said
+ * but the end.
+ *
+ * @generated from message rspp.runtime.v1.HandoverSession
+ */
+export declare type HandoverSession = Message<"rspp.runtime.v1.HandoverSession"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: rspp.common.v1.Reason reason = 1;
+   */
+  reason: Reason;
+
+  /**
+   * Runtime instance to go to; empty: whichever the registry chooses.
+   *
+   * @generated from field: string target_instance = 2;
+   */
+  targetInstance: string;
+
+  /**
+   * Version of the durable state; 0 nothing was written.
+   *
+   * @generated from field: uint64 state_version = 3;
+   */
+  stateVersion: bigint;
+
+  /**
+   * Milliseconds within which it must be gone; then it is ended. 0 no limit.
+   *
+   * @generated from field: uint32 deadline_ms = 4;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.HandoverSession.
+ * Use `create(HandoverSessionSchema)` to create a new message.
+ */
+export declare const HandoverSessionSchema: GenMessage<HandoverSession>;
 
 /**
  * Asks whether the peer is alive.
@@ -1838,4 +2054,44 @@ export enum DeliveryStep {
  * Describes the enum rspp.runtime.v1.DeliveryStep.
  */
 export declare const DeliveryStepSchema: GenEnum<DeliveryStep>;
+
+/**
+ * Where a successor's durable state comes from.
+ *
+ * @generated from enum rspp.runtime.v1.TakeoverState
+ */
+export enum TakeoverState {
+  /**
+   * Not set; refused where a value is required.
+   *
+   * @generated from enum value: TAKEOVER_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Read, as last written.
+   *
+   * @generated from enum value: TAKEOVER_STATE_FOUND = 1;
+   */
+  FOUND = 1,
+
+  /**
+   * Nothing was written: the session starts anew.
+   *
+   * @generated from enum value: TAKEOVER_STATE_MISSING = 2;
+   */
+  MISSING = 2,
+
+  /**
+   * It could not be read in time: the session starts anew.
+   *
+   * @generated from enum value: TAKEOVER_STATE_UNREACHABLE = 3;
+   */
+  UNREACHABLE = 3,
+}
+
+/**
+ * Describes the enum rspp.runtime.v1.TakeoverState.
+ */
+export declare const TakeoverStateSchema: GenEnum<TakeoverState>;
 

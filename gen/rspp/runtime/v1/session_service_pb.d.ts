@@ -408,6 +408,60 @@ export declare type EndSessionResponse = Message<"rspp.runtime.v1.EndSessionResp
 export declare const EndSessionResponseSchema: GenMessage<EndSessionResponse>;
 
 /**
+ * Ask to hand a session over.
+ *
+ * @generated from message rspp.runtime.v1.HandOverSessionRequest
+ */
+export declare type HandOverSessionRequest = Message<"rspp.runtime.v1.HandOverSessionRequest"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * Runtime instance to go to; empty: whichever the registry chooses.
+   *
+   * @generated from field: string target_instance = 2;
+   */
+  targetInstance: string;
+
+  /**
+   * Time for the open turn in milliseconds; default 10000 when 0.
+   *
+   * @generated from field: uint32 deadline_ms = 3;
+   */
+  deadlineMs: number;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.HandOverSessionRequest.
+ * Use `create(HandOverSessionRequestSchema)` to create a new message.
+ */
+export declare const HandOverSessionRequestSchema: GenMessage<HandOverSessionRequest>;
+
+/**
+ * The hand-over was begun.
+ *
+ * @generated from message rspp.runtime.v1.HandOverSessionResponse
+ */
+export declare type HandOverSessionResponse = Message<"rspp.runtime.v1.HandOverSessionResponse"> & {
+  /**
+   * The session.
+   *
+   * @generated from field: rspp.runtime.v1.SessionInfo info = 1;
+   */
+  info?: SessionInfo | undefined;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.HandOverSessionResponse.
+ * Use `create(HandOverSessionResponseSchema)` to create a new message.
+ */
+export declare const HandOverSessionResponseSchema: GenMessage<HandOverSessionResponse>;
+
+/**
  * Kind of payload, for filters (F-022).
  *
  * @generated from enum rspp.runtime.v1.EventKind
@@ -533,6 +587,16 @@ export declare const SessionService: GenService<{
     methodKind: "unary";
     input: typeof EndSessionRequestSchema;
     output: typeof EndSessionResponseSchema;
+  },
+  /**
+   * Has a session go on on another runtime: at the next turn boundary, or at the deadline, which cuts the open turn.
+   *
+   * @generated from rpc rspp.runtime.v1.SessionService.HandOverSession
+   */
+  handOverSession: {
+    methodKind: "unary";
+    input: typeof HandOverSessionRequestSchema;
+    output: typeof HandOverSessionResponseSchema;
   },
 }>;
 
