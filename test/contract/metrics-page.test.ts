@@ -1,3 +1,4 @@
+import { measureBatches } from "@rspp/provider-gateway/metrics";
 import { Metrics } from "@rspp/runtime/metrics";
 import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
 import { measureLinks } from "@rspp/runtime/metrics-links";
@@ -27,10 +28,11 @@ const head = ["| name | kind | unit | labels | meaning |", "|---|---|---|---|---
 interface Measured {
   readonly service: readonly Metric[];
   readonly runtime: readonly Metric[];
+  readonly gateway: readonly Metric[];
   readonly adapter: readonly Metric[];
 }
 
-const page = ({ service, runtime, adapter }: Measured): string =>
+const page = ({ service, runtime, gateway, adapter }: Measured): string =>
   [
     "# Metrics",
     "",
@@ -57,6 +59,13 @@ const page = ({ service, runtime, adapter }: Measured): string =>
     ...head,
     ...rows(runtime),
     "",
+    "## Provider gateway",
+    "",
+    "As a service, or within a runtime that has providers of its own.",
+    "",
+    ...head,
+    ...rows(gateway),
+    "",
     "## WebSocket adapter",
     "",
     ...head,
@@ -81,10 +90,13 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     return { ...none, refused: {}, unsent: {} };
   });
   const runtime = own.collect();
+  const batches = new MetricRegistry();
+  measureBatches(batches);
+  const gateway = batches.collect();
   const callers = new MetricRegistry();
   measureTransport(callers, () => null);
   const adapter = callers.collect();
-  const all = [...service, ...runtime, ...adapter];
+  const all = [...service, ...runtime, ...gateway, ...adapter];
   const names = all.map(({ family }) => family.definition.name);
   expect(new Set(names).size).toBe(names.length);
   for (const { kind, family } of all) {
@@ -95,5 +107,5 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     expect(help, name).toMatch(/^[A-Z0-9]/);
   }
   await telemetry.close();
-  await expect(page({ service, runtime, adapter })).toMatchFileSnapshot("../../docs/metrics.md");
+  await expect(page({ service, runtime, gateway, adapter })).toMatchFileSnapshot("../../docs/metrics.md");
 });

@@ -13,6 +13,7 @@ import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createPhrasebook } from "@rspp/provider-gateway/local/phrasebook";
 import { createResponder } from "@rspp/provider-gateway/local/responder";
+import { createSimBatch } from "@rspp/provider-gateway/sim/batch";
 import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
@@ -36,6 +37,8 @@ export interface Rig {
   runtime: Runtime;
   /** What the language model was given, by `session/turn`. */
   told: Map<string, Messages>;
+  /** Sessions of each request to `sim/batch`. */
+  batches: (readonly string[])[];
   /** Turns time until `done` holds; fails the test when `maxMs` pass first. */
   until(done: () => boolean, maxMs?: number): Promise<void>;
   pass(ms: number): Promise<void>;
@@ -48,7 +51,10 @@ export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
   const spool = createSpool({ store, clock });
   const told = new Map<string, Messages>();
   const models = [createSimLlm({ clock }), createResponder({ clock }), createPhrasebook({ clock })];
-  const providers = [...models.map((m) => listening(m, told)), createSimTts({ clock }), createSimStt({ clock })];
+  const batches: (readonly string[])[] = [];
+  const batch = createSimBatch({ clock, onRequest: (sessions) => void batches.push(sessions) });
+  const speech = [createSimTts({ clock }), createSimStt({ clock })];
+  const providers = [...models.map((m) => listening(m, told)), batch, ...speech];
   const gateway = createProviderGateway({ clock, providers });
   const runtime = createRuntime({ clock, providers: gateway, vad: levelVad(), spool, ...over });
   const run = (until: () => boolean, maxMs: number) =>
@@ -60,6 +66,7 @@ export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
     gateway,
     runtime,
     told,
+    batches,
     async until(done, maxMs = 60_000) {
       expect(await run(done, maxMs)).toBe("done");
     },

@@ -56,6 +56,7 @@ export async function createToolRig(): Promise<ToolRig> {
     gateway,
     runtime,
     told,
+    batches: [],
     hook,
     mcp: server.hits,
     until,

@@ -7,9 +7,12 @@ import type {
   OutcomeKind,
   Provider,
 } from "@rspp/ports/provider";
+import type { BatchTerms } from "./batch/batch.ts";
 
 /** A provider as the gateway manages it. */
 export interface ManagedProvider extends Provider {
+  /** Declared by one whose calls may share a request; the gateway collects them, and `open` is not used (F-051). */
+  readonly batch?: BatchTerms;
   /** False while it cannot serve here, e.g. its program is not installed; absent means always. */
   available?(): boolean;
   /** Starts what is slow to start. Resolves when ready; never rejects. */

@@ -31,7 +31,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       const openai = { baseUrl: values.openai_base_url || context.env.OPENAI_BASE_URL || "", secret: key.secret };
       const tools = toolAccessFrom(values, context.env);
       const providers = options.providers?.(clock) ?? createProviders({ clock, openai, tools });
-      const gateway = createProviderGateway({ clock, providers });
+      const gateway = createProviderGateway({ clock, providers, metrics: context.telemetry.metrics });
       const health = watchHealth(
         gateway,
         clock,

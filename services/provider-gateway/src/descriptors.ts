@@ -39,6 +39,7 @@ const known: Readonly<Record<string, About>> = {
   },
   "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: { ...stt, keyTerms: true } },
   "sim/llm": { terms: "a simulated model", capabilities: calling },
+  "sim/batch": { terms: "a simulated model that answers several calls in one request", capabilities: {} },
   "sim/tts": { terms: "a simulated voice", capabilities: { ...tts, pronunciations: true } },
   "tool/http": {
     terms: "tools behind webhooks",

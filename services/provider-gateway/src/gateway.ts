@@ -7,8 +7,11 @@ import type {
   OutcomeKind,
   ProviderPort,
 } from "@rspp/ports/provider";
+import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { endedInvocation, type ManagedProvider } from "./attempt.ts";
 import { AuthorityTable } from "./authority-table.ts";
+import { BatchCollector } from "./batch/collector.ts";
+import { measureBatches } from "./metrics.ts";
 
 export interface GatewayCounters {
   opened: number;
@@ -36,6 +39,8 @@ export interface GatewayOptions {
   providers: readonly ManagedProvider[];
   /** Sessions whose highest epoch is remembered; the one unused longest is forgotten. Default 10000. */
   sessionsMax?: number;
+  /** Where it measures. Default nowhere. */
+  metrics?: MetricRegistry;
 }
 
 /**
@@ -50,6 +55,7 @@ export function createProviderGateway(options: GatewayOptions): ProviderGateway 
 class Gateway implements ProviderGateway {
   readonly #clock: Clock;
   readonly #byName = new Map<string, ManagedProvider>();
+  readonly #collectors = new Map<string, BatchCollector>();
   readonly #authority: AuthorityTable;
   readonly #open = new Set<GuardedInvocation>();
   readonly #counters: GatewayCounters = {
@@ -81,6 +87,9 @@ class Gateway implements ProviderGateway {
       if (this.#byName.has(provider.name)) throw new TypeError(`two providers are named ${provider.name}`);
       this.#byName.set(provider.name, provider);
     }
+    const watch = { ...measureBatches(options.metrics), threw: () => void this.#counters.threw++ };
+    for (const { name, batch } of options.providers)
+      if (batch !== undefined) this.#collectors.set(name, new BatchCollector(this.#clock, name, batch, watch));
   }
 
   open(request: InvocationOpen, sink: InvocationSink): Invocation {
@@ -93,7 +102,8 @@ class Gateway implements ProviderGateway {
     }
     const guarded = new GuardedInvocation(sink, this.#counters, (ended) => this.#open.delete(ended));
     this.#open.add(guarded);
-    guarded.start(() => provider.open(request, guarded.sink));
+    const way = this.#collectors.get(provider.name) ?? provider;
+    guarded.start(() => way.open(request, guarded.sink));
     return guarded;
   }
 

@@ -5,6 +5,7 @@ import { createPhrasebook } from "./local/phrasebook.ts";
 import { createPocketsphinx } from "./local/pocketsphinx.ts";
 import { createResponder } from "./local/responder.ts";
 import { createOpenAiChat, type OpenAiChatOptions } from "./openai/chat.ts";
+import { createSimBatch } from "./sim/batch.ts";
 import { createSimLlm } from "./sim/llm.ts";
 import { createSimStt } from "./sim/stt.ts";
 import { createSimTts } from "./sim/tts.ts";
@@ -29,6 +30,7 @@ export function createProviders(options: {
     createOpenAiChat({ clock: options.clock, ...options.openai }),
     createSimStt(options),
     createSimLlm(options),
+    createSimBatch(options),
     createSimTts(options),
     createHttpTool(tools),
     createMcpTool(tools),

@@ -8,23 +8,27 @@ import type { ProviderPort } from "@rspp/ports/provider";
 import { createRemoteProviders } from "@rspp/remote/invocation-client";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
+import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { RuntimeConfig } from "./config.ts";
 import { limits } from "./limits.ts";
 import { pause } from "./stream-loop.ts";
+
+/** Providers within the runtime's process, which measure where it does. */
+export type OwnProviders = (clock: Clock, metrics: MetricRegistry) => Promise<ProviderPort>;
 
 export interface OpenProviders {
   readonly values: RuntimeConfig;
   readonly context: ServiceContext;
   readonly clock: Clock;
   readonly registry: RpcConnection;
-  readonly own: ((clock: Clock) => Promise<ProviderPort>) | undefined;
+  readonly own: OwnProviders | undefined;
 }
 
 /** @throws RpcError `config_invalid` where there are neither. */
 export async function openProviders(options: OpenProviders): Promise<ProviderPort> {
   const { values, context, clock, own } = options;
   if (values.gateway === "") {
-    if (own !== undefined) return own(clock);
+    if (own !== undefined) return own(clock, context.telemetry.metrics);
     const message = "is empty, and this process has no providers of its own";
     const remedy = "Name the provider gateway, e.g. --gateway http://127.0.0.1:7104, or run `rspp up`.";
     throw rpcError(ErrorReason.CONFIG_INVALID, {

@@ -23,7 +23,7 @@ import type { Admission, AdmissionHook, ProofVerifier } from "./admission.ts";
 import { createAdmission } from "./admission-open.ts";
 import { createProofVerifier } from "./admission-proofs.ts";
 import { type RuntimeConfig, runtimeFields } from "./config.ts";
-import { openProviders } from "./definition-providers.ts";
+import { type OwnProviders, openProviders } from "./definition-providers.ts";
 import type { Exporter } from "./export/types.ts";
 import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
 import { type ConfigLayers, loadLayers, NO_LAYERS } from "./layers.ts";
@@ -44,7 +44,7 @@ import { startWatchdog } from "./watchdog.ts";
 
 export interface RuntimeDefinitionOptions {
   /** Providers within this process, in place of a gateway; closed with the runtime. Asked for at each start. */
-  readonly providers?: (clock: Clock) => Promise<ProviderPort>;
+  readonly providers?: OwnProviders;
   /** Given the door for sessions as soon as it is there: for an adapter in the same process. */
   readonly onAdmission?: AdmissionHook;
   /** Default true: a process whose event loop hangs is ended (kernel.md §1). */
