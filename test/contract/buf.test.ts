@@ -62,7 +62,14 @@ test.each([
   ["a renamed field", "event/v1/text.proto", wordTimingEnd, "  uint32 stop_us = 4;", "end_us", "WordTiming"],
   ["another type", "event/v1/text.proto", wordTimingEnd, "  string end_us = 4;", "end_us", "WordTiming"],
   ["a removed enum value", "common/v1/lane.proto", /^ {2}LANE_DATA = 2;$/m, "", "LANE_DATA", "Lane"],
-  ["a removed rpc", "state/v1/state_service.proto", /^ {2}rpc GetState\(.*$/m, "", "GetState", "StateService"],
+  [
+    "a removed rpc",
+    "state/v1/state_service.proto",
+    /^ {2}rpc GetState\([^{]*\{[^}]*\};\n {2}\}$/m,
+    "",
+    "GetState",
+    "StateService",
+  ],
 ])("F-028 %s is refused by name", (_what, file, from, to, name, owner) => {
   const current = planted(file, from, to);
   const outcome = buf(["breaking", "--against", root], current);

@@ -36,6 +36,7 @@ function serviceSection({ name, about, methods }: ProtoService, pack: string, co
     `\`${method.name}\``,
     `${method.clientStreams ? "stream of " : ""}${typeLink(method.input, pack, pack, contracts)}`,
     `${method.serverStreams ? "stream of " : ""}${typeLink(method.output, pack, pack, contracts)}`,
+    method.role,
     cell(method.about),
   ]);
   const unary = methods.find((method) => !method.clientStreams && !method.serverStreams);
@@ -58,7 +59,7 @@ function serviceSection({ name, about, methods }: ProtoService, pack: string, co
     "",
     about,
     "",
-    ...markdownTable(["call", "asks", "answers", "about"], rows),
+    ...markdownTable(["call", "asks", "answers", "least role", "about"], rows),
     ...curl,
     ...examples,
   ];

@@ -32,6 +32,13 @@ package a.b.v1;
 service S {
   // Streams.
   rpc Call(stream Ask) returns (stream other.v1.Answer);
+  // Told to some.
+  rpc Tell(Ask) returns (Ask) {
+    option (rspp.common.v1.access) = {
+      role: ROLE_VIEWER
+      scope: ACCESS_SCOPE_NONE
+    };
+  }
 }
 // Asked.
 message Ask {
@@ -62,6 +69,10 @@ enum E {
 }
 `);
   expect(services[0]?.methods[0]).toMatchObject({ input: "Ask", clientStreams: true, output: "other.v1.Answer" });
+  expect(services[0]?.methods.map(({ name, role }) => [name, role])).toEqual([
+    ["Call", ""],
+    ["Tell", "viewer"],
+  ]);
   expect(messages.map(({ name }) => name)).toEqual(["Ask", "Ask.In"]);
   const [ask] = messages;
   expect(ask?.fields.map(({ name, type, oneof, about }) => [name, type, oneof, about])).toEqual([

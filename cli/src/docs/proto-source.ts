@@ -35,6 +35,8 @@ export interface ProtoMethod {
   readonly output: string;
   readonly clientStreams: boolean;
   readonly serverStreams: boolean;
+  /** Least role that may call it, e.g. `viewer`; "" where the contract says none. */
+  readonly role: string;
 }
 
 export interface ProtoService {
@@ -115,7 +117,12 @@ class Reader {
     const [keyword = "", name = ""] = tokens;
     if (opened && (keyword === "message" || keyword === "enum" || keyword === "service" || keyword === "oneof"))
       return this.#declaration(keyword, name, about, path, outer);
-    if (opened) return this.#skip();
+    if (opened) {
+      this.#skip();
+      const body = this.#source.slice(first.start, this.#tokens[this.#at - 1]?.end);
+      if (keyword === "rpc") outer?.methods.push(methodOf(body, name, about));
+      return;
+    }
     if (keyword === "package") (this.file as { package: string }).package = name;
     else if (keyword === "syntax") (this.file as { about: string }).about = about;
     else if (keyword === "rpc") outer?.methods.push(methodOf(text, name, about));
@@ -172,7 +179,8 @@ function methodOf(text: string, name: string, about: string): ProtoMethod {
   const form = /\(\s*(stream\s+)?([\w.]+)\s*\)\s*returns\s*\(\s*(stream\s+)?([\w.]+)\s*\)/;
   const [, clientStream, input = "", serverStream, output = ""] = form.exec(text) ?? [];
   const streams = { clientStreams: clientStream !== undefined, serverStreams: serverStream !== undefined };
-  return { name, about, input, output, ...streams };
+  const role = /\brole:\s*ROLE_(\w+)/.exec(text)?.[1]?.toLowerCase() ?? "";
+  return { name, about, input, output, ...streams, role };
 }
 
 function fieldOf(text: string, oneof: string, about: string): ProtoField {
