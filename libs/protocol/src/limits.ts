@@ -95,6 +95,20 @@ export const limits = {
   CALLER_AUDIO_US_MAX: 30_000_000,
   CALLER_AUDIO_BYTES_MAX: 6_291_456,
   CALLER_AUDIO_ITEMS_MAX: 4_096,
+
+  // --- snapshots ---
+  /** A watcher is told so often that its snapshots are current still. */
+  SNAPSHOT_UNCHANGED_EVERY_MS: 2_000,
+  /** Past it a snapshot is stale: used as last good, and marked so. */
+  SNAPSHOT_FRESH_MS: 15_000,
+  /** Past these nothing new is begun under a snapshot of the kind (kernel.md §7). */
+  SNAPSHOT_ROUTING_HOLD_MS: 300_000,
+  SNAPSHOT_POLICY_HOLD_MS: 900_000,
+  SNAPSHOT_ROLLOUT_HOLD_MS: 900_000,
+  SNAPSHOT_ADMISSION_HOLD_MS: 900_000,
+  SNAPSHOT_HEALTH_HOLD_MS: 30_000,
+  /** Content of one snapshot. */
+  SNAPSHOT_BYTES_MAX: 4_194_304,
 } as const;
 
 export type Limits = { readonly [K in keyof typeof limits]: number };
@@ -122,6 +136,15 @@ export function assertLimits(l: Limits): void {
     "events stay for replay as long as a client may take to come back",
   );
   invariant(l.CALLER_AUDIO_US_MAX <= 30_000_000, "kernel.md §7: at most 30 s of caller audio are kept for a takeover");
+  invariant(l.SNAPSHOT_UNCHANGED_EVERY_MS * 3 < l.SNAPSHOT_FRESH_MS, "three words of the registry may fail to come");
+  const holds = [
+    l.SNAPSHOT_ROUTING_HOLD_MS,
+    l.SNAPSHOT_POLICY_HOLD_MS,
+    l.SNAPSHOT_ROLLOUT_HOLD_MS,
+    l.SNAPSHOT_ADMISSION_HOLD_MS,
+    l.SNAPSHOT_HEALTH_HOLD_MS,
+  ];
+  invariant(Math.min(...holds) > l.SNAPSHOT_FRESH_MS, "a snapshot is stale before it is too stale");
 }
 
 function assertLinkLimits(l: Limits): void {
