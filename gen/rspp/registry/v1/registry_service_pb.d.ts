@@ -890,6 +890,149 @@ export declare type WatchSnapshotsResponse = Message<"rspp.registry.v1.WatchSnap
 export declare const WatchSnapshotsResponseSchema: GenMessage<WatchSnapshotsResponse>;
 
 /**
+ * Of all kinds.
+ *
+ * @generated from message rspp.registry.v1.GetSnapshotStatusRequest
+ */
+export declare type GetSnapshotStatusRequest = Message<"rspp.registry.v1.GetSnapshotStatusRequest"> & {
+};
+
+/**
+ * Describes the message rspp.registry.v1.GetSnapshotStatusRequest.
+ * Use `create(GetSnapshotStatusRequestSchema)` to create a new message.
+ */
+export declare const GetSnapshotStatusRequestSchema: GenMessage<GetSnapshotStatusRequest>;
+
+/**
+ * A document that is not part of the snapshot, or an older version of it is.
+ *
+ * @generated from message rspp.registry.v1.KeptBack
+ */
+export declare type KeptBack = Message<"rspp.registry.v1.KeptBack"> & {
+  /**
+   * Kind, tenant, name and version, e.g. `policy/acme/default@3`.
+   *
+   * @generated from field: string subject = 1;
+   */
+  subject: string;
+
+  /**
+   * Why, and what to do.
+   *
+   * @generated from field: string problem = 2;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message rspp.registry.v1.KeptBack.
+ * Use `create(KeptBackSchema)` to create a new message.
+ */
+export declare const KeptBackSchema: GenMessage<KeptBack>;
+
+/**
+ * A watcher's refusal.
+ *
+ * @generated from message rspp.registry.v1.SnapshotRefusal
+ */
+export declare type SnapshotRefusal = Message<"rspp.registry.v1.SnapshotRefusal"> & {
+  /**
+   * Watcher.
+   *
+   * @generated from field: string instance_id = 1;
+   */
+  instanceId: string;
+
+  /**
+   * Version it refused.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message rspp.registry.v1.SnapshotRefusal.
+ * Use `create(SnapshotRefusalSchema)` to create a new message.
+ */
+export declare const SnapshotRefusalSchema: GenMessage<SnapshotRefusal>;
+
+/**
+ * One kind.
+ *
+ * @generated from message rspp.registry.v1.SnapshotStatus
+ */
+export declare type SnapshotStatus = Message<"rspp.registry.v1.SnapshotStatus"> & {
+  /**
+   * Version in force.
+   *
+   * @generated from field: rspp.common.v1.SnapshotRef snapshot = 1;
+   */
+  snapshot?: SnapshotRef | undefined;
+
+  /**
+   * Watchers on this replica.
+   *
+   * @generated from field: uint32 watchers = 2;
+   */
+  watchers: number;
+
+  /**
+   * Of them those that have it in force.
+   *
+   * @generated from field: uint32 settled = 3;
+   */
+  settled: number;
+
+  /**
+   * What is not part of it.
+   *
+   * @generated from field: repeated rspp.registry.v1.KeptBack kept_back = 4;
+   */
+  keptBack: KeptBack[];
+
+  /**
+   * Newest refusals on this replica.
+   *
+   * @generated from field: repeated rspp.registry.v1.SnapshotRefusal refusals = 5;
+   */
+  refusals: SnapshotRefusal[];
+};
+
+/**
+ * Describes the message rspp.registry.v1.SnapshotStatus.
+ * Use `create(SnapshotStatusSchema)` to create a new message.
+ */
+export declare const SnapshotStatusSchema: GenMessage<SnapshotStatus>;
+
+/**
+ * All kinds.
+ *
+ * @generated from message rspp.registry.v1.GetSnapshotStatusResponse
+ */
+export declare type GetSnapshotStatusResponse = Message<"rspp.registry.v1.GetSnapshotStatusResponse"> & {
+  /**
+   * By kind.
+   *
+   * @generated from field: repeated rspp.registry.v1.SnapshotStatus kinds = 1;
+   */
+  kinds: SnapshotStatus[];
+};
+
+/**
+ * Describes the message rspp.registry.v1.GetSnapshotStatusResponse.
+ * Use `create(GetSnapshotStatusResponseSchema)` to create a new message.
+ */
+export declare const GetSnapshotStatusResponseSchema: GenMessage<GetSnapshotStatusResponse>;
+
+/**
  * How bad a finding is.
  *
  * @generated from enum rspp.registry.v1.FindingSeverity
@@ -1063,6 +1206,16 @@ export declare const SnapshotService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof WatchSnapshotsRequestSchema;
     output: typeof WatchSnapshotsResponseSchema;
+  },
+  /**
+   * Says which version of each kind is in force, what is kept back and who refused what.
+   *
+   * @generated from rpc rspp.registry.v1.SnapshotService.GetSnapshotStatus
+   */
+  getSnapshotStatus: {
+    methodKind: "unary";
+    input: typeof GetSnapshotStatusRequestSchema;
+    output: typeof GetSnapshotStatusResponseSchema;
   },
 }>;
 

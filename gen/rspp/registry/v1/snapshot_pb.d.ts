@@ -4,7 +4,7 @@
 // @generated from file rspp/registry/v1/snapshot.proto (package rspp.registry.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { RoutingView } from "./registry_pb.js";
 import type { ProviderHealth } from "../../provider/v1/provider_pb.js";
@@ -130,86 +130,11 @@ export declare type RolloutSnapshot = Message<"rspp.registry.v1.RolloutSnapshot"
 export declare const RolloutSnapshotSchema: GenMessage<RolloutSnapshot>;
 
 /**
- * Rates and quotas of one tenant.
- *
- * @generated from message rspp.registry.v1.TenantAdmission
- */
-export declare type TenantAdmission = Message<"rspp.registry.v1.TenantAdmission"> & {
-  /**
-   * Tenant; `*` all that have none of their own.
-   *
-   * @generated from field: string tenant_id = 1;
-   */
-  tenantId: string;
-
-  /**
-   * Version of its configuration; 0 none was published.
-   *
-   * @generated from field: uint32 config_version = 2;
-   */
-  configVersion: number;
-
-  /**
-   * Sessions at once; 0 not limited.
-   *
-   * @generated from field: uint32 sessions_max = 3;
-   */
-  sessionsMax: number;
-
-  /**
-   * Session starts per minute; 0 not limited.
-   *
-   * @generated from field: uint32 session_starts_per_minute = 4;
-   */
-  sessionStartsPerMinute: number;
-
-  /**
-   * Turns per minute over all its sessions on one runtime; 0 not limited.
-   *
-   * @generated from field: uint32 turns_per_minute = 5;
-   */
-  turnsPerMinute: number;
-
-  /**
-   * Turns at once above the rate; 0: as many as in a second.
-   *
-   * @generated from field: uint32 turns_burst = 6;
-   */
-  turnsBurst: number;
-
-  /**
-   * What a turn above the rate meets.
-   *
-   * @generated from field: rspp.registry.v1.OverRateAction turns_over = 7;
-   */
-  turnsOver: OverRateAction;
-
-  /**
-   * Longest wait of a throttled turn, milliseconds; 0: 1000.
-   *
-   * @generated from field: uint32 throttle_max_ms = 8;
-   */
-  throttleMaxMs: number;
-};
-
-/**
- * Describes the message rspp.registry.v1.TenantAdmission.
- * Use `create(TenantAdmissionSchema)` to create a new message.
- */
-export declare const TenantAdmissionSchema: GenMessage<TenantAdmission>;
-
-/**
  * Kind `admission`: rates and quotas.
  *
  * @generated from message rspp.registry.v1.AdmissionSnapshot
  */
 export declare type AdmissionSnapshot = Message<"rspp.registry.v1.AdmissionSnapshot"> & {
-  /**
-   * By tenant.
-   *
-   * @generated from field: repeated rspp.registry.v1.TenantAdmission tenants = 1;
-   */
-  tenants: TenantAdmission[];
 };
 
 /**
@@ -271,44 +196,4 @@ export declare type ProviderHealthSnapshot = Message<"rspp.registry.v1.ProviderH
  * Use `create(ProviderHealthSnapshotSchema)` to create a new message.
  */
 export declare const ProviderHealthSnapshotSchema: GenMessage<ProviderHealthSnapshot>;
-
-/**
- * What happens to a turn or session over a rate.
- *
- * @generated from enum rspp.registry.v1.OverRateAction
- */
-export enum OverRateAction {
-  /**
-   * Not set; reject.
-   *
-   * @generated from enum value: OVER_RATE_ACTION_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Refused with a reason.
-   *
-   * @generated from enum value: OVER_RATE_ACTION_REJECT = 1;
-   */
-  REJECT = 1,
-
-  /**
-   * Waits for its place.
-   *
-   * @generated from enum value: OVER_RATE_ACTION_THROTTLE = 2;
-   */
-  THROTTLE = 2,
-
-  /**
-   * Goes on under the policy's lesser posture.
-   *
-   * @generated from enum value: OVER_RATE_ACTION_DEGRADE = 3;
-   */
-  DEGRADE = 3,
-}
-
-/**
- * Describes the enum rspp.registry.v1.OverRateAction.
- */
-export declare const OverRateActionSchema: GenEnum<OverRateAction>;
 

@@ -4,7 +4,7 @@
 // @generated from file rspp/registry/v1/snapshot.proto (package rspp.registry.v1, syntax proto3)
 /* eslint-disable */
 
-import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_rspp_provider_v1_provider } from "../../provider/v1/provider_pb.js";
 import { file_rspp_registry_v1_registry } from "./registry_pb.js";
@@ -13,7 +13,7 @@ import { file_rspp_registry_v1_registry } from "./registry_pb.js";
  * Describes the file rspp/registry/v1/snapshot.proto.
  */
 export const file_rspp_registry_v1_snapshot = /*@__PURE__*/
-  fileDesc("Ch9yc3BwL3JlZ2lzdHJ5L3YxL3NuYXBzaG90LnByb3RvEhByc3BwLnJlZ2lzdHJ5LnYxIkYKD1JvdXRpbmdTbmFwc2hvdBIzCgR2aWV3GAEgASgLMh0ucnNwcC5yZWdpc3RyeS52MS5Sb3V0aW5nVmlld0IGukgDyAEBIqgBCg5BY3RpdmVEb2N1bWVudBIcCgl0ZW5hbnRfaWQYASABKAlCCbpIBnIEEAEYQBIpCgRuYW1lGAIgASgJQhu6SBhyFhhAMhJeW2Etel1bYS16MC05Xy1dKiQSGAoHdmVyc2lvbhgDIAEoDUIHukgEKgIoARIXCgZkaWdlc3QYBCABKAxCB7pIBHoCaCASGgoHY29udGVudBgFIAEoDEIJukgGegQYgIBAIpYBCg5Qb2xpY3lTbmFwc2hvdBI9Cghwb2xpY2llcxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuQWN0aXZlRG9jdW1lbnRCCbpIBpIBAxCAIBJFChBwcm92aWRlcl9jb25maWdzGAIgAygLMiAucnNwcC5yZWdpc3RyeS52MS5BY3RpdmVEb2N1bWVudEIJukgGkgEDEIAgIlAKD1JvbGxvdXRTbmFwc2hvdBI9Cghyb2xsb3V0cxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuQWN0aXZlRG9jdW1lbnRCCbpIBpIBAxCAICKTAgoPVGVuYW50QWRtaXNzaW9uEhwKCXRlbmFudF9pZBgBIAEoCUIJukgGcgQQARhAEhYKDmNvbmZpZ192ZXJzaW9uGAIgASgNEhQKDHNlc3Npb25zX21heBgDIAEoDRIhChlzZXNzaW9uX3N0YXJ0c19wZXJfbWludXRlGAQgASgNEhgKEHR1cm5zX3Blcl9taW51dGUYBSABKA0SEwoLdHVybnNfYnVyc3QYBiABKA0SPgoKdHVybnNfb3ZlchgHIAEoDjIgLnJzcHAucmVnaXN0cnkudjEuT3ZlclJhdGVBY3Rpb25CCLpIBYIBAhABEiIKD3Rocm90dGxlX21heF9tcxgIIAEoDUIJukgGKgQY4NQDIlMKEUFkbWlzc2lvblNuYXBzaG90Ej4KB3RlbmFudHMYASADKAsyIS5yc3BwLnJlZ2lzdHJ5LnYxLlRlbmFudEFkbWlzc2lvbkIKukgHkgEEEICAASJwCg5Qcm92aWRlclNpZ25hbBI4CgZoZWFsdGgYASABKAsyIC5yc3BwLnByb3ZpZGVyLnYxLlByb3ZpZGVySGVhbHRoQga6SAPIAQESEQoJcmVwb3J0ZXJzGAIgASgNEhEKCWF2YWlsYWJsZRgDIAEoCCJYChZQcm92aWRlckhlYWx0aFNuYXBzaG90Ej4KCXByb3ZpZGVycxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuUHJvdmlkZXJTaWduYWxCCbpIBpIBAxCACCqMAQoOT3ZlclJhdGVBY3Rpb24SIAocT1ZFUl9SQVRFX0FDVElPTl9VTlNQRUNJRklFRBAAEhsKF09WRVJfUkFURV9BQ1RJT05fUkVKRUNUEAESHQoZT1ZFUl9SQVRFX0FDVElPTl9USFJPVFRMRRACEhwKGE9WRVJfUkFURV9BQ1RJT05fREVHUkFERRADYgZwcm90bzM", [file_buf_validate_validate, file_rspp_provider_v1_provider, file_rspp_registry_v1_registry]);
+  fileDesc("Ch9yc3BwL3JlZ2lzdHJ5L3YxL3NuYXBzaG90LnByb3RvEhByc3BwLnJlZ2lzdHJ5LnYxIkYKD1JvdXRpbmdTbmFwc2hvdBIzCgR2aWV3GAEgASgLMh0ucnNwcC5yZWdpc3RyeS52MS5Sb3V0aW5nVmlld0IGukgDyAEBIqgBCg5BY3RpdmVEb2N1bWVudBIcCgl0ZW5hbnRfaWQYASABKAlCCbpIBnIEEAEYQBIpCgRuYW1lGAIgASgJQhu6SBhyFhhAMhJeW2Etel1bYS16MC05Xy1dKiQSGAoHdmVyc2lvbhgDIAEoDUIHukgEKgIoARIXCgZkaWdlc3QYBCABKAxCB7pIBHoCaCASGgoHY29udGVudBgFIAEoDEIJukgGegQYgIBAIpYBCg5Qb2xpY3lTbmFwc2hvdBI9Cghwb2xpY2llcxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuQWN0aXZlRG9jdW1lbnRCCbpIBpIBAxCAIBJFChBwcm92aWRlcl9jb25maWdzGAIgAygLMiAucnNwcC5yZWdpc3RyeS52MS5BY3RpdmVEb2N1bWVudEIJukgGkgEDEIAgIlAKD1JvbGxvdXRTbmFwc2hvdBI9Cghyb2xsb3V0cxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuQWN0aXZlRG9jdW1lbnRCCbpIBpIBAxCAICITChFBZG1pc3Npb25TbmFwc2hvdCJwCg5Qcm92aWRlclNpZ25hbBI4CgZoZWFsdGgYASABKAsyIC5yc3BwLnByb3ZpZGVyLnYxLlByb3ZpZGVySGVhbHRoQga6SAPIAQESEQoJcmVwb3J0ZXJzGAIgASgNEhEKCWF2YWlsYWJsZRgDIAEoCCJYChZQcm92aWRlckhlYWx0aFNuYXBzaG90Ej4KCXByb3ZpZGVycxgBIAMoCzIgLnJzcHAucmVnaXN0cnkudjEuUHJvdmlkZXJTaWduYWxCCbpIBpIBAxCACGIGcHJvdG8z", [file_buf_validate_validate, file_rspp_provider_v1_provider, file_rspp_registry_v1_registry]);
 
 /**
  * Describes the message rspp.registry.v1.RoutingSnapshot.
@@ -44,44 +44,23 @@ export const RolloutSnapshotSchema = /*@__PURE__*/
   messageDesc(file_rspp_registry_v1_snapshot, 3);
 
 /**
- * Describes the message rspp.registry.v1.TenantAdmission.
- * Use `create(TenantAdmissionSchema)` to create a new message.
- */
-export const TenantAdmissionSchema = /*@__PURE__*/
-  messageDesc(file_rspp_registry_v1_snapshot, 4);
-
-/**
  * Describes the message rspp.registry.v1.AdmissionSnapshot.
  * Use `create(AdmissionSnapshotSchema)` to create a new message.
  */
 export const AdmissionSnapshotSchema = /*@__PURE__*/
-  messageDesc(file_rspp_registry_v1_snapshot, 5);
+  messageDesc(file_rspp_registry_v1_snapshot, 4);
 
 /**
  * Describes the message rspp.registry.v1.ProviderSignal.
  * Use `create(ProviderSignalSchema)` to create a new message.
  */
 export const ProviderSignalSchema = /*@__PURE__*/
-  messageDesc(file_rspp_registry_v1_snapshot, 6);
+  messageDesc(file_rspp_registry_v1_snapshot, 5);
 
 /**
  * Describes the message rspp.registry.v1.ProviderHealthSnapshot.
  * Use `create(ProviderHealthSnapshotSchema)` to create a new message.
  */
 export const ProviderHealthSnapshotSchema = /*@__PURE__*/
-  messageDesc(file_rspp_registry_v1_snapshot, 7);
-
-/**
- * Describes the enum rspp.registry.v1.OverRateAction.
- */
-export const OverRateActionSchema = /*@__PURE__*/
-  enumDesc(file_rspp_registry_v1_snapshot, 0);
-
-/**
- * What happens to a turn or session over a rate.
- *
- * @generated from enum rspp.registry.v1.OverRateAction
- */
-export const OverRateAction = /*@__PURE__*/
-  tsEnum(OverRateActionSchema);
+  messageDesc(file_rspp_registry_v1_snapshot, 6);
 
