@@ -1,5 +1,13 @@
 /** What can be published; names as in the contracts, lower case. */
-export type ArtifactKind = "pipeline" | "profile" | "policy" | "module";
+export type ArtifactKind =
+  | "pipeline"
+  | "profile"
+  | "policy"
+  | "module"
+  | "rollout"
+  | "node_package"
+  | "provider_config"
+  | "tenant_config";
 
 export interface VersionInfo {
   readonly tenantId: string;

@@ -15,6 +15,7 @@ import {
   timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
+import type { Placement, SessionDecision } from "./session-store.ts";
 
 // The one schema, of every service that keeps something. Instants are wall milliseconds (column names say so), epochs
 // are safe integers. What must never change is guarded by triggers in the migrations, not by good will.
@@ -51,6 +52,20 @@ export const publishedVersions = rspp.table(
   ],
 );
 
+/** Which version is in force; 0: withdrawn (F-100, F-102). A change is told on `rspp_active_versions`. */
+export const activeVersions = rspp.table(
+  "active_versions",
+  {
+    tenantId: text("tenant_id").notNull(),
+    kind: text("kind").notNull(),
+    name: text("name").notNull(),
+    version: integer("version").notNull(),
+    changedWallMs: whole("changed_wall_ms").notNull(),
+    changedBy: text("changed_by").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.kind, t.name] })],
+);
+
 /** Runtimes, adapters and gateways as they last told (F-159). */
 export const instances = rspp.table("instances", {
   instanceId: text("instance_id").primaryKey(),
@@ -65,6 +80,19 @@ export const instances = rspp.table("instances", {
   /** Transport to address, where clients connect. */
   endpoints: jsonb("endpoints").$type<Record<string, string>>().notNull(),
   reportedWallMs: whole("reported_wall_ms").notNull(),
+  /** Somebody lost it: new sessions go elsewhere first until then. */
+  suspectUntilWallMs: whole("suspect_until_wall_ms").notNull().default(0),
+});
+
+/** Instances that take no new sessions because somebody asked, whatever they report. */
+export const instanceDrains = rspp.table("instance_drains", {
+  instanceId: text("instance_id").primaryKey(),
+  /** 1 sessions finish, 2 they move. */
+  mode: smallint("mode").notNull(),
+  deadlineWallMs: whole("deadline_wall_ms").notNull(),
+  reason: text("reason").notNull(),
+  askedBy: text("asked_by").notNull(),
+  askedWallMs: whole("asked_wall_ms").notNull(),
 });
 
 /** A session from its route on: who may open it, where it runs, what its runtime last told. */
@@ -96,13 +124,59 @@ export const sessions = rspp.table(
     recordingLevel: smallint("recording_level").notNull().default(0),
     /** 0 until its runtime told for the first time. */
     asOfWallMs: whole("as_of_wall_ms").notNull().default(0),
+    /** Why it got its version, and what was in force. */
+    decision: jsonb("decision").$type<SessionDecision>().notNull().default({}),
+    /** Past a soft quota of its tenant. */
+    admittedDegraded: boolean("admitted_degraded").notNull().default(false),
+    /** Counts its runtimes. */
+    placementNumber: integer("placement_number").notNull().default(1),
+    placedWallMs: whole("placed_wall_ms").notNull().default(0),
+    predecessorInstanceId: text("predecessor_instance_id").notNull().default(""),
+    /** It never goes back to one of them. */
+    lostInstances: text("lost_instances").array().notNull().default([]),
+    /** 0: nobody asked for a move. */
+    migrateWantedWallMs: whole("migrate_wanted_wall_ms").notNull().default(0),
+    /** Since when its runtime is gone; 0 it is not. */
+    lostSinceWallMs: whole("lost_since_wall_ms").notNull().default(0),
+    endedWallMs: whole("ended_wall_ms").notNull().default(0),
+    /** Empty: its runtime told; `unopened`, `lost`: concluded here, and taken back when its runtime tells otherwise. */
+    endReason: text("end_reason").notNull().default(""),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.sessionId] }),
     uniqueIndex("sessions_request_key").on(t.tenantId, t.requestKey),
     index("sessions_newest").on(t.tenantId, t.routedWallMs, t.sessionId),
     index("sessions_instance").on(t.instanceId, t.state),
+    index("sessions_live").on(t.instanceId, t.endpointUrl).where(sql`${t.state} <> 4`),
+    index("sessions_live_tenant").on(t.tenantId).where(sql`${t.state} <> 4`),
+    index("sessions_ended").on(t.endedWallMs).where(sql`${t.state} = 4`),
   ],
+);
+
+/** Answers of moves by their key. */
+export const sessionMoves = rspp.table(
+  "session_moves",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    requestKey: text("request_key").notNull(),
+    requestDigest: text("request_digest").notNull(),
+    placement: jsonb("placement").$type<Placement>().notNull(),
+    movedWallMs: whole("moved_wall_ms").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.sessionId, t.requestKey] })],
+);
+
+/** Token buckets, in thousandths, exact over replicas (F-098). */
+export const rateBuckets = rspp.table(
+  "rate_buckets",
+  {
+    tenantId: text("tenant_id").notNull(),
+    bucket: text("bucket").notNull(),
+    tokensMilli: whole("tokens_milli").notNull(),
+    filledWallMs: whole("filled_wall_ms").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.bucket] })],
 );
 
 /** One row: the lease store itself, the order of its grants and its incarnation (kernel.md §7). */

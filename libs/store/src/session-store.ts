@@ -18,6 +18,36 @@ export interface Instance {
   readonly reportedWallMs: number;
 }
 
+/** One published version of one tenant; `*` is the platform's. */
+export interface ArtifactPointer {
+  readonly kind: string;
+  readonly tenantId: string;
+  readonly name: string;
+  readonly version: number;
+}
+
+/** Why a session got its version (F-093) and what was in force at that moment (F-102); empty for rows of before. */
+export interface SessionDecision {
+  readonly source?: "requested" | "tenant_list" | "canary" | "stable" | "active" | "newest";
+  /** Whose pipeline it is. */
+  readonly ownerTenantId?: string;
+  readonly rollout?: ArtifactPointer;
+  /** 0 to 9999. */
+  readonly bucket?: number;
+  readonly inForce?: readonly ArtifactPointer[];
+}
+
+/** Where a session runs. */
+export interface Placement {
+  readonly instanceId: string;
+  readonly address: string;
+  readonly region: string;
+  /** From 1. */
+  readonly placementNumber: number;
+  readonly predecessorInstanceId: string;
+  readonly placedWallMs: number;
+}
+
 export interface SessionRow {
   readonly session: SessionKey;
   readonly pipeline: { readonly name: string; readonly version: number; readonly digest: string };

@@ -15,6 +15,47 @@ import type { SessionInfo } from "../../runtime/v1/session_pb.js";
 export declare const file_rspp_registry_v1_registry: GenFile;
 
 /**
+ * Names one published version of one tenant.
+ *
+ * @generated from message rspp.registry.v1.ArtifactRef
+ */
+export declare type ArtifactRef = Message<"rspp.registry.v1.ArtifactRef"> & {
+  /**
+   * Kind.
+   *
+   * @generated from field: rspp.registry.v1.ArtifactKind kind = 1;
+   */
+  kind: ArtifactKind;
+
+  /**
+   * Tenant that published it; `*` the platform.
+   *
+   * @generated from field: string tenant_id = 2;
+   */
+  tenantId: string;
+
+  /**
+   * Name.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * Version from 1.
+   *
+   * @generated from field: uint32 version = 4;
+   */
+  version: number;
+};
+
+/**
+ * Describes the message rspp.registry.v1.ArtifactRef.
+ * Use `create(ArtifactRefSchema)` to create a new message.
+ */
+export declare const ArtifactRefSchema: GenMessage<ArtifactRef>;
+
+/**
  * An immutable version.
  *
  * @generated from message rspp.registry.v1.PublishedVersion
@@ -75,6 +116,13 @@ export declare type PublishedVersion = Message<"rspp.registry.v1.PublishedVersio
    * @generated from field: bool deprecated = 8;
    */
   deprecated: boolean;
+
+  /**
+   * The one in force for its tenant.
+   *
+   * @generated from field: bool active = 9;
+   */
+  active: boolean;
 };
 
 /**
@@ -164,6 +212,20 @@ export declare type SessionRoute = Message<"rspp.registry.v1.SessionRoute"> & {
    * @generated from field: string instance_id = 6;
    */
   instanceId: string;
+
+  /**
+   * Why this version, and what was in force.
+   *
+   * @generated from field: rspp.registry.v1.VersionDecision decision = 7;
+   */
+  decision?: VersionDecision | undefined;
+
+  /**
+   * True: admitted past a soft quota of its tenant, to run in its degraded posture (F-050).
+   *
+   * @generated from field: bool degraded = 8;
+   */
+  degraded: boolean;
 };
 
 /**
@@ -171,6 +233,54 @@ export declare type SessionRoute = Message<"rspp.registry.v1.SessionRoute"> & {
  * Use `create(SessionRouteSchema)` to create a new message.
  */
 export declare const SessionRouteSchema: GenMessage<SessionRoute>;
+
+/**
+ * How the version of a session was decided.
+ *
+ * @generated from message rspp.registry.v1.VersionDecision
+ */
+export declare type VersionDecision = Message<"rspp.registry.v1.VersionDecision"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: rspp.registry.v1.VersionSource source = 1;
+   */
+  source: VersionSource;
+
+  /**
+   * Tenant whose pipeline it is; `*` the platform's.
+   *
+   * @generated from field: string owner_tenant_id = 2;
+   */
+  ownerTenantId: string;
+
+  /**
+   * The rollout that decided; not set when none did.
+   *
+   * @generated from field: rspp.registry.v1.ArtifactRef rollout = 3;
+   */
+  rollout?: ArtifactRef | undefined;
+
+  /**
+   * Bucket of the session in the rollout, 0 to 9999.
+   *
+   * @generated from field: uint32 bucket = 4;
+   */
+  bucket: number;
+
+  /**
+   * Policies, provider configuration and tenant configuration in force at that moment (F-102).
+   *
+   * @generated from field: repeated rspp.registry.v1.ArtifactRef in_force = 5;
+   */
+  inForce: ArtifactRef[];
+};
+
+/**
+ * Describes the message rspp.registry.v1.VersionDecision.
+ * Use `create(VersionDecisionSchema)` to create a new message.
+ */
+export declare const VersionDecisionSchema: GenMessage<VersionDecision>;
 
 /**
  * What a session token says, signed.
@@ -240,6 +350,13 @@ export declare type SessionTokenClaims = Message<"rspp.registry.v1.SessionTokenC
    * @generated from field: map<string, string> variables = 9;
    */
   variables: { [key: string]: string };
+
+  /**
+   * True: admitted past a soft quota, to run in its degraded posture (F-050).
+   *
+   * @generated from field: bool degraded = 10;
+   */
+  degraded: boolean;
 };
 
 /**
@@ -274,6 +391,34 @@ export declare type SessionStatus = Message<"rspp.registry.v1.SessionStatus"> & 
    * @generated from field: bool stale = 3;
    */
   stale: boolean;
+
+  /**
+   * How its version was decided.
+   *
+   * @generated from field: rspp.registry.v1.VersionDecision decision = 4;
+   */
+  decision?: VersionDecision | undefined;
+
+  /**
+   * Since when its runtime is gone without a successor, milliseconds since the Unix epoch; 0 it is not.
+   *
+   * @generated from field: uint64 lost_since_wall_ms = 5;
+   */
+  lostSinceWallMs: bigint;
+
+  /**
+   * Counts its runtimes from 1.
+   *
+   * @generated from field: uint32 placement_number = 6;
+   */
+  placementNumber: number;
+
+  /**
+   * Why it ended as far as the registry knows: empty, `unopened` or `lost`.
+   *
+   * @generated from field: string end_reason = 7;
+   */
+  endReason: string;
 };
 
 /**
@@ -446,10 +591,99 @@ export enum ArtifactKind {
    * @generated from enum value: ARTIFACT_KIND_MODULE = 4;
    */
   MODULE = 4,
+
+  /**
+   * Which sessions get which version of the pipeline of its name (F-093).
+   *
+   * @generated from enum value: ARTIFACT_KIND_ROLLOUT = 5;
+   */
+  ROLLOUT = 5,
+
+  /**
+   * A package of custom nodes, by reference and hash.
+   *
+   * @generated from enum value: ARTIFACT_KIND_NODE_PACKAGE = 6;
+   */
+  NODE_PACKAGE = 6,
+
+  /**
+   * Configuration of providers; secrets by reference alone.
+   *
+   * @generated from enum value: ARTIFACT_KIND_PROVIDER_CONFIG = 7;
+   */
+  PROVIDER_CONFIG = 7,
+
+  /**
+   * Quotas, rates, caps, placement and retention of a tenant (F-050, F-098).
+   *
+   * @generated from enum value: ARTIFACT_KIND_TENANT_CONFIG = 8;
+   */
+  TENANT_CONFIG = 8,
 }
 
 /**
  * Describes the enum rspp.registry.v1.ArtifactKind.
  */
 export declare const ArtifactKindSchema: GenEnum<ArtifactKind>;
+
+/**
+ * Why a session got its version.
+ *
+ * @generated from enum rspp.registry.v1.VersionSource
+ */
+export enum VersionSource {
+  /**
+   * Not set; refused where a value is required.
+   *
+   * @generated from enum value: VERSION_SOURCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The request named it.
+   *
+   * @generated from enum value: VERSION_SOURCE_REQUESTED = 1;
+   */
+  REQUESTED = 1,
+
+  /**
+   * The rollout names the tenant.
+   *
+   * @generated from enum value: VERSION_SOURCE_TENANT_LIST = 2;
+   */
+  TENANT_LIST = 2,
+
+  /**
+   * The rollout's canary.
+   *
+   * @generated from enum value: VERSION_SOURCE_CANARY = 3;
+   */
+  CANARY = 3,
+
+  /**
+   * The rollout's stable version.
+   *
+   * @generated from enum value: VERSION_SOURCE_STABLE = 4;
+   */
+  STABLE = 4,
+
+  /**
+   * The active version; there is no rollout.
+   *
+   * @generated from enum value: VERSION_SOURCE_ACTIVE = 5;
+   */
+  ACTIVE = 5,
+
+  /**
+   * The newest version; none is active.
+   *
+   * @generated from enum value: VERSION_SOURCE_NEWEST = 6;
+   */
+  NEWEST = 6,
+}
+
+/**
+ * Describes the enum rspp.registry.v1.VersionSource.
+ */
+export declare const VersionSourceSchema: GenEnum<VersionSource>;
 

@@ -79,6 +79,13 @@ export declare type PublishPipelineRequest = Message<"rspp.registry.v1.PublishPi
    * @generated from field: string author = 8;
    */
   author: string;
+
+  /**
+   * True: the version in force stays. A pipeline with a rollout in force is never activated by publishing.
+   *
+   * @generated from field: bool keep_active = 9;
+   */
+  keepActive: boolean;
 };
 
 /**
@@ -113,6 +120,13 @@ export declare type PublishPipelineResponse = Message<"rspp.registry.v1.PublishP
    * @generated from field: repeated rspp.registry.v1.Finding warnings = 3;
    */
   warnings: Finding[];
+
+  /**
+   * True when new sessions get it from now on.
+   *
+   * @generated from field: bool activated = 4;
+   */
+  activated: boolean;
 };
 
 /**
@@ -724,6 +738,20 @@ export declare type ReportInstanceResponse = Message<"rspp.registry.v1.ReportIns
    * @generated from field: uint32 report_every_ms = 3;
    */
   reportEveryMs: number;
+
+  /**
+   * How to drain; set with drain.
+   *
+   * @generated from field: rspp.registry.v1.DrainOrder drain_order = 4;
+   */
+  drainOrder?: DrainOrder | undefined;
+
+  /**
+   * Sessions of this instance that are to move to another one; named again until they did.
+   *
+   * @generated from field: repeated rspp.common.v1.SessionKey migrate_sessions = 5;
+   */
+  migrateSessions: SessionKey[];
 };
 
 /**
@@ -731,6 +759,40 @@ export declare type ReportInstanceResponse = Message<"rspp.registry.v1.ReportIns
  * Use `create(ReportInstanceResponseSchema)` to create a new message.
  */
 export declare const ReportInstanceResponseSchema: GenMessage<ReportInstanceResponse>;
+
+/**
+ * An instance is to take no new sessions.
+ *
+ * @generated from message rspp.registry.v1.DrainOrder
+ */
+export declare type DrainOrder = Message<"rspp.registry.v1.DrainOrder"> & {
+  /**
+   * Mode.
+   *
+   * @generated from field: rspp.registry.v1.DrainMode mode = 1;
+   */
+  mode: DrainMode;
+
+  /**
+   * When it should be empty, milliseconds since the Unix epoch; 0 no bound.
+   *
+   * @generated from field: uint64 deadline_wall_ms = 2;
+   */
+  deadlineWallMs: bigint;
+
+  /**
+   * Words of who asked.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message rspp.registry.v1.DrainOrder.
+ * Use `create(DrainOrderSchema)` to create a new message.
+ */
+export declare const DrainOrderSchema: GenMessage<DrainOrder>;
 
 /**
  * Which view.
@@ -1064,6 +1126,39 @@ export enum FindingSeverity {
  * Describes the enum rspp.registry.v1.FindingSeverity.
  */
 export declare const FindingSeveritySchema: GenEnum<FindingSeverity>;
+
+/**
+ * What becomes of the sessions of an instance that drains.
+ *
+ * @generated from enum rspp.registry.v1.DrainMode
+ */
+export enum DrainMode {
+  /**
+   * Not set; refused where a value is required.
+   *
+   * @generated from enum value: DRAIN_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They finish where they are.
+   *
+   * @generated from enum value: DRAIN_MODE_FINISH = 1;
+   */
+  FINISH = 1,
+
+  /**
+   * They move to other instances.
+   *
+   * @generated from enum value: DRAIN_MODE_MIGRATE = 2;
+   */
+  MIGRATE = 2,
+}
+
+/**
+ * Describes the enum rspp.registry.v1.DrainMode.
+ */
+export declare const DrainModeSchema: GenEnum<DrainMode>;
 
 /**
  * Versions, routes and status.

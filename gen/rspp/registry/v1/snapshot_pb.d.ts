@@ -7,6 +7,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { RoutingView } from "./registry_pb.js";
+import type { TenantAdmission } from "./admission_pb.js";
 import type { ProviderHealth } from "../../provider/v1/provider_pb.js";
 
 /**
@@ -135,6 +136,12 @@ export declare const RolloutSnapshotSchema: GenMessage<RolloutSnapshot>;
  * @generated from message rspp.registry.v1.AdmissionSnapshot
  */
 export declare type AdmissionSnapshot = Message<"rspp.registry.v1.AdmissionSnapshot"> & {
+  /**
+   * By tenant.
+   *
+   * @generated from field: repeated rspp.registry.v1.TenantAdmission tenants = 1;
+   */
+  tenants: TenantAdmission[];
 };
 
 /**
