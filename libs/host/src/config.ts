@@ -161,7 +161,7 @@ function helpOf(fields: ConfigFields, service: string): string {
   });
   return [
     `The ${service} service. Each key may stand in a file (--config FILE, YAML or JSON, with _ for -), in the`,
-    `environment (RSPP_KEY, or RSPP_${service.toUpperCase()}_KEY for this service alone) or in a flag; the later wins.`,
+    `environment (RSPP_KEY, or RSPP_${service.toUpperCase().replaceAll("-", "_")}_KEY for this service alone) or in a flag; the later wins.`,
     "",
     ...lines,
     "  --config               The file; also RSPP_CONFIG.",

@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { workerUrl } from "@rspp/host/worker-url";
 import { limits } from "./limits.ts";
 
 export interface Watchdog {
@@ -23,9 +24,8 @@ export function startWatchdog(options: { limitMs?: number } = {}): Watchdog {
   const counter = new Int32Array(beats);
   const beat = setInterval(() => Atomics.add(counter, 0, 1), Math.min(limits.WATCHDOG_BEAT_MS, limitMs / 4));
   beat.unref();
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const workerData: WatchdogData = { beats, limitMs, pid: process.pid };
-  const worker = new Worker(new URL(`./watchdog-worker.${extension}`, import.meta.url), { workerData });
+  const worker = new Worker(workerUrl("watchdog-worker", import.meta.url), { workerData });
   worker.unref();
   return {
     async stop() {

@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { workerUrl } from "@rspp/host/worker-url";
 import type { Speech, SpeechRequest } from "./flite-synth.ts";
 import type { FliteWorkerReply, FliteWorkerRequest } from "./flite-worker.ts";
 
@@ -34,8 +35,7 @@ export class FliteThread {
     if (this.#started) return this.#started;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#started = promise;
-    const file = import.meta.url.endsWith(".ts") ? "./flite-worker.ts" : "./flite-worker.js";
-    const worker = new Worker(new URL(file, import.meta.url));
+    const worker = new Worker(workerUrl("flite-worker", import.meta.url));
     this.#worker = worker;
     worker.on("message", (reply: FliteWorkerReply) => {
       if (reply.id !== -1) return this.#reply(reply);

@@ -7,6 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
+import { workerUrl } from "@rspp/host/worker-url";
 import type { NodeDescriptor } from "@rspp/node-sdk/node-api";
 import type { NodePackage } from "@rspp/ports/node-host";
 import { readWasmPackage } from "./wasm-package.ts";
@@ -97,7 +98,7 @@ async function digestOf(dir: string): Promise<string> {
 
 /** Its code runs in a worker even to be described: a module that loops or leaks ends there. */
 function describe(module: string): Promise<Omit<NodePackage, "host" | "digest">> {
-  const script = new URL("./worker-describe.ts", import.meta.url);
+  const script = workerUrl("worker-describe", import.meta.url);
   const worker = new Worker(script, {
     workerData: { module: pathToFileURL(module).href },
     resourceLimits: { maxOldGenerationSizeMb: 128 },

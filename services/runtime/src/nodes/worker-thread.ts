@@ -1,5 +1,6 @@
 /** One worker thread: imported module, bounded memory, and one way to be gone. */
 import { Worker } from "node:worker_threads";
+import { workerUrl } from "@rspp/host/worker-url";
 import type { WorkerPackage } from "./worker-package.ts";
 import { FLAG_SLOTS, type FromWorker, type ToWorker, type WorkerData } from "./worker-protocol.ts";
 
@@ -29,7 +30,7 @@ export class WorkerThread {
       wasm: wasm === null ? null : { descriptor: wasm, memoryMb },
       flags: this.flags.buffer as SharedArrayBuffer,
     };
-    this.worker = new Worker(new URL("./worker-main.ts", import.meta.url), {
+    this.worker = new Worker(workerUrl("worker-main", import.meta.url), {
       workerData: data,
       // Nothing of the runtime's environment, where its secrets are.
       env: {},
