@@ -12,6 +12,7 @@ import type { RemoteProvidersOptions } from "@rspp/remote/invocation-api";
 import { createRemoteProviders } from "@rspp/remote/invocation-client";
 import { type InvocationServiceOptions, invocationService } from "@rspp/remote/invocation-server";
 import { startGrpcServer } from "@rspp/rpc/grpc-server";
+import { noTracer, type RpcTracer } from "@rspp/rpc/tracing";
 import { expect, onTestFinished } from "vitest";
 
 export const clock = createSystemClock();
@@ -24,12 +25,13 @@ export async function serve(
   port: ProviderPort,
   providers: readonly ManagedProvider[],
   more: Partial<InvocationServiceOptions> = {},
+  tracer: RpcTracer = noTracer,
 ) {
   const names = providers.map(({ name }) => name);
   const health = watchHealth(port, clock, names);
   const describe = () => describeProviders(providers);
   const service = invocationService(health.port, { clock, describe, health, ...more });
-  const grpc = await startGrpcServer({ domain: "provider-gateway", port: 0, services: [service.grpc] });
+  const grpc = await startGrpcServer({ domain: "provider-gateway", port: 0, services: [service.grpc], tracer });
   const stop = async () => {
     health.close();
     await grpc.stop(200);
@@ -37,9 +39,9 @@ export async function serve(
   return { service, grpc, health, address: `127.0.0.1:${grpc.port}`, stop };
 }
 
-export async function reach(port: ProviderPort, provider: ManagedProvider): Promise<GatewayReach> {
+export async function reach(port: ProviderPort, provider: ManagedProvider, shared = true): Promise<GatewayReach> {
   const served = await serve(port, [provider]);
-  const remote = createRemoteProviders({ address: served.address, clock });
+  const remote = createRemoteProviders({ address: served.address, clock, shared });
   expect(await remote.refresh()).toBe(true);
   return {
     port: remote,
@@ -87,10 +89,11 @@ export class Puppet implements ManagedProvider {
 export async function puppetRig(
   service: Partial<InvocationServiceOptions> = {},
   client: Partial<RemoteProvidersOptions> = {},
+  tracer: RpcTracer = noTracer,
 ) {
   const puppet = new Puppet();
   const gateway = createProviderGateway({ clock, providers: [puppet] });
-  const served = await serve(gateway, [puppet], service);
+  const served = await serve(gateway, [puppet], service, tracer);
   const remote = createRemoteProviders({ address: served.address, clock, ...client });
   onTestFinished(async () => {
     await remote.close();

@@ -21,6 +21,16 @@ describeConformance(
     feed: (invocation) => invocation.push(question),
     badSetting: { name: "first_chunk_ms", value: "soon" },
   },
+  { reach: { name: "over gRPC, a stream each", open: (port, provider) => reach(port, provider, false) } },
+);
+describeConformance(
+  {
+    create: (own) => createSimLlm({ clock: own }),
+    clock: "system",
+    settings: { first_chunk_ms: 50, chunk_ms: 5, jitter_ms: 3 },
+    feed: (invocation) => invocation.push(question),
+    badSetting: { name: "first_chunk_ms", value: "soon" },
+  },
   overTheWire,
 );
 describeConformance(

@@ -16,6 +16,8 @@ export interface RemoteProvidersOptions {
   readonly onReachable?: (there: boolean) => void;
   /** Connections, used in turn. Default 2. */
   readonly connections?: number;
+  /** Invocations share a stream of each connection where the gateway serves that. Default true. */
+  readonly shared?: boolean;
   /** Invocations at once; more end in `overload`. Default 1024. */
   readonly invocationsMax?: number;
   /** How long the gateway may take to accept or refuse; past it the outcome is `disconnect`. Default 5000. */
@@ -40,10 +42,15 @@ export interface RemoteProvider {
 
 /** The provider gateway over the wire. An absent gateway ends invocations in `disconnect`; nothing throws. */
 export interface RemoteProviders extends ProviderPort {
-  /** Fetches the list of providers now. True when the gateway answered; the last list stays when it did not. */
+  /**
+   * Fetches the list of providers now, and opens the streams that invocations share. True when the gateway answered; the
+   * last list stays when it did not.
+   */
   refresh(): Promise<boolean>;
   /** All of the last list, those that cannot be opened included. */
   list(): readonly RemoteProvider[];
   /** Invocations that run. */
   readonly inFlight: number;
+  /** Streams that invocations share and that take more. */
+  readonly sharedStreams: number;
 }

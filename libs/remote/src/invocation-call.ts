@@ -8,7 +8,6 @@ import {
   type InvokeRequest,
   InvokeRequestSchema,
   type InvokeResponse,
-  ProviderService,
 } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type {
@@ -19,9 +18,8 @@ import type {
   InvocationSink,
   OutcomeKind,
 } from "@rspp/ports/provider";
-import type { Duplex } from "@rspp/rpc/duplex";
+import type { Duplex, DuplexHandlers } from "@rspp/rpc/duplex";
 import { errorRule, type RpcError, rpcError } from "@rspp/rpc/errors";
-import { type GrpcChannel, openDuplex } from "@rspp/rpc/grpc-client";
 import { reasonToWire } from "@rspp/wire/reason";
 import type { InvocationOrigin } from "./invocation-api.ts";
 import { CreditAccount, CreditedQueue } from "./invocation-credit.ts";
@@ -37,8 +35,8 @@ import {
 
 export interface CallPlace {
   readonly clock: Clock;
-  readonly channel: GrpcChannel;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Its place on a shared stream, or a stream of its own. `headers` are the request's own. */
+  connect(handlers: DuplexHandlers<InvokeResponse>, headers: Readonly<Record<string, string>>): Duplex<InvokeRequest>;
   readonly origin: InvocationOrigin;
   readonly acceptTimeoutMs: number;
   /** Once, when the stream is over too. `unreachable`: the gateway did not answer. */
@@ -87,15 +85,13 @@ export class RemoteInvocation implements Invocation {
       });
       return;
     }
-    const { channel, headers, acceptTimeoutMs } = this.#place;
+    const { acceptTimeoutMs } = this.#place;
     const handlers = {
       onMessage: (message: InvokeResponse): void => this.#message(message),
       onEnd: (): void => this.#end("disconnect", "the provider gateway ended the stream without an outcome"),
       onClosed: (error: RpcError | null): void => this.#closed(error),
     };
-    this.#duplex = openDuplex(channel, ProviderService.method.invoke, handlers, {
-      headers: { ...headers, ...this.#request.headers },
-    });
+    this.#duplex = this.#place.connect(handlers, this.#request.headers ?? {});
     this.#duplex.write(open.value);
     this.#after(acceptTimeoutMs, () => {
       this.#end("disconnect", `the provider gateway did not answer within ${acceptTimeoutMs} ms`);

@@ -3,29 +3,26 @@ import { monoPlusNs, msToNs } from "@rspp/base/brand";
 import { ListProvidersRequestSchema, ProviderService } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
 import type { TimerHandle } from "@rspp/ports/clock";
 import type { Invocation, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
-import { callUnary, type GrpcChannel, openChannel } from "@rspp/rpc/grpc-client";
+import { callUnary } from "@rspp/rpc/grpc-client";
 import type { InvocationOrigin, RemoteProvider, RemoteProviders, RemoteProvidersOptions } from "./invocation-api.ts";
 import { RemoteInvocation } from "./invocation-call.ts";
 import { invocationLimits as limits } from "./invocation-limits.ts";
 import { modalityFromWire } from "./invocation-messages.ts";
+import { InvocationPool } from "./invocation-pool.ts";
 
 /**
- * The provider gateway over `rspp.provider.v1.ProviderService`, one stream per invocation (F-055, F-160). The list of
+ * The provider gateway over `rspp.provider.v1.ProviderService`, over streams that invocations share, or one stream each where the
+ * gateway does not serve those (F-055, F-160). The list of
  * `providers()` is fetched at once and refreshed; await `refresh()` before it is needed.
  */
 export function createRemoteProviders(options: RemoteProvidersOptions): RemoteProviders {
   return new RemoteGateway(options);
 }
 
-interface PooledChannel {
-  readonly channel: GrpcChannel;
-  streams: number;
-}
-
 class RemoteGateway implements RemoteProviders {
   readonly #options: RemoteProvidersOptions;
   readonly #invocationsMax: number;
-  readonly #pool: PooledChannel[] = [];
+  readonly #pool: InvocationPool;
   readonly #running = new Set<RemoteInvocation>();
   #list: readonly RemoteProvider[] = [];
   #there: boolean | null = null;
@@ -37,11 +34,16 @@ class RemoteGateway implements RemoteProviders {
   constructor(options: RemoteProvidersOptions) {
     this.#options = options;
     this.#invocationsMax = options.invocationsMax ?? limits.INVOCATIONS_MAX;
+    this.#pool = new InvocationPool(options, { lost: () => void this.refresh() });
     void this.refresh();
   }
 
   get inFlight(): number {
     return this.#running.size;
+  }
+
+  get sharedStreams(): number {
+    return this.#pool.sharedStreams;
   }
 
   open(request: InvocationOpen, sink: InvocationSink): Invocation {
@@ -51,17 +53,13 @@ class RemoteGateway implements RemoteProviders {
       const detail = `${this.#invocationsMax} invocations run already; raise invocationsMax or add runtimes`;
       return ended(this.#options, sink, "overload", detail);
     }
-    const pooled = this.#channel();
-    pooled.streams++;
     const invocation: RemoteInvocation = new RemoteInvocation(
       {
         clock,
-        channel: pooled.channel,
-        headers: this.#options.headers?.() ?? {},
+        connect: (handlers, headers) => this.#pool.connect(request.modality, handlers, headers),
         origin: (this.#options.origin ?? plainOrigin)(request),
         acceptTimeoutMs: this.#options.acceptTimeoutMs ?? limits.ACCEPT_TIMEOUT_MS,
         ended: (unreachable) => {
-          pooled.streams--;
           this.#running.delete(invocation);
           if (this.#running.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
           if (unreachable && this.#there === true) void this.refresh();
@@ -102,26 +100,12 @@ class RemoteGateway implements RemoteProviders {
     });
     for (const invocation of [...this.#running]) invocation.cancel("stop");
     await gone;
-    for (const { channel } of this.#pool) channel.close();
-  }
-
-  /** The one with the fewest streams; another is opened when all are full. */
-  #channel(): PooledChannel {
-    const { address, tls, connections = limits.CONNECTIONS } = this.#options;
-    const least = this.#pool.reduce<PooledChannel | null>(
-      (a, b) => (a === null || b.streams < a.streams ? b : a),
-      null,
-    );
-    const fits = least !== null && (least.streams === 0 || this.#pool.length >= connections);
-    if (least !== null && fits && least.streams < limits.STREAMS_PER_CONNECTION) return least;
-    const pooled = { channel: openChannel({ address, ...(tls === undefined ? {} : { tls }) }), streams: 0 };
-    this.#pool.push(pooled);
-    return pooled;
+    this.#pool.close();
   }
 
   async #fetch(): Promise<boolean> {
     const answer = await callUnary(
-      this.#channel().channel,
+      this.#pool.channel(),
       ProviderService.method.listProviders,
       create(ListProvidersRequestSchema),
       { headers: this.#options.headers?.() ?? {}, deadlineMs: limits.LIST_DEADLINE_MS },
@@ -141,6 +125,7 @@ class RemoteGateway implements RemoteProviders {
     const againMs = answer.ok ? refreshMs : Math.min(refreshMs, limits.LIST_RETRY_MS);
     this.#timer?.clear();
     this.#timer = clock.timerAt(monoPlusNs(clock.nowNs(), msToNs(againMs)), () => void this.refresh());
+    if (answer.ok) await this.#pool.openShared();
     return answer.ok;
   }
 }

@@ -24,6 +24,15 @@ export const invocationLimits = {
   /** After an outcome, for the peer's last words. */
   LINGER_MS: 1_000,
   INVOCATIONS_MAX: 1_024,
+  /** Frames and bytes of one message of a shared stream; a frame that is larger goes alone. */
+  SHARED_FRAMES_MAX: 256,
+  SHARED_MESSAGE_BYTES: 131_072,
+  /** Handed to the transport at once; what waits behind it can still be overtaken. */
+  SHARED_IN_FLIGHT_BYTES: 65_536,
+  /** What may wait at one end of a shared stream; past it the peer does not read, and the stream is given up. */
+  SHARED_WAITING_MAX: 131_072,
+  /** From opening a shared stream to the gateway's word that it serves it. */
+  SHARED_READY_MS: 3_000,
   CONNECTIONS: 2,
   /** Below the streams a server takes on one connection. */
   STREAMS_PER_CONNECTION: 192,
@@ -39,5 +48,9 @@ invariant(
   Math.max(invocationLimits.AUDIO_CHUNK_BYTES_MAX, invocationLimits.TEXT_CHARS_MAX * 3) * 2 <=
     invocationLimits.WINDOW_BYTES,
   "a chunk of audio or text fits half a window of credit",
+);
+invariant(
+  invocationLimits.INVOCATIONS_MAX * (invocationLimits.WINDOW_CHUNKS + 4) <= invocationLimits.SHARED_WAITING_MAX,
+  "all chunks that credit allows may wait on one stream",
 );
 invariant(invocationLimits.WINDOW_BYTES < invocationLimits.QUEUE_BYTES_MAX, "more may wait than be under way");

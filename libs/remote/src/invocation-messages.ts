@@ -11,7 +11,11 @@ import {
   type InvocationOpen as WireOpen,
   type InvocationOutcome as WireOutcome,
 } from "@rspp/gen/rspp/provider/v1/invocation_pb";
-import { type InvokeRequest, InvokeRequestSchema } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
+import {
+  type InvokeRequest,
+  InvokeRequestSchema,
+  type InvokeResponse,
+} from "@rspp/gen/rspp/provider/v1/provider_service_pb";
 import type {
   AudioFormat,
   InvocationChunk,
@@ -173,6 +177,28 @@ export function inputBytes({ input }: InputChunk): number {
   if (input.case === "audio") return input.value.data.length;
   if (input.case === "text") return Buffer.byteLength(input.value.text);
   return input.value === undefined ? 0 : conversationBytes(input.value.messages);
+}
+
+/** Near the size of a request on the wire. */
+export function requestBytes({ message }: InvokeRequest): number {
+  if (message.case === "input") return inputBytes(message.value) + 64;
+  return message.case === "open" ? settingsBytes(message.value.candidate?.settings) + 512 : 32;
+}
+
+/** Near the size of a response on the wire. */
+export function responseBytes({ message }: InvokeResponse): number {
+  if (message.case === "output") return outputBytes(message.value) + message.value.words.length * 24 + 64;
+  return message.case === "accepted" ? 2_048 : 512;
+}
+
+/** Lists are counted; objects no setting may be. */
+function settingsBytes(settings: JsonObject | undefined): number {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(settings ?? {})) {
+    bytes += name.length * 3 + 16;
+    for (const one of Array.isArray(value) ? value : [value]) bytes += typeof one === "string" ? one.length * 3 : 16;
+  }
+  return bytes;
 }
 
 /** An input that its contract allows, for a provider of `modality`. */

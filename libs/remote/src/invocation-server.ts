@@ -3,6 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { ProviderDescriptor, ProviderHealth } from "@rspp/gen/rspp/provider/v1/provider_pb";
 import {
+  type InvokeManyRequest,
+  type InvokeManyResponse,
   type ListProvidersRequest,
   ListProvidersResponseSchema,
   ProviderService,
@@ -12,11 +14,13 @@ import {
 } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { ProviderPort } from "@rspp/ports/provider";
+import type { Duplex, DuplexHandlers } from "@rspp/rpc/duplex";
 import { rpcError } from "@rspp/rpc/errors";
-import { bidiMethod, type GrpcService, serverStreamMethod, unaryMethod } from "@rspp/rpc/grpc-server";
+import { bidiMethod, type CallInfo, type GrpcService, serverStreamMethod, unaryMethod } from "@rspp/rpc/grpc-server";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import { invocationLimits as limits } from "./invocation-limits.ts";
 import { InvocationSession } from "./invocation-session.ts";
+import { SharedAcceptor, type SharedPlace } from "./shared-server.ts";
 
 /** How providers are, from what their gateway sees. */
 export interface ProviderHealthView {
@@ -56,7 +60,8 @@ export function invocationService(port: ProviderPort, options: InvocationService
     enter: (session: InvocationSession) => running.enter(session),
     leave: (session: InvocationSession) => running.leave(session),
   };
-  const { invoke, listProviders, watchProviderHealth } = ProviderService.method;
+  const { invoke, invokeMany, listProviders, watchProviderHealth } = ProviderService.method;
+  const shared = new SharedStreams(domain, (duplex) => new InvocationSession(place, duplex));
   const list = (request: ListProvidersRequest) => listOf(describe(), request);
   return {
     grpc: {
@@ -70,6 +75,8 @@ export function invocationService(port: ProviderPort, options: InvocationService
             onClosed: () => session.onClosed(),
           };
         }),
+        // Each frame is checked by itself, so that one that breaks its contract ends its own invocation alone.
+        invokeMany: bidiMethod(invokeMany, (duplex, info) => shared.accept(duplex, info), { validate: false }),
         listProviders: unaryMethod(listProviders, list),
         watchProviderHealth: serverStreamMethod(watchProviderHealth, (request, send) => watchers.push(request, send)),
       },
@@ -81,7 +88,10 @@ export function invocationService(port: ProviderPort, options: InvocationService
     get inFlight() {
       return running.size;
     },
-    drain: (graceMs) => running.drain(graceMs),
+    drain: (graceMs) => {
+      shared.drain();
+      return running.drain(graceMs);
+    },
   };
 }
 
@@ -128,6 +138,36 @@ class Running {
     clearTimeout(timer);
     for (const session of [...this.#sessions]) session.stop();
     return ended;
+  }
+}
+
+/** Streams that carry many invocations each. */
+class SharedStreams {
+  readonly #place: SharedPlace;
+  readonly #open = new Set<SharedAcceptor>();
+  #draining = false;
+
+  constructor(domain: string, accept: SharedPlace["accept"]) {
+    const { invoke } = ProviderService.method;
+    const closed = (stream: SharedAcceptor): void => void this.#open.delete(stream);
+    this.#place = { domain, service: ProviderService.typeName, method: invoke.name, accept, closed };
+  }
+
+  /** @throws RpcError `draining`: streams that live as long as their connection would hold up the end. */
+  accept(duplex: Duplex<InvokeManyResponse>, info: CallInfo): DuplexHandlers<InvokeManyRequest> {
+    if (this.#draining) throw rpcError(ErrorReason.DRAINING, { domain: this.#place.domain });
+    const stream = new SharedAcceptor(this.#place, duplex, info);
+    this.#open.add(stream);
+    return {
+      onMessage: (message) => stream.onMessage(message),
+      onEnd: () => stream.onEnd(),
+      onClosed: () => stream.onClosed(),
+    };
+  }
+
+  drain(): void {
+    this.#draining = true;
+    for (const stream of [...this.#open]) stream.drain();
   }
 }
 

@@ -32,6 +32,9 @@ export interface CallInfo {
   readonly peerNames: readonly string[];
   /** Ends the connection under the call, whatever else runs on it: for streams that no longer take an orderly end. */
   destroyConnection(): void;
+  /** For streams that carry many calls: a span of each, and the log of those that fail alone. */
+  readonly tracer: RpcTracer;
+  onError(error: RpcError): void;
 }
 
 export interface GrpcService {
@@ -255,6 +258,8 @@ function infoOf<In, Out>(context: ServerContext, method: DescMethod, call: Serve
       return namesOf(call.getAuthContext().sslPeerCertificate);
     },
     destroyConnection: () => context.listener()?.socketOf(peer)?.destroy(),
+    tracer: context.tracer,
+    onError: (error) => context.onError(method.name, error),
   };
 }
 

@@ -7,6 +7,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { InputChunk, InputEnd, InvocationAccepted, InvocationCancel, InvocationCredit, InvocationOpen, InvocationOutcome, OutputChunk } from "./invocation_pb.js";
+import type { ErrorDetail } from "../../common/v1/error_pb.js";
 import type { Modality } from "../../pipeline/v1/provider_binding_pb.js";
 import type { ProviderDescriptor, ProviderHealth } from "./provider_pb.js";
 
@@ -128,6 +129,195 @@ export declare type InvokeResponse = Message<"rspp.provider.v1.InvokeResponse"> 
 export declare const InvokeResponseSchema: GenMessage<InvokeResponse>;
 
 /**
+ * The caller says no more in a call: what ends its stream of Invoke orderly.
+ *
+ * @generated from message rspp.provider.v1.InvocationInputClosed
+ */
+export declare type InvocationInputClosed = Message<"rspp.provider.v1.InvocationInputClosed"> & {
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvocationInputClosed.
+ * Use `create(InvocationInputClosedSchema)` to create a new message.
+ */
+export declare const InvocationInputClosedSchema: GenMessage<InvocationInputClosed>;
+
+/**
+ * The caller gives a call up, whatever is on its way: what resets its stream of Invoke.
+ *
+ * @generated from message rspp.provider.v1.InvocationReset
+ */
+export declare type InvocationReset = Message<"rspp.provider.v1.InvocationReset"> & {
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvocationReset.
+ * Use `create(InvocationResetSchema)` to create a new message.
+ */
+export declare const InvocationResetSchema: GenMessage<InvocationReset>;
+
+/**
+ * The gateway has ended a call: nothing of it follows.
+ *
+ * @generated from message rspp.provider.v1.InvocationClosed
+ */
+export declare type InvocationClosed = Message<"rspp.provider.v1.InvocationClosed"> & {
+  /**
+   * Why the caller was refused; not set where the call ended orderly, with its outcome.
+   *
+   * @generated from field: rspp.common.v1.ErrorDetail error = 1;
+   */
+  error?: ErrorDetail | undefined;
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvocationClosed.
+ * Use `create(InvocationClosedSchema)` to create a new message.
+ */
+export declare const InvocationClosedSchema: GenMessage<InvocationClosed>;
+
+/**
+ * One step of one call, from runtime to gateway.
+ *
+ * @generated from message rspp.provider.v1.InvokeManyRequestFrame
+ */
+export declare type InvokeManyRequestFrame = Message<"rspp.provider.v1.InvokeManyRequestFrame"> & {
+  /**
+   * The call: rising from one call to the next of this stream, never used again.
+   *
+   * @generated from field: uint32 call = 1;
+   */
+  call: number;
+
+  /**
+   * W3C trace context of the caller; read with the first frame of a call.
+   *
+   * @generated from field: string traceparent = 2;
+   */
+  traceparent: string;
+
+  /**
+   * One of.
+   *
+   * @generated from oneof rspp.provider.v1.InvokeManyRequestFrame.step
+   */
+  step: {
+    /**
+     * As on a stream of its own; the first opens.
+     *
+     * @generated from field: rspp.provider.v1.InvokeRequest message = 3;
+     */
+    value: InvokeRequest;
+    case: "message";
+  } | {
+    /**
+     * No more from the caller.
+     *
+     * @generated from field: rspp.provider.v1.InvocationInputClosed input_closed = 4;
+     */
+    value: InvocationInputClosed;
+    case: "inputClosed";
+  } | {
+    /**
+     * Given up.
+     *
+     * @generated from field: rspp.provider.v1.InvocationReset reset = 5;
+     */
+    value: InvocationReset;
+    case: "reset";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyRequestFrame.
+ * Use `create(InvokeManyRequestFrameSchema)` to create a new message.
+ */
+export declare const InvokeManyRequestFrameSchema: GenMessage<InvokeManyRequestFrame>;
+
+/**
+ * From runtime to gateway.
+ *
+ * @generated from message rspp.provider.v1.InvokeManyRequest
+ */
+export declare type InvokeManyRequest = Message<"rspp.provider.v1.InvokeManyRequest"> & {
+  /**
+   * In order; those of a call are those of its own stream.
+   *
+   * @generated from field: repeated rspp.provider.v1.InvokeManyRequestFrame frames = 1;
+   */
+  frames: InvokeManyRequestFrame[];
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyRequest.
+ * Use `create(InvokeManyRequestSchema)` to create a new message.
+ */
+export declare const InvokeManyRequestSchema: GenMessage<InvokeManyRequest>;
+
+/**
+ * One step of one call, from gateway to runtime.
+ *
+ * @generated from message rspp.provider.v1.InvokeManyResponseFrame
+ */
+export declare type InvokeManyResponseFrame = Message<"rspp.provider.v1.InvokeManyResponseFrame"> & {
+  /**
+   * The call.
+   *
+   * @generated from field: uint32 call = 1;
+   */
+  call: number;
+
+  /**
+   * One of.
+   *
+   * @generated from oneof rspp.provider.v1.InvokeManyResponseFrame.step
+   */
+  step: {
+    /**
+     * As on a stream of its own.
+     *
+     * @generated from field: rspp.provider.v1.InvokeResponse message = 2;
+     */
+    value: InvokeResponse;
+    case: "message";
+  } | {
+    /**
+     * Over.
+     *
+     * @generated from field: rspp.provider.v1.InvocationClosed closed = 3;
+     */
+    value: InvocationClosed;
+    case: "closed";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyResponseFrame.
+ * Use `create(InvokeManyResponseFrameSchema)` to create a new message.
+ */
+export declare const InvokeManyResponseFrameSchema: GenMessage<InvokeManyResponseFrame>;
+
+/**
+ * From gateway to runtime.
+ *
+ * @generated from message rspp.provider.v1.InvokeManyResponse
+ */
+export declare type InvokeManyResponse = Message<"rspp.provider.v1.InvokeManyResponse"> & {
+  /**
+   * In order; none in the first message.
+   *
+   * @generated from field: repeated rspp.provider.v1.InvokeManyResponseFrame frames = 1;
+   */
+  frames: InvokeManyResponseFrame[];
+};
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyResponse.
+ * Use `create(InvokeManyResponseSchema)` to create a new message.
+ */
+export declare const InvokeManyResponseSchema: GenMessage<InvokeManyResponse>;
+
+/**
  * Which providers.
  *
  * @generated from message rspp.provider.v1.ListProvidersRequest
@@ -223,6 +413,17 @@ export declare const ProviderService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof InvokeRequestSchema;
     output: typeof InvokeResponseSchema;
+  },
+  /**
+   * Many invocations on one stream, each as on a stream of its own, so that none waits for a stream to open. The gateway
+   * says first that it serves it, by a message without frames; a caller that hears nothing uses Invoke.
+   *
+   * @generated from rpc rspp.provider.v1.ProviderService.InvokeMany
+   */
+  invokeMany: {
+    methodKind: "bidi_streaming";
+    input: typeof InvokeManyRequestSchema;
+    output: typeof InvokeManyResponseSchema;
   },
   /**
    * Lists configured providers by name.

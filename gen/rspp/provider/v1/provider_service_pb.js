@@ -7,6 +7,7 @@
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_rspp_common_v1_access } from "../../common/v1/access_pb.js";
+import { file_rspp_common_v1_error } from "../../common/v1/error_pb.js";
 import { file_rspp_pipeline_v1_provider_binding } from "../../pipeline/v1/provider_binding_pb.js";
 import { file_rspp_provider_v1_invocation } from "./invocation_pb.js";
 import { file_rspp_provider_v1_provider } from "./provider_pb.js";
@@ -15,7 +16,7 @@ import { file_rspp_provider_v1_provider } from "./provider_pb.js";
  * Describes the file rspp/provider/v1/provider_service.proto.
  */
 export const file_rspp_provider_v1_provider_service = /*@__PURE__*/
-  fileDesc("Cidyc3BwL3Byb3ZpZGVyL3YxL3Byb3ZpZGVyX3NlcnZpY2UucHJvdG8SEHJzcHAucHJvdmlkZXIudjEinwIKDUludm9rZVJlcXVlc3QSMAoEb3BlbhgBIAEoCzIgLnJzcHAucHJvdmlkZXIudjEuSW52b2NhdGlvbk9wZW5IABItCgVpbnB1dBgCIAEoCzIcLnJzcHAucHJvdmlkZXIudjEuSW5wdXRDaHVua0gAEi8KCWlucHV0X2VuZBgDIAEoCzIaLnJzcHAucHJvdmlkZXIudjEuSW5wdXRFbmRIABI0CgZjYW5jZWwYBCABKAsyIi5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25DYW5jZWxIABI0CgZjcmVkaXQYBSABKAsyIi5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25DcmVkaXRIAEIQCgdtZXNzYWdlEgW6SAIIASL7AQoOSW52b2tlUmVzcG9uc2USOAoIYWNjZXB0ZWQYASABKAsyJC5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25BY2NlcHRlZEgAEi8KBm91dHB1dBgCIAEoCzIdLnJzcHAucHJvdmlkZXIudjEuT3V0cHV0Q2h1bmtIABI2CgdvdXRjb21lGAMgASgLMiMucnNwcC5wcm92aWRlci52MS5JbnZvY2F0aW9uT3V0Y29tZUgAEjQKBmNyZWRpdBgEIAEoCzIiLnJzcHAucHJvdmlkZXIudjEuSW52b2NhdGlvbkNyZWRpdEgAQhAKB21lc3NhZ2USBbpIAggBIk4KFExpc3RQcm92aWRlcnNSZXF1ZXN0EjYKCG1vZGFsaXR5GAEgASgOMhoucnNwcC5waXBlbGluZS52MS5Nb2RhbGl0eUIIukgFggECEAEiWwoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEkIKCXByb3ZpZGVycxgBIAMoCzIkLnJzcHAucHJvdmlkZXIudjEuUHJvdmlkZXJEZXNjcmlwdG9yQgm6SAaSAQMQgAIiQgoaV2F0Y2hQcm92aWRlckhlYWx0aFJlcXVlc3QSJAoJcHJvdmlkZXJzGAEgAygJQhG6SA6SAQsQgAIiBnIEEAEYQCJaChtXYXRjaFByb3ZpZGVySGVhbHRoUmVzcG9uc2USOwoGaGVhbHRoGAEgAygLMiAucnNwcC5wcm92aWRlci52MS5Qcm92aWRlckhlYWx0aEIJukgGkgEDEIACMtYCCg9Qcm92aWRlclNlcnZpY2USVwoGSW52b2tlEh8ucnNwcC5wcm92aWRlci52MS5JbnZva2VSZXF1ZXN0GiAucnNwcC5wcm92aWRlci52MS5JbnZva2VSZXNwb25zZSIG4vMYAggGKAEwARJqCg1MaXN0UHJvdmlkZXJzEiYucnNwcC5wcm92aWRlci52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBonLnJzcHAucHJvdmlkZXIudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlIgji8xgECAMYAhJ+ChNXYXRjaFByb3ZpZGVySGVhbHRoEiwucnNwcC5wcm92aWRlci52MS5XYXRjaFByb3ZpZGVySGVhbHRoUmVxdWVzdBotLnJzcHAucHJvdmlkZXIudjEuV2F0Y2hQcm92aWRlckhlYWx0aFJlc3BvbnNlIgji8xgECAMYAjABYgZwcm90bzM", [file_buf_validate_validate, file_rspp_common_v1_access, file_rspp_pipeline_v1_provider_binding, file_rspp_provider_v1_invocation, file_rspp_provider_v1_provider]);
+  fileDesc("Cidyc3BwL3Byb3ZpZGVyL3YxL3Byb3ZpZGVyX3NlcnZpY2UucHJvdG8SEHJzcHAucHJvdmlkZXIudjEinwIKDUludm9rZVJlcXVlc3QSMAoEb3BlbhgBIAEoCzIgLnJzcHAucHJvdmlkZXIudjEuSW52b2NhdGlvbk9wZW5IABItCgVpbnB1dBgCIAEoCzIcLnJzcHAucHJvdmlkZXIudjEuSW5wdXRDaHVua0gAEi8KCWlucHV0X2VuZBgDIAEoCzIaLnJzcHAucHJvdmlkZXIudjEuSW5wdXRFbmRIABI0CgZjYW5jZWwYBCABKAsyIi5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25DYW5jZWxIABI0CgZjcmVkaXQYBSABKAsyIi5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25DcmVkaXRIAEIQCgdtZXNzYWdlEgW6SAIIASL7AQoOSW52b2tlUmVzcG9uc2USOAoIYWNjZXB0ZWQYASABKAsyJC5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25BY2NlcHRlZEgAEi8KBm91dHB1dBgCIAEoCzIdLnJzcHAucHJvdmlkZXIudjEuT3V0cHV0Q2h1bmtIABI2CgdvdXRjb21lGAMgASgLMiMucnNwcC5wcm92aWRlci52MS5JbnZvY2F0aW9uT3V0Y29tZUgAEjQKBmNyZWRpdBgEIAEoCzIiLnJzcHAucHJvdmlkZXIudjEuSW52b2NhdGlvbkNyZWRpdEgAQhAKB21lc3NhZ2USBbpIAggBIhcKFUludm9jYXRpb25JbnB1dENsb3NlZCIRCg9JbnZvY2F0aW9uUmVzZXQiPgoQSW52b2NhdGlvbkNsb3NlZBIqCgVlcnJvchgBIAEoCzIbLnJzcHAuY29tbW9uLnYxLkVycm9yRGV0YWlsIoUCChZJbnZva2VNYW55UmVxdWVzdEZyYW1lEhUKBGNhbGwYASABKA1CB7pIBCoCKAESHAoLdHJhY2VwYXJlbnQYAiABKAlCB7pIBHICGEASMgoHbWVzc2FnZRgDIAEoCzIfLnJzcHAucHJvdmlkZXIudjEuSW52b2tlUmVxdWVzdEgAEj8KDGlucHV0X2Nsb3NlZBgEIAEoCzInLnJzcHAucHJvdmlkZXIudjEuSW52b2NhdGlvbklucHV0Q2xvc2VkSAASMgoFcmVzZXQYBSABKAsyIS5yc3BwLnByb3ZpZGVyLnYxLkludm9jYXRpb25SZXNldEgAQg0KBHN0ZXASBbpIAggBIlgKEUludm9rZU1hbnlSZXF1ZXN0EkMKBmZyYW1lcxgBIAMoCzIoLnJzcHAucHJvdmlkZXIudjEuSW52b2tlTWFueVJlcXVlc3RGcmFtZUIJukgGkgEDEIACIqoBChdJbnZva2VNYW55UmVzcG9uc2VGcmFtZRIVCgRjYWxsGAEgASgNQge6SAQqAigBEjMKB21lc3NhZ2UYAiABKAsyIC5yc3BwLnByb3ZpZGVyLnYxLkludm9rZVJlc3BvbnNlSAASNAoGY2xvc2VkGAMgASgLMiIucnNwcC5wcm92aWRlci52MS5JbnZvY2F0aW9uQ2xvc2VkSABCDQoEc3RlcBIFukgCCAEiWgoSSW52b2tlTWFueVJlc3BvbnNlEkQKBmZyYW1lcxgBIAMoCzIpLnJzcHAucHJvdmlkZXIudjEuSW52b2tlTWFueVJlc3BvbnNlRnJhbWVCCbpIBpIBAxCAAiJOChRMaXN0UHJvdmlkZXJzUmVxdWVzdBI2Cghtb2RhbGl0eRgBIAEoDjIaLnJzcHAucGlwZWxpbmUudjEuTW9kYWxpdHlCCLpIBYIBAhABIlsKFUxpc3RQcm92aWRlcnNSZXNwb25zZRJCCglwcm92aWRlcnMYASADKAsyJC5yc3BwLnByb3ZpZGVyLnYxLlByb3ZpZGVyRGVzY3JpcHRvckIJukgGkgEDEIACIkIKGldhdGNoUHJvdmlkZXJIZWFsdGhSZXF1ZXN0EiQKCXByb3ZpZGVycxgBIAMoCUIRukgOkgELEIACIgZyBBABGEAiWgobV2F0Y2hQcm92aWRlckhlYWx0aFJlc3BvbnNlEjsKBmhlYWx0aBgBIAMoCzIgLnJzcHAucHJvdmlkZXIudjEuUHJvdmlkZXJIZWFsdGhCCbpIBpIBAxCAAjK7AwoPUHJvdmlkZXJTZXJ2aWNlElcKBkludm9rZRIfLnJzcHAucHJvdmlkZXIudjEuSW52b2tlUmVxdWVzdBogLnJzcHAucHJvdmlkZXIudjEuSW52b2tlUmVzcG9uc2UiBuLzGAIIBigBMAESYwoKSW52b2tlTWFueRIjLnJzcHAucHJvdmlkZXIudjEuSW52b2tlTWFueVJlcXVlc3QaJC5yc3BwLnByb3ZpZGVyLnYxLkludm9rZU1hbnlSZXNwb25zZSIG4vMYAggGKAEwARJqCg1MaXN0UHJvdmlkZXJzEiYucnNwcC5wcm92aWRlci52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBonLnJzcHAucHJvdmlkZXIudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlIgji8xgECAMYAhJ+ChNXYXRjaFByb3ZpZGVySGVhbHRoEiwucnNwcC5wcm92aWRlci52MS5XYXRjaFByb3ZpZGVySGVhbHRoUmVxdWVzdBotLnJzcHAucHJvdmlkZXIudjEuV2F0Y2hQcm92aWRlckhlYWx0aFJlc3BvbnNlIgji8xgECAMYAjABYgZwcm90bzM", [file_buf_validate_validate, file_rspp_common_v1_access, file_rspp_common_v1_error, file_rspp_pipeline_v1_provider_binding, file_rspp_provider_v1_invocation, file_rspp_provider_v1_provider]);
 
 /**
  * Describes the message rspp.provider.v1.InvokeRequest.
@@ -32,32 +33,81 @@ export const InvokeResponseSchema = /*@__PURE__*/
   messageDesc(file_rspp_provider_v1_provider_service, 1);
 
 /**
+ * Describes the message rspp.provider.v1.InvocationInputClosed.
+ * Use `create(InvocationInputClosedSchema)` to create a new message.
+ */
+export const InvocationInputClosedSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 2);
+
+/**
+ * Describes the message rspp.provider.v1.InvocationReset.
+ * Use `create(InvocationResetSchema)` to create a new message.
+ */
+export const InvocationResetSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 3);
+
+/**
+ * Describes the message rspp.provider.v1.InvocationClosed.
+ * Use `create(InvocationClosedSchema)` to create a new message.
+ */
+export const InvocationClosedSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 4);
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyRequestFrame.
+ * Use `create(InvokeManyRequestFrameSchema)` to create a new message.
+ */
+export const InvokeManyRequestFrameSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 5);
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyRequest.
+ * Use `create(InvokeManyRequestSchema)` to create a new message.
+ */
+export const InvokeManyRequestSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 6);
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyResponseFrame.
+ * Use `create(InvokeManyResponseFrameSchema)` to create a new message.
+ */
+export const InvokeManyResponseFrameSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 7);
+
+/**
+ * Describes the message rspp.provider.v1.InvokeManyResponse.
+ * Use `create(InvokeManyResponseSchema)` to create a new message.
+ */
+export const InvokeManyResponseSchema = /*@__PURE__*/
+  messageDesc(file_rspp_provider_v1_provider_service, 8);
+
+/**
  * Describes the message rspp.provider.v1.ListProvidersRequest.
  * Use `create(ListProvidersRequestSchema)` to create a new message.
  */
 export const ListProvidersRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_provider_v1_provider_service, 2);
+  messageDesc(file_rspp_provider_v1_provider_service, 9);
 
 /**
  * Describes the message rspp.provider.v1.ListProvidersResponse.
  * Use `create(ListProvidersResponseSchema)` to create a new message.
  */
 export const ListProvidersResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_provider_v1_provider_service, 3);
+  messageDesc(file_rspp_provider_v1_provider_service, 10);
 
 /**
  * Describes the message rspp.provider.v1.WatchProviderHealthRequest.
  * Use `create(WatchProviderHealthRequestSchema)` to create a new message.
  */
 export const WatchProviderHealthRequestSchema = /*@__PURE__*/
-  messageDesc(file_rspp_provider_v1_provider_service, 4);
+  messageDesc(file_rspp_provider_v1_provider_service, 11);
 
 /**
  * Describes the message rspp.provider.v1.WatchProviderHealthResponse.
  * Use `create(WatchProviderHealthResponseSchema)` to create a new message.
  */
 export const WatchProviderHealthResponseSchema = /*@__PURE__*/
-  messageDesc(file_rspp_provider_v1_provider_service, 5);
+  messageDesc(file_rspp_provider_v1_provider_service, 12);
 
 /**
  * Invokes and describes providers.
