@@ -16,6 +16,13 @@ export const commonFields = {
     fallback: "",
     charsMax: 128,
   },
+  probe_port: {
+    kind: "whole",
+    about: "Port of /livez, /readyz and /metrics in plain HTTP, for probes that show no certificate; 0: none",
+    fallback: 0,
+    min: 0,
+    max: 65_535,
+  },
   stop_grace_ms: {
     kind: "whole",
     about: "Calls that run may go on when it stops",

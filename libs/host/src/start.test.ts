@@ -2,12 +2,14 @@ import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { LinkService } from "@rspp/gen/rspp/runtime/v1/link_service_pb";
 import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
+import { Health } from "@rspp/rpc/health";
 import { route } from "@rspp/rpc/route";
 import { HealthService, ServingStatus } from "@rspp/rpc/well-known";
 import { StoreError } from "@rspp/store/store-error";
 import { expect, onTestFinished, test } from "vitest";
 import { commonFields, portField } from "./common-fields.ts";
 import { resolveConfig } from "./config.ts";
+import { startProbeServer } from "./probe-server.ts";
 import { isConfiguration } from "./process.ts";
 import type { PlainService, ServiceContext, StartedService } from "./service.ts";
 import { startService } from "./start.ts";
@@ -126,6 +128,31 @@ test("a reading that fails is a defect of what is read: it is answered, and the 
   const page = await fetch(`${running.ready.url}/metrics`);
   expect([page.status, await page.text()]).toEqual([500, "The metrics cannot be read.\n"]);
   expect((await fetch(`${running.ready.url}/readyz`)).status).toBe(200);
+});
+
+test("F-108 probes have a port of their own, which answers nothing else, and says so where it cannot be had", async () => {
+  const health = new Health(["x"]);
+  const probes = await startProbeServer({ host: "127.0.0.1", port: 0, health, metrics: async () => "a 1\n" });
+  onTestFinished(() => probes.close());
+  const ask = async (path: string, method = "GET") => {
+    const answer = await fetch(`http://127.0.0.1:${probes.port}${path}`, { method });
+    return [answer.status, await answer.text()];
+  };
+  expect(await ask("/livez")).toEqual([200, '{"status":"ok"}']);
+  health.setReady(false, ["database"]);
+  expect(await ask("/readyz?verbose")).toEqual([503, '{"status":"not ready","missing":["database"]}']);
+  health.setReady(true);
+  expect(await ask("/readyz")).toEqual([200, '{"status":"ok"}']);
+  expect(await ask("/metrics")).toEqual([200, "a 1\n"]);
+  expect((await ask("/metrics", "POST"))[0]).toBe(404);
+  expect((await ask("/rspp.registry.v1.RegistryService/ListPipelines"))[0]).toBe(404);
+  const second = valuesOf("--probe-port", String(probes.port));
+  await expect(
+    startService(
+      definitionOf(() => ({ routes: [keys] })),
+      second,
+    ),
+  ).rejects.toThrow(/probe_port \d+ cannot be had/);
 });
 
 test("NF-015 what is to be mended around a service ends it with status 2, a defect or an outage with 1", () => {

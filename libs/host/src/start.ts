@@ -17,6 +17,7 @@ import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import type { ConfigValues } from "./config-fields.ts";
 import { connectPeer, type Identity, openIdentity, streamAccess } from "./peers.ts";
+import { startProbeServer } from "./probe-server.ts";
 import { Readiness } from "./readiness.ts";
 import type { Environment, PeerService, ServiceContext, ServiceDefinition, StartedService } from "./service.ts";
 
@@ -222,6 +223,7 @@ async function openServers(
   if (!guard.guards)
     log.info({ host }, "callers are not asked who they are: loopback only; set service_token or tls_ca");
   const shared = { domain, host, tracer: telemetry.rpc, guard, ...tls };
+  await openProbes({ common, identity, health, undo }, telemetry);
   const named = [...started.routes, ...(started.streams ?? [])];
   for (const { service } of named) health.set(service.typeName, ServingStatus.NOT_SERVING);
   const http = withMetrics(telemetry, started.http);
@@ -235,6 +237,12 @@ async function openServers(
   const streams = await startGrpcServer({ ...shared, port: stream_port, services, onError }).catch(ofStreamPort);
   undo.push(() => streams.stop(0));
   return { api, streams };
+}
+
+async function openProbes({ common: { host, probe_port: port }, health, undo }: Serving, telemetry: Telemetry) {
+  if (port === 0) return;
+  const probes = await startProbeServer({ host, port, health, metrics: () => telemetry.prometheus() });
+  undo.push(() => probes.close());
 }
 
 /** Which of the two ports could not be had: a server knows its own alone. */
