@@ -5,7 +5,7 @@ import type { Client } from "@connectrpc/connect";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { GrantSchema, LeaseState, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
-import { LeaseService, type WatchLeasesResponse } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import { KeepAliveOutcome, LeaseService, type WatchLeasesResponse } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { StateService } from "@rspp/gen/rspp/state/v1/state_service_pb";
 import { tokenKeyToJwk } from "@rspp/rpc/tokens";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -73,8 +73,13 @@ describe("a lease", () => {
     expect((await leases.rotateLease({ ...rotation, idempotencyKey: "rotation" })).lease?.grant?.epoch).toBe(
       next?.epoch,
     );
-    const stale = await refusal(leases.renewLease({ session, holderId: "runtime-a", epoch }));
+    const stale = await refusal(leases.rotateLease({ ...rotation, idempotencyKey: "from an old epoch" }));
     expect(stale.reason).toBe(ErrorReason.AUTHORITY_EPOCH_MISMATCH);
+    // Whose rotation was lost on the way keeps its lease alive, and is told the epoch and its proof (F-158).
+    const kept = await leases.keepAlive({ holderId: "runtime-a", leases: [{ session, epoch }] });
+    expect(kept.leases).toMatchObject([{ session, outcome: KeepAliveOutcome.RENEWED, epoch: next?.epoch }]);
+    const shown = kept.leases[0]?.signed;
+    expect(shown !== undefined && (await isSigned(shown))).toBe(true);
     const revocation = { session, epoch: next?.epoch ?? 0n, reason: rotation.reason };
     const revoked = await leases.revokeLease(revocation);
     expect(revoked.lease).toMatchObject({ state: LeaseState.REVOKED, grant: { holderId: "" } });

@@ -58,7 +58,7 @@ export function grantLease(
   return issue(state, { ...ask, lastSequence: null }, sign, now);
 }
 
-/** Gives the session to another holder at once, whatever the old one does: failover and planned migration. */
+/** Gives the session to another holder at once, whatever the old one does: failover. */
 export function transferLease(
   state: GrantorState,
   ask: { session: string; toHolder: string; receivers: readonly string[] },
@@ -68,6 +68,30 @@ export function transferLease(
   if (state.leases[ask.session] === undefined) return err("unknown_session");
   const { session, toHolder: holder, receivers } = ask;
   return issue(state, { session, holder, receivers, lastSequence: null }, sign, now);
+}
+
+/**
+ * Planned migration: the next epoch to another holder, asked for under the epoch the old one has. An old holder that
+ * `consented` acts no more, so that nobody waits for its term; else it is waited for as after {@link transferLease}.
+ */
+export function handOverLease(
+  state: GrantorState,
+  ask: {
+    session: string;
+    holder: string;
+    epoch: number;
+    toHolder: string;
+    receivers: readonly string[];
+    consented: boolean;
+  },
+  sign: SignGrant,
+  now: MonoNs,
+): Result<Granted, GrantRefusal> {
+  const lease = current(state, ask);
+  if (!lease.ok) return lease;
+  const { session, toHolder: holder, receivers } = ask;
+  const oldRunsOutAtNs = ask.consented ? lease.value.oldRunsOutAtNs : null;
+  return issue(state, { session, holder, receivers, lastSequence: null }, sign, now, oldRunsOutAtNs);
 }
 
 /** A new epoch for the same holder; `lastSequence` is the last it used under the old one (`lease_rotated`). */
@@ -85,17 +109,20 @@ export function rotateLease(
 
 /**
  * Prolongs the lease. A lease past its term that nobody else was granted is still its holder's: a timeout must not fence a
- * healthy owner (kernel.md §7).
+ * healthy owner (kernel.md §7). Nor must an answer that was lost: a holder that was rotated and has not heard of it renews
+ * under the epoch it knows, and is told the one it has.
  */
 export function renewLease(
   state: GrantorState,
   ask: { session: string; holder: string; epoch: number },
   now: MonoNs,
 ): Result<{ epoch: number; termMs: number }, GrantRefusal> {
-  const lease = current(state, ask);
-  if (!lease.ok) return lease;
-  lease.value.expiresAtNs = monoPlusNs(now, msToNs(limits.LEASE_TERM_MS));
-  return ok({ epoch: ask.epoch, termMs: limits.LEASE_TERM_MS });
+  const known = state.leases[ask.session];
+  const goesOn = known !== undefined && heldThroughout(known, ask) && isOfThisStore(state, known.signed.grant.epoch);
+  const own = goesOn ? ok(known) : current(state, ask);
+  if (!own.ok) return own;
+  own.value.expiresAtNs = monoPlusNs(now, msToNs(limits.LEASE_TERM_MS));
+  return ok({ epoch: own.value.signed.grant.epoch, termMs: limits.LEASE_TERM_MS });
 }
 
 /** Takes the session from whoever holds it: a floor without a holder, to be announced to its receivers. */
@@ -132,6 +159,14 @@ export function syncReceiver(state: GrantorState, receiver: string, nonce: numbe
   return { nonce, asOfEpoch: state.lastEpoch, grants };
 }
 
+/** Whether `holder` has had the session without a break from `epoch` on, whatever rotations came since. */
+export function heldThroughout(
+  { signed: { grant }, revoked, heldSinceEpoch }: LeaseRecord,
+  { holder, epoch }: { holder: string; epoch: number },
+): boolean {
+  return !revoked && grant.holder === holder && heldSinceEpoch <= epoch && epoch <= grant.epoch;
+}
+
 function isOfThisStore(state: GrantorState, epoch: number): boolean {
   return epochParts(epoch).storeIncarnation === state.storeIncarnation;
 }
@@ -155,6 +190,7 @@ function issue(
   ask: { session: string; holder: string | null; receivers: readonly string[]; lastSequence: number | null },
   sign: SignGrant,
   now: MonoNs,
+  consentedRunOutAtNs: MonoNs | null = null,
 ): Result<Granted, GrantRefusal> {
   const before = state.leases[ask.session];
   if (before === undefined && state.sessionCount >= state.sessionsMax) return err("sessions_full");
@@ -170,12 +206,21 @@ function issue(
   state.lastEpoch = epoch;
   const lease: LeaseRecord = {
     signed: { grant, signature: sign(grant) },
+    heldSinceEpoch: heldSince(before, holder, epoch),
     expiresAtNs: holder === null ? now : monoPlusNs(now, msToNs(limits.LEASE_TERM_MS)),
-    oldRunsOutAtNs: asMonoNs(Math.max(oldRunsOut(before, holder, now), state.lostRunOutAtNs)),
+    oldRunsOutAtNs: asMonoNs(Math.max(consentedRunOutAtNs ?? oldRunsOut(before, holder, now), state.lostRunOutAtNs)),
     revoked: holder === null,
   };
   state.leases[session] = lease;
   return ok(granted(lease, now));
+}
+
+/** Only a rotation goes on under the same hold: whoever was revoked, or asks for an older store's lease again, begins anew. */
+function heldSince(before: LeaseRecord | undefined, holder: string | null, epoch: number): number {
+  const goesOn = before !== undefined && !before.revoked && before.signed.grant.holder === holder;
+  return goesOn && epochParts(before.signed.grant.epoch).storeIncarnation === epochParts(epoch).storeIncarnation
+    ? before.heldSinceEpoch
+    : epoch;
 }
 
 /** A holder need not wait for its own old lease to run out, but for everybody's before it. */

@@ -33,6 +33,8 @@ export type VerifyGrant = (signed: SignedGrant) => boolean;
 /** `holder` names one life of one process, so that a restarted one never goes on under its predecessor's epoch. */
 export interface LeaseRecord {
   signed: SignedGrant;
+  /** First epoch of this holder's unbroken hold: rotations to itself go on from it. */
+  heldSinceEpoch: number;
   /** By the grantor's clock. A lease past it may be granted elsewhere; until then it may still be renewed. */
   expiresAtNs: MonoNs;
   /** When the last lease of another holder before this one runs out. */

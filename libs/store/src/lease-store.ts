@@ -4,6 +4,8 @@ import type { SessionKey } from "./state-store.ts";
 export interface LeaseRow {
   readonly session: SessionKey;
   readonly epoch: number;
+  /** First epoch of the holder's unbroken hold; rotations go on from it. */
+  readonly heldSinceEpoch: number;
   /** Null: revoked, a floor nobody stands on. */
   readonly holder: string | null;
   readonly receivers: readonly string[];
@@ -26,10 +28,22 @@ export interface LeaseStoreState {
   readonly sessionCount: number;
 }
 
+/** A request that was granted, remembered so that its repeat is answered and not carried out again (F-158). */
+export interface LeaseRequest {
+  readonly kind: string;
+  readonly holder: string;
+  /** The epoch it was asked under, 0 none. */
+  readonly askedEpoch: number;
+  /** The epoch it was answered with. */
+  readonly epoch: number;
+}
+
 /** What a decision is taken on: one session and the store, nobody else changing either meanwhile. */
 export interface LeaseView {
   readonly store: LeaseStoreState;
   readonly lease: LeaseRow | undefined;
+  /** The request of this key, where it was granted before. */
+  readonly request: LeaseRequest | undefined;
   readonly nowWallMs: number;
 }
 
@@ -38,7 +52,19 @@ export interface LeaseDecision<T> {
   readonly answer: T;
   readonly store?: LeaseStoreState;
   readonly lease?: LeaseRow | null;
+  /** To be remembered under the key of the request. */
+  readonly request?: LeaseRequest;
 }
+
+/** A lease as it was read, and when, by the store's clock. */
+export interface LeaseFound {
+  readonly lease: LeaseRow;
+  readonly ended: boolean;
+  readonly nowWallMs: number;
+}
+
+/** Renewals of one transaction, so that no lock is held for long. */
+export const renewAllMax = 512;
 
 /** `renew` may only lengthen the term and leaves the store alone; renewals of different sessions do not wait for each other. */
 export type LeaseMode = "issue" | "renew";
@@ -48,6 +74,8 @@ export interface LeaseChangeRow {
   readonly seq: number;
   readonly lease: LeaseRow;
   readonly ended: boolean;
+  /** When it was read, by the store's clock. */
+  readonly nowWallMs: number;
 }
 
 export interface LeaseFilter {
@@ -66,8 +94,21 @@ export interface ReceiverFloorRow {
 /** Leases of all sessions, linearizable over replicas (kernel.md §7). Every call may reject with a StoreError. */
 export interface LeaseStore {
   /** `decide` is pure and may be called again; what it returns is stored in the transaction it looked in. */
-  update<T>(session: SessionKey, mode: LeaseMode, decide: (view: LeaseView) => LeaseDecision<T>): Promise<T>;
-  get(session: SessionKey): Promise<{ readonly lease: LeaseRow; readonly ended: boolean } | undefined>;
+  update<T>(
+    session: SessionKey,
+    mode: LeaseMode,
+    decide: (view: LeaseView) => LeaseDecision<T>,
+    requestKey?: string,
+  ): Promise<T>;
+  /**
+   * Renewals of many sessions, each named once, each decided by itself as `update` in mode `renew` does: the answers in
+   * the order asked. At most {@link renewAllMax}.
+   */
+  renewAll<T>(
+    sessions: readonly SessionKey[],
+    decide: (view: LeaseView, index: number) => LeaseDecision<T>,
+  ): Promise<readonly T[]>;
+  get(session: SessionKey): Promise<LeaseFound | undefined>;
   /** Live leases that name `receiver`, and how far the issue had come: one consistent picture. */
   ofReceiver(receiver: string): Promise<{ readonly store: LeaseStoreState; readonly leases: readonly LeaseRow[] }>;
   /** Where a watch that begins now stands. */
@@ -91,6 +132,6 @@ export interface LeaseStore {
   /** Holds every new grant to a whole term's wait: the shared clock cannot be trusted about the old leases. */
   distrustClock(termMs: number): Promise<void>;
   incarnation(): Promise<number>;
-  /** Forgets ended sessions; their epochs stay used. @returns how many. */
+  /** Forgets ended sessions, their epochs stay used, and requests as old. @returns how many sessions. */
   purgeEnded(beforeWallMs: number, limit: number): Promise<number>;
 }

@@ -4,13 +4,16 @@ import type {
   LeaseChangeRow,
   LeaseDecision,
   LeaseFilter,
+  LeaseRequest,
   LeaseRow,
   LeaseStore,
+  LeaseStoreState,
   LeaseView,
   ReceiverFloorRow,
 } from "./lease-store.ts";
+import { renewAllMax } from "./lease-store.ts";
 import { checkLimit } from "./page.ts";
-import { leaseFloors as f, leases as l, leaseStore as store } from "./schema.ts";
+import { leaseFloors as f, leases as l, leaseRequests as q, leaseStore as store } from "./schema.ts";
 import type { SessionKey } from "./state-store.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -43,17 +46,19 @@ export function nextIncarnation(known: number, wallMs: number): number {
 export async function openPgLeaseStore(db: Database, termMs: number): Promise<LeaseStore> {
   await db.transaction((tx) => makeOrReopen(tx, termMs));
   return {
-    update: (session, mode, decide) =>
+    update: (session, mode, decide, requestKey = "") =>
       db.transaction(async (tx) => {
-        const view = await lockView(tx, session, mode === "issue");
+        const view = await lockView(tx, session, mode === "issue", requestKey);
         const decision = decide(view.view);
         await write(tx, session, mode, view, decision);
+        await remember(tx, session, requestKey, decision.request, view.view.nowWallMs);
         return decision.answer;
       }),
+    renewAll: (sessions, decide) => renewAll(db, sessions, decide),
     get: (session) =>
       db.transaction(async (tx) => {
-        const [row] = await tx.select().from(l).where(ofSession(session));
-        return row && { lease: leaseOf(row), ended: row.endedWallMs > 0 };
+        const [row] = await tx.select({ lease: l, now: clockMs }).from(l).where(ofSession(session));
+        return row && { lease: leaseOf(row.lease), ended: row.lease.endedWallMs > 0, nowWallMs: row.now };
       }),
     ofReceiver: (receiver) => db.transaction((tx) => ofReceiver(tx, receiver)),
     head: () => db.transaction(async (tx) => (await theStore(tx)).changeSeq),
@@ -154,24 +159,100 @@ interface LockedView {
  * Grants hold the store's row, so that epochs and change numbers are given in the order of commits; renewals hold its key
  * alone, which hinders no grant and no renewal, only a reopening.
  */
-async function lockView(tx: Tx, session: SessionKey, issuing: boolean): Promise<LockedView> {
-  const [row] = await tx
-    .select({ row: store, now: clockMs })
-    .from(store)
-    .for(issuing ? "no key update" : "key share");
-  if (row === undefined) await theStore(tx);
+async function lockView(tx: Tx, session: SessionKey, issuing: boolean, requestKey: string): Promise<LockedView> {
+  const { changeSeq, ...state } = await lockStore(tx, issuing);
   const [lease] = await tx.select().from(l).where(ofSession(session)).for("update");
+  const request = requestKey === "" ? undefined : await requestOf(tx, session, requestKey);
   // Read again now that nobody can change anything: while waiting for the locks time went by.
   const nowWallMs = await nowOf(tx);
-  const { incarnation = 0, lastEpoch = 0, lostRunOutWallMs = 0, sessionCount = 0, changeSeq = 0 } = row?.row ?? {};
-  return {
-    view: {
-      store: { incarnation, lastEpoch, lostRunOutWallMs, sessionCount },
-      lease: lease === undefined || lease.endedWallMs > 0 ? undefined : leaseOf(lease),
-      nowWallMs,
-    },
-    changeSeq,
-  };
+  return { view: { store: state, lease: lease && aliveOf(lease), request, nowWallMs }, changeSeq };
+}
+
+async function lockStore(tx: Tx, issuing: boolean): Promise<LeaseStoreState & { readonly changeSeq: number }> {
+  const [row] = await tx
+    .select()
+    .from(store)
+    .for(issuing ? "no key update" : "key share");
+  const { incarnation, lastEpoch, lostRunOutWallMs, sessionCount, changeSeq } = row ?? (await theStore(tx));
+  return { incarnation, lastEpoch, lostRunOutWallMs, sessionCount, changeSeq };
+}
+
+function aliveOf(row: typeof l.$inferSelect): LeaseRow | undefined {
+  return row.endedWallMs > 0 ? undefined : leaseOf(row);
+}
+
+async function requestOf(tx: Tx, session: SessionKey, requestKey: string): Promise<LeaseRequest | undefined> {
+  const [row] = await tx
+    .select({ kind: q.kind, holder: q.holder, askedEpoch: q.askedEpoch, epoch: q.epoch })
+    .from(q)
+    .where(and(eq(q.tenantId, session.tenantId), eq(q.sessionId, session.sessionId), eq(q.requestKey, requestKey)));
+  return row;
+}
+
+async function remember(
+  tx: Tx,
+  session: SessionKey,
+  requestKey: string,
+  request: LeaseRequest | undefined,
+  atWallMs: number,
+): Promise<void> {
+  if (request === undefined || requestKey === "") return;
+  const values = { ...session, requestKey, ...request, atWallMs };
+  await tx
+    .insert(q)
+    .values(values)
+    .onConflictDoUpdate({ target: [q.tenantId, q.sessionId, q.requestKey], set: values });
+}
+
+/** The rows are locked in one order everywhere, so that two holders' batches never wait for each other in a ring. */
+function renewAll<T>(
+  db: Database,
+  sessions: readonly SessionKey[],
+  decide: (view: LeaseView, index: number) => LeaseDecision<T>,
+): Promise<readonly T[]> {
+  if (sessions.length > renewAllMax) {
+    throw new StoreError("invalid", `More than ${renewAllMax} renewals at once`, "Send them in several requests");
+  }
+  const tenants = sessions.map(({ tenantId }) => tenantId);
+  const ids = sessions.map(({ sessionId }) => sessionId);
+  return db.transaction(async (tx) => {
+    const { changeSeq: _, ...state } = await lockStore(tx, false);
+    const named = sql`(${l.tenantId}, ${l.sessionId}) IN
+      (SELECT * FROM unnest(${sql.param(tenants)}::text[], ${sql.param(ids)}::text[]))`;
+    const rows = await tx.select().from(l).where(named).orderBy(asc(l.tenantId), asc(l.sessionId)).for("update");
+    const nowWallMs = await nowOf(tx);
+    const found = new Map(rows.map((row) => [nameOf(row), aliveOf(row)]));
+    const lengthened: LeaseRow[] = [];
+    const answers = sessions.map((session, i) => {
+      const lease = found.get(nameOf(session));
+      const decision = decide({ store: state, lease, request: undefined, nowWallMs }, i);
+      if (decision.lease !== undefined || decision.store !== undefined) {
+        lengthened.push(onlyLengthened(lease, decision));
+      }
+      return decision.answer;
+    });
+    if (lengthened.length > 0) await lengthen(tx, lengthened);
+    return answers;
+  });
+}
+
+function nameOf({ tenantId, sessionId }: SessionKey): string {
+  return JSON.stringify([tenantId, sessionId]);
+}
+
+async function lengthen(tx: Tx, leases: readonly LeaseRow[]): Promise<void> {
+  const column = <V>(of: (lease: LeaseRow) => V) => sql.param(leases.map(of));
+  await tx.execute(sql`UPDATE ${l} SET expires_wall_ms = told.expires_wall_ms
+    FROM unnest(${column(({ session }) => session.tenantId)}::text[], ${column(({ session }) => session.sessionId)}::text[],
+      ${column(({ expiresWallMs }) => expiresWallMs)}::bigint[]) AS told (tenant_id, session_id, expires_wall_ms)
+    WHERE ${l.tenantId} = told.tenant_id AND ${l.sessionId} = told.session_id`);
+}
+
+function onlyLengthened(before: LeaseRow | undefined, decision: LeaseDecision<unknown>): LeaseRow {
+  if (decision.lease == null || decision.store !== undefined || decision.lease.epoch !== before?.epoch) {
+    throw new StoreError("internal", "A renewal changed more than its term", "This is a bug: report it");
+  }
+  return decision.lease;
 }
 
 async function write<T>(
@@ -183,10 +264,8 @@ async function write<T>(
 ): Promise<void> {
   if (decision.lease === undefined && decision.store === undefined) return;
   if (mode === "renew") {
-    if (decision.lease == null || decision.store !== undefined || decision.lease.epoch !== view.lease?.epoch) {
-      throw new StoreError("internal", "A renewal changed more than its term", "This is a bug: report it");
-    }
-    await tx.update(l).set({ expiresWallMs: decision.lease.expiresWallMs }).where(ofSession(session));
+    const { expiresWallMs } = onlyLengthened(view.lease, decision);
+    await tx.update(l).set({ expiresWallMs }).where(ofSession(session));
     return;
   }
   const seq = changeSeq + 1;
@@ -222,12 +301,14 @@ function list(db: Database, conditions: SQL[], limit: number): Promise<LeaseChan
   checkLimit(limit);
   return db.transaction(async (tx) => {
     const rows = await tx
-      .select()
+      .select({ row: l, nowWallMs: clockMs })
       .from(l)
       .where(and(...conditions))
       .orderBy(asc(l.changeSeq))
       .limit(limit);
-    return rows.map((row) => ({ seq: row.changeSeq, lease: leaseOf(row), ended: row.endedWallMs > 0 }));
+    return rows.map(({ row, nowWallMs }) => {
+      return { seq: row.changeSeq, lease: leaseOf(row), ended: row.endedWallMs > 0, nowWallMs };
+    });
   });
 }
 
@@ -305,5 +386,12 @@ async function purge(tx: Tx, beforeWallMs: number, limit: number): Promise<numbe
     .from(l)
     .where(and(gt(l.endedWallMs, 0), lt(l.endedWallMs, beforeWallMs)))
     .limit(limit);
+  const old = tx
+    .select({ at: q.atWallMs })
+    .from(q)
+    .where(lt(q.atWallMs, beforeWallMs))
+    .orderBy(asc(q.atWallMs))
+    .limit(limit);
+  await tx.delete(q).where(inArray(q.atWallMs, old));
   return (await tx.delete(l).where(inArray(l.changeSeq, dead)).returning({ seq: l.changeSeq })).length;
 }

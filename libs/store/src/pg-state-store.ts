@@ -9,16 +9,17 @@ const keyCharsMax = 128;
 const valueBytesMax = 1_048_576;
 const epochSpan = 2 ** 32;
 
+const clockMs = sql`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 const ofSession = ({ tenantId, sessionId }: SessionKey) => and(eq(s.tenantId, tenantId), eq(s.sessionId, sessionId));
 const entriesOf = ({ tenantId, sessionId }: SessionKey) => and(eq(e.tenantId, tenantId), eq(e.sessionId, sessionId));
 
-/** @param nowWallMs for the note of when it was written. */
-export function pgStateStore(db: Database, nowWallMs: () => number): StateStore {
+/** When something was written is told by the database's clock, which all replicas share. */
+export function pgStateStore(db: Database): StateStore {
   return {
     get: (session, keys = []) => db.transaction((tx) => read(tx, session, keys)),
     compareAndSet: (write) => {
       check(write);
-      return db.transaction((tx) => compareAndSet(tx, write, nowWallMs()));
+      return db.transaction((tx) => compareAndSet(tx, write));
     },
     delete: (session, epoch) =>
       db.transaction(async (tx) => {
@@ -26,10 +27,7 @@ export function pgStateStore(db: Database, nowWallMs: () => number): StateStore 
         if ("kind" in row) return row;
         await tx.delete(e).where(entriesOf(session));
         const version = row.version + 1;
-        await tx
-          .update(s)
-          .set({ epoch, version, requestKey: "", writtenWallMs: nowWallMs() })
-          .where(ofSession(session));
+        await tx.update(s).set({ epoch, version, requestKey: "", writtenWallMs: clockMs }).where(ofSession(session));
         return { kind: "deleted" };
       }),
   };
@@ -107,7 +105,7 @@ function refusalOf(epoch: number, written: number, lease: LeaseFloor | undefined
   return dead ? { kind: "stale_epoch", floor: floor + 1 } : undefined;
 }
 
-async function compareAndSet(tx: Tx, write: StateWrite, now: number): Promise<StateOutcome> {
+async function compareAndSet(tx: Tx, write: StateWrite): Promise<StateOutcome> {
   const { session, epoch, requestKey } = write;
   const row = await lockRow(tx, session, epoch);
   if ("kind" in row) return row;
@@ -131,6 +129,6 @@ async function compareAndSet(tx: Tx, write: StateWrite, now: number): Promise<St
     throw new StoreError("invalid", `A session keeps at most ${entriesMax} entries`, "Remove some in the same write");
   }
   const version = row.version + 1;
-  await tx.update(s).set({ epoch, version, requestKey, writtenWallMs: now }).where(ofSession(session));
+  await tx.update(s).set({ epoch, version, requestKey, writtenWallMs: clockMs }).where(ofSession(session));
   return { kind: "written", version, repeated: false };
 }

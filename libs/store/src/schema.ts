@@ -198,6 +198,8 @@ export const leases = rspp.table(
     tenantId: text("tenant_id").notNull(),
     sessionId: text("session_id").notNull(),
     epoch: whole("epoch").notNull(),
+    /** First epoch of the holder's unbroken hold. */
+    heldSinceEpoch: whole("held_since_epoch").notNull(),
     /** Null after a revocation: a floor nobody stands on. */
     holder: text("holder"),
     receivers: text("receivers").array().notNull(),
@@ -218,6 +220,27 @@ export const leases = rspp.table(
     uniqueIndex("leases_change_seq").on(t.changeSeq),
     index("leases_holder").on(t.holder),
     index("leases_receivers").using("gin", t.receivers),
+  ],
+);
+
+/** Requests that issued or confirmed a lease, so that a repeat is answered and not carried out again (F-158). */
+export const leaseRequests = rspp.table(
+  "lease_requests",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    requestKey: text("request_key").notNull(),
+    kind: text("kind").notNull(),
+    holder: text("holder").notNull(),
+    /** What was asked under: the epoch believed or held; 0 none. */
+    askedEpoch: whole("asked_epoch").notNull(),
+    /** What was answered. */
+    epoch: whole("epoch").notNull(),
+    atWallMs: whole("at_wall_ms").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId, t.requestKey] }),
+    index("lease_requests_oldest").on(t.atWallMs),
   ],
 );
 

@@ -15,13 +15,11 @@ export const leaseDefinition: DatabaseService<typeof leaseFields> = {
   database: true,
   start: async ({ grant_key: reference, data: dataDir }, { env }, db) => {
     const { keyId, publicKey, privateKey } = await openSigningKey({ reference, dataDir, name: "lease-grant", env });
-    const wallMs = () => Date.now();
     const { routes, leases } = createLeaseRoutes({
       leaseStore: await openPgLeaseStore(db, limits.LEASE_TERM_MS),
-      stateStore: pgStateStore(db, wallMs),
+      stateStore: pgStateStore(db),
       signer: { keyId, publicKey, sign: (bytes) => new Uint8Array(sign(null, bytes, privateKey)) },
       monoMs: () => performance.now(),
-      wallMs,
     });
     return { routes, sweep: () => leases.sweep() };
   },

@@ -43,10 +43,11 @@ export function grantorState(store: LeaseStoreState, leases: readonly LeaseRow[]
 }
 
 function recordOf(row: LeaseRow, nowWallMs: number): LeaseRecord {
-  const { epoch, holder, receivers, termMs, lastSequence, signature } = row;
+  const { epoch, heldSinceEpoch, holder, receivers, termMs, lastSequence, signature } = row;
   const grant = { session: sessionName(row.session), epoch, holder, receivers: [...receivers], termMs, lastSequence };
   return {
     signed: { grant, signature },
+    heldSinceEpoch,
     expiresAtNs: toMono(row.expiresWallMs, nowWallMs),
     oldRunsOutAtNs: toMono(row.oldRunsOutWallMs, nowWallMs),
     revoked: row.revoked,
@@ -65,6 +66,7 @@ export function storedLease(
   return {
     session,
     epoch,
+    heldSinceEpoch: record.heldSinceEpoch,
     holder,
     receivers,
     termMs,

@@ -79,8 +79,9 @@ describe("one session's lease", () => {
     const rotated = await service.rotate(rotation);
     expect(rotated).toMatchObject({ ok: true, value: { lease: { holder: "a", lastSequence: 7 }, unchanged: false } });
     expect(await service.rotate(rotation)).toMatchObject({ ok: true, value: { unchanged: true } });
-    expect(await service.renew({ session, holder: "a", epoch })).toEqual({ ok: false, error: "stale_epoch" });
     const now = rotated.ok ? rotated.value.lease.epoch : 0;
+    expect(await service.renew({ session, holder: "a", epoch })).toMatchObject({ value: { lease: { epoch: now } } });
+    expect(await service.renew({ session, holder: "b", epoch: now })).toEqual({ ok: false, error: "not_holder" });
     expect(now).toBeGreaterThan(epoch);
     expect(await service.revoke(session, epoch)).toEqual({ ok: false, error: "stale_epoch" });
     const revoked = await service.revoke(session, now);
@@ -173,7 +174,7 @@ async function foundOf(
       return outcome(await service.revoke(session, epoch));
     case "release": {
       const answer = await service.release({ session, holder, epoch });
-      return answer.ok ? answer.value.epoch : answer.error;
+      return answer.ok ? answer.value.lease.epoch : answer.error;
     }
   }
 }

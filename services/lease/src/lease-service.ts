@@ -3,6 +3,7 @@ import { err, ok, type Result } from "@rspp/base/result";
 import {
   endLease,
   grantLease,
+  handOverLease,
   renewLease,
   revokeLease,
   rotateLease,
@@ -11,16 +12,20 @@ import {
 } from "@rspp/protocol/lease-grantor";
 import type { Granted, GrantRefusal, SignGrant, SyncAnswer } from "@rspp/protocol/lease-types";
 import { limits } from "@rspp/protocol/limits";
-import type {
-  LeaseDecision,
-  LeaseMode,
-  LeaseRow,
-  LeaseStore,
-  LeaseView,
-  ReceiverFloorRow,
+import {
+  type LeaseDecision,
+  type LeaseFound,
+  type LeaseMode,
+  type LeaseRow,
+  type LeaseStore,
+  type LeaseView,
+  type ReceiverFloorRow,
+  renewAllMax,
 } from "@rspp/store/lease-store";
 import type { SessionKey } from "@rspp/store/state-store";
 import { type GrantorView, grantorState, grantorView, storedLease, storedState } from "./grantor-view.ts";
+import { type KeptAnswer, keptAnswer } from "./keep-alive.ts";
+import { type Request, repeatOf } from "./repeats.ts";
 import { sessionName } from "./session-name.ts";
 import { SharedClock } from "./shared-clock.ts";
 
@@ -31,9 +36,13 @@ export interface LeaseAnswer {
   readonly oldRunsOutInMs: number;
   /** True when nothing new was issued: a repeat, or the holder's own lease again. */
   readonly unchanged: boolean;
+  /** True when a request of the same key was granted before. */
+  readonly repeated: boolean;
+  /** When that was so, by the store's clock. */
+  readonly nowWallMs: number;
 }
 
-export type LeaseRefusal = GrantRefusal | "unexpected_epoch";
+export type LeaseRefusal = GrantRefusal | "unexpected_epoch" | "superseded" | "key_reused";
 
 export interface GrantAsk {
   readonly session: SessionKey;
@@ -52,21 +61,38 @@ export interface HeldAsk {
   readonly epoch: number;
 }
 
+export interface RotateAsk extends HeldAsk {
+  readonly lastSequence: number;
+  readonly requestKey: string;
+}
+
+/** Planned migration: `holder`, who has `epoch`, gives the session to `toHolder`. */
+export interface TransferAsk extends HeldAsk {
+  readonly toHolder: string;
+  /** Of the new holder; those of the old lease stay named. */
+  readonly receivers: readonly string[];
+  /** The old holder acts no more: nobody waits for its term. */
+  readonly consented: boolean;
+  readonly requestKey: string;
+}
+
 /**
  * The lease service's logic (kernel.md §7): the machine of libs/protocol decides, the store makes it linearizable over
  * replicas. Refusals are values; what the store rejects with (StoreError) goes through.
  */
 export interface LeaseService {
   grant(ask: GrantAsk): Promise<Result<LeaseAnswer, LeaseRefusal>>;
+  /** A holder that was rotated and has not heard of it is told the epoch it has. */
   renew(ask: HeldAsk): Promise<Result<LeaseAnswer, LeaseRefusal>>;
-  rotate(
-    ask: HeldAsk & { readonly lastSequence: number; readonly requestKey: string },
-  ): Promise<Result<LeaseAnswer, LeaseRefusal>>;
+  /** Everything one holder holds, each session named once, in the order asked; a session is refused by itself. */
+  keepAlive(holder: string, held: readonly Omit<HeldAsk, "holder">[]): Promise<readonly KeptAnswer[]>;
+  rotate(ask: RotateAsk): Promise<Result<LeaseAnswer, LeaseRefusal>>;
+  transfer(ask: TransferAsk): Promise<Result<LeaseAnswer, LeaseRefusal>>;
   /** `epoch` is the one to be taken back: a later one is somebody else's. */
   revoke(session: SessionKey, epoch: number): Promise<Result<LeaseAnswer, LeaseRefusal>>;
   /** The holder is done with the session for good. */
-  release(ask: HeldAsk): Promise<Result<LeaseRow, LeaseRefusal>>;
-  get(session: SessionKey): Promise<{ readonly lease: LeaseRow; readonly ended: boolean } | undefined>;
+  release(ask: HeldAsk): Promise<Result<LeaseAnswer, LeaseRefusal>>;
+  get(session: SessionKey): Promise<LeaseFound | undefined>;
   acknowledgeFloors(floors: readonly Omit<ReceiverFloorRow, "acknowledgedWallMs">[]): Promise<void>;
   floors(session: SessionKey): Promise<readonly ReceiverFloorRow[]>;
   /** For a restarted receiver. */
@@ -96,42 +122,97 @@ export function createLeaseService({ store, sign, monoMs }: LeaseServicePorts): 
     session: SessionKey,
     mode: LeaseMode,
     step: (view: LeaseView, grantor: GrantorView) => LeaseDecision<T>,
+    requestKey = "",
   ): Promise<T> {
-    const askedMs = monoMs();
-    let stepped = false;
-    const answer = await store.update(session, mode, (seen) => {
-      stepped ||= clock.stepped(seen.nowWallMs, askedMs, monoMs());
-      const view = stepped ? distrusting(seen) : seen;
+    const look = looking();
+    const decideOnce = (seen: LeaseView): LeaseDecision<T> => {
+      const view = look.at(seen);
       const decision = step(view, grantorView(view));
       // Renewals leave the store's row alone; the mistrust is written behind them.
-      return stepped && mode === "issue" ? { ...decision, store: decision.store ?? view.store } : decision;
-    });
-    if (stepped && mode === "renew") await store.distrustClock(limits.LEASE_TERM_MS);
+      return look.stepped() && mode === "issue" ? { ...decision, store: decision.store ?? view.store } : decision;
+    };
+    const answer = await store.update(session, mode, decideOnce, requestKey);
+    if (look.stepped() && mode === "renew") await store.distrustClock(limits.LEASE_TERM_MS);
     return answer;
+  }
+
+  /** One look at the store, as its clock lets it be believed. */
+  function looking() {
+    const askedMs = monoMs();
+    let stepped = false;
+    return {
+      at: (seen: LeaseView): LeaseView => {
+        stepped ||= clock.stepped(seen.nowWallMs, askedMs, monoMs());
+        return stepped ? distrusting(seen) : seen;
+      },
+      stepped: () => stepped,
+    };
   }
 
   const issue = (
     session: SessionKey,
     requestKey: string,
     step: (grantor: GrantorView, view: LeaseView) => Result<Granted, LeaseRefusal> | LeaseRow,
-  ): Promise<Result<LeaseAnswer, LeaseRefusal>> =>
-    decide<Result<LeaseAnswer, LeaseRefusal>>(session, "issue", (view, grantor) => {
+    request?: Request,
+  ): Promise<Result<LeaseAnswer, LeaseRefusal>> => {
+    const once = (view: LeaseView, grantor: GrantorView): LeaseDecision<Result<LeaseAnswer, LeaseRefusal>> => {
+      const repeat = request && repeatOf(view, request);
+      if (repeat !== undefined) return { answer: repeat.ok ? ok(answerOf(repeat.value, view, true, true)) : repeat };
       const decided = step(grantor, view);
-      if (!("ok" in decided)) return { answer: ok(answerOf(decided, view, true)) };
+      if (!("ok" in decided)) return { answer: ok(answerOf(decided, view, true, true)) };
       if (!decided.ok) return { answer: decided };
       const lease = storedLease(view, recordOf(grantor, session), session, requestKey);
-      const unchanged = lease.epoch === view.lease?.epoch;
-      return { answer: ok(answerOf(lease, view, unchanged)), lease, store: storedState(view, grantor.state) };
-    });
+      const answer = ok(answerOf(lease, view, lease.epoch === view.lease?.epoch));
+      const remembered = request && { ...request, epoch: lease.epoch };
+      return {
+        answer,
+        lease,
+        store: storedState(view, grantor.state),
+        ...(remembered === undefined ? {} : { request: remembered }),
+      };
+    };
+    return decide(session, "issue", once, request === undefined ? "" : requestKey);
+  };
+
+  async function keepAlive(holder: string, held: readonly Omit<HeldAsk, "holder">[]): Promise<KeptAnswer[]> {
+    const answers: KeptAnswer[] = [];
+    for (let from = 0; from < held.length; from += renewAllMax) {
+      const part = held.slice(from, from + renewAllMax);
+      const look = looking();
+      const sessions = part.map(({ session }) => session);
+      const told = await store.renewAll(sessions, (seen, i) => {
+        const view = look.at(seen);
+        const one = part[i];
+        invariant(one !== undefined, "each renewal is asked for");
+        const { answer, lease } = renew({ ...one, holder }, view, grantorView(view));
+        const kept = keptAnswer(answer, view);
+        return lease == null ? { answer: kept } : { answer: kept, lease };
+      });
+      if (look.stepped()) await store.distrustClock(limits.LEASE_TERM_MS);
+      answers.push(...told);
+    }
+    return answers;
+  }
 
   return {
-    grant: (ask) => issue(ask.session, ask.requestKey, (grantor, view) => grant(ask, grantor, view, sign)),
+    grant: (ask) => {
+      const request = { kind: "grant", holder: ask.holder, askedEpoch: ask.expectedEpoch };
+      return issue(ask.session, ask.requestKey, (grantor, view) => grant(ask, grantor, view, sign), request);
+    },
     renew: (ask) => decide(ask.session, "renew", (view, grantor) => renew(ask, view, grantor)),
-    rotate: (ask) =>
-      issue(ask.session, ask.requestKey, ({ state, now }, { lease }) => {
-        if (lease !== undefined && isRepeat(lease, ask) && lease.epoch > ask.epoch) return lease;
-        return rotateLease(state, { ...ask, session: sessionName(ask.session) }, sign, now);
-      }),
+    keepAlive,
+    rotate: (ask) => {
+      const request = { kind: "rotate", holder: ask.holder, askedEpoch: ask.epoch };
+      const session = sessionName(ask.session);
+      const step = ({ state, now }: GrantorView) => rotateLease(state, { ...ask, session }, sign, now);
+      return issue(ask.session, ask.requestKey, step, request);
+    },
+    transfer: (ask) => {
+      const request = { kind: `transfer/${ask.holder}`, holder: ask.toHolder, askedEpoch: ask.epoch };
+      const session = sessionName(ask.session);
+      const step = ({ state, now }: GrantorView) => handOverLease(state, { ...ask, session }, sign, now);
+      return issue(ask.session, ask.requestKey, step, request);
+    },
     revoke: (session, epoch) =>
       issue(session, `revoke/${epoch}`, ({ state, now }, { lease }) => {
         if (lease !== undefined && lease.epoch !== epoch) {
@@ -163,23 +244,16 @@ function recordOf({ state }: GrantorView, session: SessionKey) {
   return record;
 }
 
-function answerOf(lease: LeaseRow, view: LeaseView, unchanged: boolean): LeaseAnswer {
-  return { lease, oldRunsOutInMs: Math.max(0, lease.oldRunsOutWallMs - view.nowWallMs), unchanged };
-}
-
-/** The same request again, from the holder it was granted to, and nothing issued since. */
-function isRepeat(lease: LeaseRow, ask: { readonly holder: string; readonly requestKey: string }): boolean {
-  return ask.requestKey !== "" && lease.requestKey === ask.requestKey && lease.holder === ask.holder;
+function answerOf(lease: LeaseRow, { nowWallMs }: LeaseView, unchanged: boolean, repeated = false): LeaseAnswer {
+  return { lease, oldRunsOutInMs: Math.max(0, lease.oldRunsOutWallMs - nowWallMs), unchanged, repeated, nowWallMs };
 }
 
 function grant(
   ask: GrantAsk,
   { state, now }: GrantorView,
-  { lease, store }: LeaseView,
+  { lease }: LeaseView,
   sign: SignGrant,
-): Result<Granted, LeaseRefusal> | LeaseRow {
-  const ofThisStore = lease !== undefined && lease.epoch >= epochFloor(store.incarnation);
-  if (lease !== undefined && ofThisStore && ask.takeover && isRepeat(lease, ask)) return lease;
+): Result<Granted, LeaseRefusal> {
   if (ask.expectedEpoch !== 0 && lease?.epoch !== ask.expectedEpoch) return err("unexpected_epoch");
   const { holder, receivers } = ask;
   const session = sessionName(ask.session);
@@ -187,10 +261,6 @@ function grant(
     return transferLease(state, { session, toHolder: holder, receivers }, sign, now);
   }
   return grantLease(state, { session, holder, receivers }, sign, now);
-}
-
-function epochFloor(incarnation: number): number {
-  return incarnation * 2 ** 32;
 }
 
 function renew(ask: HeldAsk, view: LeaseView, grantor: GrantorView): LeaseDecision<Result<LeaseAnswer, LeaseRefusal>> {
@@ -204,13 +274,13 @@ function release(
   ask: HeldAsk,
   view: LeaseView,
   { state, now }: GrantorView,
-): LeaseDecision<Result<LeaseRow, LeaseRefusal>> {
+): LeaseDecision<Result<LeaseAnswer, LeaseRefusal>> {
   const session = sessionName(ask.session);
   // Whoever may renew may release: the same checks.
   const held = renewLease(state, { ...ask, session }, now);
   if (!held.ok || view.lease === undefined) return { answer: held.ok ? err("unknown_session") : held };
   endLease(state, session);
-  return { answer: ok(view.lease), lease: null, store: storedState(view, state) };
+  return { answer: ok(answerOf(view.lease, view, false)), lease: null, store: storedState(view, state) };
 }
 
 type Decide = <T>(

@@ -16,11 +16,15 @@ const reasons: Readonly<Record<LeaseRefusal, ErrorReason>> = {
   too_many_receivers: ErrorReason.SCHEMA_VALIDATION_ERROR,
   epochs_exhausted: ErrorReason.RUNTIME_INTERNAL_ERROR,
   unexpected_epoch: ErrorReason.VERSION_CONFLICT,
+  superseded: ErrorReason.AUTHORITY_EPOCH_MISMATCH,
+  key_reused: ErrorReason.ALREADY_EXISTS,
 };
 
 const remedies: Partial<Record<LeaseRefusal, string>> = {
   unknown_session: "No lease was granted for this session, or it ended: ask for a grant.",
   reissue: "The store was restored: ask for a new grant.",
+  superseded: "What this idempotency key was granted is over: read the lease, and ask under a new key.",
+  key_reused: "The idempotency_key was used for another request: make a new one.",
   unexpected_epoch: "Another epoch is in force: read the lease and decide again.",
 };
 

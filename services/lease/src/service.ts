@@ -13,7 +13,6 @@ export interface LeasePorts {
   readonly signer: GrantSigner;
   /** Monotonic milliseconds of this process. */
   readonly monoMs: () => number;
-  readonly wallMs: () => number;
 }
 
 export interface LeaseRoutes {
@@ -22,7 +21,7 @@ export interface LeaseRoutes {
 }
 
 /** Leases and session state as a library: put the routes on any server. */
-export function createLeaseRoutes({ leaseStore, stateStore, signer, monoMs, wallMs }: LeasePorts): LeaseRoutes {
+export function createLeaseRoutes({ leaseStore, stateStore, signer, monoMs }: LeasePorts): LeaseRoutes {
   const leases = createLeaseService({
     store: leaseStore,
     monoMs,
@@ -32,5 +31,5 @@ export function createLeaseRoutes({ leaseStore, stateStore, signer, monoMs, wall
       return `${signer.keyId}.${Buffer.from(signature).toString("base64url")}`;
     },
   });
-  return { routes: [leaseRoute({ leases, store: leaseStore, signer, wallMs }), stateRoute(stateStore)], leases };
+  return { routes: [leaseRoute({ leases, store: leaseStore, signer }), stateRoute(stateStore)], leases };
 }

@@ -13,8 +13,10 @@ import {
   type SignedGrant,
   SignedGrantSchema,
 } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { KeepAliveOutcome, type KeptLease, KeptLeaseSchema } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { LeaseRow, ReceiverFloorRow } from "@rspp/store/lease-store";
 import type { SessionKey } from "@rspp/store/state-store";
+import type { KeptAnswer } from "./keep-alive.ts";
 import { wireReceivers } from "./receivers.ts";
 
 /** Signs the bytes of a grant; the key stays where the process is wired. */
@@ -75,5 +77,32 @@ export function floorToWire({ receiverId, session, floorEpoch, acknowledgedWallM
     session,
     floorEpoch: BigInt(floorEpoch),
     acknowledgedWallMs: BigInt(acknowledgedWallMs),
+  });
+}
+
+const outcomes = {
+  not_found: KeepAliveOutcome.NOT_FOUND,
+  fenced: KeepAliveOutcome.FENCED,
+  reissue: KeepAliveOutcome.REISSUE,
+} as const;
+
+export function keptToWire(
+  answer: KeptAnswer,
+  asked: { readonly session: SessionKey; readonly epoch: number },
+  signer: GrantSigner,
+): KeptLease {
+  const { session } = asked;
+  if (answer.kind !== "renewed") {
+    return create(KeptLeaseSchema, { session, outcome: outcomes[answer.kind], epoch: BigInt(answer.epoch) });
+  }
+  const { lease } = answer;
+  return create(KeptLeaseSchema, {
+    session,
+    outcome: KeepAliveOutcome.RENEWED,
+    epoch: BigInt(lease.epoch),
+    termMs: lease.termMs,
+    expiresWallMs: BigInt(lease.expiresWallMs),
+    // Signing is work: only where the holder lacks the grant.
+    ...(lease.epoch === asked.epoch ? {} : { signed: signedToWire(lease, signer) }),
   });
 }

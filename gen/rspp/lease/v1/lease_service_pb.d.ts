@@ -432,7 +432,7 @@ export declare type TransferLeaseRequest = Message<"rspp.lease.v1.TransferLeaseR
   fromHolderId: string;
 
   /**
-   * Holder that takes it.
+   * Holder that takes it; another one than the old.
    *
    * @generated from field: string to_holder_id = 3;
    */
