@@ -24,14 +24,20 @@ export interface LeaseLogic {
 }
 
 export function leaseRoute(logic: LeaseLogic): RpcRoute {
-  return route(LeaseContract, { ...holderCalls(logic), ...receiverCalls(logic) });
+  return route(LeaseContract, { ...issuingCalls(logic), ...holderCalls(logic), ...receiverCalls(logic) });
 }
 
-function holderCalls({ leases, signer }: LeaseLogic) {
-  const inForce = ({ lease, nowWallMs }: LeaseAnswer) => ({
+function inForceOf({ signer }: LeaseLogic) {
+  return ({ lease, nowWallMs }: LeaseAnswer) => ({
     lease: leaseToWire(lease, nowWallMs),
     signed: signedToWire(lease, signer),
   });
+}
+
+/** Calls that issue an epoch. */
+function issuingCalls(logic: LeaseLogic) {
+  const { leases } = logic;
+  const inForce = inForceOf(logic);
   /** To a holder that is new to the session: where it may act already, and from when everywhere. */
   const issued = async (answer: LeaseAnswer) => {
     const floors = (await leases.floors(answer.lease.session)).map(floorToWire);
@@ -54,19 +60,6 @@ function holderCalls({ leases, signer }: LeaseLogic) {
         });
         if (!granted.ok) throw leaseError(granted.error);
         return issued(granted.value);
-      }),
-    renewLease: ({ session, holderId, epoch }) =>
-      overStore(domain, async () => {
-        const renewed = await leases.renew({ session: sessionOf(session), holder: holderId, epoch: Number(epoch) });
-        if (!renewed.ok) throw leaseError(renewed.error);
-        return inForce(renewed.value);
-      }),
-    keepAlive: (ask) =>
-      overStore(domain, async () => {
-        const held = ask.leases.map(({ session, epoch }) => ({ session: sessionOf(session), epoch: Number(epoch) }));
-        checkNamedOnce(held);
-        const answers = await leases.keepAlive(ask.holderId, held);
-        return { leases: held.map((one, i) => keptToWire(answerAt(answers, i), one, signer)) };
       }),
     transferLease: (ask) =>
       overStore(domain, async () => {
@@ -101,6 +94,27 @@ function holderCalls({ leases, signer }: LeaseLogic) {
         const revoked = await leases.revoke(sessionOf(session), Number(epoch));
         if (!revoked.ok) throw leaseError(revoked.error);
         return { lease: leaseToWire(revoked.value.lease, revoked.value.nowWallMs, false, reason) };
+      }),
+  } satisfies Parameters<typeof route<typeof LeaseContract>>[1];
+}
+
+/** Calls of whoever holds a lease, or wants to know who does. */
+function holderCalls(logic: LeaseLogic) {
+  const { leases, signer } = logic;
+  const inForce = inForceOf(logic);
+  return {
+    renewLease: ({ session, holderId, epoch }) =>
+      overStore(domain, async () => {
+        const renewed = await leases.renew({ session: sessionOf(session), holder: holderId, epoch: Number(epoch) });
+        if (!renewed.ok) throw leaseError(renewed.error);
+        return inForce(renewed.value);
+      }),
+    keepAlive: (ask) =>
+      overStore(domain, async () => {
+        const held = ask.leases.map(({ session, epoch }) => ({ session: sessionOf(session), epoch: Number(epoch) }));
+        checkNamedOnce(held);
+        const answers = await leases.keepAlive(ask.holderId, held);
+        return { leases: held.map((one, i) => keptToWire(answerAt(answers, i), one, signer)) };
       }),
     releaseLease: ({ session, holderId, epoch }) =>
       overStore(domain, async () => {

@@ -12,22 +12,20 @@ import {
 } from "@rspp/protocol/lease-grantor";
 import type { Granted, GrantRefusal, SignGrant, SyncAnswer } from "@rspp/protocol/lease-types";
 import { limits } from "@rspp/protocol/limits";
-import {
-  type LeaseDecision,
-  type LeaseFound,
-  type LeaseMode,
-  type LeaseRow,
-  type LeaseStore,
-  type LeaseView,
-  type ReceiverFloorRow,
-  renewAllMax,
+import type {
+  LeaseDecision,
+  LeaseFound,
+  LeaseRow,
+  LeaseStore,
+  LeaseView,
+  ReceiverFloorRow,
 } from "@rspp/store/lease-store";
 import type { SessionKey } from "@rspp/store/state-store";
-import { type GrantorView, grantorState, grantorView, storedLease, storedState } from "./grantor-view.ts";
+import { createDeciding, type Decide } from "./deciding.ts";
+import { type GrantorView, grantorState, storedLease, storedState } from "./grantor-view.ts";
 import { type KeptAnswer, keptAnswer } from "./keep-alive.ts";
 import { type Request, repeatOf } from "./repeats.ts";
 import { sessionName } from "./session-name.ts";
-import { SharedClock } from "./shared-clock.ts";
 
 /** A lease as callers see it: the row, and how long the lease before it may still be acted on. */
 export interface LeaseAnswer {
@@ -115,106 +113,39 @@ const endedKeptMs = 3_600_000;
 const sweepMax = 100;
 
 export function createLeaseService({ store, sign, monoMs }: LeaseServicePorts): LeaseService {
-  const clock = new SharedClock();
+  const deciding = createDeciding(store, monoMs);
+  const { decide } = deciding;
 
-  /** Runs the machine on one session; a step of the shared clock is met before anything is decided by it. */
-  async function decide<T>(
-    session: SessionKey,
-    mode: LeaseMode,
-    step: (view: LeaseView, grantor: GrantorView) => LeaseDecision<T>,
-    requestKey = "",
-  ): Promise<T> {
-    const look = looking();
-    const decideOnce = (seen: LeaseView): LeaseDecision<T> => {
-      const view = look.at(seen);
-      const decision = step(view, grantorView(view));
-      // Renewals leave the store's row alone; the mistrust is written behind them.
-      return look.stepped() && mode === "issue" ? { ...decision, store: decision.store ?? view.store } : decision;
-    };
-    const answer = await store.update(session, mode, decideOnce, requestKey);
-    if (look.stepped() && mode === "renew") await store.distrustClock(limits.LEASE_TERM_MS);
-    return answer;
-  }
-
-  /** One look at the store, as its clock lets it be believed. */
-  function looking() {
-    const askedMs = monoMs();
-    let stepped = false;
-    return {
-      at: (seen: LeaseView): LeaseView => {
-        stepped ||= clock.stepped(seen.nowWallMs, askedMs, monoMs());
-        return stepped ? distrusting(seen) : seen;
-      },
-      stepped: () => stepped,
-    };
-  }
-
-  const issue = (
-    session: SessionKey,
-    requestKey: string,
-    step: (grantor: GrantorView, view: LeaseView) => Result<Granted, LeaseRefusal> | LeaseRow,
-    request?: Request,
-  ): Promise<Result<LeaseAnswer, LeaseRefusal>> => {
-    const once = (view: LeaseView, grantor: GrantorView): LeaseDecision<Result<LeaseAnswer, LeaseRefusal>> => {
-      const repeat = request && repeatOf(view, request);
-      if (repeat !== undefined) return { answer: repeat.ok ? ok(answerOf(repeat.value, view, true, true)) : repeat };
-      const decided = step(grantor, view);
-      if (!("ok" in decided)) return { answer: ok(answerOf(decided, view, true, true)) };
-      if (!decided.ok) return { answer: decided };
-      const lease = storedLease(view, recordOf(grantor, session), session, requestKey);
-      const answer = ok(answerOf(lease, view, lease.epoch === view.lease?.epoch));
-      const remembered = request && { ...request, epoch: lease.epoch };
-      return {
-        answer,
-        lease,
-        store: storedState(view, grantor.state),
-        ...(remembered === undefined ? {} : { request: remembered }),
-      };
-    };
+  function issue(ask: IssueAsk, step: IssueStep): Promise<Result<LeaseAnswer, LeaseRefusal>> {
+    const { session, requestKey, request } = ask;
+    const once = (view: LeaseView, grantor: GrantorView) => issueOnce(ask, step, view, grantor);
     return decide(session, "issue", once, request === undefined ? "" : requestKey);
-  };
-
-  async function keepAlive(holder: string, held: readonly Omit<HeldAsk, "holder">[]): Promise<KeptAnswer[]> {
-    const answers: KeptAnswer[] = [];
-    for (let from = 0; from < held.length; from += renewAllMax) {
-      const part = held.slice(from, from + renewAllMax);
-      const look = looking();
-      const sessions = part.map(({ session }) => session);
-      const told = await store.renewAll(sessions, (seen, i) => {
-        const view = look.at(seen);
-        const one = part[i];
-        invariant(one !== undefined, "each renewal is asked for");
-        const { answer, lease } = renew({ ...one, holder }, view, grantorView(view));
-        const kept = keptAnswer(answer, view);
-        return lease == null ? { answer: kept } : { answer: kept, lease };
-      });
-      if (look.stepped()) await store.distrustClock(limits.LEASE_TERM_MS);
-      answers.push(...told);
-    }
-    return answers;
   }
 
   return {
     grant: (ask) => {
       const request = { kind: "grant", holder: ask.holder, askedEpoch: ask.expectedEpoch };
-      return issue(ask.session, ask.requestKey, (grantor, view) => grant(ask, grantor, view, sign), request);
+      return issue({ ...ask, request }, (grantor, view) => grant(ask, grantor, view, sign));
     },
     renew: (ask) => decide(ask.session, "renew", (view, grantor) => renew(ask, view, grantor)),
-    keepAlive,
+    keepAlive: (holder, held) =>
+      deciding.renewAll(held, (one, view, grantor) => {
+        const { answer, lease } = renew({ ...one, holder }, view, grantor);
+        const kept = keptAnswer(answer, view);
+        return lease == null ? { answer: kept } : { answer: kept, lease };
+      }),
     rotate: (ask) => {
       const request = { kind: "rotate", holder: ask.holder, askedEpoch: ask.epoch };
       const session = sessionName(ask.session);
-      const step = ({ state, now }: GrantorView) => rotateLease(state, { ...ask, session }, sign, now);
-      return issue(ask.session, ask.requestKey, step, request);
+      return issue({ ...ask, request }, ({ state, now }) => rotateLease(state, { ...ask, session }, sign, now));
     },
     transfer: (ask) => {
       const request = { kind: `transfer/${ask.holder}`, holder: ask.toHolder, askedEpoch: ask.epoch };
       const session = sessionName(ask.session);
-      const step = ({ state, now }: GrantorView) => handOverLease(state, { ...ask, session }, sign, now);
-      return issue(ask.session, ask.requestKey, step, request);
+      return issue({ ...ask, request }, ({ state, now }) => handOverLease(state, { ...ask, session }, sign, now));
     },
     revoke: (session, epoch) =>
-      issue(session, `revoke/${epoch}`, ({ state, now }, { lease }) => {
+      issue({ session, requestKey: `revoke/${epoch}` }, ({ state, now }, { lease }) => {
         if (lease !== undefined && lease.epoch !== epoch) {
           // Taken back already under the epoch that followed: the same answer again.
           return lease.revoked && lease.requestKey === `revoke/${epoch}` ? lease : err("stale_epoch");
@@ -233,9 +164,30 @@ export function createLeaseService({ store, sign, monoMs }: LeaseServicePorts): 
   };
 }
 
-function distrusting(view: LeaseView): LeaseView {
-  const lostRunOutWallMs = Math.max(view.store.lostRunOutWallMs, view.nowWallMs + limits.LEASE_TERM_MS);
-  return { ...view, store: { ...view.store, lostRunOutWallMs } };
+interface IssueAsk {
+  readonly session: SessionKey;
+  readonly requestKey: string;
+  /** Remembered under the key; absent where the lease itself tells a repeat. */
+  readonly request?: Request;
+}
+
+type IssueStep = (grantor: GrantorView, view: LeaseView) => Result<Granted, LeaseRefusal> | LeaseRow;
+
+function issueOnce(
+  { session, requestKey, request }: IssueAsk,
+  step: IssueStep,
+  view: LeaseView,
+  grantor: GrantorView,
+): LeaseDecision<Result<LeaseAnswer, LeaseRefusal>> {
+  const repeat = request && repeatOf(view, request);
+  if (repeat !== undefined) return { answer: repeat.ok ? ok(answerOf(repeat.value, view, true, true)) : repeat };
+  const decided = step(grantor, view);
+  if (!("ok" in decided)) return { answer: ok(answerOf(decided, view, true, true)) };
+  if (!decided.ok) return { answer: decided };
+  const lease = storedLease(view, recordOf(grantor, session), session, requestKey);
+  const answer = ok(answerOf(lease, view, lease.epoch === view.lease?.epoch));
+  const remembered = request === undefined ? {} : { request: { ...request, epoch: lease.epoch } };
+  return { answer, lease, store: storedState(view, grantor.state), ...remembered };
 }
 
 function recordOf({ state }: GrantorView, session: SessionKey) {
@@ -282,12 +234,6 @@ function release(
   endLease(state, session);
   return { answer: ok(answerOf(view.lease, view, false)), lease: null, store: storedState(view, state) };
 }
-
-type Decide = <T>(
-  session: SessionKey,
-  mode: LeaseMode,
-  step: (view: LeaseView, grantor: GrantorView) => LeaseDecision<T>,
-) => Promise<T>;
 
 async function sweep(store: LeaseStore, decide: Decide) {
   // "Now" is the database's; a session that cannot exist gives it without touching anything.
