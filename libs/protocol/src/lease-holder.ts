@@ -71,6 +71,9 @@ export function holderStep(state: HolderState, input: HolderInput, now: MonoNs):
       if (view !== undefined) state.receivers[input.receiver] = { acked: false, announcedAtNs: null };
       break;
     }
+    case "renew_now":
+      state.renewAtNs = asMonoNs(Math.min(state.renewAtNs, now));
+      break;
     case "tick":
       break;
     default:

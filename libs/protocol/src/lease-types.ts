@@ -124,6 +124,8 @@ export type HolderInput =
   | { kind: "receiver_restarted"; receiver: string }
   | { kind: "revoked"; epoch: number }
   | { kind: "release" }
+  /** Others are renewed now in one call: this one comes along instead of a little later. */
+  | { kind: "renew_now" }
   | { kind: "tick" };
 
 export type HolderOutput =

@@ -6,6 +6,7 @@ import {
   createGrantor,
   endLease,
   grantLease,
+  handOverLease,
   renewLease,
   reopenGrantor,
   revokeLease,
@@ -128,6 +129,36 @@ describe("F-095 grantor", () => {
     const rotated = value(rotateLease(grantor, ask, sign, at(1)));
     expect(rotated).toMatchObject({ oldRunsOutInMs: 0, signed: { grant: { holder: "r1", lastSequence: 41 } } });
     expect(rotateLease(grantor, ask, sign, at(2))).toEqual({ ok: false, error: "stale_epoch" });
+  });
+
+  test("F-158 a holder that has not heard of its rotations renews under any epoch of its unbroken hold, no other", () => {
+    const { grantor, granted } = grantorWith();
+    const ask = (holder: string, epoch: number) => ({ session: "s", holder, epoch });
+    const first = granted.signed.grant.epoch;
+    const second = value(rotateLease(grantor, { ...ask("r1", first), lastSequence: 3 }, sign, at(1))).signed.grant
+      .epoch;
+    expect(renewLease(grantor, ask("r1", first), at(2))).toMatchObject({ ok: true, value: { epoch: second } });
+    expect(renewLease(grantor, ask("r1", first - 1), at(2))).toEqual({ ok: false, error: "stale_epoch" });
+    expect(renewLease(grantor, ask("r1", second + 1), at(2))).toEqual({ ok: false, error: "stale_epoch" });
+    expect(renewLease(grantor, ask("r2", second), at(2))).toEqual({ ok: false, error: "not_holder" });
+    // A rotation is asked for under the epoch in force, since it names the last sequence of that one.
+    const late = rotateLease(grantor, { ...ask("r1", first), lastSequence: 3 }, sign, at(3));
+    expect(late).toEqual({ ok: false, error: "stale_epoch" });
+    reopenGrantor(grantor, 2, at(4));
+    expect(renewLease(grantor, ask("r1", first), at(5))).toEqual({ ok: false, error: "reissue" });
+  });
+
+  test("a hand-over by consent waits for nobody but for who has not consented", () => {
+    const { grantor, granted } = grantorWith();
+    const { epoch } = granted.signed.grant;
+    const ask = { session: "s", holder: "r1", epoch, toHolder: "r2", receivers: ["new"], consented: true };
+    expect(handOverLease(grantor, { ...ask, holder: "r3" }, sign, at(1))).toEqual({ ok: false, error: "not_holder" });
+    const moved = value(handOverLease(grantor, ask, sign, at(1_000)));
+    expect(moved.oldRunsOutInMs).toBe(0);
+    expect(moved.signed.grant).toMatchObject({ holder: "r2", receivers: ["adapter", "gateway", "new"] });
+    const second = { ...ask, holder: "r2", toHolder: "r3", epoch: moved.signed.grant.epoch, consented: false };
+    expect(value(handOverLease(grantor, second, sign, at(2_000))).oldRunsOutInMs).toBe(59_000);
+    expect(handOverLease(grantor, second, sign, at(2_000))).toEqual({ ok: false, error: "stale_epoch" });
   });
 
   test("a revocation is a floor nobody stands on", () => {

@@ -1,22 +1,17 @@
 /** One session's lease as its holder keeps it: steps of the machine, and what each answer means outside. */
 
+import { fromBinary } from "@bufbuild/protobuf";
 import { asMonoNs, type MonoNs, msToNs } from "@rspp/base/brand";
-import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
-import { type Grant, LeaseState, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { type Grant, GrantSchema, LeaseState, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import { type LeaseChange, LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import { createHolder, holderNextDeadline, holderStep } from "@rspp/protocol/lease-holder";
-import type {
-  GrantRefusal,
-  HolderInput,
-  HolderOutput,
-  HolderState,
-  Grant as ProtocolGrant,
-} from "@rspp/protocol/lease-types";
+import type { HolderInput, HolderOutput, HolderState, Grant as ProtocolGrant } from "@rspp/protocol/lease-types";
 import { limits as machine } from "@rspp/protocol/limits";
-import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
+import type { RpcConnection } from "@rspp/rpc/clients";
 import { describeFailure } from "@rspp/rpc/log";
 import type { LeaseToKeep } from "./lease-keeper.ts";
+import { type RenewalAnswer, type Renewals, refusalOf } from "./lease-keeper-renewals.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { RuntimeSession } from "./runtime.ts";
@@ -26,6 +21,7 @@ export type LeasedSession = Pick<RuntimeSession, "id" | "update" | "ended">;
 
 export interface KeptLeasePorts {
   readonly lease: RpcConnection;
+  readonly renewals: Renewals;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly instanceId: string;
@@ -194,28 +190,34 @@ export class KeptLease {
     });
   }
 
+  /** Comes along with others that are renewed now, where it is due by `untilNs`. */
+  hasten(untilNs: MonoNs): void {
+    if (this.#state.renewAtNs <= untilNs) this.#step({ kind: "renew_now" });
+  }
+
   async #renew(epoch: number): Promise<void> {
     if (this.#calling) return;
     this.#calling = true;
-    const requestedAtNs = this.#ports.clock.nowNs();
-    try {
-      const { lease } = await this.#client().renewLease(this.#asked(epoch), { timeoutMs: limits.LEASE_CALL_MS });
-      const termMs = lease?.grant?.termMs ?? 0;
-      this.#calling = false;
-      this.#step({ kind: "renewed", epoch, termMs, requestedAtNs });
-    } catch (failure) {
-      this.#calling = false;
-      this.#renewFailed(epoch, failure);
+    const { tenantId, session } = this.#lease;
+    const answer = await this.#ports.renewals.ask({ tenantId, sessionId: session.id, epoch });
+    this.#calling = false;
+    switch (answer.kind) {
+      case "renewed":
+        return this.#renewed(epoch, answer);
+      case "refused":
+        return this.#step({ kind: "renew_refused", epoch, reason: answer.reason });
+      case "failed":
+        return this.#step({ kind: "service", reachable: false });
     }
   }
 
-  #renewFailed(epoch: number, failure: unknown): void {
-    const reason = refusalOf(failure);
-    if (reason !== null) return this.#step({ kind: "renew_refused", epoch, reason });
-    if (this.#state.serviceReachable && !this.#stopped) {
-      this.#ports.logger.warn({ ...this.#where(), ...describeFailure(failure) }, "lease not renewed");
-    }
-    this.#step({ kind: "service", reachable: false });
+  #renewed(asked: number, answer: Extract<RenewalAnswer, { kind: "renewed" }>): void {
+    const { epoch, termMs, requestedAtNs, signed } = answer;
+    if (epoch === asked) return this.#step({ kind: "renewed", epoch, termMs, requestedAtNs });
+    // Rotated, and the news was lost: its grant comes with the renewal. Without it, the watch will tell.
+    if (signed === null || epoch < this.#state.epoch) return;
+    this.#proof = signed;
+    this.#granted(fromBinary(GrantSchema, signed.grant), requestedAtNs, 0);
   }
 
   /** The store was restored and knows nothing against this holder: it asks for the session again. */
@@ -281,22 +283,4 @@ function protocolGrant(grant: Grant): ProtocolGrant {
     termMs: grant.termMs,
     lastSequence: grant.lastSequence === 0n ? null : Number(grant.lastSequence),
   };
-}
-
-/** What the lease service says about the lease itself; null for every failure to ask it, which ends no call. */
-function refusalOf(failure: unknown): GrantRefusal | null {
-  switch (rpcErrorOf(failure, "lease").reason) {
-    case ErrorReason.LEASE_LOST:
-      return "not_holder";
-    case ErrorReason.LEASE_HELD:
-      return "held";
-    case ErrorReason.AUTHORITY_EPOCH_MISMATCH:
-      return "stale_epoch";
-    case ErrorReason.SESSION_NOT_FOUND:
-      return "unknown_session";
-    case ErrorReason.STORE_INCARNATION_MISMATCH:
-      return "reissue";
-    default:
-      return null;
-  }
 }

@@ -1,8 +1,13 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { GrantSchema, LeaseSchema, LeaseState, ReceiverKind } from "@rspp/gen/rspp/lease/v1/lease_pb";
-import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import {
+  type HeldLease,
+  KeepAliveOutcome,
+  type KeepAliveRequest,
+  LeaseService,
+} from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { rpcError } from "@rspp/rpc/errors";
 import { route } from "@rspp/rpc/route";
 import { expect, onTestFinished, test } from "vitest";
@@ -34,28 +39,66 @@ type Change = { state?: LeaseState; grant: ReturnType<typeof grantOf> };
 
 interface FakeLease {
   readonly calls: string[];
-  readonly state: { away: boolean; refusal: ErrorReason | null; reissued: number };
+  readonly state: {
+    away: boolean;
+    refusal: ErrorReason | null;
+    reissued: number;
+    /** What each lease is answered with, instead of being renewed. */
+    kept: { outcome?: KeepAliveOutcome; epoch?: number } | null;
+    /** Leases of each keep-alive. */
+    batches: number[];
+  };
   readonly route: ReturnType<typeof route>;
   tell(change: Change): void;
 }
 
 const leaseOf = (epoch: number) =>
   create(LeaseSchema, { grant: grantOf(epoch), state: LeaseState.GRANTED, version: BigInt(epoch) });
-const signed = { grant: new Uint8Array(1), keyId: "k", signature: new Uint8Array(64) };
+const signature = new Uint8Array(64);
+const signed = { grant: new Uint8Array(1), keyId: "k", signature };
 
-function fakeLease(): FakeLease {
+/** What a keep-alive says of one lease where a renewal was refused with `refusal`; null where the call itself fails. */
+function outcomeOf(refusal: ErrorReason | null): FakeLease["state"]["kept"] {
+  switch (refusal) {
+    case ErrorReason.LEASE_LOST:
+    case ErrorReason.AUTHORITY_EPOCH_MISMATCH:
+      return { outcome: KeepAliveOutcome.FENCED };
+    case ErrorReason.SESSION_NOT_FOUND:
+      return { outcome: KeepAliveOutcome.NOT_FOUND };
+    case ErrorReason.STORE_INCARNATION_MISMATCH:
+      return { outcome: KeepAliveOutcome.REISSUE };
+    default:
+      return null;
+  }
+}
+
+/** @param old of the version before: without keep-alives. */
+function fakeLease(old = false): FakeLease {
   const calls: string[] = [];
-  const state: FakeLease["state"] = { away: false, refusal: null, reissued: 0 };
+  const state: FakeLease["state"] = { away: false, refusal: null, reissued: 0, kept: null, batches: [] };
   const told: Change[] = [];
   let wake: () => void = () => {};
-  const answer = <T>(what: string, value: () => T): T => {
+  const answer = <T>(what: string, value: () => T, each = false): T => {
     calls.push(what);
     if (state.away) throw away("lease");
-    if (state.refusal !== null) throw rpcError(state.refusal, { domain: "lease" });
+    if (state.refusal !== null && !(each && outcomeOf(state.refusal) !== null))
+      throw rpcError(state.refusal, { domain: "lease" });
     return value();
   };
+  const renewLease = ({ epoch }: { epoch: bigint }) =>
+    answer(`renew ${epoch}`, () => ({ lease: leaseOf(Number(epoch)), signed }));
+  const keepAlive = ({ leases }: KeepAliveRequest) => {
+    state.batches.push(leases.length);
+    return answer(`renew ${leases[0]?.epoch}`, () => ({ leases: leases.map((one) => kept(one)) }), true);
+  };
+  const kept = ({ session: key, epoch: asked }: HeldLease) => {
+    const { outcome = KeepAliveOutcome.RENEWED, epoch = Number(asked) } = state.kept ?? outcomeOf(state.refusal) ?? {};
+    const proof = { grant: toBinary(GrantSchema, grantOf(epoch, { lastSequence: 4n })), keyId: "k", signature };
+    const shown = epoch === Number(asked) ? {} : { signed: proof };
+    return { session: key ?? session, outcome, epoch: BigInt(epoch), termMs: 60_000, ...shown };
+  };
   const lease = route(LeaseService, {
-    renewLease: ({ epoch }) => answer(`renew ${epoch}`, () => ({ lease: leaseOf(Number(epoch)), signed })),
+    ...(old ? { renewLease } : { keepAlive }),
     releaseLease: ({ epoch }) => answer(`release ${epoch}`, () => ({ lease: leaseOf(Number(epoch)) })),
     grantLease: () => {
       calls.push("grant");
@@ -87,9 +130,9 @@ function fakeLease(): FakeLease {
   return { calls, state, route: lease, tell };
 }
 
-async function rig() {
+async function rig(old = false) {
   const clock = createVirtualClock({ wallOriginMs: startWallMs });
-  const { calls, state, route: lease, tell } = fakeLease();
+  const { calls, state, route: lease, tell } = fakeLease(old);
   const { connection } = await peerOf("lease", [lease]);
   const keeper = createLeaseKeeper({ lease: connection, clock, logger: silentLogger, instanceId: "runtime-1" });
   const inputs: SystemInput[] = [];
@@ -105,16 +148,18 @@ async function rig() {
   const grant = grantOf(5);
   const terms = leaseTerms(grant, clock);
   if (terms === null) throw new Error("the grant is good");
-  keeper.keep({
-    session: { id: session.sessionId, ended, update: (input) => void inputs.push(input) },
-    tenantId: session.tenantId,
-    grant,
-    terms,
-    raiseEpoch: (epoch) => {
-      expect(authority()).not.toContain(`rotated ${epoch}`);
-      raised.push(epoch);
-    },
-  });
+  const keep = (sessionId: string): void =>
+    keeper.keep({
+      session: { id: sessionId, ended, update: (input) => void inputs.push(input) },
+      tenantId: session.tenantId,
+      grant: grantOf(5, { session: { ...session, sessionId } }),
+      terms,
+      raiseEpoch: (epoch) => {
+        expect(authority()).not.toContain(`rotated ${epoch}`);
+        raised.push(epoch);
+      },
+    });
+  keep(session.sessionId);
   const authority = () =>
     inputs.flatMap((input) => (input.type === "authority" ? [`${input.kind} ${input.epoch}`] : []));
   const deadline = (): number => {
@@ -137,6 +182,7 @@ async function rig() {
   return {
     clock,
     keeper,
+    keep,
     calls,
     state,
     inputs,
@@ -227,7 +273,7 @@ test("rotated to this same holder: the adapter's floor is raised before the sess
   await soon(() => r.authority().includes("rotated 8"));
   expect(r.raised).toEqual([8]);
   await r.pass(6);
-  expect(r.calls.slice(-2)).toEqual(expect.arrayContaining(["renew 8"]));
+  expect(r.calls).toContain("renew 8");
   expect(r.calls).toContain("floor 8");
   // Older news changes nothing.
   r.tell({ grant: grantOf(7, { holderId: "runtime-2" }) });
@@ -250,4 +296,50 @@ test("a grant that ran out long ago, or is too short to act on, is worth nothing
   const clock = createVirtualClock({ wallOriginMs: startWallMs + 300_000 });
   expect(leaseTerms(grantOf(5), clock)).toBeNull();
   expect(leaseTerms(grantOf(5, { termMs: 1_000, expiresWallMs: BigInt(startWallMs + 400_000) }), clock)).toBeNull();
+});
+
+test("F-095 leases that began at different times come together: one keep-alive renews them all", async () => {
+  const r = await rig();
+  for (let i = 0; i < 6; i++) {
+    await r.pass(1);
+    for (let n = 0; n < 5; n++) r.keep(`more-${i}-${n}`);
+  }
+  await r.pass(10);
+  r.state.batches.length = 0;
+  await r.pass(20);
+  // 31 leases, four rounds: not 124 calls but two a round at most.
+  expect(r.state.batches.reduce((all, n) => all + n, 0)).toBeGreaterThanOrEqual(31 * 4);
+  expect(r.state.batches.length).toBeLessThanOrEqual(10);
+  expect(r.authority().filter((one) => one !== "renewed 5")).toEqual([]);
+});
+
+test("F-158 a rotation whose news was lost is learnt by the next renewal, and ends no call", async () => {
+  const r = await rig();
+  await r.pass(1);
+  r.state.kept = { epoch: 8 };
+  await r.pass(6);
+  expect(r.raised).toEqual([8]);
+  expect(r.authority()).toContain("rotated 8");
+  expect(r.authority().filter((one) => one.startsWith("revoked"))).toEqual([]);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs() + 50_000);
+});
+
+test("an answer that this version does not know ends no call", async () => {
+  const r = await rig();
+  await r.pass(1);
+  r.state.kept = { outcome: 9 as KeepAliveOutcome };
+  await r.pass(90);
+  expect(r.authority().filter((one) => !one.startsWith("renewed"))).toEqual([]);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs());
+});
+
+test("NF-032 a lease service of the version before, without keep-alives, is asked lease by lease", async () => {
+  const r = await rig(true);
+  r.keep("second");
+  await r.pass(21);
+  expect(r.calls.filter((one) => one === "renew 5")).toHaveLength(8);
+  expect(r.deadline()).toBeGreaterThan(r.nowMs() + 54_000);
+  r.state.refusal = ErrorReason.LEASE_LOST;
+  await r.pass(6);
+  expect(r.authority().filter((one) => one.startsWith("revoked"))).toEqual(["revoked 5", "revoked 5"]);
 });

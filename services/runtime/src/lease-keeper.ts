@@ -1,5 +1,5 @@
 /**
- * The holder's side of every session's lease (kernel.md §7): renews it every five seconds, hears of rotation, revocation and
+ * The holder's side of every session's lease (kernel.md §7): renews them every five seconds in one call, hears of rotation, revocation and
  * takeover, gives it back at the end. The machine of libs/protocol decides; this file calls the lease service for it and
  * tells the session. An outage of the lease service ends no call: the lease is lengthened as far as the machine allows.
  */
@@ -11,6 +11,7 @@ import type { Clock } from "@rspp/ports/clock";
 import { limits as machine } from "@rspp/protocol/limits";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { describeFailure } from "@rspp/rpc/log";
+import { createRenewals, type Renewals } from "./lease-keeper-renewals.ts";
 import { KeptLease, type LeasedSession } from "./lease-keeper-session.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
@@ -67,13 +68,18 @@ export function createLeaseKeeper(options: LeaseKeeperOptions): LeaseKeeper {
 
 class Keeper implements LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
+  readonly #renewals: Renewals;
   readonly #kept = new Map<string, KeptLease>();
   readonly #ending = new Set<Promise<void>>();
   readonly #watch: StreamLoop;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
-    const { clock, random } = options;
+    const { lease, logger, instanceId, clock, random } = options;
+    const hasten = (untilNs: MonoNs) => {
+      for (const kept of this.#kept.values()) kept.hasten(untilNs);
+    };
+    this.#renewals = createRenewals({ lease, clock, logger, instanceId, hasten });
     this.#watch = startStreamLoop({
       clock,
       run: (signal, alive) => this.#follow(signal, alive),
@@ -87,7 +93,7 @@ class Keeper implements LeaseKeeper {
 
   keep(lease: LeaseToKeep): void {
     const { lease: connection, clock, logger, instanceId } = this.#options;
-    const kept = new KeptLease(lease, { lease: connection, clock, logger, instanceId });
+    const kept = new KeptLease(lease, { lease: connection, renewals: this.#renewals, clock, logger, instanceId });
     const name = nameOf(lease.tenantId, lease.session.id);
     this.#kept.set(name, kept);
     const ending = lease.session.ended.then(async () => {
@@ -102,6 +108,7 @@ class Keeper implements LeaseKeeper {
   async close(): Promise<void> {
     await this.#watch.stop();
     for (const kept of this.#kept.values()) kept.stop();
+    this.#renewals.stop();
     const over = [...this.#ending];
     // A session that is not over keeps its promise open; its lease runs out by itself.
     if (this.#kept.size === 0) await Promise.all(over);

@@ -109,6 +109,14 @@ export const limits = {
   STREAM_BACKOFF_MAX_MS: 5_000,
   /** Of one renewal; the next one is due soon after (kernel.md §7: every 5 s). */
   LEASE_CALL_MS: 4_000,
+  /** Renewals that come due within this are sent in one call… */
+  LEASE_BATCH_MS: 100,
+  /** …and those due within this after it come along, so that they keep together from then on. */
+  LEASE_BATCH_AHEAD_MS: 2_500,
+  /** Leases of one keep-alive; a holder of more makes several calls. */
+  LEASE_BATCH_MAX: 4_096,
+  /** Single renewals under way at once, where the lease service is too old for keep-alives. */
+  LEASE_ALONE_MAX: 32,
   /** Age a grant is taken for when it is shown. */
   LEASE_CONFIRM_MS: 5_000,
   /** By how much wall clocks of two machines may differ. */
