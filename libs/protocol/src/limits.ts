@@ -107,8 +107,8 @@ export const limits = {
   SNAPSHOT_ROLLOUT_HOLD_MS: 900_000,
   SNAPSHOT_ADMISSION_HOLD_MS: 900_000,
   SNAPSHOT_HEALTH_HOLD_MS: 30_000,
-  /** Content of one snapshot. */
-  SNAPSHOT_BYTES_MAX: 4_194_304,
+  /** Content of one snapshot: with its frame below the largest message. */
+  SNAPSHOT_BYTES_MAX: 4_128_768,
 } as const;
 
 export type Limits = { readonly [K in keyof typeof limits]: number };

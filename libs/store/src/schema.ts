@@ -348,3 +348,32 @@ export const timelines = rspp.table(
     index("timelines_newest").on(t.tenantId, t.startedWallMs, t.sessionId),
   ],
 );
+
+/** The newest snapshot of each kind; a trigger keeps versions from going back. */
+export const snapshots = rspp.table("snapshots", {
+  kind: text("kind").primaryKey(),
+  /** 0 before the first. */
+  version: whole("version").notNull(),
+  /** SHA-256 of `content`. */
+  digest: bytes("digest").notNull(),
+  content: bytes("content").notNull(),
+  takenWallMs: whole("taken_wall_ms").notNull(),
+});
+
+/** How providers are, as each gateway last told (F-060). */
+export const providerReports = rspp.table(
+  "provider_reports",
+  {
+    instanceId: text("instance_id").notNull(),
+    provider: text("provider").notNull(),
+    /** 1 closed, 2 open, 3 half open. */
+    circuit: smallint("circuit").notNull(),
+    errorPermille: integer("error_permille").notNull(),
+    p95FirstOutputMs: integer("p95_first_output_ms").notNull(),
+    /** Null: not known. */
+    priceMicros: whole("price_micros"),
+    available: boolean("available").notNull(),
+    reportedWallMs: whole("reported_wall_ms").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.instanceId, t.provider] }), index("provider_reports_told").on(t.reportedWallMs)],
+);

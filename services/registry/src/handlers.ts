@@ -10,6 +10,7 @@ import type { SpecFinding } from "./ports.ts";
 import { domain, pipelineNotFound, publishError, routeError } from "./refusals.ts";
 import type { CreateRoute, RouteRequest } from "./routes.ts";
 import { schemaSet } from "./schema-set.ts";
+import type { HealthReports } from "./snapshots/health-reports.ts";
 import { checkPipelineSource } from "./spec-check.ts";
 import type { Statuses } from "./statuses.ts";
 import type { Versions } from "./versions.ts";
@@ -29,6 +30,8 @@ export interface RegistryLogic {
   readonly versions: Versions;
   readonly createRoute: CreateRoute;
   readonly statuses: Statuses;
+  /** What gateways say of providers (F-060). */
+  readonly health: HealthReports;
   /** Public halves, newest first. */
   readonly tokenKeys: readonly Pick<TokenKey, "keyId" | "publicKey">[];
 }
@@ -121,13 +124,13 @@ function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
   } satisfies Parameters<typeof route<typeof RegistryService>>[1];
 }
 
-function instanceCalls({ statuses }: RegistryLogic) {
+function instanceCalls({ statuses, health }: RegistryLogic) {
   return {
     reportInstance: async function* (reports, { signal }) {
       let told = "";
       let last: { readonly instanceId: string; readonly atMs: number } | null = null;
       try {
-        for await (const { status, sessions } of reports) {
+        for await (const { status, sessions, providerHealth } of reports) {
           if (status === undefined) continue;
           const { instanceId } = status;
           const foreign = sessions.findIndex(({ info }) => info?.instanceId !== instanceId);
@@ -138,6 +141,7 @@ function instanceCalls({ statuses }: RegistryLogic) {
           const view = await overStore(domain, async () => {
             last = { instanceId, atMs: await statuses.reportInstance(instanceOfWire(status)) };
             await statuses.reportMany(sessions.map((session) => reportOfWire(session, instanceId)));
+            await health(instanceId, providerHealth);
             return statuses.view();
           });
           const changed = view.version === told ? {} : { view: viewToWire(view) };

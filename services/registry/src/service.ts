@@ -1,11 +1,18 @@
+import type { Log } from "@rspp/rpc/log";
 import type { RpcRoute } from "@rspp/rpc/route";
 import type { RpcServerOptions } from "@rspp/rpc/server";
 import { type SigningKey, signSessionToken, tokenKeyToJwk } from "@rspp/rpc/tokens";
+import type { ActiveDocuments } from "@rspp/store/active-documents";
 import type { PipelineStore } from "@rspp/store/pipeline-store";
 import type { SessionStore } from "@rspp/store/session-store";
+import type { SnapshotStore } from "@rspp/store/snapshot-store";
 import { registryRoutes } from "./handlers.ts";
 import type { NewId, WallClock } from "./ports.ts";
 import { createRoutes, type RoutesConfig } from "./routes.ts";
+import { healthReports } from "./snapshots/health-reports.ts";
+import { SnapshotHub } from "./snapshots/hub.ts";
+import { snapshotContents } from "./snapshots/ports.ts";
+import { type SnapshotRoutes, snapshotRoutes } from "./snapshots/snapshot-routes.ts";
 import { checkPipelineSource } from "./spec-check.ts";
 import { createStatuses, type Statuses } from "./statuses.ts";
 import { createVersions } from "./versions.ts";
@@ -13,6 +20,11 @@ import { claimsToWire } from "./wire.ts";
 
 export interface RegistryPorts {
   readonly pipelines: PipelineStore;
+  readonly snapshots: SnapshotStore;
+  readonly documents: ActiveDocuments;
+  readonly log: Pick<Log, "info" | "warn">;
+  /** Milliseconds, rising. */
+  readonly nowMs: () => number;
   readonly sessions: SessionStore;
   readonly clock: WallClock;
   readonly newId: NewId;
@@ -25,21 +37,39 @@ export interface RegistryService {
   /** `/.well-known/jwks.json`: the keys of tokens for verifiers that speak no RPC. */
   readonly http: NonNullable<RpcServerOptions["http"]>;
   readonly statuses: Statuses;
+  readonly snapshots: { readonly hub: SnapshotHub; readonly served: SnapshotRoutes };
 }
 
 /** The registry as a library: put its routes on any server. */
 export function createRegistryService(ports: RegistryPorts, config: RoutesConfig = {}): RegistryService {
-  const { pipelines, sessions, clock, newId, tokenKey } = ports;
+  const { pipelines, sessions, clock, newId, tokenKey, snapshots, log, nowMs } = ports;
   const versions = createVersions({ store: pipelines, clock, check: checkPipelineSource });
   const statuses = createStatuses(sessions, clock);
   const signer = {
     sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKey),
   };
   const createRoute = createRoutes({ sessions, pipelines, signer, clock, newId }, config);
+  const hub = new SnapshotHub({
+    store: snapshots,
+    contents: snapshotContents(ports, statuses),
+    log,
+    nowMs,
+  });
+  const served = snapshotRoutes({ hub, newId });
   const jwks = JSON.stringify({ keys: [tokenKeyToJwk(tokenKey)] });
   return {
-    routes: registryRoutes({ versions, createRoute, statuses, tokenKeys: [tokenKey] }),
+    routes: [
+      ...registryRoutes({
+        versions,
+        createRoute,
+        statuses,
+        health: healthReports(snapshots, clock),
+        tokenKeys: [tokenKey],
+      }),
+      served.route,
+    ],
     statuses,
+    snapshots: { hub, served },
     http: (request, response) => {
       if (request.method !== "GET" || request.url !== "/.well-known/jwks.json") return false;
       response.setHeader("content-type", "application/jwk-set+json");
