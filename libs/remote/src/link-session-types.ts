@@ -3,9 +3,11 @@
  * opens sessions on whichever runtime their token names (`createRemoteSessionOpener`). In between travel the messages of
  * libs/ports/src/transport.ts, one for one (architecture.md, decisions 5 to 7; kernel.md §6, §7).
  */
+
 import type { Result } from "@rspp/base/result";
 import type { ErrorDetail } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import type { RoutingView } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type {
@@ -183,6 +185,8 @@ export type OpenerNotice =
 export interface RemoteSessionOpener {
   readonly open: SessionOpener;
   stats(): RemoteOpenerStats;
+  /** The routing view of a snapshot, or word that the last one is current (null): it is not asked for meanwhile. */
+  routing(view: RoutingView | null): void;
   /** Ends every session with `draining` and every link. */
   close(): void;
 }

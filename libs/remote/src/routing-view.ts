@@ -34,11 +34,21 @@ export class RoutingViewCache {
   #asking: Promise<boolean> | null = null;
   #refreshes = 0;
   #doubted = false;
+  /** The view came by snapshot: it says nothing of load. */
+  #pushed = false;
 
   constructor({ clock, registry, onStale = () => undefined }: RoutingViewOptions) {
     this.#clock = clock;
     this.#registry = registry;
     this.#onStale = onStale;
+  }
+
+  /** A snapshot of the view, or word that the last is current (null): while they come nobody is asked. */
+  push(view: RoutingView | null): void {
+    if (view === null && (!this.#pushed || this.#view === null)) return;
+    if (view !== null) this.#hold(view);
+    this.#pushed = true;
+    this.#currentAtNs = this.#clock.nowNs();
   }
 
   /** The instance, null when the registry knows none of that id; `away` when it cannot be asked and the last view does not help. */
@@ -49,8 +59,9 @@ export class RoutingViewCache {
 
   /** Of a role, those that take new sessions. */
   async ready(role: string): Promise<Result<readonly InstanceStatus[], "away">> {
-    const view = await this.#current(() => true);
-    if (!view) return err("away");
+    // Among several the least loaded is chosen, which a pushed view cannot tell.
+    const view = await this.#current(() => !this.#pushed);
+    if (!view && this.#view === null) return err("away");
     return ok([...this.#byId.values()].filter((it) => it.role === role && it.ready && !it.draining));
   }
 
@@ -95,11 +106,12 @@ export class RoutingViewCache {
     this.#askedAtNs = askedAtNs;
     this.#doubted = false;
     try {
-      const knownVersion = this.#view?.version ?? "";
+      // A pushed one says nothing of load: the whole is asked for.
+      const knownVersion = this.#pushed ? "" : (this.#view?.version ?? "");
       const { view } = await this.#registry.client(InstanceService).getRoutingView({ knownVersion });
       if (view !== undefined) {
-        this.#view = view;
-        this.#byId = new Map(view.instances.map((instance) => [instance.instanceId, instance]));
+        this.#hold(view);
+        this.#pushed = false;
       }
       if (this.#view === null) return false;
       // It was current when it was asked for; the way back only adds to its age.
@@ -111,6 +123,11 @@ export class RoutingViewCache {
       this.#askedAtNs = this.#clock.nowNs();
       return false;
     }
+  }
+
+  #hold(view: RoutingView): void {
+    this.#view = view;
+    this.#byId = new Map(view.instances.map((instance) => [instance.instanceId, instance]));
   }
 
   #ageMs(): number {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { asMonoNs, monoPlusNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
+import type { RoutingView } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import type { TimerHandle } from "@rspp/ports/clock";
 import type { OpenedSession, OpenRefusal, SessionRequest } from "@rspp/ports/session-opener";
 import { type AdapterCounts, AdapterSession } from "./link-adapter-session.ts";
@@ -78,6 +79,10 @@ class Opener implements RemoteSessionOpener {
       unsent: Object.fromEntries(this.#counts.unsent),
       duplicates: this.#counts.duplicates,
     };
+  }
+
+  routing(view: RoutingView | null): void {
+    this.#view.push(view);
   }
 
   close(): void {

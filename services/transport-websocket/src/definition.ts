@@ -4,10 +4,12 @@ import { dialAddress } from "@rspp/host/address";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
 import { type Identity, openIdentity, streamsAt } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import { measureSnapshotWatch } from "@rspp/host/snapshot-metrics";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { SessionOpener } from "@rspp/ports/session-opener";
 import type { LocalRuntime, OpenerNotice, RemoteSessionOpener } from "@rspp/remote/link-session-types";
 import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
+import { SnapshotWatch } from "@rspp/remote/snapshot-watch";
 import { rpcError } from "@rspp/rpc/errors";
 import type { Log } from "@rspp/rpc/log";
 import type { RpcTracer } from "@rspp/rpc/tracing";
@@ -59,11 +61,41 @@ async function start(
     onNotice: (notice) => tellNotice(log, notice),
     ...(runtime === null ? {} : { local: runtime }),
   });
+  const snapshots = watchRouting(values, context, clock, opener);
   const verifier = createRegistryVerifier({ registry, wallMs: clock.wallMs });
   const openSession = tracedOpener(context.telemetry.rpc, opener.open);
   const open = () =>
     openWebSocketTransport({ ...transportOptions(values, identity, log), clock, verifier, openSession });
-  return new Adapter(values, context, opener, open, registry).started();
+  return new Adapter(values, context, opener, open, registry, snapshots).started();
+}
+
+/** The routing view by snapshot: a caller that comes in asks nobody where his runtime is (F-159). */
+function watchRouting(
+  values: WebSocketConfig,
+  { connect, log, instanceId, telemetry }: ServiceContext,
+  clock: ReturnType<typeof createSystemClock>,
+  opener: RemoteSessionOpener,
+): SnapshotWatch {
+  const watch = new SnapshotWatch({
+    clock,
+    registry: connect("registry", values.registry),
+    instanceId,
+    log,
+    take: {
+      routing: ({ view }) => {
+        opener.routing(view ?? null);
+        return null;
+      },
+    },
+    // A view of before a restart leads to runtimes that are gone: it is asked for anew.
+    disk: null,
+    onHeard: () => {
+      if (watch.freshness("routing").state === "fresh") opener.routing(null);
+    },
+  });
+  measureSnapshotWatch(telemetry.metrics, () => watch.stats());
+  void watch.start();
+  return watch;
 }
 
 /** F-070: the trace of a call begins where the caller comes in; lease and session are asked for under its span. */
@@ -100,6 +132,7 @@ class Adapter {
   readonly #opener: RemoteSessionOpener;
   readonly #open: () => Promise<WebSocketTransport>;
   readonly #registry: ReturnType<ServiceContext["connect"]>;
+  readonly #snapshots: SnapshotWatch;
   #transport: WebSocketTransport | null = null;
   #reporter: Reporter | null = null;
   #draining = false;
@@ -111,7 +144,9 @@ class Adapter {
     opener: RemoteSessionOpener,
     open: () => Promise<WebSocketTransport>,
     registry: ReturnType<ServiceContext["connect"]>,
+    snapshots: SnapshotWatch,
   ) {
+    this.#snapshots = snapshots;
     this.#values = values;
     this.#context = context;
     this.#opener = opener;
@@ -181,6 +216,7 @@ class Adapter {
   async #close(): Promise<void> {
     await this.#reporter?.stop();
     await this.#transport?.close();
+    await this.#snapshots.close();
     this.#opener.close();
     this.#stopMeasuring();
   }

@@ -137,7 +137,11 @@ test("F-102 a refusal is noted with its reason, and the version is not offered a
   const { hub, sessions } = replica();
   const watcher = new Watcher(hub, { kinds: ["routing"] });
   const first = await watcher.next();
-  const refused = { reason: ErrorReason.SCHEMA_VALIDATION_ERROR, domain: "runtime", metadata: { problem: "cannot read it" } };
+  const refused = {
+    reason: ErrorReason.SCHEMA_VALIDATION_ERROR,
+    domain: "runtime",
+    metadata: { problem: "cannot read it" },
+  };
   watcher.say({ nonce: first.nonce ?? "", refused });
   expect((await watcher.stream.next()).value).toMatchObject({ unchanged: true });
   expect(hub.refusals("routing")).toEqual([
