@@ -9,9 +9,9 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-const run = promisify(execFile);
+export const run = promisify(execFile);
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-const cache = join(root, ".cache", "polyglot");
+export const cache = join(root, ".cache", "polyglot");
 const bin = join(cache, "bin");
 const goDir = join(root, "test", "polyglot", "go");
 const pythonDir = join(root, "test", "polyglot", "python");
@@ -103,7 +103,7 @@ async function buf(template: string): Promise<void> {
 }
 
 /** Does `work` unless it was done with the same inputs before. */
-async function once(name: string, inputs: readonly string[], work: () => Promise<unknown>): Promise<void> {
+export async function once(name: string, inputs: readonly string[], work: () => Promise<unknown>): Promise<void> {
   mkdirSync(bin, { recursive: true });
   const hash = createHash("sha256");
   const generated = join(goDir, "gen");
