@@ -1,5 +1,6 @@
 /** Every benchmark there is, in the order they are run; P5a pins the process and so comes last. */
 import type { Bench } from "./bench.ts";
+import { pNodes } from "./p-nodes.ts";
 import { p1 } from "./p1-frame.ts";
 import { p2 } from "./p2-echo.ts";
 import { p3 } from "./p3-voice-loop.ts";
@@ -14,4 +15,19 @@ import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
 import { wire } from "./wire.ts";
 
-export const BENCHES: readonly Bench[] = [p1, p2, p3, wire, p4, p4Processes, p5bc, p6Kernel, p6, p8, p11, rExport, p5a];
+export const BENCHES: readonly Bench[] = [
+  p1,
+  p2,
+  p3,
+  wire,
+  p4,
+  p4Processes,
+  p5bc,
+  p6Kernel,
+  p6,
+  p8,
+  p11,
+  pNodes,
+  rExport,
+  p5a,
+];
