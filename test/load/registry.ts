@@ -13,6 +13,7 @@ import { p6 } from "./p6-runtime.ts";
 import { p8 } from "./p8-turn-open.ts";
 import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
+import { rLanes } from "./r-lanes.ts";
 import { wire } from "./wire.ts";
 
 export const BENCHES: readonly Bench[] = [
@@ -29,5 +30,6 @@ export const BENCHES: readonly Bench[] = [
   p11,
   pNodes,
   rExport,
+  rLanes,
   p5a,
 ];
