@@ -128,6 +128,29 @@ test("a body that never comes back is given up, and what it did is rolled back",
   expect(rows).toEqual([]);
 });
 
+test("F-095 a process that stops in the middle of a transaction keeps nobody waiting for its locks", async () => {
+  await at.db.transaction((tx) => tx.execute(sql`CREATE TABLE stopped (n int)`));
+  await at.db.transaction((tx) => tx.execute(sql`INSERT INTO stopped VALUES (1)`));
+  const locked = Promise.withResolvers<void>();
+  const goesOn = Promise.withResolvers<void>();
+  const stopped = at.db.transaction(
+    async (tx) => {
+      await tx.execute(sql`UPDATE stopped SET n = n + 10`);
+      locked.resolve();
+      await goesOn.promise;
+    },
+    { timeoutMs: 30_000 },
+  );
+  await locked.promise;
+  // Within its own deadline of 5 s, though the other one would hold the row for 30.
+  await at.db.transaction((tx) => tx.execute(sql`UPDATE stopped SET n = n + 100`));
+  goesOn.resolve();
+  // Its first attempt was rolled back by the server, and it begins again: counted once.
+  await stopped;
+  const { rows } = await at.db.transaction((tx) => tx.execute(sql`SELECT n FROM stopped`));
+  expect(rows).toEqual([{ n: 111 }]);
+});
+
 test("more waiters than allowed are refused at once", async () => {
   const release = Promise.withResolvers<void>();
   const holding = Array.from({ length: 12 }, () => at.db.transaction(() => release.promise));

@@ -2,7 +2,7 @@ import { DrizzleQueryError } from "drizzle-orm";
 import { drizzle, type NodePgDatabase } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { migrate, readMigrations } from "./migrate.ts";
-import { busy, isBrokenConnection, isRetriable, late, storeErrorOf } from "./pg-errors.ts";
+import { busy, isBrokenConnection, isRetriable, late, storeErrorOf, wasNeverSent } from "./pg-errors.ts";
 import { type PgServer, type ServerOptions, startServer } from "./pg-server.ts";
 import { type ServerEvent, type Supervised, superviseServer } from "./pg-supervise.ts";
 import { messageOf, osCode, StoreError } from "./store-error.ts";
@@ -12,7 +12,7 @@ export type Tx = NodePgDatabase;
 
 export interface Database {
   /**
-   * Runs `body` in one READ COMMITTED transaction and commits. A deadlock or serialisation failure begins it again, so
+   * Runs `body` in one READ COMMITTED transaction and commits. A deadlock, a serialisation failure or a connection lost before the commit begins it again, so
    * that `body` must have no effects outside the database. A value it returns is committed; what it throws rolls back and
    * comes out as it is.
    *
@@ -43,6 +43,8 @@ export interface DatabaseOptions {
 const connectTimeoutMs = 5_000;
 const attemptsMax = 3;
 const reconnectMs = 500;
+/** A process that is stopped in the middle of a transaction holds its locks no longer than this, whoever waits for them. */
+const idleInTransactionMs = 2_000;
 /** The server is given this much before we give the connection up as well. */
 const graceMs = 500;
 const serverVersionMin = 140_000;
@@ -143,7 +145,9 @@ async function attempts<T>(pool: pg.Pool, body: (tx: Tx) => Promise<T>, untilMs:
       return await attemptOnce(pool, body, untilMs - performance.now());
     } catch (error) {
       const cause = causeOf(error);
-      if (attempt < attemptsMax && isRetriable(cause) && performance.now() < untilMs) continue;
+      // A connection that broke before COMMIT was sent has changed nothing.
+      const again = isRetriable(cause) || isBrokenConnection(cause);
+      if (attempt < attemptsMax && again && performance.now() < untilMs) continue;
       throw isDriverError(cause) ? storeErrorOf(cause) : cause;
     }
   }
@@ -161,7 +165,9 @@ async function attemptOnce<T>(pool: pg.Pool, body: (tx: Tx) => Promise<T>, leftM
   });
   const work = async (): Promise<T> => {
     const ms = Math.max(1, Math.floor(leftMs));
-    await client.query(`BEGIN; SET LOCAL statement_timeout = ${ms}; SET LOCAL lock_timeout = ${ms}`);
+    const idleMs = Math.min(ms, idleInTransactionMs);
+    await client.query(`BEGIN; SET LOCAL statement_timeout = ${ms}; SET LOCAL lock_timeout = ${ms};
+      SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`);
     const value = await body(drizzle(client));
     committing = true;
     await client.query("COMMIT");
@@ -171,7 +177,7 @@ async function attemptOnce<T>(pool: pg.Pool, body: (tx: Tx) => Promise<T>, leftM
     return await Promise.race([work(), expired]);
   } catch (error) {
     broken = error instanceof StoreError && (error.code === "deadline" || error.code === "outcome_unknown");
-    if (committing && isBrokenConnection(causeOf(error))) throw unknownOutcome(error);
+    if (committing && isBrokenConnection(causeOf(error)) && !wasNeverSent(causeOf(error))) throw unknownOutcome(error);
     if (!broken) await client.query("ROLLBACK").catch(() => (broken = true));
     throw error;
   } finally {

@@ -58,6 +58,11 @@ export function isBrokenConnection(error: unknown): boolean {
   return /Connection terminated|Client has encountered a connection error|not queryable/.test(messageOf(error));
 }
 
+/** The driver refused to send on a connection that it knew was lost: what should have been sent has not happened. */
+export function wasNeverSent(error: unknown): boolean {
+  return /not queryable/.test(messageOf(error));
+}
+
 export function late(cause?: unknown): StoreError {
   return new StoreError(
     "deadline",

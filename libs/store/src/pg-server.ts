@@ -55,7 +55,7 @@ export interface PgServer {
  * Runs the server and ends it (fast shutdown) once our end of standard input is closed, which the kernel does for us
  * however we die: no orphan is left. Both shells watch, so that losing either changes nothing.
  */
-const guardScript = `
+export const guardScript = `
 exec 3<&0
 "$@" 3<&- </dev/null &
 pg=$!
