@@ -21,7 +21,14 @@ const seeds = full ? 20_000 : 700;
 const testResults = [];
 
 /** Suites that drive real processes and sockets by the clock. */
-const inRealTime = ["test/conformance", "test/integration", "test/e2e", "test/polyglot", "test/deploy", "test/failover"];
+const inRealTime = [
+  "test/conformance",
+  "test/integration",
+  "test/e2e",
+  "test/polyglot",
+  "test/deploy",
+  "test/failover",
+];
 
 /**
  * One check. `command` gives the tool of node_modules/.bin (or `node`, this one) and its arguments, or `{ skip }` with the
