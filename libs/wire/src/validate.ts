@@ -4,6 +4,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
 import { invariant } from "@rspp/base/invariant";
 import { err, ok, type Result } from "@rspp/base/result";
+import { quickCheck } from "./quick-check.ts";
 import { type WireError, type WireViolation, wireError } from "./wire-error.ts";
 
 // Planning the rules of a schema costs milliseconds; the validator keeps what it planned, by schema.
@@ -23,6 +24,7 @@ export function validate<D extends DescMessage>(
   schema: D,
   message: MessageShape<D>,
 ): Result<MessageShape<D>, WireError> {
+  if (quickCheck(schema, message)) return ok(message);
   const result = validator().validate(schema, message);
   if (result.kind === "valid") return ok(message);
   if (result.kind === "invalid") {
