@@ -1,10 +1,11 @@
-/** `rspp lint`: checks a spec, a module or a layer on this machine, without a platform. */
+/** `rspp lint`: checks a spec, a module, a policy or a layer on this machine, without a platform. */
 import { adviceOn } from "@rspp/spec/advice";
 import { breakingProblems } from "@rspp/spec/breaking";
 import { documentKind } from "@rspp/spec/document-kind";
 import { explainRows, explainSpec } from "@rspp/spec/explain-spec";
 import { parseOverrides } from "@rspp/spec/overrides";
 import { parseModule } from "@rspp/spec/parse-module";
+import { parsePolicy } from "@rspp/spec/policy/parse-policy";
 import { formatProblems } from "@rspp/spec/problem";
 import type { PipelineSpec } from "@rspp/spec/spec";
 import type { LintOptions } from "../commands/lint.ts";
@@ -71,16 +72,24 @@ async function findingsOn(spec: PipelineSpec, against: string | undefined): Prom
   return [...asErrors(breakingProblems(checked.spec, spec, against)), ...advice];
 }
 
-/** A module or a layer of configuration by itself: there is no advice on either. */
-function lintPart(file: SpecFile, kind: "module" | "overrides", { strict = false, json = false }: LintOptions): number {
+/** A module, a policy or a layer of configuration by itself: there is no advice on these. */
+function lintPart(
+  file: SpecFile,
+  kind: "module" | "overrides" | "policy",
+  { strict = false, json = false }: LintOptions,
+): number {
   const { path, source } = file;
   const printer = createPrinter(json);
-  const read = kind === "module" ? parseModule(source, path, modulesBeside(path)) : parseOverrides(source, path);
+  const parse = { overrides: parseOverrides, policy: parsePolicy };
+  const read = kind === "module" ? parseModule(source, path, modulesBeside(path)) : parse[kind](source, path);
   const findings = read.ok ? [] : asErrors(read.error);
   if (findings.length > 0) printer.note(tellFindings(findings, source));
   printer.data({ ok: read.ok, file: path, strict, kind, findings: findings.map(findingData) });
   if (!read.ok) return EXIT_INPUT;
-  const name = "use" in read.value ? `module ${read.value.use}` : `${read.value.layer} ${read.value.name}`;
+  const name =
+    "use" in read.value
+      ? `module ${read.value.use}`
+      : `${"layer" in read.value ? read.value.layer : kind} ${read.value.name}`;
   printer.line(`${path}: ok (${name})`);
   return EXIT_OK;
 }

@@ -11,8 +11,10 @@ export type ValueType = "text" | "whole" | "fraction" | "number" | "truth" | "li
 /** Expressions nest and count at most so much. */
 export const CONDITION_NODES_MAX = 128;
 
-/** What a condition may read: the fields of each attribute, or `any` for names the pipeline's author chooses. */
-const ATTRIBUTES: Readonly<Record<string, Readonly<Record<string, ValueType>> | "any">> = {
+/** What a condition may read: the fields of each attribute, `any` for names its author chooses, `text` for one that has none. */
+export type Attributes = Readonly<Record<string, Readonly<Record<string, ValueType>> | "any" | "text">>;
+
+const ATTRIBUTES: Attributes = {
   event: {
     type: "text",
     language: "text",
@@ -40,8 +42,12 @@ const CASTS: Readonly<Record<string, ValueType>> = { int: "whole", double: "frac
 class Refusal extends Error {}
 
 /** Null where the expression is a condition; else what is wrong with it. */
-export function checkCondition(expr: Expr, declared?: Readonly<Record<string, ValueType>>): string | null {
-  const walk: Walk = { left: CONDITION_NODES_MAX, declared };
+export function checkCondition(
+  expr: Expr,
+  declared?: Readonly<Record<string, ValueType>>,
+  attributes: Attributes = ATTRIBUTES,
+): string | null {
+  const walk: Walk = { left: CONDITION_NODES_MAX, declared, attributes };
   try {
     const type = typeOf(expr, walk);
     return fits(type, "truth") ? null : `it is ${nameOf(type)}, not true or false`;
@@ -54,6 +60,7 @@ export function checkCondition(expr: Expr, declared?: Readonly<Record<string, Va
 interface Walk {
   left: number;
   declared: Readonly<Record<string, ValueType>> | undefined;
+  attributes: Attributes;
 }
 
 function typeOf(expr: Expr | undefined, walk: Walk): ValueType {
@@ -71,7 +78,7 @@ function typeOf(expr: Expr | undefined, walk: Walk): ValueType {
       for (const item of kind.value.elements) typeOf(item, walk);
       return "list";
     case "identExpr":
-      return rootType(kind.value.name);
+      return rootType(kind.value.name, walk);
     default:
       throw new Refusal("macros over lists, and maps or messages made in place, are not part of cel/1");
   }
@@ -85,9 +92,9 @@ function constantType(kind: string | undefined): ValueType {
   throw new Refusal("null, bytes and unsigned numbers are not part of cel/1");
 }
 
-function rootType(name: string): ValueType {
-  if (Object.hasOwn(ATTRIBUTES, name)) return "map";
-  throw new Refusal(`there is no "${name.slice(0, 64)}"; a condition reads ${Object.keys(ATTRIBUTES).join(", ")}`);
+function rootType(name: string, { attributes }: Walk): ValueType {
+  if (Object.hasOwn(attributes, name)) return attributes[name] === "text" ? "text" : "map";
+  throw new Refusal(`there is no "${name.slice(0, 64)}"; a condition reads ${Object.keys(attributes).join(", ")}`);
 }
 
 function selectType(operand: Expr | undefined, field: string, testOnly: boolean, walk: Walk): ValueType {
@@ -97,14 +104,14 @@ function selectType(operand: Expr | undefined, field: string, testOnly: boolean,
     if (!fits(inner, "map")) throw new Refusal(`${nameOf(inner)} has no field "${field.slice(0, 64)}"`);
     return testOnly ? "truth" : "any";
   }
-  rootType(root);
+  if (rootType(root, walk) === "text") throw new Refusal(`${root} is a text and has no "${field.slice(0, 64)}"`);
   const type = fieldType(root, field, walk);
   return testOnly ? "truth" : type;
 }
 
 function fieldType(root: string, field: string, walk: Walk): ValueType {
-  const fields = ATTRIBUTES[root];
-  if (fields !== "any" && fields !== undefined) {
+  const fields = walk.attributes[root];
+  if (typeof fields === "object") {
     const type = Object.hasOwn(fields, field) ? fields[field] : undefined;
     if (type !== undefined) return type;
     throw new Refusal(`${root} has no "${field.slice(0, 64)}", it has ${Object.keys(fields).join(", ")}`);

@@ -1,7 +1,7 @@
 /** Which of the documents of this room a text is, by its `schema:` line; a spec where there is none. */
-export type DocumentKind = "pipeline" | "module" | "overrides";
+export type DocumentKind = "pipeline" | "module" | "overrides" | "policy";
 
-const schema = /^\s*[{]?\s*["']?schema["']?\s*:\s*["']?rspp\/(module|overrides)\/v1/m;
+const schema = /^\s*[{]?\s*["']?schema["']?\s*:\s*["']?rspp\/(module|overrides|policy)\/v1/m;
 
 export function documentKind(text: string): DocumentKind {
   const [, kind] = schema.exec(text) ?? [];

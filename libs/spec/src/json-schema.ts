@@ -1,6 +1,7 @@
-/** The published schemas of spec, module and override files as JSON Schema (2020-12), for editors; see `pipelines/*.schema.json`. */
+/** The published schemas of spec, module, policy and override files as JSON Schema (2020-12), for editors; see `pipelines/*.schema.json`. */
 import { moduleSchema } from "./module-schema.ts";
 import { overridesSchema } from "./overrides-schema.ts";
+import { policySchema } from "./policy/policy-schema.ts";
 import type { ListSchema, MapSchema, Schema, StringSchema } from "./schema.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 
@@ -14,6 +15,7 @@ export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
   return {
     "pipeline.schema.json": pipelineJsonSchema(),
     "module.schema.json": moduleJsonSchema(),
+    "policy.schema.json": { $schema: dialect, title: "RSPP policy", ...convertMap(policySchema, plain) },
     "overrides.schema.json": { $schema: dialect, title: "RSPP overrides", ...convertMap(overridesSchema, plain) },
   };
 }

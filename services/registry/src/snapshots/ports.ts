@@ -1,16 +1,72 @@
-/** What the snapshots of the registry are made of. */
+/** What the snapshots of the registry are made of, and what must hold of a document before it goes out. */
+import { parsePolicy, providersOf } from "@rspp/spec/policy/parse-policy";
 import type { ActiveDocuments } from "@rspp/store/active-documents";
+import type { PipelineStore } from "@rspp/store/pipeline-store";
 import type { SnapshotStore } from "@rspp/store/snapshot-store";
 import type { WallClock } from "../ports.ts";
 import type { Statuses } from "../statuses.ts";
+import type { DocumentCheck } from "./consistency.ts";
 import type { ContentPorts } from "./contents.ts";
 
 export interface SnapshotPorts {
   readonly documents: ActiveDocuments;
   readonly snapshots: SnapshotStore;
+  readonly pipelines: Pick<PipelineStore, "get">;
   readonly clock: WallClock;
 }
 
-export function snapshotContents({ documents, snapshots, clock }: SnapshotPorts, statuses: Statuses): ContentPorts {
-  return { documents, store: snapshots, statuses, wallMs: () => clock.wallMs(), checks: {} };
+export function snapshotContents(ports: SnapshotPorts, statuses: Statuses): ContentPorts {
+  const { documents, snapshots, clock } = ports;
+  const checks = { policy: policyCheck(snapshots), rollout: rolloutCheck(ports.pipelines) };
+  return { documents, store: snapshots, statuses, wallMs: () => clock.wallMs(), checks };
+}
+
+/** A policy can be read by this build and names providers that some gateway has; while none ever told, nothing is known. */
+export function policyCheck(store: Pick<SnapshotStore, "providerReports">): DocumentCheck {
+  return async ({ name, content }) => {
+    const read = parsePolicy(new TextDecoder().decode(content), name);
+    if (!read.ok) {
+      const [first] = read.error;
+      return `${first?.path ?? ""}: ${first?.message ?? "cannot be read"}: ${first?.remedy ?? ""}`;
+    }
+    const known = new Set((await store.providerReports(0)).map(({ provider }) => provider));
+    const missing = known.size === 0 ? undefined : providersOf(read.value).find((provider) => !known.has(provider));
+    if (missing === undefined) return null;
+    return `it names the provider ${missing}, which no gateway has: start a gateway that has it, or publish a policy without it`;
+  };
+}
+
+/** Every version a rollout names was published. */
+export function rolloutCheck(pipelines: Pick<PipelineStore, "get">): DocumentCheck {
+  return async ({ tenantId, name, content }) => {
+    const rollout = readRollout(content);
+    if (rollout === null) return "it cannot be read: publish it again";
+    const pipeline = typeof rollout.pipeline === "string" ? rollout.pipeline : name;
+    for (const version of versionsOf(rollout)) {
+      const found = await pipelines.get(tenantId, "pipeline", pipeline, version);
+      if (found === undefined) return `it names ${pipeline}@${version}, which is not published: publish that version`;
+    }
+    return null;
+  };
+}
+
+interface RolloutShape {
+  readonly pipeline?: unknown;
+  readonly stable?: unknown;
+  readonly canary?: { readonly version?: unknown } | null;
+  readonly tenants?: Readonly<Record<string, unknown>> | null;
+}
+
+function readRollout(content: Uint8Array): RolloutShape | null {
+  try {
+    const read: unknown = JSON.parse(new TextDecoder().decode(content));
+    return typeof read === "object" && read !== null ? read : null;
+  } catch {
+    return null;
+  }
+}
+
+function versionsOf({ stable, canary, tenants }: RolloutShape): number[] {
+  const named = [stable, canary?.version, ...Object.values(tenants ?? {})];
+  return [...new Set(named.filter((version): version is number => Number.isInteger(version) && Number(version) > 0))];
 }

@@ -8,6 +8,7 @@ import {
 } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { ProviderHealthSnapshotSchema, RoutingSnapshotSchema } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
+import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
@@ -16,7 +17,7 @@ import { createStatuses } from "../statuses.ts";
 import { siftDocuments } from "./consistency.ts";
 import { aggregateHealth } from "./health-aggregate.ts";
 import { SnapshotHub } from "./hub.ts";
-import { snapshotContents } from "./ports.ts";
+import { policyCheck, rolloutCheck, snapshotContents } from "./ports.ts";
 import { watchSnapshots } from "./watch.ts";
 
 let at: TestDatabase;
@@ -33,7 +34,10 @@ function replica() {
   const documents = pgActiveDocuments(at.db);
   const sessions = pgSessionStore(at.db);
   const statuses = createStatuses(sessions, clock);
-  const contents = snapshotContents({ documents, snapshots: store, clock }, statuses);
+  const contents = snapshotContents(
+    { documents, snapshots: store, pipelines: pgPipelineStore(at.db), clock },
+    statuses,
+  );
   const hub = new SnapshotHub({ store, contents, log: silent, nowMs: () => performance.now(), everyMs: 200 });
   hub.start();
   return { hub, store, sessions };
@@ -238,4 +242,37 @@ test("F-060 a provider is as most of the gateways that can open it say", async (
   ]);
   await watcher.close();
   await hub.close();
+});
+
+test("F-102 a policy that names a provider nobody has, or a rollout a version nobody published, is not consistent", async () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const document = (text: string) => ({ tenantId: "t", name: "main", content: bytes(text) });
+  const policy = (provider: string) =>
+    document(
+      `{"schema":"rspp/policy/v1","name":"main","version":"1","rules":[{"id":"a","candidates":{"llm":["${provider}"]}}]}`,
+    );
+  const reports = (...names: string[]) => ({
+    providerReports: async () =>
+      names.map((provider) => ({
+        provider,
+        instanceId: "gw",
+        circuit: 1,
+        errorPermille: 0,
+        p95FirstOutputMs: 0,
+        priceMicros: null,
+        available: false,
+        reportedWallMs: 1,
+      })),
+  });
+  expect(await policyCheck(reports("v/a"))(policy("v/a"))).toBeNull();
+  expect(await policyCheck(reports("v/a"))(policy("v/b"))).toContain("names the provider v/b, which no gateway has");
+  expect(await policyCheck(reports())(policy("v/b"))).toBeNull();
+  expect(await policyCheck(reports())(document("{}"))).toContain("schema");
+  const published = {
+    get: async (_t: string, _k: string, _n: string, version: number) => (version < 3 ? ({} as never) : undefined),
+  };
+  expect(await rolloutCheck(published)(document('{"stable":1,"canary":{"version":2,"percent":5}}'))).toBeNull();
+  expect(await rolloutCheck(published)(document('{"stable":1,"canary":{"version":3,"percent":5}}'))).toContain(
+    "main@3",
+  );
 });
