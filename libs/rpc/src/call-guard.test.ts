@@ -6,6 +6,7 @@ import { SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { afterEach, describe, expect, test } from "vitest";
+import { RevokedTokens } from "./access-tokens.ts";
 import { CallGuard, type GuardOptions } from "./call-guard.ts";
 import { connectDirect, connectRpc, rpcErrorOf } from "./clients.ts";
 import { RpcError } from "./errors.ts";
@@ -184,8 +185,8 @@ test("F-088 F-119 a session's token reaches its own session's calls and nothing 
       }),
       { keyId: "k1", privateKey: key },
     );
-  const sessions = { keys, services: [SessionService.typeName], wallMs: () => nowMs };
-  const guarded = await api({ serviceTokens: () => [token], sessions });
+  const tokens = { keys, revoked: new RevokedTokens(async () => []), wallMs: () => nowMs };
+  const guarded = await api({ serviceTokens: () => [token], tokens });
   const get = (shown: string | null, tenantId = "acme", sessionId = "s-1") =>
     guarded
       .as(shown)
@@ -207,8 +208,9 @@ test("F-088 F-119 a session's token reaches its own session's calls and nothing 
     .replace("s-1", "s-2");
   const forged = `${head}.${Buffer.from(altered).toString("base64url")}.${mark}`;
   expect(await get(forged, "acme", "s-2")).toMatchObject({ problem: "signature" });
-  // A tenant's list, and any other service, are no session's business.
-  const list = guarded.as(good).client(SessionService).listSessions({ tenantId: "acme" });
-  expect(await list.then(() => "taken", told)).toMatchObject({ problem: "no_session" });
-  expect(await guarded.keys(good)).toEqual({ reason: ErrorReason.TOKEN_INVALID, problem: "service_token" });
+  // A list of another tenant, and any other service, are no session's business.
+  const list = guarded.as(good).client(SessionService).listSessions({ tenantId: "other" });
+  expect(await list.then(() => "taken", told)).toMatchObject({ problem: "other_tenant" });
+  const denied = { reason: ErrorReason.PERMISSION_DENIED, problem: "role", needs: "viewer", has: "session" };
+  expect(await guarded.keys(good)).toEqual(denied);
 });

@@ -1,28 +1,16 @@
-/** Who may call a service, on both stacks; see README.md, "Who may call". */
-import { type ContextValues, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect";
+/** Who may call a service, on both stacks; see README.md, "Who may call". What each RPC wants stands in its descriptor. */
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { Code, type Interceptor } from "@connectrpc/connect";
+import { AccessScope, Role } from "@rspp/gen/rspp/common/v1/access_pb";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
-import { type RpcError, rpcError } from "./errors.ts";
+import { accessOf, roleName, tenantsIn } from "./access.ts";
+import { isAccessToken, type PlatformTokens, verifyAccessToken } from "./access-tokens.ts";
+import type { CallAudit } from "./call-audit.ts";
+import { type Caller, everyTenant, type Peer, peerOfCall, setCaller } from "./caller.ts";
+import { errorRule, RpcError, rpcError, toRpcError } from "./errors.ts";
 import { isServiceToken } from "./service-token.ts";
-import { admitSession, bearerOf } from "./token-interceptor.ts";
-import type { TokenKeys } from "./tokens.ts";
-import { HealthService, reflectionContracts } from "./well-known.ts";
-
-/** Where a call comes from. */
-export interface Peer {
-  /** In the certificate it showed, which the CA of the server has signed; none without mutual TLS. */
-  readonly names: readonly string[];
-  /** Of this process, without a socket. */
-  readonly inProcess: boolean;
-}
-
-const inProcess: Peer = { names: [], inProcess: true };
-// What a server sets for what came by a socket; without it a call came from within.
-const peerKey = createContextKey<Peer>(inProcess, { description: "where a call comes from" });
-
-/** The context of a call that came by a socket. */
-export function peerContext(names: readonly string[]): ContextValues {
-  return createContextValues().set(peerKey, { names, inProcess: false });
-}
+import { bearerOf, checkSession, setClaims } from "./token-interceptor.ts";
+import { headerOf, verifySessionToken } from "./tokens.ts";
 
 export interface GuardOptions {
   readonly domain: string;
@@ -32,28 +20,28 @@ export interface GuardOptions {
   readonly mutualTls?: boolean;
   /** With mutual TLS: only these names may call. */
   readonly peerNames?: readonly string[];
-  /** Services that callers may reach with the token of their session too, bound to what it names. */
-  readonly sessions?: SessionAccess;
-}
-
-export interface SessionAccess {
-  readonly keys: TokenKeys;
-  /** Full names. */
-  readonly services: readonly string[];
-  /** Methods of them, by name, that name a tenant alone and show the token's session of it ({@link claimsOfCall}). */
-  readonly lists?: readonly string[];
-  wallMs(): number;
+  /** Tokens of the registry: of people and tools, and of sessions where an RPC is open to them. */
+  readonly tokens?: PlatformTokens;
+  readonly audit?: CallAudit;
 }
 
 export interface GuardedCall {
-  /** Full name. */
-  readonly service: string;
+  readonly method: DescMethod;
   readonly authorization: string | null | undefined;
   readonly peer: Peer;
 }
 
-/** Health and reflection tell nothing of anybody, and are asked by those who hold no secret. */
-const open = new Set([HealthService, ...reflectionContracts.map(({ service }) => service)].map((s) => s.typeName));
+/** What was found out about a caller. */
+export interface Admission {
+  readonly caller: Caller;
+  /** Of each request of the call, before its handler sees it. @throws RpcError for things of others. */
+  check(message: Message): void;
+  /** Told to handlers of calls that sessions' tokens open. */
+  readonly claims: Parameters<typeof setClaims>[1] | null;
+}
+
+const ofServices = (name: string): Caller => ({ role: Role.SERVICE, tenantId: everyTenant, name });
+const anybody: Caller = { role: Role.OPEN, tenantId: everyTenant, name: "anybody" };
 
 export class CallGuard {
   readonly #options: GuardOptions;
@@ -68,10 +56,107 @@ export class CallGuard {
     return serviceTokens !== undefined || mutualTls;
   }
 
-  /** Why a service may not call; null when it may. */
-  refusal({ service, authorization, peer }: GuardedCall): RpcError | null {
+  /**
+   * Who calls, when he may call this at all.
+   * @throws RpcError `unauthenticated`, `token_invalid`, `token_expired`, `permission_denied`; the audit log is told.
+   */
+  async admit(call: GuardedCall): Promise<Admission> {
+    const { method } = call;
+    if (accessOf(method).role === Role.OPEN) return { caller: anybody, check: () => undefined, claims: null };
+    let known: Caller | null = null;
+    try {
+      const found = await this.#identify(call);
+      known = found.caller;
+      this.#allow(method, found.caller);
+      const check = (message: Message): void => {
+        try {
+          if (found.claims === null) this.#checkTenant(method, found.caller, message);
+          else checkSession(found.claims, method, message, this.#options.domain);
+        } catch (failure) {
+          throw this.#deny(method, found.caller, failure, message);
+        }
+      };
+      return { ...found, check };
+    } catch (failure) {
+      throw this.#deny(method, known, failure, null);
+    }
+  }
+
+  /**
+   * The same at once, for streams whose reader must not wait: those of services, where no token of people or sessions counts.
+   * Null when the stream may be opened.
+   */
+  streamRefusal({ method, authorization, peer }: GuardedCall): RpcError | null {
+    const { role } = accessOf(method);
+    if (role === Role.OPEN || peer.inProcess) return null;
+    const token = bearerOf(authorization);
+    const refused =
+      token !== null && headerOf(token) !== null && isAccessToken(token)
+        ? this.#lacksRole(Role.SERVICE, null)
+        : this.#serviceRefusal(token, peer);
+    if (refused !== null) this.#options.audit?.denied(method, null, refused, null);
+    return refused;
+  }
+
+  interceptor(): Interceptor {
+    return (next) => async (request) => {
+      const { method, contextValues } = request;
+      const authorization = request.header.get("authorization");
+      const { caller, check, claims } = await this.admit({ method, authorization, peer: peerOfCall(contextValues) });
+      setCaller(contextValues, caller);
+      if (claims !== null) setClaims(contextValues, claims);
+      if (request.stream) return next({ ...request, message: checked(request.message, check) });
+      const { message } = request;
+      check(message);
+      const { audit, domain } = this.#options;
+      if (audit === undefined || !accessOf(method).mutates) return next(request);
+      try {
+        const answer = await next(request);
+        await audit.changed(method, caller, message, "done");
+        return answer;
+      } catch (failure) {
+        const error = toRpcError(failure, domain, "");
+        if (unknownOutcome.has(error.code)) {
+          await audit.changed(method, caller, message, errorRule(error.reason).name);
+        }
+        throw failure;
+      }
+    };
+  }
+
+  /** For a call of the other stack that changed something. */
+  async changed(method: DescMethod, caller: Caller, message: Message): Promise<void> {
+    if (accessOf(method).mutates) await this.#options.audit?.changed(method, caller, message, "done");
+  }
+
+  async #identify({ authorization, peer }: GuardedCall): Promise<Pick<Admission, "caller" | "claims">> {
+    const { domain, tokens } = this.#options;
+    const token = bearerOf(authorization);
+    // Whoever shows a token of his own is no more than it says, whatever certificate he has.
+    if (token !== null && headerOf(token) !== null && tokens !== undefined) {
+      if (isAccessToken(token)) {
+        const verified = await verifyAccessToken(token, tokens, domain);
+        if (!verified.ok) throw verified.error;
+        const { role, tenantId, subject, tokenId } = verified.value;
+        return { caller: { role, tenantId, name: `${subject} (${tokenId})` }, claims: null };
+      }
+      const verified = await verifySessionToken(token, tokens.keys, {}, tokens.wallMs(), domain);
+      if (!verified.ok) throw verified.error;
+      const claims = verified.value;
+      const name = `session ${claims.sessionId} (${claims.tokenId})`;
+      return { caller: { role: Role.SESSION, tenantId: claims.tenantId, name }, claims };
+    }
+    if (peer.inProcess) return { caller: ofServices("in-process"), claims: null };
+    if (!this.guards) return { caller: ofServices("local"), claims: null };
+    const refused = this.#serviceRefusal(token, peer);
+    if (refused !== null) throw refused;
+    return { caller: ofServices(peer.names[0] === undefined ? "service" : `service ${peer.names[0]}`), claims: null };
+  }
+
+  /** Why it is no service of this platform; null when it is one. */
+  #serviceRefusal(token: string | null, peer: Peer): RpcError | null {
     const { domain, serviceTokens, peerNames = [] } = this.#options;
-    if (!this.guards || peer.inProcess || open.has(service)) return null;
+    if (!this.guards) return null;
     if (peer.names.length > 0) {
       if (peerNames.length === 0 || peer.names.some((name) => peerNames.includes(name))) return null;
       const remedy = "Add one of its certificate's names to peer_names, or show another certificate.";
@@ -81,9 +166,8 @@ export class CallGuard {
       const remedy = "Show a client certificate that the service's tls_ca has signed.";
       return rpcError(ErrorReason.UNAUTHENTICATED, { domain, metadata: { wants: "certificate" }, remedy });
     }
-    const token = bearerOf(authorization);
     if (token === null) {
-      const remedy = "Send the platform's service_token as `authorization: Bearer …`.";
+      const remedy = "Send an access token, or the platform's service_token, as `authorization: Bearer …`.";
       return rpcError(ErrorReason.UNAUTHENTICATED, { domain, metadata: { wants: "service_token" }, remedy });
     }
     if (isServiceToken(token, serviceTokens())) return null;
@@ -91,25 +175,55 @@ export class CallGuard {
     return rpcError(ErrorReason.TOKEN_INVALID, { domain, metadata: { problem: "service_token" }, remedy });
   }
 
-  interceptor(): Interceptor {
-    const { domain, sessions } = this.#options;
-    return (next) => (request) => {
-      const service = request.service.typeName;
-      const authorization = request.header.get("authorization");
-      const token = bearerOf(authorization);
-      // A service that holds no session's token uses its own here too.
-      if (sessions?.services.includes(service) === true && token !== null && isSessionToken(token)) {
-        const list = sessions.lists?.includes(request.method.name) === true;
-        return admitSession(request, next, { domain, keys: sessions.keys, token, nowMs: sessions.wallMs(), list });
-      }
-      const refused = this.refusal({ service, authorization, peer: request.contextValues.get(peerKey) });
-      if (refused !== null) return Promise.reject(refused);
-      return next(request);
-    };
+  /** @throws RpcError `permission_denied` */
+  #allow(method: DescMethod, caller: Caller): void {
+    const { role, session, scope } = accessOf(method);
+    if (caller.role === Role.SERVICE) return;
+    if (caller.role === Role.SESSION ? !session && role > Role.SESSION : caller.role < role) {
+      throw this.#lacksRole(role, caller.role);
+    }
+    if (scope === AccessScope.PLATFORM && caller.tenantId !== everyTenant) {
+      const remedy = "This is about the platform as a whole: use a token of the tenant `*`.";
+      const metadata = { problem: "platform", tenant: caller.tenantId };
+      throw rpcError(ErrorReason.PERMISSION_DENIED, { domain: this.#options.domain, metadata, remedy });
+    }
+  }
+
+  #lacksRole(needs: Role, has: Role | null): RpcError {
+    const word = roleName(needs);
+    const metadata = { problem: "role", needs: word, ...(has === null ? {} : { has: roleName(has) }) };
+    const remedy =
+      needs === Role.SERVICE
+        ? "Only services of the platform call this, with their service_token or certificate."
+        : `Ask an administrator for a token of the role ${word}: \`rspp token create --role ${word}\`.`;
+    return rpcError(ErrorReason.PERMISSION_DENIED, { domain: this.#options.domain, metadata, remedy });
+  }
+
+  /** F-114: a tenant's token opens what is the tenant's alone. @throws RpcError `permission_denied` */
+  #checkTenant(method: DescMethod, caller: Caller, message: Message): void {
+    if (caller.role === Role.SERVICE || caller.tenantId === everyTenant) return;
+    if (accessOf(method).scope !== AccessScope.TENANT) return;
+    const named = tenantsIn(method.input, message);
+    const foreign = named.find((tenant) => tenant !== caller.tenantId && tenant !== "");
+    if (foreign === undefined && named.includes(caller.tenantId) && !named.includes("")) return;
+    const problem = foreign === undefined ? "no_tenant" : "other_tenant";
+    const remedy = `Name the tenant of the token (${caller.tenantId}), or use a token of the other tenant.`;
+    const metadata = { problem, tenant: caller.tenantId };
+    throw rpcError(ErrorReason.PERMISSION_DENIED, { domain: this.#options.domain, metadata, remedy });
+  }
+
+  #deny(method: DescMethod, caller: Caller | null, failure: unknown, message: Message | null): unknown {
+    if (failure instanceof RpcError) this.#options.audit?.denied(method, caller, failure, message);
+    return failure;
   }
 }
 
-/** The three parts of a signed token, of which the first is JSON. */
-function isSessionToken(token: string): boolean {
-  return /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/.test(token);
+/** Codes after which it is not known whether something was changed. */
+const unknownOutcome = new Set([Code.Internal, Code.Unknown, Code.DeadlineExceeded, Code.DataLoss, Code.Canceled]);
+
+async function* checked<T extends Message>(messages: AsyncIterable<T>, check: (message: Message) => void) {
+  for await (const message of messages) {
+    check(message);
+    yield message;
+  }
 }

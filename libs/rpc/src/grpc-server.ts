@@ -11,7 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { validate } from "@rspp/wire/validate";
-import type { CallGuard } from "./call-guard.ts";
+import type { CallGuard, GuardedCall } from "./call-guard.ts";
 import type { BidiMethod, Duplex, DuplexHandlers } from "./duplex.ts";
 import { errorRule, fromWireError, type RpcError, rpcError, toRpcError } from "./errors.ts";
 import { type Decoded, isMalformed, serviceDefinition } from "./grpc-codec.ts";
@@ -62,7 +62,7 @@ export interface GrpcServerOptions extends ListenOptions {
   readonly messageBytesMax?: number;
   readonly streamsPerConnectionMax?: number;
   readonly tracer?: RpcTracer;
-  /** Who may call; all by default, which is for loopback alone. Session tokens are no use here: streams bind sessions by themselves. */
+  /** Who may call; all by default, which is for loopback alone. Streams bind sessions by themselves: only services open them. */
   readonly guard?: CallGuard;
   readonly onError?: (method: string, error: RpcError) => void;
 }
@@ -141,7 +141,8 @@ export function bidiMethod<I extends DescMessage, O extends DescMessage>(
       const duplex = serverDuplex(context, method, call);
       let handlers: DuplexHandlers<MessageShape<I>>;
       try {
-        admit(context, method, call);
+        const refused = context.guard?.streamRefusal(guardedCall(method, call)) ?? null;
+        if (refused !== null) throw refused;
         handlers = accept(duplex, infoOf(context, method, call));
       } catch (failure) {
         duplex.fail(toRpcError(failure, context.domain));
@@ -263,16 +264,28 @@ function infoOf<In, Out>(context: ServerContext, method: DescMethod, call: Serve
   };
 }
 
-/** @throws RpcError for a caller that may not. */
-function admit(context: ServerContext, method: DescMethod, call: Pick<AnyCall, "metadata" | "getAuthContext">): void {
-  if (context.guard === undefined) return;
+function guardedCall(method: DescMethod, call: Pick<AnyCall, "metadata" | "getAuthContext">): GuardedCall {
   const [authorization] = call.metadata.get("authorization");
-  const refused = context.guard.refusal({
-    service: method.parent.typeName,
+  return {
+    method,
     authorization: typeof authorization === "string" ? authorization : null,
     peer: { names: namesOf(call.getAuthContext().sslPeerCertificate), inProcess: false },
-  });
-  if (refused !== null) throw refused;
+  };
+}
+
+/** Runs `handle` once it is known who calls, and that he may; at once where nobody is asked. Rejects with an RpcError. */
+async function admitted<I extends DescMessage>(
+  { guard }: ServerContext,
+  method: DescMethod & { input: I },
+  call: Pick<AnyCall, "metadata" | "getAuthContext"> & { readonly request: Decoded<MessageShape<I>> },
+  handle: () => void,
+): Promise<void> {
+  if (guard === undefined) return handle();
+  const { caller, check } = await guard.admit(guardedCall(method, call));
+  const { request } = call;
+  if (!isMalformed(request)) check(request);
+  handle();
+  if (!isMalformed(request)) await guard.changed(method, caller, request);
 }
 
 type AnyCall = ServerDuplexStream<unknown, unknown>;
@@ -284,14 +297,18 @@ export function unaryMethod<I extends DescMessage, O extends DescMessage>(
 ): GrpcMethod {
   return (context): handleUnaryCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call, callback) => {
-      try {
-        admit(context, method, call);
-        callback(null, handle(checked(context, method, call.request)));
-      } catch (failure) {
-        const error = toRpcError(failure, context.domain);
-        context.onError(method.name, error);
-        callback(toGrpcStatus(error));
-      }
+      let answer: MessageShape<O> | undefined;
+      const work = admitted(context, method, call, () => {
+        answer = handle(checked(context, method, call.request));
+      });
+      work.then(
+        () => callback(null, answer),
+        (failure: unknown) => {
+          const error = toRpcError(failure, context.domain);
+          context.onError(method.name, error);
+          callback(toGrpcStatus(error));
+        },
+      );
     };
 }
 
@@ -302,17 +319,18 @@ export function serverStreamMethod<I extends DescMessage, O extends DescMessage>
 ): GrpcMethod {
   return (context): handleServerStreamingCall<Decoded<MessageShape<I>>, MessageShape<O>> =>
     (call) => {
-      try {
-        admit(context, method, call);
+      const work = admitted(context, method, call, () => {
+        if (call.cancelled) return;
         const stop = handle(checked(context, method, call.request), (message, written) => {
           call.write(message, () => written?.());
         });
         call.on("cancelled", stop);
-      } catch (failure) {
+      });
+      work.catch((failure: unknown) => {
         const error = toRpcError(failure, context.domain);
         context.onError(method.name, error);
         call.emit("error", toGrpcStatus(error));
-      }
+      });
     };
 }
 

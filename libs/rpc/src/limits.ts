@@ -35,6 +35,14 @@ export const limits = {
   TOKEN_CLOCK_SKEW_MS: 5_000,
   /** An unknown key id makes the key set be fetched again, at most this often. */
   TOKEN_KEYS_REFRESH_MS: 10_000,
+  /** Keys that were fetched longer ago are fetched again, though they are known. */
+  TOKEN_KEYS_AGE_MS: 60_000,
+  /** How soon a token that was taken back is refused: the list is fetched again when it is older. */
+  TOKEN_REVOKED_REFRESH_MS: 5_000,
+  /** Without a list younger than this, access tokens are refused: who may do what cannot be known. */
+  TOKEN_REVOKED_AGE_MAX_MS: 600_000,
+  /** Denials told to the audit log in one minute by one server; more are counted and told as a number. */
+  AUDIT_DENIALS_PER_MINUTE_MAX: 60,
 
   /** Characters, items and levels of a message in a log line. */
   LOG_TEXT_CHARS_MAX: 128,

@@ -12,7 +12,8 @@ import {
   plainAcceptor,
   tlsAcceptor,
 } from "./acceptor.ts";
-import { type CallGuard, peerContext } from "./call-guard.ts";
+import type { CallGuard } from "./call-guard.ts";
+import { peerContext } from "./caller.ts";
 import { withCode, withErrorDetails } from "./error-body.ts";
 import { noSuchRpc, toConnectError } from "./errors.ts";
 import { Health, healthRoute } from "./health.ts";

@@ -7,7 +7,9 @@ import { describe, expect, test } from "vitest";
 import { connectRpc, rpcErrorOf } from "./clients.ts";
 import { route } from "./route.ts";
 import { startRpcServer } from "./server.ts";
-import { claimsOfCall, tokenInterceptor } from "./token-interceptor.ts";
+import { RevokedTokens } from "./access-tokens.ts";
+import { CallGuard } from "./call-guard.ts";
+import { claimsOfCall } from "./token-interceptor.ts";
 import {
   type SigningKey,
   signSessionToken,
@@ -100,7 +102,7 @@ describe("F-119 session tokens", () => {
     const token = await signSessionToken(claims(), next.signing);
     const at = async (atMs: number) => (await verifySessionToken(token, rotating, {}, atMs, "runtime")).ok;
     expect([await at(nowMs), await at(nowMs + 1), fetches]).toEqual([false, false, 1]);
-    expect(rotating.has("k1")).toBe(true);
+    expect(rotating.has("k1", nowMs)).toBe(true);
     expect([await at(nowMs + 10_000), fetches]).toEqual([true, 2]);
   });
 });
@@ -109,9 +111,11 @@ test("F-088 a server takes calls with a good token alone, for its tenant and ses
   const server = await startRpcServer({
     domain: "runtime",
     port: 0,
-    interceptors: [
-      tokenInterceptor({ domain: "runtime", keys, open: new Set(["grpc.health.v1.Health"]), wallMs: () => nowMs }),
-    ],
+    guard: new CallGuard({
+      domain: "runtime",
+      serviceTokens: () => ["a-token-of-services"],
+      tokens: { keys, revoked: new RevokedTokens(async () => []), wallMs: () => nowMs },
+    }),
     routes: [
       route(SessionService, {
         getSession: (_request, { values }) => ({

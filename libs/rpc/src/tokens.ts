@@ -9,7 +9,8 @@ import { createLocalJWKSet, errors, type JWK, type JWTPayload, jwtVerify, SignJW
 import { type RpcError, rpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
 
-const algorithm = "EdDSA";
+/** Of every token of the registry. */
+export const algorithm = "EdDSA";
 const tokenType = "rspp-session+jwt";
 
 /** The private key of a signer, as `node:crypto` or WebCrypto hold it, and the id its public half is published under. */
@@ -36,27 +37,38 @@ export function signSessionToken(claims: SessionTokenClaims, key: SigningKey): P
     .sign(key.privateKey);
 }
 
-/** The published form of an Ed25519 key, 32 bytes, as a JWK. */
-export function tokenKeyToJwk(key: Pick<TokenKey, "keyId" | "publicKey">): JWK {
+/** A JWK with its end, in seconds. */
+export type PublishedKey = JWK & { readonly exp?: number };
+
+/** The published form of an Ed25519 key, 32 bytes, as a JWK; `exp`, in seconds, of one that is on its way out (F-169). */
+export function tokenKeyToJwk(
+  key: Pick<TokenKey, "keyId" | "publicKey"> & Partial<Pick<TokenKey, "notAfterWallMs">>,
+): PublishedKey {
   const x = Buffer.from(key.publicKey).toString("base64url");
-  return { kty: "OKP", crv: "Ed25519", alg: algorithm, use: "sig", kid: key.keyId, x };
+  const { notAfterWallMs = 0n } = key;
+  const end = notAfterWallMs === 0n ? {} : { exp: Number(notAfterWallMs) / 1000 };
+  return { kty: "OKP", crv: "Ed25519", alg: algorithm, use: "sig", kid: key.keyId, x, ...end };
 }
 
-/** The keys a verifier trusts. Fetched again when a token names one it does not know, at most every so often. */
+/**
+ * The keys a verifier trusts. Fetched again when a token names one it does not know, at most every so often, and in the
+ * background once they are old, so that a key that was given up is not trusted for ever.
+ */
 export class TokenKeys {
-  readonly #fetch: (() => Promise<readonly JWK[]>) | undefined;
+  readonly #fetch: (() => Promise<readonly PublishedKey[]>) | undefined;
   #keys: ReturnType<typeof createLocalJWKSet>;
-  #ids: ReadonlySet<string>;
+  /** Until when each key is good, milliseconds since the Unix epoch. */
+  #ids: ReadonlyMap<string, number>;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | null = null;
 
-  constructor(keys: readonly JWK[], fetch?: () => Promise<readonly JWK[]>) {
+  constructor(keys: readonly PublishedKey[], fetch?: () => Promise<readonly PublishedKey[]>) {
     this.#fetch = fetch;
     this.#keys = createLocalJWKSet({ keys: [...keys] });
     this.#ids = idsOf(keys);
   }
 
-  set(keys: readonly JWK[]): void {
+  set(keys: readonly PublishedKey[]): void {
     this.#keys = createLocalJWKSet({ keys: [...keys] });
     this.#ids = idsOf(keys);
   }
@@ -65,8 +77,20 @@ export class TokenKeys {
     return this.#keys;
   }
 
-  has(keyId: string): boolean {
-    return this.#ids.has(keyId);
+  has(keyId: string, nowMs: number): boolean {
+    return nowMs <= (this.#ids.get(keyId) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** Whether any were ever there. */
+  get some(): boolean {
+    return this.#ids.size > 0;
+  }
+
+  /** Knows `keyId` afterwards, where the registry does. */
+  async learn(keyId: string, nowMs: number): Promise<boolean> {
+    if (!this.has(keyId, nowMs)) await this.refresh(nowMs);
+    else if (nowMs - this.#fetchedAtMs > limits.TOKEN_KEYS_AGE_MS) void this.refresh(nowMs);
+    return this.has(keyId, nowMs);
   }
 
   /** A failed fetch keeps the keys there are: a registry that is away refuses no one (kernel.md §7). */
@@ -84,8 +108,9 @@ export class TokenKeys {
   }
 }
 
-function idsOf(keys: readonly JWK[]): ReadonlySet<string> {
-  return new Set(keys.flatMap(({ kid }) => (kid === undefined ? [] : [kid])));
+function idsOf(keys: readonly PublishedKey[]): ReadonlyMap<string, number> {
+  const end = (exp: unknown): number => (typeof exp === "number" ? exp * 1000 : Number.POSITIVE_INFINITY);
+  return new Map(keys.flatMap(({ kid, exp }) => (kid === undefined ? [] : [[kid, end(exp)] as const])));
 }
 
 /** What the bearer wants to do; what is not set is not compared. */
@@ -113,8 +138,7 @@ export async function verifySessionToken(
   if (token.length > limits.TOKEN_CHARS_MAX) return invalid("form");
   const keyId = keyIdOf(token);
   if (keyId === null) return invalid("form");
-  if (!keys.has(keyId)) await keys.refresh(nowMs);
-  if (!keys.has(keyId)) return invalid("key_unknown");
+  if (!(await keys.learn(keyId, nowMs))) return invalid("key_unknown");
   try {
     const { payload } = await jwtVerify(token, keys.resolve, {
       algorithms: [algorithm],
@@ -136,11 +160,17 @@ export async function verifySessionToken(
 }
 
 /** The id in the protected header, unverified: it only chooses the key. */
-function keyIdOf(token: string): string | null {
+export function keyIdOf(token: string): string | null {
+  const keyId = headerOf(token)?.kid;
+  return typeof keyId === "string" && keyId !== "" ? keyId : null;
+}
+
+/** The protected header, unverified; null for what is no signed token. */
+export function headerOf(token: string): { readonly kid?: unknown; readonly typ?: unknown } | null {
+  if (token.length > limits.TOKEN_CHARS_MAX || !/^[\w-]+\.[\w-]*\.[\w-]*$/.test(token)) return null;
   try {
     const header: unknown = JSON.parse(Buffer.from(token.split(".", 1)[0] ?? "", "base64url").toString("utf8"));
-    if (typeof header !== "object" || header === null || !("kid" in header)) return null;
-    return typeof header.kid === "string" && header.kid !== "" ? header.kid : null;
+    return typeof header === "object" && header !== null && !Array.isArray(header) ? header : null;
   } catch {
     return null;
   }
