@@ -1,8 +1,8 @@
 /** Access tokens of people and tools (F-115): EdDSA like session tokens, with a role within a tenant, or within all (`*`). */
 import { create } from "@bufbuild/protobuf";
 import { err, ok, type Result } from "@rspp/base/result";
-import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type AccessTokenClaims, AccessTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/access_pb";
 import { validate } from "@rspp/wire/validate";
 import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";

@@ -40,7 +40,9 @@ function foreign(problem: string, domain: string): RpcError {
 const sessionKey = "rspp.common.v1.SessionKey";
 
 function namesTenantAlone({ fields }: DescMessage): boolean {
-  return fields.some(({ name }) => name === "tenant_id") && !fields.some(({ message }) => message?.typeName === sessionKey);
+  return (
+    fields.some(({ name }) => name === "tenant_id") && !fields.some(({ message }) => message?.typeName === sessionKey)
+  );
 }
 
 /** What a request names: its own `tenant_id`, or a `session` with both ids. */

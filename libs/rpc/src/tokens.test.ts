@@ -4,11 +4,11 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { describe, expect, test } from "vitest";
+import { RevokedTokens } from "./access-tokens.ts";
+import { CallGuard } from "./call-guard.ts";
 import { connectRpc, rpcErrorOf } from "./clients.ts";
 import { route } from "./route.ts";
 import { startRpcServer } from "./server.ts";
-import { RevokedTokens } from "./access-tokens.ts";
-import { CallGuard } from "./call-guard.ts";
 import { claimsOfCall } from "./token-interceptor.ts";
 import {
   type SigningKey,

@@ -293,8 +293,53 @@ export const audit = rspp.table(
     action: text("action").notNull(),
     subject: text("subject").notNull(),
     detail: jsonb("detail").$type<Record<string, unknown>>().notNull(),
+    /** Digest of the row before; set by a trigger, as `id` and `digest` are, whoever writes (F-170). */
+    previous: bytes("previous").notNull().default(sql`'\\x'`),
+    digest: bytes("digest").notNull().default(sql`'\\x'`),
   },
   (t) => [index("audit_tenant").on(t.tenantId, t.id)],
+);
+
+/** One row: where the chain ends. Its lock orders writers, so the log is the last thing a transaction writes. */
+export const auditHead = rspp.table("audit_head", {
+  one: smallint("one").primaryKey().default(1),
+  lastId: whole("last_id").notNull(),
+  lastDigest: bytes("last_digest").notNull(),
+});
+
+/** Public halves of keys that sign (F-169). */
+export const signingKeys = rspp.table(
+  "signing_keys",
+  {
+    /** `session-token` or `lease-grant`. */
+    purpose: text("purpose").notNull(),
+    keyId: text("key_id").notNull(),
+    publicKey: bytes("public_key").notNull(),
+    createdWallMs: whole("created_wall_ms").notNull(),
+    seenWallMs: whole("seen_wall_ms").notNull(),
+    /** What it signed ends then at the latest. */
+    usedUntilWallMs: whole("used_until_wall_ms").notNull().default(0),
+    /** 0: it signs. */
+    notAfterWallMs: whole("not_after_wall_ms").notNull().default(0),
+  },
+  (t) => [primaryKey({ columns: [t.purpose, t.keyId] })],
+);
+
+/** Tokens of people and tools, without the tokens (F-115). */
+export const accessTokens = rspp.table(
+  "access_tokens",
+  {
+    tokenId: text("token_id").primaryKey(),
+    tenantId: text("tenant_id").notNull(),
+    subject: text("subject").notNull(),
+    /** Number of `rspp.common.v1.Role`. */
+    role: smallint("role").notNull(),
+    issuedWallMs: whole("issued_wall_ms").notNull(),
+    expiresWallMs: whole("expires_wall_ms").notNull(),
+    revokedWallMs: whole("revoked_wall_ms").notNull().default(0),
+    createdBy: text("created_by").notNull(),
+  },
+  (t) => [index("access_tokens_newest").on(t.tenantId, t.issuedWallMs, t.tokenId)],
 );
 
 /** Where the segments of a timeline lie in the object store. */

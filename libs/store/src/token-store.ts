@@ -27,8 +27,12 @@ export interface AccessTokenRow {
 export interface TokenStore {
   /** Those that are good at `nowWallMs`, newest first, 16 at most. */
   listKeys(purpose: KeyPurpose, nowWallMs: number): Promise<readonly PublicKeyRow[]>;
-  /** Before anything is signed with it. Known already: only noted as seen. */
-  publishKey(purpose: KeyPurpose, key: { keyId: string; publicKey: Uint8Array }, nowWallMs: number): Promise<void>;
+  /** Before anything is signed with it, and now and then. `stolen`: it was given up for good, and nobody believes it. */
+  publishKey(
+    purpose: KeyPurpose,
+    key: { readonly keyId: string; readonly publicKey: Uint8Array },
+    nowWallMs: number,
+  ): Promise<"published" | "stolen">;
   /** What it signed is good until then at least; a later retirement honours it. */
   noteUse(purpose: KeyPurpose, keyId: string, untilWallMs: number): Promise<void>;
   /**
