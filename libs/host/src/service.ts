@@ -3,7 +3,7 @@
  * definition runs in a process of its own and beside the others in one.
  */
 
-import type { SessionAccess } from "@rspp/rpc/call-guard";
+import type { PlatformTokens } from "@rspp/rpc/access-tokens";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import type { GrpcService } from "@rspp/rpc/grpc-server";
 import type { Log } from "@rspp/rpc/log";
@@ -54,8 +54,8 @@ export interface StartedService {
   /** On the API port, beside health, reflection, `/livez`, `/readyz` and `/metrics`. */
   readonly routes: readonly RpcRoute[];
   readonly http?: NonNullable<RpcServerOptions["http"]>;
-  /** Services on the API port that callers reach with the token of their session too. */
-  readonly sessions?: SessionAccess;
+  /** Keys and revocations of the platform's tokens, where the service has a better source than the host. */
+  readonly tokens?: PlatformTokens;
   /** On the stream port: links and invocations. A service without has no stream port. */
   readonly streams?: readonly GrpcService[];
   /** Called once when all ports are open, before the service is ready. Gives addresses for the ready line, by name. */

@@ -7,7 +7,7 @@ import {
   type KeyObject,
   randomUUID,
 } from "node:crypto";
-import { chmod, link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { chmod, link, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { secretSource } from "@rspp/store/secret";
 import { osCode, StoreError } from "@rspp/store/store-error";
@@ -47,11 +47,35 @@ export async function openSigningKey({ reference, dataDir, name, env }: KeyPlace
   }
 }
 
+/**
+ * Makes a new key in the data directory and puts it in the place of the old one, whole or not at all.
+ * @throws StoreError `invalid` for a key by reference, which is changed where it is kept.
+ */
+export async function replaceSigningKey(place: KeyPlace): Promise<SigningPair> {
+  if (place.reference !== "") {
+    const what = `The key is kept elsewhere (${place.reference})`;
+    throw new StoreError("invalid", what, "Change it there: it is taken up within seconds");
+  }
+  const path = join(place.dataDir, "keys", `${place.name}.pem`);
+  const fresh = await writeFresh(path);
+  await rename(fresh, path);
+  return openSigningKey(place);
+}
+
 /** Whole or not at all, and never over another: of two that start at once both use the first one's. */
 async function makeOnce(path: string): Promise<void> {
   if (await stat(path).catch(() => undefined)) return;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await chmod(dirname(path), 0o700);
+  const fresh = await writeFresh(path);
+  await link(fresh, path).catch((error: unknown) => {
+    if (osCode(error) !== "EEXIST") throw error;
+  });
+  await unlink(fresh);
+}
+
+/** Beside `path`, for its owner alone. */
+async function writeFresh(path: string): Promise<string> {
   const fresh = `${path}.${randomUUID()}`;
   const file = await open(fresh, "wx", 0o600);
   try {
@@ -61,10 +85,7 @@ async function makeOnce(path: string): Promise<void> {
   } finally {
     await file.close();
   }
-  await link(fresh, path).catch((error: unknown) => {
-    if (osCode(error) !== "EEXIST") throw error;
-  });
-  await unlink(fresh);
+  return fresh;
 }
 
 async function checkRights(path: string): Promise<void> {

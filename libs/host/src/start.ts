@@ -1,6 +1,6 @@
 /** A service from its definition to open ports, wherever it runs: in a process of its own or beside others in one. */
 import { randomBytes } from "node:crypto";
-import { CallGuard } from "@rspp/rpc/call-guard";
+import type { CallGuard } from "@rspp/rpc/call-guard";
 import { connectDirect, type RpcConnection } from "@rspp/rpc/clients";
 import { RpcError, rpcError } from "@rspp/rpc/errors";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
@@ -16,6 +16,7 @@ import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import type { ConfigValues } from "./config-fields.ts";
+import { checkExposure, openGuard } from "./guard.ts";
 import { connectPeer, type Identity, openIdentity, streamAccess } from "./peers.ts";
 import { startProbeServer } from "./probe-server.ts";
 import { Readiness } from "./readiness.ts";
@@ -102,9 +103,11 @@ export async function startService<F extends ServiceFields>(
         overrides.connect?.(peer, baseUrl) ?? connectPeer(peer, baseUrl, identity, telemetry.rpc),
       streams: streamAccess(identity),
     };
-    const started = await startDefined(definition, values, context, { common, overrides, readiness, undo });
+    const { started, db } = await startDefined(definition, values, context, { common, overrides, readiness, undo });
     undo.push(async () => started.close?.());
-    const servers = await openServers(started, context, { common, identity, health, undo });
+    const guard = await openGuard({ started, context, identity, db, registryUrl: registryOf(values) });
+    undo.push(() => guard.close());
+    const servers = await openServers(started, context, { common, identity, health, undo, guard: guard.guard });
     const ready = await tellBound(started, servers, context, common, identity.server !== undefined);
     readiness.serve();
     const stopSweeping = sweepNowAndThen(started, readiness, definition.database, log);
@@ -138,35 +141,6 @@ function logOf(service: string, { log_level }: HostValues, overrides: StartOverr
   return createLog({ service, level: log_level as "info", instance, destination: { write } });
 }
 
-/** @throws StoreError `invalid`: what others can reach asks who they are (NF-015). */
-function checkExposure({ host, peer_names, tls_ca }: HostValues, { serviceTokens, server }: Identity): void {
-  if (peer_names !== "" && tls_ca === "") {
-    throw new StoreError("invalid", "peer_names names certificates that nobody asks for", "Set tls_ca too");
-  }
-  if (isLoopback(host) || serviceTokens !== undefined || server?.ca !== undefined) return;
-  const what = `It would listen on ${host} for anybody`;
-  const remedy = "Set service_token, or tls_cert, tls_key and tls_ca, or leave host at 127.0.0.1";
-  throw new StoreError("invalid", what, remedy);
-}
-
-function isLoopback(host: string): boolean {
-  return /^127\.\d+\.\d+\.\d+$/.test(host) || host === "::1" || host === "localhost";
-}
-
-function guardOf(
-  domain: string,
-  { sessions }: StartedService,
-  { server, serviceTokens, peerNames }: Identity,
-): CallGuard {
-  return new CallGuard({
-    domain,
-    peerNames,
-    mutualTls: server?.ca !== undefined,
-    ...(serviceTokens === undefined ? {} : { serviceTokens }),
-    ...(sessions === undefined ? {} : { sessions }),
-  });
-}
-
 interface Opening {
   readonly common: HostValues;
   readonly overrides: StartOverrides;
@@ -179,9 +153,10 @@ async function startDefined<F extends ServiceFields>(
   values: ConfigValues<F>,
   context: ServiceContext,
   { common, overrides, readiness, undo }: Opening,
-): Promise<StartedService> {
-  if (!definition.database) return definition.start(values, context);
-  if (overrides.database !== undefined) return definition.start(values, context, overrides.database);
+): Promise<{ readonly started: StartedService; readonly db: Database | null }> {
+  if (!definition.database) return { started: await definition.start(values, context), db: null };
+  const { database: shared } = overrides;
+  if (shared !== undefined) return { started: await definition.start(values, context, shared), db: shared };
   // A service that keeps nothing there does not load it.
   const { openDatabase } = await import("@rspp/store/database");
   const db = await openDatabase(await databaseOf(common, context.env), {
@@ -191,7 +166,12 @@ async function startDefined<F extends ServiceFields>(
     },
   });
   undo.push(() => db.close());
-  return definition.start(values, context, db);
+  return { started: await definition.start(values, context, db), db };
+}
+
+/** Where a service finds the registry; empty where it does not look for it. */
+function registryOf(values: object): string {
+  return "registry" in values && typeof values.registry === "string" ? values.registry : "";
 }
 
 /** Where a service's database is: a URL by reference, else the embedded one of its data directory. */
@@ -210,20 +190,20 @@ interface Serving {
   readonly identity: Identity;
   readonly health: Health;
   readonly undo: (() => Promise<unknown>)[];
+  readonly guard: CallGuard;
 }
 
 async function openServers(
   started: StartedService,
   { service: domain, log, telemetry }: ServiceContext,
-  { common, identity, health, undo }: Serving,
+  { common, identity, health, undo, guard }: Serving,
 ): Promise<Servers> {
   const { host, port, stream_port = 0 } = common;
   const tls = identity.server === undefined ? {} : { tls: identity.server };
-  const guard = guardOf(domain, started, identity);
   if (!guard.guards)
     log.info({ host }, "callers are not asked who they are: loopback only; set service_token or tls_ca");
   const shared = { domain, host, tracer: telemetry.rpc, guard, ...tls };
-  await openProbes({ common, identity, health, undo }, telemetry);
+  await openProbes({ common, identity, health, undo, guard }, telemetry);
   const named = [...started.routes, ...(started.streams ?? [])];
   for (const { service } of named) health.set(service.typeName, ServingStatus.NOT_SERVING);
   const http = withMetrics(telemetry, started.http);

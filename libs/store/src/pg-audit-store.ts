@@ -1,6 +1,6 @@
 import { and, asc, desc, eq, gte, lt, sql } from "drizzle-orm";
 import type { AuditEntry, AuditStore } from "./audit-store.ts";
-import type { Database } from "./database.ts";
+import type { Database, Tx } from "./database.ts";
 import { checkLimit } from "./page.ts";
 import { audit as a, auditHead } from "./schema.ts";
 import { StoreError } from "./store-error.ts";
@@ -20,6 +20,15 @@ const columns = {
   digest: a.digest,
   row: sql<string>`rspp.audit_row(audit)`,
 };
+
+/**
+ * In the transaction of the change itself: it stands in the log, or did not happen. The chain's lock is taken here and held
+ * until the commit, so this is the last thing a transaction writes.
+ */
+export async function appendAudit(tx: Tx, entry: AuditEntry): Promise<void> {
+  checkEntry(entry);
+  await tx.insert(a).values({ ...entry, detail: { ...entry.detail } });
+}
 
 export function pgAuditStore(db: Database): AuditStore {
   const appendMany: AuditStore["appendMany"] = async (entries, report) => {

@@ -6,6 +6,13 @@ export const leaseFields = {
   port: portField(7102),
   ...commonFields,
   ...databaseFields,
+  grant_key_days: {
+    kind: "whole",
+    about: "Age at which a grant_key of the data directory is replaced; 0 never",
+    fallback: 30,
+    min: 0,
+    max: 3_650,
+  },
   grant_key: { kind: "secret", about: "Ed25519 key of grants, PEM; made in the data directory", fallback: "" },
 } as const satisfies ConfigFields;
 

@@ -146,7 +146,11 @@ function receiverCalls({ leases, store, signer }: LeaseLogic) {
     listSigningKeys: () =>
       overStore(domain, async () => {
         const { keyId, publicKey } = signer;
-        return { keys: [{ keyId, publicKey }], storeIncarnation: await store.incarnation() };
+        const published = (await signer.published?.()) ?? [{ keyId, publicKey, notAfterWallMs: 0 }];
+        const keys = published.map(({ notAfterWallMs: end, ...key }) => {
+          return { keyId: key.keyId, publicKey: new Uint8Array(key.publicKey), notAfterWallMs: BigInt(end) };
+        });
+        return { keys, storeIncarnation: await store.incarnation() };
       }),
     watchLeases: async function* (ask, { signal }) {
       try {

@@ -24,8 +24,10 @@ export interface GrantSigner {
   readonly keyId: string;
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
-  /** Ed25519, 64 bytes. */
+  /** Ed25519, 64 bytes; by the key of `keyId` as it is at this moment. */
   sign(bytes: Uint8Array): Uint8Array;
+  /** Every key whose signatures are good now, newest first; default this one alone. */
+  published?(): Promise<readonly { readonly keyId: string; readonly publicKey: Uint8Array; notAfterWallMs: number }[]>;
 }
 
 const epochSpan = 2 ** 32;

@@ -7,6 +7,13 @@ export const registryFields = {
   ...commonFields,
   ...databaseFields,
   token_key: { kind: "secret", about: "Ed25519 key of session tokens, PEM; made in the data directory", fallback: "" },
+  token_key_days: {
+    kind: "whole",
+    about: "Age at which a token_key of the data directory is replaced; 0 never",
+    fallback: 30,
+    min: 0,
+    max: 3_650,
+  },
   token_ms: { kind: "whole", about: "Life of a session token", fallback: 300_000, min: 1_000, max: 3_600_000 },
   instance_fresh_ms: {
     kind: "whole",

@@ -1,17 +1,25 @@
 import { randomBytes } from "node:crypto";
 import { asWallMs } from "@rspp/base/brand";
+import { KeyRing } from "@rspp/host/key-ring";
+import { tokensOfStore } from "@rspp/host/platform-tokens";
 import type { DatabaseService } from "@rspp/host/service";
-import { openSigningKey } from "@rspp/host/signing-key";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
+import { pgAuditStore } from "@rspp/store/pg-audit-store";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
+import { pgTokenStore } from "@rspp/store/pg-token-store";
+import { accessRoute } from "./access/access-service.ts";
+import { auditRoute } from "./audit/audit-service.ts";
 import { registryFields } from "./config.ts";
 import { createRegistryService } from "./service.ts";
 import { measureSnapshots } from "./snapshots/snapshot-routes.ts";
 
 /** Reports of a gateway that is gone are forgotten after. */
 const providersForgottenMs = 3_600_000;
+
+/** A session's token is looked at for so long after its end: a caller who resumes shows the one he came in with. */
+const tokenGraceMs = 86_400_000;
 
 /** The registry over the platform's database. */
 export const registryDefinition: DatabaseService<typeof registryFields> = {
@@ -20,7 +28,16 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
   database: true,
   start: async (config, { env, log, telemetry }, db) => {
     const { token_key: reference, data: dataDir, token_ms: tokenMs, instance_fresh_ms: instanceFreshMs } = config;
-    const tokenKey = await openSigningKey({ reference, dataDir, name: "session-token", env });
+    const wallMs = () => asWallMs(Date.now());
+    const tokens = pgTokenStore(db);
+    const tokenKeys = await KeyRing.open({
+      purpose: "session-token",
+      place: { reference, dataDir, name: "session-token", env },
+      store: tokens,
+      graceMs: tokenMs + tokenGraceMs,
+      maxAgeMs: config.token_key_days * 86_400_000,
+      wallMs,
+    });
     const documents = pgActiveDocuments(db);
     const ports = {
       pipelines: pgPipelineStore(db),
@@ -29,19 +46,22 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       documents,
       log,
       nowMs: () => performance.now(),
-      clock: { wallMs: () => asWallMs(Date.now()) },
+      clock: { wallMs },
       newId: (prefix: string) => `${prefix}_${randomBytes(16).toString("base64url")}`,
-      tokenKey,
+      tokenKeys,
     };
     const { routes, http, statuses, snapshots } = createRegistryService(ports, { tokenMs, instanceFreshMs });
     const { hub, served } = snapshots;
     const measured = measureSnapshots(telemetry.metrics, hub, served);
     hub.start(documents.onChange);
+    const access = accessRoute({ store: tokens, keys: tokenKeys, wallMs });
     return {
-      routes,
+      routes: [...routes, access, auditRoute(pgAuditStore(db))],
       http,
+      tokens: tokensOfStore(tokens),
       sweep: async () => {
         await statuses.sweep();
+        await tokenKeys.sweep();
         await ports.snapshots.forgetProviders(Date.now() - providersForgottenMs);
       },
       close: async () => {

@@ -33,7 +33,7 @@ export interface RegistryLogic {
   /** What gateways say of providers (F-060). */
   readonly health: HealthReports;
   /** Public halves, newest first. */
-  readonly tokenKeys: readonly Pick<TokenKey, "keyId" | "publicKey">[];
+  readonly tokenKeys: () => Promise<Pick<TokenKey, "keyId" | "publicKey" | "notAfterWallMs">[]>;
 }
 
 const pageSizeDefault = 100;
@@ -120,7 +120,7 @@ function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
         const { sessions, next } = await statuses.list({ tenantId, ...wanted, ...pageOf(page) });
         return { sessions: sessions.map(statusToWire), nextPageToken: next ?? "" };
       }),
-    listTokenKeys: () => ({ keys: tokenKeys.map(({ keyId, publicKey }) => ({ keyId, publicKey })) }),
+    listTokenKeys: () => overStore(domain, async () => ({ keys: await tokenKeys() })),
   } satisfies Parameters<typeof route<typeof RegistryService>>[1];
 }
 

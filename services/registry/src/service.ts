@@ -6,6 +6,7 @@ import type { ActiveDocuments } from "@rspp/store/active-documents";
 import type { PipelineStore } from "@rspp/store/pipeline-store";
 import type { SessionStore } from "@rspp/store/session-store";
 import type { SnapshotStore } from "@rspp/store/snapshot-store";
+import type { PublicKeyRow } from "@rspp/store/token-store";
 import { registryRoutes } from "./handlers.ts";
 import type { NewId, WallClock } from "./ports.ts";
 import { createRoutes, type RoutesConfig } from "./routes.ts";
@@ -28,8 +29,14 @@ export interface RegistryPorts {
   readonly sessions: SessionStore;
   readonly clock: WallClock;
   readonly newId: NewId;
-  /** Of session tokens; the public half is published. */
-  readonly tokenKey: SigningKey & { readonly publicKey: Uint8Array };
+  /** Of session tokens. */
+  readonly tokenKeys: TokenKeyRing;
+}
+
+/** What signs now, and every public half that is good. */
+export interface TokenKeyRing {
+  readonly current: SigningKey;
+  list(): Promise<readonly PublicKeyRow[]>;
 }
 
 export interface RegistryService {
@@ -42,11 +49,11 @@ export interface RegistryService {
 
 /** The registry as a library: put its routes on any server. */
 export function createRegistryService(ports: RegistryPorts, config: RoutesConfig = {}): RegistryService {
-  const { pipelines, sessions, clock, newId, tokenKey, snapshots, log, nowMs } = ports;
+  const { pipelines, sessions, clock, newId, tokenKeys, snapshots, log, nowMs } = ports;
   const versions = createVersions({ store: pipelines, clock, check: checkPipelineSource });
   const statuses = createStatuses(sessions, clock);
   const signer = {
-    sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKey),
+    sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKeys.current),
   };
   const createRoute = createRoutes({ sessions, pipelines, signer, clock, newId }, config);
   const hub = new SnapshotHub({
@@ -56,7 +63,7 @@ export function createRegistryService(ports: RegistryPorts, config: RoutesConfig
     nowMs,
   });
   const served = snapshotRoutes({ hub, newId });
-  const jwks = JSON.stringify({ keys: [tokenKeyToJwk(tokenKey)] });
+  const published = async () => (await tokenKeys.list()).map(keyToWire);
   return {
     routes: [
       ...registryRoutes({
@@ -64,7 +71,7 @@ export function createRegistryService(ports: RegistryPorts, config: RoutesConfig
         createRoute,
         statuses,
         health: healthReports(snapshots, clock),
-        tokenKeys: [tokenKey],
+        tokenKeys: published,
       }),
       served.route,
     ],
@@ -72,11 +79,21 @@ export function createRegistryService(ports: RegistryPorts, config: RoutesConfig
     snapshots: { hub, served },
     http: (request, response) => {
       if (request.method !== "GET" || request.url !== "/.well-known/jwks.json") return false;
-      response.setHeader("content-type", "application/jwk-set+json");
-      response.setHeader("cache-control", "max-age=60");
-      response.statusCode = 200;
-      response.end(jwks);
+      const answer = (status: number, text: string): void => {
+        response.statusCode = status;
+        response.setHeader("content-type", status === 200 ? "application/jwk-set+json" : "text/plain");
+        response.setHeader("cache-control", status === 200 ? "max-age=10" : "no-store");
+        response.end(text);
+      };
+      published().then(
+        (keys) => answer(200, JSON.stringify({ keys: keys.map(tokenKeyToJwk) })),
+        () => answer(503, "The keys cannot be read: try again soon.\n"),
+      );
       return true;
     },
   };
+}
+
+function keyToWire({ keyId, publicKey, notAfterWallMs }: PublicKeyRow) {
+  return { keyId, publicKey: new Uint8Array(publicKey), notAfterWallMs: BigInt(notAfterWallMs) };
 }

@@ -3,8 +3,6 @@ import { join } from "node:path";
 import { ok } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
-import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { dialAddress } from "@rspp/host/address";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import { createSystemClock } from "@rspp/host/system-clock";
@@ -13,11 +11,9 @@ import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { ProviderPort } from "@rspp/ports/provider";
 import { acceptLinkSessions } from "@rspp/remote/link-accept";
 import type { LinkSessions } from "@rspp/remote/link-session-types";
-import type { SessionAccess } from "@rspp/rpc/call-guard";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { rpcError } from "@rspp/rpc/errors";
 import { createLinkServer, type LinkServer } from "@rspp/rpc/link-server";
-import { TokenKeys, tokenKeyToJwk } from "@rspp/rpc/tokens";
 import { openAiCandidate } from "@rspp/spec/bind-providers";
 import type { Admission, AdmissionHook, ProofVerifier } from "./admission.ts";
 import { createAdmission } from "./admission-open.ts";
@@ -206,7 +202,6 @@ class RuntimeService {
   started(): StartedService {
     return {
       routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
-      sessions: sessionAccess(this.#parts),
       streams: [this.#links.service],
       bound: async (_api, streams) => this.#bound(streams),
       drain: (graceMs) => this.#drain(graceMs),
@@ -284,13 +279,6 @@ class RuntimeService {
     await spool.close();
     await stopWatchdog();
   }
-}
-
-/** F-101: callers look at and steer their own session with its token. */
-function sessionAccess({ registry, clock }: Parts): SessionAccess {
-  const fetch = async () => (await registry.client(RegistryService).listTokenKeys({})).keys.map(tokenKeyToJwk);
-  const lists = [SessionService.method.listSessions.name];
-  return { keys: new TokenKeys([], fetch), services: [SessionService.typeName], lists, wallMs: () => clock.wallMs() };
 }
 
 function openAi({ env }: ServiceContext) {
