@@ -171,6 +171,7 @@ export class AdapterProcess {
       seenMedia,
       forced: output.forced,
       what,
+      epoch: message.epoch,
     });
   }
 

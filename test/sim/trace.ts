@@ -35,6 +35,8 @@ export type TraceEvent =
       seenMedia: number;
       forced: boolean;
       what: string;
+      /** Of whoever sent it. */
+      epoch: number;
     }
   | {
       kind: "link_data";

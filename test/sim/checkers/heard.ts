@@ -4,7 +4,7 @@ import { BaseChecker } from "./checker.ts";
 
 /** An adapter may round what it played by a frame. */
 const roundingUs = 20_000;
-/** No history is so short that it would not hold these. */
+/** No history is so short that it would not hold these: turns of the session, spoken in or not, since a history counts them all. */
 const recentTurns = 4;
 
 interface Piece {
@@ -38,6 +38,8 @@ export class HeardChecker extends BaseChecker {
   readonly #replies = new Map<string, Reply>();
   /** By turn, the reply whose audio the device took last: two who both believe that they hold the session may count alike. */
   readonly #playing = new Map<number, Reply>();
+  /** By life, the turn that was opened last. */
+  readonly #opened = new Map<string, number>();
 
   see(event: TraceEvent): void {
     switch (event.kind) {
@@ -51,6 +53,7 @@ export class HeardChecker extends BaseChecker {
       case "record":
         return this.#settled(event);
       case "signal":
+        if (event.event.signal === "turn_open") this.#opened.set(event.life, event.event.turn);
         if (event.event.signal === "drop_notice") this.#unsure(this.#replies.get(`${event.life}#${event.event.turn}`));
         return;
       case "link_gap":
@@ -108,8 +111,8 @@ export class HeardChecker extends BaseChecker {
       if (!fits) this.fail(`${life}#${turn}: the model is told of "${text}", which nobody heard`);
     }
     // A history that is full has let go of older ones.
-    const latest = Math.max(...before.map((reply) => reply.turn));
-    const full = before.filter((of) => of.turn > latest - recentTurns && of.whole && !of.unsure && played(of));
+    const latest = (this.#opened.get(life) ?? turn) - recentTurns;
+    const full = before.filter((of) => of.turn > latest && of.whole && !of.unsure && played(of));
     for (const reply of full) {
       const text = plain(allOf(reply));
       if (text !== "" && !told.includes(text))

@@ -66,11 +66,12 @@ export class OrderChecker extends BaseChecker {
 
   #egress(life: string, message: Extract<TraceEvent, { kind: "egress" }>["message"], atNs: number): void {
     if (message.kind === "media") this.#rises(this.#media, `${life}#${message.turn}`, message.sequence, 1);
-    if (message.kind === "control") this.#sentNs.set(`${message.signal}#${message.turn}`, atNs);
+    // By epoch: two who both believe that they hold the session may count their turns alike.
+    if (message.kind === "control") this.#sentNs.set(`${message.signal}#${message.turn}@${message.epoch}`, atNs);
   }
 
   #positioned(event: Extract<TraceEvent, { kind: "positioned" }>, atNs: number): void {
-    const { at, what, lastMedia, seenMedia } = event;
+    const { at, what, lastMedia, seenMedia, epoch } = event;
     if (!event.forced) {
       if (lastMedia > seenMedia)
         this.fail(`${at}: ${what} acted at media ${seenMedia} though it comes after ${lastMedia}`);
@@ -78,7 +79,7 @@ export class OrderChecker extends BaseChecker {
     }
     // What belongs to no turn has no name of its own here.
     if (what.endsWith("#0")) return;
-    const waitedNs = atNs - (this.#sentNs.get(what) ?? 0);
+    const waitedNs = atNs - (this.#sentNs.get(`${what}@${epoch}`) ?? 0);
     if (waitedNs < waitNs) this.fail(`${at}: ${what} was forced ${waitedNs} ns after it was sent`);
   }
 
