@@ -1,3 +1,4 @@
+import { CAPABILITIES, type Capability } from "./capabilities.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import type { TraceEvent } from "./trace.ts";
 
@@ -8,20 +9,31 @@ export type Row = (typeof ROWS)[number];
 export interface Coverage {
   faults: Record<string, number>;
   rows: Record<Row, number>;
+  /** In so many seeds the pipeline had it. */
+  drawn: Record<Capability, number>;
   bargeIns: { active: number; playing: number };
   /** How many of T9 were reached by hand (`directed.ts`), not by the full stack. */
   directedT9: number;
 }
 
-export function newCoverage(): Coverage {
+export function newCoverage(drawn: readonly Capability[] = []): Coverage {
   const zero = <T extends string>(names: readonly T[]): Record<T, number> =>
     Object.fromEntries(names.map((name) => [name, 0])) as Record<T, number>;
-  return { faults: zero(FAULT_KINDS), rows: zero(ROWS), bargeIns: { active: 0, playing: 0 }, directedT9: 0 };
+  const counted = zero(CAPABILITIES);
+  for (const capability of drawn) counted[capability] = 1;
+  return {
+    faults: zero(FAULT_KINDS),
+    rows: zero(ROWS),
+    drawn: counted,
+    bargeIns: { active: 0, playing: 0 },
+    directedT9: 0,
+  };
 }
 
 export function addCoverage(sum: Coverage, one: Coverage): void {
   for (const [name, count] of Object.entries(one.faults)) sum.faults[name] = (sum.faults[name] ?? 0) + count;
   for (const row of ROWS) sum.rows[row] += one.rows[row];
+  for (const capability of CAPABILITIES) sum.drawn[capability] += one.drawn[capability];
   sum.directedT9 += one.directedT9;
   sum.bargeIns.active += one.bargeIns.active;
   sum.bargeIns.playing += one.bargeIns.playing;

@@ -56,5 +56,10 @@ export const FAULT_KINDS = [
   "lease_outage",
   "node_throw",
   "node_hang",
+  "custom_throw",
+  "custom_hang",
+  "custom_loop",
+  "custom_late",
+  "custom_exit",
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];

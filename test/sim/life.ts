@@ -4,6 +4,7 @@ import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { SessionState } from "@rspp/kernel/state";
 import { type KernelPort, kernel } from "@rspp/runtime/kernel-port";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
+import { EdgeWatch } from "./edge-watch.ts";
 import type { SimProcess } from "./process.ts";
 import type { LifeId, Trace } from "./trace.ts";
 import { TENANT, type World } from "./world.ts";
@@ -84,6 +85,7 @@ const boundsEvery = 64;
 /** The shipped kernel with an onlooker: what each step gave out goes to the trace. */
 export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => Life): KernelPort {
   const lives = new Map<unknown, Life>();
+  const watch = new EdgeWatch(trace);
   return {
     ...kernel,
     createSession(config) {
@@ -95,6 +97,7 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
       const life = lives.get(state);
       // Its process died in the middle of what it was doing: the rest of that is not done.
       if (life?.wasCrashed) return { effects: [], facts: [], runnable: false };
+      if (life !== undefined) watch.before(life, state as SessionState);
       const result = kernel.step(state, batch, fns);
       if (life === undefined) return result;
       if (batch.inputs.length >= 24) trace.add({ kind: "fault", name: "overload_batch" });
@@ -102,6 +105,7 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
         if (body.type === "timer") trace.add({ kind: "timer", life: life.id, what: "fired", id: body.id, dueNs: 0 });
       }
       for (const effect of result.effects) observe(trace, life, effect);
+      watch.after(life, state as SessionState, batch, result.effects);
       if (several(life)) stepped(trace, life, batch.inputs.length + result.effects.length, result.runnable);
       if (batch.index % boundsEvery === 0) bounds(trace, state as SessionState);
       return result;
@@ -125,6 +129,29 @@ function observe(trace: Trace, life: Life, effect: Effect): void {
   else if (effect.type === "timer_clear")
     trace.add({ kind: "timer", life: life.id, what: "cleared", id: effect.id, dueNs: 0 });
   else if (effect.type === "status") life.status(effect.phase, effect.reason);
+  else observeCalls(trace, life.id, effect);
+}
+
+function observeCalls(trace: Trace, life: LifeId, effect: Effect): void {
+  switch (effect.type) {
+    case "provider_open": {
+      const { invocation: call, invocationId: invocation, node, modality, turn, settings, tool = null } = effect;
+      const posture = Number(settings.posture ?? 0);
+      return trace.tell({ kind: "call", life, call, invocation, node, modality, turn, posture, tool });
+    }
+    case "provider_cancel":
+      return trace.tell({ kind: "call_cancelled", life, call: effect.invocation, reason: effect.reason });
+    case "node_event": {
+      const { mediaUs, durationUs, payload } = effect;
+      return trace.tell({ kind: "frame", life, ref: payload.ref, mediaUs, durationUs });
+    }
+    case "provider_push_audio":
+      return trace.tell({ kind: "frame_recognised", life, ref: effect.payload.ref });
+    case "node_reset":
+      return trace.tell({ kind: "detector_reset", life });
+    default:
+      return;
+  }
 }
 
 function bounds(trace: Trace, state: SessionState): void {

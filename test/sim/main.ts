@@ -49,10 +49,11 @@ function one(seed: number): void {
 }
 
 function table(summary: Summary): void {
-  const { faults, rows, floor, failing, ...rest } = summary;
+  const { faults, rows, drawn, floor, failing, ...rest } = summary;
   for (const [title, counts] of [
     ["fault", faults],
     ["row", rows],
+    ["seeds with", drawn],
   ] as const) {
     console.log(`${title.padEnd(30)} count   floor ${floor}`);
     for (const [name, count] of Object.entries(counts)) {

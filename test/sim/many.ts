@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { CAPABILITIES } from "./capabilities.ts";
 import { addCoverage, type Coverage, newCoverage, ROWS } from "./coverage.ts";
 import { FAULT_KINDS } from "./fault-kinds.ts";
 import { type Failure, runSeed } from "./run-seed.ts";
@@ -147,6 +148,7 @@ function summarise({ from, seeds, workers }: ManyOptions, told: readonly Told[],
   const belowFloor = [
     ...FAULT_KINDS.filter((kind) => (coverage.faults[kind] ?? 0) < floor),
     ...ROWS.filter((row) => coverage.rows[row] < floor),
+    ...CAPABILITIES.filter((capability) => coverage.drawn[capability] < floor),
     ...(least < turnsFloor ? [`turns a seed: ${least} of ${turnsFloor}`] : []),
   ];
   const failing = told

@@ -1,5 +1,5 @@
 import type { Clock } from "@rspp/ports/clock";
-import type { InvocationChunk, InvocationSink } from "@rspp/ports/provider";
+import type { InvocationChunk, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
 import type { VadPort } from "@rspp/ports/vad";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
@@ -9,6 +9,8 @@ import { createSimTts } from "@rspp/provider-gateway/sim/tts";
 import type { FaultKind } from "./fault-kinds.ts";
 import type { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
+import { createSimTool } from "./sim-tool.ts";
+import { TOOL_NAMES } from "./spec-extras.ts";
 
 /** How a runtime's detector fails at present; `happened` is told of every frame it fails at. */
 export interface Detector {
@@ -120,7 +122,7 @@ function seeded(
     open(request, sink) {
       const rng = new Rng(seed, `${name}/${request.invocationId}`);
       const settings: Record<string, string | number | boolean | readonly string[]> = {
-        ...request.settings,
+        ...plain(request.settings),
         seed: `${seed}/${name}`,
         first_chunk_ms: rng.int(5, 120),
         chunk_ms: inner.modality === "stt" ? 0 : rng.int(0, 6),
@@ -130,6 +132,9 @@ function seeded(
       if (inner.modality === "stt") settings.transcripts = transcripts;
       if (inner.modality === "llm") settings.text = sentence(rng, 2, rng.chance(20) ? 24 : 8);
       if (inner.modality === "tts") settings.ms_per_char = rng.int(12, 30);
+      if (inner.modality === "llm") Object.assign(settings, callsOf(rng.fork("tools")));
+      if (inner.modality === "tool")
+        settings.text = JSON.stringify({ said: sentence(rng, 1, rng.chance(20) ? 30 : 6) });
       const faulty = rng.chance(dial.percent);
       const drawn = faulty ? rng.pick(Object.keys(faultNames) as ProviderFault[]) : null;
       if (drawn === null || !dial.may(`p${count()}`, faultNames[drawn]))
@@ -146,6 +151,20 @@ function seeded(
   };
 }
 
+/** What is only there to be seen, or is a webhook's. */
+function plain(settings: InvocationOpen["settings"]): InvocationOpen["settings"] {
+  const { posture: _, url, method, parameters, side_effect, result_bytes_max, ...rest } = settings;
+  return rest;
+}
+
+/** Which tools a model calls before it answers, of those it is offered; now and then one that there is not. */
+function callsOf(rng: Rng): { tool_calls?: readonly string[]; tool_rounds?: number; tool_preamble?: string } {
+  if (!rng.chance(50)) return {};
+  const names = [...TOOL_NAMES, ...TOOL_NAMES].filter(() => rng.chance(40));
+  const calls = names.map((name) => `=> ${name} {"n":${rng.int(1, 99)}}`);
+  return { tool_calls: calls, tool_rounds: rng.int(1, 2), tool_preamble: rng.chance(30) ? "Let me see." : "" };
+}
+
 function createGateway(clock: Clock, seed: string, dial: FaultDial, count: () => number): ProviderGateway {
   const make = (create: (options: { clock: Clock }) => ManagedProvider, name: string): ManagedProvider =>
     seeded(create({ clock }), name, seed, dial, count);
@@ -157,6 +176,7 @@ function createGateway(clock: Clock, seed: string, dial: FaultDial, count: () =>
       make(createSimLlm, "sim/llm-b"),
       make(createSimTts, "sim/tts"),
       make(createSimTts, "sim/tts-b"),
+      make(createSimTool, "tool/http"),
     ],
   });
 }

@@ -1,12 +1,14 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { verifySpool } from "@rspp/runtime/spool/reader";
 import { scanStore } from "@rspp/runtime/spool/scan";
+import { capabilitiesOf } from "./capabilities.ts";
 import { AcknowledgedChecker } from "./checkers/acknowledged.ts";
 import { BoundsChecker } from "./checkers/bounds.ts";
 import { BudgetChecker } from "./checkers/budget.ts";
 import type { Checker, RunEnd } from "./checkers/checker.ts";
 import { CreditChecker } from "./checkers/credit.ts";
 import { DeliveryChecker } from "./checkers/delivery.ts";
+import { DialogueChecker } from "./checkers/dialogue.ts";
 import { EpochChecker } from "./checkers/epoch.ts";
 import { EvidenceChecker } from "./checkers/evidence.ts";
 import { FairnessChecker } from "./checkers/fairness.ts";
@@ -15,9 +17,14 @@ import { HeardChecker } from "./checkers/heard.ts";
 import { HearingChecker } from "./checkers/hearing.ts";
 import { LifecycleChecker } from "./checkers/lifecycle.ts";
 import { LivenessChecker } from "./checkers/liveness.ts";
+import { NodesChecker } from "./checkers/nodes.ts";
 import { OrderChecker } from "./checkers/order.ts";
+import { PosturesChecker } from "./checkers/postures.ts";
 import { ReplayChecker } from "./checkers/replay.ts";
+import { SyncChecker } from "./checkers/sync.ts";
+import { TextOnlyChecker } from "./checkers/text-only.ts";
 import { TimersChecker } from "./checkers/timers.ts";
+import { ToolsChecker } from "./checkers/tools.ts";
 import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
 import { runDirected } from "./directed.ts";
 import { Faults } from "./faults.ts";
@@ -53,8 +60,8 @@ const answerTries = 3;
 export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
   const { keepLines = false } = options;
   const world = new World(seed, options);
-  const coverage = newCoverage();
-  const checkers = createCheckers();
+  const coverage = newCoverage(capabilitiesOf(world.graph, world.pipeline?.policy));
+  const checkers = createCheckers(world);
   const seen = coverageListener(coverage);
   world.trace.listen((event, atNs) => {
     seen(event);
@@ -96,8 +103,16 @@ export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
   };
 }
 
-function createCheckers(): Checker[] {
+/** What an onlooker may know of the pipeline: it is published. */
+function createCheckers({ graph, pipeline, policy }: World): Checker[] {
+  const stands = graph.nodes.flatMap(({ id, fallback }) => (fallback === undefined ? [] : [id]));
   return [
+    new NodesChecker(new Set(stands)),
+    new ToolsChecker(graph),
+    new PosturesChecker(graph),
+    new SyncChecker(graph),
+    new DialogueChecker(pipeline?.policy ?? policy),
+    new TextOnlyChecker(graph),
     new LifecycleChecker(),
     new DeliveryChecker(),
     new FenceChecker(),
@@ -109,7 +124,7 @@ function createCheckers(): Checker[] {
     new LivenessChecker(),
     new TimersChecker(),
     new HeardChecker(),
-    new BudgetChecker(),
+    new BudgetChecker(graph),
     new AcknowledgedChecker(),
     new CreditChecker(),
     new FairnessChecker(),

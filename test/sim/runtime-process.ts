@@ -11,6 +11,7 @@ import { Exporting } from "./exporting.ts";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
+import { SimNodeHost } from "./node-host.ts";
 import type { SimProcess } from "./process.ts";
 import { type Detector, faultyVad } from "./providers.ts";
 import { remoteGateway } from "./remote-gateway.ts";
@@ -106,10 +107,25 @@ export class RuntimeProcess {
       clock: proc.clock,
       providers,
       vad: faultyVad(this.detector),
+      nodes: this.#nodeHost(),
       spool: this.spool,
       defer: proc.defer,
       tenantKey: () => new Uint8Array(32),
       kernel: observedKernel(world.trace, (config) => this.#lifeOf(config)),
+    });
+  }
+
+  #nodeHost(): SimNodeHost {
+    const { proc } = this;
+    const { dial, trace, seed } = this.#world;
+    return new SimNodeHost({
+      proc,
+      seed: `sim/${seed}/${proc.name}/${proc.life}`,
+      dial,
+      trace,
+      lifeOf: (sessionId) => (sessionId === SESSION ? (this.life?.id ?? null) : null),
+      effect: () => this.#effect(),
+      count: () => this.#world.nodeFault(),
     });
   }
 

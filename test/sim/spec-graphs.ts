@@ -3,60 +3,92 @@
  * whatever an author may write is what a run is made of. Each capability is one small function over the draft.
  */
 
+import { canonicalJson } from "@rspp/base/canonical-json";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { parseSpec } from "@rspp/spec/parse-spec";
-import type { BufferDocument, EdgeDocument, LimitDocument, NodeDocument, PolicyDocument } from "@rspp/spec/spec";
+import type { BufferDocument, NodeDocument, PolicyDocument } from "@rspp/spec/spec";
+import { nodeCatalogue } from "./node-packages.ts";
 import type { Rng } from "./rng.ts";
-
-interface Draft {
-  rng: Rng;
-  nodes: NodeDocument[];
-  edges: EdgeDocument[];
-  limits: LimitDocument[];
-  next: number;
-}
+import { budgets } from "./spec-budgets.ts";
+import { add, chain, type Draft, join, newDraft } from "./spec-draft.ts";
+import {
+  degrade,
+  dialogue,
+  errors,
+  heardThrough,
+  readBy,
+  spokenThrough,
+  synchronised,
+  toolsOf,
+} from "./spec-extras.ts";
+import { flattened, moduleDocument, moduleUse } from "./spec-modules.ts";
 
 const llms = ["sim/llm", "sim/llm-b"];
 const voices = ["sim/tts", "sim/tts-b"];
 
 /** @throws Error when the compiler refuses what was written: then this generator, or the compiler, is wrong. */
 export function drawPipeline(rng: Rng, speculateMs: number, policy: PolicyDocument): CompiledPipeline {
-  const text = JSON.stringify(drawSpec(rng, speculateMs, policy));
-  const parsed = parseSpec(text, "simulator");
-  const compiled = parsed.ok ? compileSpec(parsed.value) : parsed;
-  if (!compiled.ok) throw new Error(`an illegal spec was drawn: ${compiled.error[0]?.message ?? ""} in ${text}`);
-  return compiled.value;
+  const draft = drawSpec(rng, speculateMs);
+  const document = documentOf(draft, policy);
+  const { module } = draft;
+  if (module === null) return compiled(JSON.stringify(document));
+  const used = moduleUse(module);
+  const { nodes, edges } = draft;
+  const modular = { ...document, ...used, edges: [...edges, ...used.edges] };
+  const made = compiled(`${JSON.stringify(modular)}\n---\n${JSON.stringify(moduleDocument(module))}\n`);
+  const flat = flattened(module);
+  const written = { ...document, nodes: [...nodes, ...flat.nodes], edges: [...edges, ...flat.edges] };
+  const same = shapeOf(compiled(JSON.stringify(written))) === shapeOf(made);
+  if (!same) throw new Error(`a module is not what it stands for: ${JSON.stringify(modular)}`);
+  return made;
 }
 
-function drawSpec(rng: Rng, speculateMs: number, policy: PolicyDocument): unknown {
-  const draft: Draft = { rng, nodes: [], edges: [], limits: [], next: 1 };
+function compiled(text: string): CompiledPipeline {
+  const options = { nodes: nodeCatalogue };
+  const parsed = parseSpec(text, "simulator", undefined, options);
+  const made = parsed.ok ? compileSpec(parsed.value, options) : parsed;
+  if (!made.ok) throw new Error(`an illegal spec was drawn: ${made.error[0]?.message ?? ""} in ${text}`);
+  return made.value;
+}
+
+/** What executes, whatever its edges are called and in whichever order they stand (F-019). */
+function shapeOf({ graph, policy }: CompiledPipeline): string {
+  const edges = graph.edges.map(({ id: _, ...edge }) => edge);
+  const plain = (all: readonly unknown[]): string[] => all.map((one) => withoutSources(one)).sort();
+  return canonicalJson({ nodes: plain(graph.nodes), edges: plain(edges), policy: withoutSources(policy) });
+}
+
+/** Where a value came from differs: that is what provenance is for. */
+function withoutSources(value: unknown): string {
+  return JSON.stringify(value, (key, inner: unknown) => (key === "source" || key === "sources" ? undefined : inner));
+}
+
+function drawSpec(rng: Rng, speculateMs: number): Draft {
+  const draft = newDraft(rng);
   const utterances = ear(draft, speculateMs);
   const words = rng.chance(75) ? model(draft, utterances) : interpreter(draft, utterances);
-  voice(draft, stream(draft, words));
+  voice(draft, readBy(draft, stream(draft, words)));
   buffers(draft);
-  limits(draft);
+  synchronised(draft);
+  return draft;
+}
+
+function documentOf(draft: Draft, policy: PolicyDocument): Record<string, unknown> {
+  const { rng } = draft;
+  const bounds = budgets(draft);
   return {
     schema: "rspp/pipeline/v1",
     name: "drawn",
     version: 1,
     nodes: draft.nodes,
     edges: draft.edges,
-    ...(draft.limits.length === 0 ? {} : { budgets: { limits: draft.limits } }),
+    ...(bounds === null ? {} : { budgets: bounds }),
     policy: { ...policy, ...dialogue(rng) },
+    ...degrade(draft),
+    ...errors(rng),
     ...(rng.chance(20) ? { conversation: { system_prompt: "You drive the last train." } } : {}),
   };
-}
-
-function add(draft: Draft, node: Omit<NodeDocument, "id"> & { id?: string }): string {
-  const id = node.id ?? `n${draft.next}`;
-  draft.next += 1;
-  draft.nodes.push({ ...node, id });
-  return id;
-}
-
-function join(draft: Draft, from: string, to: string, over: Partial<EdgeDocument> = {}): void {
-  draft.edges.push({ id: `e${draft.edges.length + 1}`, from, to, ...over });
 }
 
 /** What hears, up to the utterance; one recogniser, now and then a filter behind it, now and then keys beside it. */
@@ -72,8 +104,9 @@ function ear(draft: Draft, speculateMs: number): string[] {
     speculate_ms: speculateMs,
   };
   add(draft, { id: "endpointing", kind: "endpointing", settings });
-  join(draft, "caller.audio", "vad.audio");
-  join(draft, "caller.audio", "stt.audio");
+  const audio = heardThrough(draft, "caller.audio");
+  join(draft, audio, "vad.audio");
+  join(draft, audio, "stt.audio");
   join(draft, "vad.activity", "endpointing.activity");
   let heard = "stt.text";
   if (rng.chance(30)) {
@@ -93,7 +126,8 @@ function model(draft: Draft, utterances: readonly string[]): string {
   add(draft, { id: "context", kind: "context" });
   for (const utterance of utterances) join(draft, utterance, "context.utterance");
   const fallback = rng.chance(35) ? { fallback: "instead" } : {};
-  add(draft, { id: "llm", kind: "llm", provider: { candidates: rng.chance(60) ? llms : ["sim/llm"] }, ...fallback });
+  const provider = { candidates: rng.chance(60) ? llms : ["sim/llm"] };
+  add(draft, { id: "llm", kind: "llm", provider, ...fallback, ...toolsOf(rng) });
   if (fallback.fallback !== undefined) {
     if (rng.chance(50)) add(draft, { id: "instead", kind: "canned", settings: { text: "Nobody is here just now." } });
     else add(draft, { id: "instead", kind: "llm", provider: { candidates: ["sim/llm-b"] } });
@@ -115,11 +149,11 @@ function interpreter(draft: Draft, utterances: readonly string[]): string {
 function stream(draft: Draft, from: string): string {
   const { rng } = draft;
   const shape = rng.pick(["one", "one", "one", "merge", "select", "divided"] as const);
-  if (shape === "one") return chain(draft, from, rng.int(0, 3));
+  if (shape === "one") return chain(draft, from, rng.int(0, 3), textNode);
   const chars = rng.int(2, 9);
   const divided = shape === "divided";
-  const one = chain(draft, from, rng.int(1, 2), divided ? `event.chars > ${chars}` : undefined);
-  const two = chain(draft, from, rng.int(1, 2), divided ? `event.chars <= ${chars}` : undefined);
+  const one = chain(draft, from, rng.int(1, 2), textNode, divided ? `event.chars > ${chars}` : undefined);
+  const two = chain(draft, from, rng.int(1, 2), textNode, divided ? `event.chars <= ${chars}` : undefined);
   const [a, b] = [one, two].map((port) => port.split(".")[0] ?? "");
   const settings =
     shape === "select"
@@ -129,16 +163,6 @@ function stream(draft: Draft, from: string): string {
   join(draft, one, "joined.text");
   join(draft, two, "joined.text");
   return "joined.text";
-}
-
-function chain(draft: Draft, from: string, nodes: number, condition?: string): string {
-  let at = from;
-  for (let n = 0; n < nodes; n++) {
-    const id = add(draft, textNode(draft.rng));
-    join(draft, at, `${id}.text`, n === 0 && condition !== undefined ? { condition } : {});
-    at = `${id}.text`;
-  }
-  return at;
 }
 
 function textNode(rng: Rng): Omit<NodeDocument, "id"> {
@@ -163,18 +187,24 @@ function textNode(rng: Rng): Omit<NodeDocument, "id"> {
   }
 }
 
-/** What speaks, with a second voice as a candidate or as a fallback. */
+/** What speaks, with a second voice as a candidate or as a fallback; now and then imported as a module. */
 function voice(draft: Draft, words: string): void {
   const { rng } = draft;
-  add(draft, { id: "segmenter", kind: "segmenter", settings: { first_min_chars: rng.pick([4, 12, 24]) } });
-  join(draft, words, "segmenter.text");
+  const firstMinChars = rng.pick([4, 12, 24]);
   const second = rng.chance(20);
   const candidates = rng.chance(60) && !second ? voices : ["sim/tts"];
+  add(draft, { id: "speaker", kind: "output", scope: "turn" });
+  if (rng.fork("module").chance(25)) {
+    draft.module = { words, firstMinChars, candidates, second };
+    draft.voice = "answer__tts";
+    return;
+  }
+  add(draft, { id: "segmenter", kind: "segmenter", settings: { first_min_chars: firstMinChars } });
+  join(draft, words, "segmenter.text");
   add(draft, { id: "tts", kind: "tts", provider: { candidates }, ...(second ? { fallback: "other-voice" } : {}) });
   if (second) add(draft, { id: "other-voice", kind: "tts", provider: { candidates: ["sim/tts-b"] } });
   join(draft, "segmenter.text", "tts.text");
-  add(draft, { id: "speaker", kind: "output", scope: "turn" });
-  join(draft, "tts.audio", "speaker.audio");
+  join(draft, spokenThrough(draft, "tts.audio"), "speaker.audio");
 }
 
 /** Bounds and strategies of some edges; the profile's own stay for the others. */
@@ -192,7 +222,7 @@ function bufferOf(rng: Rng, from: string): BufferDocument {
 function rulesOf(rng: Rng, from: string): BufferDocument {
   const text = from === "stt.text" || from === "hearing.text";
   if (text) return rng.chance(30) ? { coalesce_ms: rng.int(20, 200) } : {};
-  if (from === "caller.audio" || from === "vad.activity") return {};
+  if (from === "caller.audio" || from === "gain.audio" || from === "vad.activity") return {};
   switch (rng.pick(["none", "none", "watermark", "credit", "hybrid"] as const)) {
     case "watermark":
       return { watermark: { high: 0.8, low: 0.4, action: "block" } };
@@ -206,34 +236,12 @@ function rulesOf(rng: Rng, from: string): BufferDocument {
 }
 
 function boundsOf(rng: Rng, from: string): BufferDocument {
-  if (from === "caller.audio") {
+  if (from === "caller.audio" || from === "gain.audio") {
     const strategy = rng.pick(["drop_oldest", "drop_newest"] as const);
     return { strategy, max_items: rng.int(10, 100), max_queue_ms: rng.int(200, 2_000) };
   }
-  if (from === "tts.audio")
+  if (from === "tts.audio" || from === "loudness.audio")
     return { strategy: "block", max_items: rng.int(200, 6_000), max_block_ms: rng.int(200, 2_000) };
   if (from === "stt.text" || from === "hearing.text") return { strategy: "coalesce", max_items: rng.int(4, 64) };
   return { max_items: rng.int(64, 512), max_bytes: rng.int(65_536, 1_048_576) };
-}
-
-/** Budgets beside those of the profile: tight ones are told of, only wide ones end a turn. */
-function limits(draft: Draft): void {
-  const { rng } = draft;
-  const named = (id: string): boolean => draft.nodes.some((node) => node.id === id);
-  if (rng.chance(20)) draft.limits.push({ scope: "turn", soft_ms: 6_000, hard_ms: 20_000, on_exhausted: "terminate" });
-  if (rng.chance(20)) draft.limits.push({ scope: "turn", characters: rng.int(20, 200), on_exhausted: "continue" });
-  if (named("llm") && rng.chance(20))
-    draft.limits.push({ scope: "node", target: "llm", hard_ms: rng.int(200, 900), on_exhausted: "continue" });
-  if (rng.chance(15)) draft.limits.push({ scope: "edge", target: "e1", audio_ms: 60_000, on_exhausted: "continue" });
-}
-
-function dialogue(rng: Rng): PolicyDocument {
-  return {
-    ...(rng.chance(20)
-      ? { silence: { after_ms: rng.int(4_000, 12_000), prompts: ["Are you still there?"], max_prompts: rng.int(1, 3) } }
-      : {}),
-    ...(rng.chance(15) ? { back_channel: { words: ["please", "again"], max_ms: 400 } } : {}),
-    ...(rng.chance(15) ? { min_speech_ms: 60 } : {}),
-    ...(rng.chance(15) ? { history: { turns_max: rng.int(8, 20) } } : {}),
-  };
 }

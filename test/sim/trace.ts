@@ -1,10 +1,15 @@
 import { type Digest, digestCreate, digestHex, digestNumber, digestString } from "@rspp/base/digest";
 import type { SignalEvent, TimelineRecord } from "@rspp/kernel/effect";
+import type { NodeLimits } from "@rspp/ports/node-host";
+import type { ChatMessage } from "@rspp/ports/provider";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { Voice } from "./voices.ts";
 
 /** One kernel session from its start to its end: a process, its life, and the epoch it was opened under. */
 export type LifeId = string;
+
+/** What a foreign node's host was asked, and what it did. */
+export type NodeStep = "opened" | "ready" | "event" | "answered" | "cancel" | "acked" | "stop" | "kill" | "gone";
 
 /** What can be seen of a run, and nothing else: checkers know no more than this. */
 export type TraceEvent =
@@ -64,8 +69,29 @@ export type TraceEvent =
       what: "opened" | "pushed" | "first" | "cancelled" | "ended";
       attemptTimeoutMs: number;
     }
+  /** The kernel asks for a call; `posture`: how far its turn has stepped down, as its settings say. */
+  | {
+      kind: "call";
+      life: LifeId;
+      call: number;
+      invocation: string;
+      node: string;
+      modality: string;
+      turn: number;
+      posture: number;
+      tool: { name: string; sideEffect: string } | null;
+    }
+  | { kind: "call_cancelled"; life: LifeId; call: number; reason: string }
+  /** A tool has answered, a piece of it. */
+  | { kind: "tool_said"; life: LifeId; invocation: string; text: string }
+  /** The detector is given a frame, or begins anew. */
+  | { kind: "frame"; life: LifeId; ref: number; mediaUs: number; durationUs: number }
+  | { kind: "frame_recognised"; life: LifeId; ref: number }
+  | { kind: "detector_reset"; life: LifeId }
+  /** After a step: what the edge to the detector lost in it, by payload, oldest first; `fresh`: offered in that very step. */
+  | { kind: "edge_lost"; life: LifeId; refs: readonly number[]; fresh: readonly number[] }
   /** A model was asked, with this conversation. */
-  | { kind: "asked"; life: LifeId; turn: number; messages: readonly { role: string; text: string }[] }
+  | { kind: "asked"; life: LifeId; turn: number; messages: readonly ChatMessage[] }
   /** A voice was told to say a clause. */
   | { kind: "spoken"; life: LifeId; turn: number; segment: number; text: string }
   /** The device took a piece of audio; `voice` where it is known again. */
@@ -78,6 +104,18 @@ export type TraceEvent =
   | { kind: "link_credit"; binding: string; what: "sent" | "granted"; audioUs: number; bytes: number }
   /** One scheduling point, while sessions of several tenants are open; `waiting`: it has more to do. */
   | { kind: "step"; proc: string; tenant: string; units: number; waiting: boolean }
+  | {
+      kind: "node";
+      life: LifeId;
+      instance: string;
+      node: string;
+      /** 0 for session scope. */
+      turn: number;
+      what: NodeStep;
+      /** 0 where it is about the instance. */
+      command: number;
+      limits: NodeLimits;
+    }
   /** A process stands still, or goes on. */
   | { kind: "process"; proc: string; up: boolean }
   | { kind: "fault"; name: string }
@@ -195,6 +233,14 @@ function describe(event: TraceEvent): string {
     case "media_in":
     case "link_credit":
     case "step":
+    case "node":
+    case "call":
+    case "call_cancelled":
+    case "tool_said":
+    case "frame":
+    case "frame_recognised":
+    case "detector_reset":
+    case "edge_lost":
       return "";
     case "fault":
       return `FAULT ${event.name}`;

@@ -58,6 +58,8 @@ export class Voices {
       chunk: (chunk) => {
         if (first) what("first");
         first = false;
+        if (modality === "tool" && chunk?.kind === "text" && typeof chunk.text === "string")
+          trace.tell({ kind: "tool_said", life, invocation: invocationId, text: chunk.text });
         if (chunk?.kind !== "audio" || !(chunk.bytes instanceof Uint8Array)) return;
         const { segment, durationUs, segmentEnd, words, format } = chunk;
         // What no runtime takes is not heard either.

@@ -125,6 +125,14 @@ export class World {
     }
   }
 
+  #nodeFaults = 0;
+
+  /** The next fault of a foreign node: its number, of the whole run. */
+  nodeFault(): number {
+    this.#nodeFaults += 1;
+    return this.#nodeFaults;
+  }
+
   fault(kind: string): void {
     this.trace.add({ kind: "fault", name: kind });
   }

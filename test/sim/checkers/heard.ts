@@ -23,6 +23,10 @@ interface Reply {
   unsure: boolean;
   /** How far the loudspeaker came, in the turn's own media time. */
   playedUs: number;
+  /** By segment: what the caller was shown. */
+  shown: Map<number, string>;
+  /** Its voice was gone (F-137): what was shown counts as told. */
+  textual: boolean;
   /** Delivery is settled and told: heard wholly, by word timings. */
   whole: boolean;
 }
@@ -38,6 +42,7 @@ export class HeardChecker extends BaseChecker {
   readonly #replies = new Map<string, Reply>();
   /** By turn, the reply whose audio the device took last: two who both believe that they hold the session may count alike. */
   readonly #playing = new Map<number, Reply>();
+  readonly #voiceless = new Set<string>();
   /** By life, the turn that was opened last. */
   readonly #opened = new Map<string, number>();
 
@@ -54,11 +59,16 @@ export class HeardChecker extends BaseChecker {
         return this.#settled(event);
       case "signal":
         if (event.event.signal === "turn_open") this.#opened.set(event.life, event.event.turn);
+        this.#voice(event.life, event.event);
         if (event.event.signal === "drop_notice") this.#unsure(this.#replies.get(`${event.life}#${event.event.turn}`));
         return;
       case "link_gap":
         // Whose end was lost is not known: of all that was under way.
         if (event.at === "adapter") for (const reply of this.#playing.values()) if (!reply.whole) this.#unsure(reply);
+        return;
+      case "egress":
+        if (event.message.kind === "text" && event.message.role === "assistant")
+          this.#reply(event.message.turn, event.life).shown.set(event.message.segment, event.message.text);
         return;
       case "asked":
         return this.#asked(event.life, event.turn, event.messages);
@@ -71,9 +81,28 @@ export class HeardChecker extends BaseChecker {
     const key = `${life}#${turn}`;
     const known = this.#replies.get(key);
     if (known !== undefined) return known;
-    const made = { turn, life, clauses: new Map(), pieces: [], unsure: false, playedUs: 0, whole: false };
+    const made = {
+      turn,
+      life,
+      clauses: new Map(),
+      pieces: [],
+      unsure: false,
+      playedUs: 0,
+      whole: false,
+      shown: new Map(),
+      textual: this.#voiceless.has(life),
+    };
     this.#replies.set(key, made);
     return made;
+  }
+
+  /** A session without its voice says so once: its turns are textual until it says that it is back. */
+  #voice(life: string, { signal, reason, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    if (signal === "recovered" && fields.capability === "voice") this.#voiceless.delete(life);
+    if (signal !== "degraded" || reason !== "text_only") return;
+    this.#voiceless.add(life);
+    const turn = this.#opened.get(life);
+    if (turn !== undefined) this.#reply(turn, life).textual = true;
   }
 
   #unsure(reply: Reply | undefined): void {
@@ -82,7 +111,11 @@ export class HeardChecker extends BaseChecker {
 
   #media({ turn, offsetUs, durationUs, voice }: Extract<TraceEvent, { kind: "media_in" }>): void {
     if (durationUs === 0) return;
-    if (voice === null) return this.#unsure(this.#playing.get(turn));
+    // Spoilt, or out of a foreign node: whose it is cannot be told, but of which turn.
+    if (voice === null) {
+      for (const reply of this.#replies.values()) if (reply.turn === turn) reply.unsure = true;
+      return;
+    }
     const reply = this.#reply(turn, voice.life);
     this.#playing.set(turn, reply);
     if (offsetUs !== (reply.pieces.at(-1)?.endUs ?? 0)) reply.unsure = true;
@@ -102,7 +135,9 @@ export class HeardChecker extends BaseChecker {
   }
 
   #asked(life: string, turn: number, messages: Extract<TraceEvent, { kind: "asked" }>["messages"]): void {
-    const told = messages.filter(({ role }) => role === "assistant").map(({ text }) => plain(text));
+    // What was said in an answer that calls tools is of this turn, and not heard yet.
+    const replies = messages.filter(({ role, toolCalls }) => role === "assistant" && toolCalls === undefined);
+    const told = replies.map(({ text }) => plain(text));
     if (told.length === 0) return;
     const before = [...this.#replies.values()].filter((of) => of.life === life && (turn === 0 || of.turn < turn));
     this.compared += 1;
@@ -146,7 +181,9 @@ function played(reply: Reply): boolean {
 function mostHeard(reply: Reply): string {
   const heard: string[] = [];
   const playedUs = reply.playedUs + roundingUs;
-  for (const [segment, text] of inOrder(reply)) {
+  const clauses = reply.textual ? [...reply.shown].sort(([a], [b]) => a - b) : inOrder(reply);
+  if (reply.textual) return plain(clauses.map(([, text]) => text).join(" "));
+  for (const [segment, text] of clauses) {
     let upToUs = -1;
     let whole = false;
     for (const { offsetUs, voice } of reply.pieces) {

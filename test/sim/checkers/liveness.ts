@@ -7,6 +7,9 @@ const expectedEnds: ReadonlySet<string> = new Set([
   "drained",
   "ended_by_caller",
   "caller_hung_up",
+  // By the pipeline's own policy, of which the dialogue's checker knows whether it was time.
+  "max_duration",
+  "silence",
 ]);
 
 /** Healed, everything settles: the last utterance is answered, no session died on the way, all evidence is exported. */
