@@ -1,7 +1,7 @@
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { FloorAnswer, SignedGrant } from "@rspp/protocol/lease-types";
 import { createLoopbackAdapter, type LoopbackAdapter } from "@rspp/transport-loopback/adapter";
-import type { Receiver } from "./lease-process.ts";
+import { Receiver } from "./lease-process.ts";
 import type { LinkPair, Output } from "./link-pair.ts";
 import type { SimProcess } from "./process.ts";
 import type { Rng } from "./rng.ts";
@@ -21,8 +21,12 @@ const againNs = 400_000_000;
 /** The caller's adapter: the shipped loopback device behind a receiver's floor and a link to whichever runtime holds the session. */
 export class AdapterProcess {
   readonly proc: SimProcess;
-  readonly receiver: Receiver;
-  readonly device: LoopbackAdapter;
+  receiver: Receiver;
+  device: LoopbackAdapter;
+  /** Who held the session when this process died last. */
+  lostHolder = "";
+  /** Of devices that died. */
+  samplesAfterFenceBefore = 0;
   readonly links = new Map<string, LinkPair>();
   /** Highest turn a message has named: what a successor's numbers go on after. */
   turnSeen = 0;
@@ -45,11 +49,19 @@ export class AdapterProcess {
     this.proc = proc;
     this.receiver = receiver;
     this.#harmRng = world.rng.fork("adapter/harm");
-    const { trace } = world;
-    this.device = createLoopbackAdapter({
+    this.#playoutBufferMs = world.rng.pick([0, 20, 40]);
+    this.device = this.#newDevice();
+  }
+
+  readonly #playoutBufferMs: number;
+
+  #newDevice(): LoopbackAdapter {
+    const { proc } = this;
+    const { trace } = this.#world;
+    return createLoopbackAdapter({
       clock: proc.clock,
       epoch: 0,
-      playoutBufferMs: world.rng.pick([0, 20, 40]),
+      playoutBufferMs: this.#playoutBufferMs,
       onRefused: (refusal) => {
         this.#refusal = refusal.reason;
       },
@@ -71,6 +83,38 @@ export class AdapterProcess {
     this.device.lose("no_runtime_yet");
     this.#online = false;
   }
+
+  /** The process dies with its device, and its links with it; the caller hears nothing any more. */
+  crash(): void {
+    const { proc } = this;
+    if (proc.dead()) return;
+    this.lostHolder = this.holder;
+    this.#lostLife = this.#holderLife;
+    this.samplesAfterFenceBefore += this.device.stats().samplesAfterFence;
+    const life = this.#world.holder()?.life;
+    if (life !== undefined && life !== null) this.#world.trace.tell({ kind: "adapter_died", life: life.id });
+    proc.kill();
+    for (const link of this.links.values()) link.adapterDied();
+    this.#ref = 0;
+    this.#online = false;
+    this.#away = false;
+    this.#sent = [];
+    this.holder = "";
+    this.#holderLife = "";
+  }
+
+  /** It comes back knowing of no call: it refuses everything until the lease service has told it the floors. */
+  restart(syncMs: number): void {
+    const { proc } = this;
+    if (!proc.dead()) return;
+    proc.restart();
+    this.receiver = new Receiver("adapter", this.#world.lease, this.#world.trace, false);
+    this.device = this.#newDevice();
+    this.start();
+    proc.after(syncMs, () => this.receiver.sync());
+  }
+
+  #lostLife = "";
 
   online(): boolean {
     return this.#online;
@@ -189,7 +233,8 @@ export class AdapterProcess {
     const name = (holder ?? "").split("/")[0] ?? "";
     const taken = this.holder !== "" && (holder ?? "") !== this.#holderLife;
     this.device.raiseEpoch(epoch);
-    if (holder === null) return;
+    // Of a call that died with this process's last life, nothing is known here any more.
+    if (holder === null || holder === this.#lostLife) return;
     if (taken || this.holder === "") {
       this.#leave();
       // Nothing of the predecessor is heard any more, and nothing it said is answered by another.
@@ -302,6 +347,7 @@ export class AdapterProcess {
   }
 
   #say(message: TransportIngress): void {
+    if (this.proc.dead()) return;
     if (message.kind === "audio") {
       const link = this.links.get(this.holder);
       if (link === undefined || this.#ref === 0) return;

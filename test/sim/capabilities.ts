@@ -9,7 +9,7 @@ const budgetScopes = Object.fromEntries(
     `budget_${scope}`,
     ({ budgets }: GraphDefinition) => budgets?.limits.some((limit) => limit.scope === scope) === true,
   ]),
-) as Record<`budget_${(typeof BUDGET_SCOPES)[number]}`, Has>;
+) as unknown as Record<`budget_${(typeof BUDGET_SCOPES)[number]}`, Has>;
 
 /** What a pipeline may have, and how it shows: a long run must have drawn each of them. */
 const capabilities = {

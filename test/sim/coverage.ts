@@ -12,8 +12,6 @@ export interface Coverage {
   /** In so many seeds the pipeline had it. */
   drawn: Record<Capability, number>;
   bargeIns: { active: number; playing: number };
-  /** How many of T9 were reached by hand (`directed.ts`), not by the full stack. */
-  directedT9: number;
 }
 
 export function newCoverage(drawn: readonly Capability[] = []): Coverage {
@@ -26,7 +24,6 @@ export function newCoverage(drawn: readonly Capability[] = []): Coverage {
     rows: zero(ROWS),
     drawn: counted,
     bargeIns: { active: 0, playing: 0 },
-    directedT9: 0,
   };
 }
 
@@ -34,7 +31,6 @@ export function addCoverage(sum: Coverage, one: Coverage): void {
   for (const [name, count] of Object.entries(one.faults)) sum.faults[name] = (sum.faults[name] ?? 0) + count;
   for (const row of ROWS) sum.rows[row] += one.rows[row];
   for (const capability of CAPABILITIES) sum.drawn[capability] += one.drawn[capability];
-  sum.directedT9 += one.directedT9;
   sum.bargeIns.active += one.bargeIns.active;
   sum.bargeIns.playing += one.bargeIns.playing;
 }
@@ -45,10 +41,7 @@ export function coverageListener(coverage: Coverage): (event: TraceEvent) => voi
     if (event.kind === "fault") coverage.faults[event.name] = (coverage.faults[event.name] ?? 0) + 1;
     if (event.kind !== "signal") return;
     const row = rowOf(event.event);
-    // What is done by hand counts for the one row it is there for.
-    const byHand = event.life.startsWith("directed");
-    if (byHand && row === "T9") coverage.directedT9 += 1;
-    if (row !== null && (!byHand || row === "T9")) coverage.rows[row] += 1;
+    if (row !== null) coverage.rows[row] += 1;
     if (event.event.signal === "abort" && event.event.fields.cause === "barge_in") coverage.bargeIns.active += 1;
     if (row === "T13" && event.event.reason === "barge_in") coverage.bargeIns.playing += 1;
   };

@@ -106,6 +106,15 @@ export const networkFaults = {
     site.world.holdControlPlane(true);
     site.undo(site.rng.int(200, 1_500), () => site.world.holdControlPlane(false));
   },
+  /** The lease store is lost and comes back from a backup, some time old; its incarnation rises. */
+  lease_restore: (site) => {
+    const { world, rng } = site;
+    world.lease.backUp();
+    site.after(rng.int(0, 9_000), () => {
+      site.tell("lease_restore");
+      world.lease.restore();
+    });
+  },
 } satisfies Record<string, Fault>;
 
 /** Calls of the control plane are lost, or asked twice, for a while. */

@@ -81,6 +81,28 @@ export const processFaults = {
     });
     site.undo(4_000, () => site.runtime.crashAfter(0, () => {}));
   },
+  /** Its loop stands still for good: the watchdog beside it ends the process. */
+  runtime_loop: (site) => {
+    const { world, runtime, rng } = site;
+    site.tell("runtime_loop");
+    standsStill(site);
+    site.after(rng.int(250, 3_000), () => world.failover(runtime));
+    const keep = keepOf(site);
+    site.undo(rng.int(10_000, 10_300), () => {
+      if (runtime.proc.dead()) return;
+      runtime.crash(keep);
+      world.trace.add({ kind: "process", proc: runtime.proc.name, up: true });
+      runtime.proc.restart();
+      runtime.boot();
+    });
+  },
+  /** The call is over with it: the session ends by itself, and whoever comes back calls anew. */
+  adapter_crash: (site) => {
+    const { world, rng } = site;
+    site.tell("adapter_crash");
+    world.adapter.crash();
+    site.undo(rng.int(50, 3_000), () => world.adapter.restart(rng.int(1, 200)));
+  },
   gateway_crash: (site) => {
     site.tell("gateway_crash");
     site.world.gateway.crash();

@@ -33,6 +33,18 @@ export const storeFaults = {
       runtime.storeFull = false;
     });
   },
+  /** The last bytes go in the instant in which a turn's plan is to be kept: its evidence cannot be accounted for (T9). */
+  store_full_at_open: (site) => {
+    const { runtime } = site;
+    runtime.atPlan = () => {
+      runtime.atPlan = () => {};
+      site.tell("store_full_at_open");
+      runtime.store.failNextAppend("no_space", 0);
+    };
+    site.undo(6_000, () => {
+      runtime.atPlan = () => {};
+    });
+  },
   export_stall: (site) => {
     site.tell("export_stall");
     site.world.replay.storeMs = site.rng.int(100, 2_000);

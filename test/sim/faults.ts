@@ -27,6 +27,9 @@ const weights: Record<Kind, number> = {
   rpc_loss: 7,
   rpc_duplicate: 7,
   lease_outage: 5,
+  lease_restore: 5,
+  adapter_crash: 3,
+  runtime_loop: 3,
   pause: 6,
   stale_holder: 7,
   suspend: 3,
@@ -53,6 +56,7 @@ const weights: Record<Kind, number> = {
   sync_failure: 5,
   store_stall: 5,
   store_full: 6,
+  store_full_at_open: 6,
   export_stall: 5,
 };
 const faultPercent = 52;

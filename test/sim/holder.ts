@@ -110,6 +110,15 @@ export class Holder {
           },
         );
       }
+      case "reacquire": {
+        const requestedAtNs = this.#proc.clock.nowNs();
+        const { session, holder } = this.state;
+        return this.#rpc(
+          this.#lease.proc,
+          () => this.#lease.reissue(session, holder),
+          (answer) => answer.ok && this.#granted(answer.value, requestedAtNs),
+        );
+      }
       case "acquired":
         return this.#host.acquired(output.epoch, output.rotated);
       case "fenced":

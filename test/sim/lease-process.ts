@@ -3,6 +3,7 @@ import {
   createGrantor,
   grantLease,
   renewLease,
+  reopenGrantor,
   revokeLease,
   rotateLease,
   syncReceiver,
@@ -36,18 +37,46 @@ export function verify(signed: SignedGrant): boolean {
 /** The lease service: the shipped grantor, one process. */
 export class LeaseProcess {
   readonly proc: SimProcess;
-  readonly grantor: GrantorState = createGrantor(1);
+  grantor: GrantorState = createGrantor(1);
+  readonly #trace: Trace;
+  /** What a backup of the store holds. */
+  #backup: GrantorState = createGrantor(1);
 
-  constructor(proc: SimProcess) {
+  constructor(proc: SimProcess, trace: Trace) {
     this.proc = proc;
+    this.#trace = trace;
+  }
+
+  backUp(): void {
+    this.#backup = structuredClone(this.grantor);
+  }
+
+  /** The store comes up again from its backup: whatever was granted since is unknown to it. */
+  restore(): void {
+    const incarnation = this.grantor.storeIncarnation + 1;
+    this.grantor = structuredClone(this.#backup);
+    reopenGrantor(this.grantor, incarnation, this.proc.clock.nowNs());
+  }
+
+  /** For a holder that a restored store knows nothing of. */
+  reissue(session: string, holder: string): Result<Granted, GrantRefusal> {
+    const now = this.proc.clock.nowNs();
+    return this.#told(grantLease(this.grantor, { session, holder, receivers: RECEIVERS }, sign, now));
+  }
+
+  #told(result: Result<Granted, GrantRefusal>): Result<Granted, GrantRefusal> {
+    if (!result.ok) return result;
+    const { session, epoch, holder } = result.value.signed.grant;
+    this.#trace.tell({ kind: "granted", session, epoch, holder: holder ?? "" });
+    return result;
   }
 
   acquire(session: string, holder: string): Result<Granted, GrantRefusal> {
     const now = this.proc.clock.nowNs();
     if (this.grantor.leases[session] === undefined) {
-      return grantLease(this.grantor, { session, holder, receivers: RECEIVERS }, sign, now);
+      return this.#told(grantLease(this.grantor, { session, holder, receivers: RECEIVERS }, sign, now));
     }
-    return transferLease(this.grantor, { session, toHolder: holder, receivers: RECEIVERS }, sign, now);
+    return this.#told(transferLease(this.grantor, { session, toHolder: holder, receivers: RECEIVERS }, sign, now));
   }
 
   renew(session: string, holder: string, epoch: number): Result<{ epoch: number; termMs: number }, GrantRefusal> {
@@ -55,11 +84,12 @@ export class LeaseProcess {
   }
 
   rotate(session: string, holder: string, epoch: number, lastSequence: number): Result<Granted, GrantRefusal> {
-    return rotateLease(this.grantor, { session, holder, epoch, lastSequence }, sign, this.proc.clock.nowNs());
+    const ask = { session, holder, epoch, lastSequence };
+    return this.#told(rotateLease(this.grantor, ask, sign, this.proc.clock.nowNs()));
   }
 
   revoke(session: string): Result<Granted, GrantRefusal> {
-    return revokeLease(this.grantor, session, sign, this.proc.clock.nowNs());
+    return this.#told(revokeLease(this.grantor, session, sign, this.proc.clock.nowNs()));
   }
 }
 
@@ -69,11 +99,19 @@ export class Receiver {
   readonly state: ReceiverState;
   readonly #trace: Trace;
 
-  constructor(name: string, lease: LeaseProcess, trace: Trace) {
+  readonly #lease: LeaseProcess;
+
+  /** @param synced false: it refuses everything until `sync`. */
+  constructor(name: string, lease: LeaseProcess, trace: Trace, synced = true) {
     this.name = name;
     this.#trace = trace;
+    this.#lease = lease;
     this.state = createReceiver(name, 1);
-    receiverSync(this.state, syncReceiver(lease.grantor, name, 1), verify);
+    if (synced) this.sync();
+  }
+
+  sync(): void {
+    receiverSync(this.state, syncReceiver(this.#lease.grantor, this.name, 1), verify);
   }
 
   floor(signed: SignedGrant): FloorAnswer {

@@ -6,7 +6,7 @@ import { type KernelPort, kernel } from "@rspp/runtime/kernel-port";
 import type { RuntimeSession } from "@rspp/runtime/runtime";
 import { EdgeWatch } from "./edge-watch.ts";
 import type { SimProcess } from "./process.ts";
-import type { LifeId, Trace } from "./trace.ts";
+import { epochName, type LifeId, type Trace } from "./trace.ts";
 import { TENANT, type World } from "./world.ts";
 
 /** One kernel session from its start to its end, as its surroundings see it. */
@@ -29,7 +29,7 @@ export class Life {
     this.proc = proc;
     this.config = config;
     const { sessionId, authority } = config;
-    this.id = `${proc.name}.${proc.life}/${sessionId}@${authority.epoch % 2 ** 32}`;
+    this.id = `${proc.name}.${proc.life}/${sessionId}@${epochName(authority.epoch)}`;
     world.trace.add({
       kind: "life_begins",
       life: this.id,

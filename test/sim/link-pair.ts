@@ -72,7 +72,7 @@ export interface Wires {
 
 /** The pair of connections between the adapter's process and one runtime's, over a network that can be spoilt. */
 export class LinkPair {
-  readonly adapter: LinkEnd;
+  adapter: LinkEnd;
   runtime: LinkEnd;
   /** By direction, since a network can fail one way only. */
   readonly paths: Record<keyof Wires, Record<Connection, Path>>;
@@ -80,6 +80,8 @@ export class LinkPair {
   readonly #rng: Rng;
   readonly #runtimeProc: SimProcess;
   readonly #onRuntime: (output: Output) => void;
+  readonly #adapterProc: SimProcess;
+  readonly #onAdapter: (output: Output) => void;
   readonly #tell: (event: TraceEvent) => void;
   #incarnation = 0;
   #wires: Wires | null = null;
@@ -98,11 +100,13 @@ export class LinkPair {
     this.#rng = rng;
     this.#runtimeProc = runtimeProc;
     this.#onRuntime = onRuntime;
+    this.#adapterProc = adapterProc;
+    this.#onAdapter = onAdapter;
     const base = rng.float(0.3, 6);
     const control = newPath(base, rng.float(0, 2));
     const media = newPath(base + rng.float(-0.2, 3), rng.float(0, 6));
     this.paths = { toRuntime: { control, media }, toAdapter: { control: { ...control }, media: { ...media } } };
-    this.adapter = new LinkEnd("adapter", adapterProc, (c, i, f) => this.#carry("toRuntime", c, i, f), onAdapter);
+    this.adapter = this.#newAdapterEnd();
     this.runtime = this.#newRuntimeEnd();
   }
 
@@ -159,6 +163,11 @@ export class LinkPair {
     this.runtime = this.#newRuntimeEnd();
   }
 
+  adapterDied(): void {
+    this.lose();
+    this.adapter = this.#newAdapterEnd();
+  }
+
   mended(): void {
     const wires = this.#wires;
     if (wires === null) return;
@@ -171,6 +180,11 @@ export class LinkPair {
       const binding = `${this.#runtimeProc.name} ${back} ${incarnation} ${ref}`;
       this.#tell({ kind: "link_credit", binding, what: "granted", audioUs: grantedAudioUs, bytes: grantedBytes });
     }
+  }
+
+  #newAdapterEnd(): LinkEnd {
+    const carry = (c: Connection, i: number, f: LinkFrame<Payload>[]): void => this.#carry("toRuntime", c, i, f);
+    return new LinkEnd("adapter", this.#adapterProc, carry, this.#onAdapter);
   }
 
   #newRuntimeEnd(): LinkEnd {

@@ -17,7 +17,7 @@ const kinds: Record<Fault, FaultKind> = {
 };
 
 /** Of one instance; the dial of the providers decides whether there are faults at all. */
-const faultShare = 0.5;
+const faultShare = 1.5;
 /** Of a node of the session, in one life: one that keeps dying is given up, and its caller is not heard any more. */
 const sessionFaultsMax = 3;
 
@@ -84,7 +84,7 @@ class SimNode implements NodeInstance {
     this.#sink = sink;
     this.#rng = rng;
     this.#fault = fault;
-    this.#well = rng.int(0, 4);
+    this.#well = rng.int(0, 2);
     this.#life = options.lifeOf(request.sessionId);
     this.#tell("opened", 0);
     const starts = rng.float(0.2, 6);

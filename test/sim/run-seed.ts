@@ -16,6 +16,7 @@ import { FenceChecker } from "./checkers/fence.ts";
 import { HeardChecker } from "./checkers/heard.ts";
 import { HearingChecker } from "./checkers/hearing.ts";
 import { LifecycleChecker } from "./checkers/lifecycle.ts";
+import { LineChecker } from "./checkers/line.ts";
 import { LivenessChecker } from "./checkers/liveness.ts";
 import { NodesChecker } from "./checkers/nodes.ts";
 import { OrderChecker } from "./checkers/order.ts";
@@ -26,7 +27,6 @@ import { TextOnlyChecker } from "./checkers/text-only.ts";
 import { TimersChecker } from "./checkers/timers.ts";
 import { ToolsChecker } from "./checkers/tools.ts";
 import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
-import { runDirected } from "./directed.ts";
 import { Faults } from "./faults.ts";
 import type { Life } from "./life.ts";
 import { Workload } from "./workload.ts";
@@ -77,7 +77,6 @@ export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
       if (next === null || next > end) break;
       world.clock.jump();
     }
-    runDirected(world);
     const facts = run.facts(coverage);
     for (const checker of checkers) checker.end(facts);
   } catch (error) {
@@ -111,6 +110,7 @@ function createCheckers({ graph, pipeline, policy }: World): Checker[] {
     new ToolsChecker(graph),
     new PosturesChecker(graph),
     new SyncChecker(graph),
+    new LineChecker(),
     new DialogueChecker(pipeline?.policy ?? policy),
     new TextOnlyChecker(graph),
     new LifecycleChecker(),
@@ -210,7 +210,8 @@ class Run {
 
   facts(coverage: Coverage): RunEnd {
     const world = this.#world;
-    const samplesAfterFence = world.adapter.device.stats().samplesAfterFence;
+    const { device, samplesAfterFenceBefore } = world.adapter;
+    const samplesAfterFence = samplesAfterFenceBefore + device.stats().samplesAfterFence;
     return {
       lives: world.lives.map((life) => lifeFacts(life, coverage)),
       spools: world.runtimes.map(({ proc, store }) => ({ proc: proc.name, problems: verifySpool(store).problems })),

@@ -1,6 +1,7 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
+import type { TimerHandle } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
@@ -15,6 +16,7 @@ import { SimNodeHost } from "./node-host.ts";
 import type { SimProcess } from "./process.ts";
 import { type Detector, faultyVad } from "./providers.ts";
 import { remoteGateway } from "./remote-gateway.ts";
+import { epochName } from "./trace.ts";
 import { SESSION, type World } from "./world.ts";
 
 interface Binding {
@@ -65,6 +67,8 @@ export class RuntimeProcess {
   #early: TransportEgress[] = [];
   #extras = 0;
   #terms = 0;
+  /** Called when a turn's plan is about to be appended. */
+  atPlan: () => void = () => {};
   /** The fault "store full" is under way. */
   storeFull = false;
   /** How long the disk takes to sync, milliseconds. */
@@ -173,10 +177,11 @@ export class RuntimeProcess {
         acquired: (epoch, rotated) => {
           world.trace.add({
             kind: "note",
-            text: `${this.proc.name} acquired epoch ${epoch % 2 ** 32}${rotated ? " (rotated)" : ""}`,
+            text: `${this.proc.name} acquired epoch ${epochName(epoch)}${rotated ? " (rotated)" : ""}`,
           });
-          if (!rotated || this.session === null) return;
-          world.fault("lease_rotation");
+          // Of a restored store it is a new grant to the same holder, whose session goes on.
+          if (this.session === null || this.holder !== holder) return;
+          if (rotated) world.fault("lease_rotation");
           this.session.update({ type: "authority", kind: "rotated", epoch, deadlineNs: holder.state.deadlineNs });
         },
         renewed: (deadlineNs) =>
@@ -237,6 +242,7 @@ export class RuntimeProcess {
           this.#resend.push(...this.#binding.unacked.filter((u) => u.seq > acked).map((u) => u.payload));
         }
         this.#binding = null;
+        this.#awaitPair();
         return;
       case "event": {
         const { event } = output;
@@ -280,6 +286,22 @@ export class RuntimeProcess {
         return;
     }
   }
+
+  /** As the shipped link session does: a pair that does not come back in the session's time is the caller's end. */
+  #awaitPair(): void {
+    const { session } = this;
+    if (session === null) return;
+    this.#away?.clear();
+    this.#away = this.proc.after(session.config.policy.reconnectMs, () => {
+      if (this.session !== session) return;
+      const { epoch } = this.holder?.state ?? { epoch: session.config.authority.epoch };
+      const sequence = this.#controlSequence + 1;
+      session.receive({ kind: "control", epoch, sequence, signal: "ended", controlClass: "overtaking", reason: "connection_lost" });
+    });
+  }
+
+  #away: TimerHandle | null = null;
+  #controlSequence = 0;
 
   /** The adapter says that this holder is stale. */
   stale(receiver: string, floor: number): void {
@@ -401,6 +423,8 @@ export class RuntimeProcess {
 
   #bound(ref: number): void {
     this.#binding = { ref, unacked: [] };
+    this.#away?.clear();
+    this.#away = null;
     const resend = this.#resend.splice(0);
     for (const payload of resend) this.#transmit(payload);
     this.#flushEarly();
@@ -420,6 +444,7 @@ export class RuntimeProcess {
     const { session, life } = this;
     if (session === null || life === null) return;
     this.#world.trace.add({ kind: "ingress", life: life.id, message: message as TransportIngress });
+    if (message.kind === "control" && "sequence" in message) this.#controlSequence = message.sequence;
     session.receive(message as TransportIngress);
   }
 
@@ -474,6 +499,7 @@ export class RuntimeProcess {
   #tapped(spool: Spool): Spool {
     const append = spool.append.bind(spool);
     spool.append = (stream, kind, payload, evidence) => {
+      if (kind === "plan") this.atPlan();
       if (!this.#effect()) return { ok: false, code: "closed", detail: "the process is dead", exhausted: false };
       const result = append(stream, kind, payload, evidence);
       // The id is the session's own object: it stays when a rotation gives it another epoch.

@@ -5,6 +5,12 @@ import type { ChatMessage } from "@rspp/ports/provider";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { Voice } from "./voices.ts";
 
+/** An epoch as people read it: its counter, with the store's incarnation before it once that has risen. */
+export function epochName(epoch: number): string {
+  const incarnation = Math.floor(epoch / 2 ** 32);
+  return `${incarnation > 1 ? `${incarnation}:` : ""}${epoch % 2 ** 32}`;
+}
+
 /** One kernel session from its start to its end: a process, its life, and the epoch it was opened under. */
 export type LifeId = string;
 
@@ -28,6 +34,10 @@ export type TraceEvent =
   /** Said by the caller's adapter. */
   | { kind: "adapter_sends"; message: TransportIngress }
   | { kind: "played"; turn: number; generation: number; fromNs: number; toNs: number; fromUs: number; toUs: number }
+  /** The lease service has given an epoch to a holder; "" for nobody. */
+  | { kind: "granted"; session: string; epoch: number; holder: string }
+  /** The caller's adapter has died, and with it whatever it knew of the call of this life. */
+  | { kind: "adapter_died"; life: LifeId }
   | { kind: "floor"; receiver: string; session: string; epoch: number }
   /** A receiver other than the adapter's device let something act. */
   | { kind: "accepted"; receiver: string; session: string; epoch: number; what: string }
@@ -202,7 +212,7 @@ function shortOf(m: TransportEgress | TransportIngress): string {
   const sequence = "sequence" in m ? ` ${m.sequence}` : "";
   const name = "signal" in m ? ` ${m.signal}` : "state" in m ? ` ${m.state} ${m.playedUs}` : "";
   const end = m.kind === "media" && m.end ? " end" : "";
-  return `${m.kind}${turn}${generation}${sequence}${name}${end} @${m.epoch % 2 ** 32}`;
+  return `${m.kind}${turn}${generation}${sequence}${name}${end} @${epochName(m.epoch)}`;
 }
 
 function describe(event: TraceEvent): string {

@@ -47,7 +47,7 @@ export class Workload {
     this.#finished = finished;
     world.trace.listen((event) => {
       if (event.kind === "life_begins") this.#turnsOpen.clear();
-      if (event.kind !== "signal" || event.life.startsWith("directed")) return;
+      if (event.kind !== "signal") return;
       const { signal, turn } = event.event;
       if (signal === "turn_open") this.turnsOpened += 1;
       if (signal === "turn_open" && event.life === this.#world.holder()?.life?.id) this.#turnsOpen.add(turn);

@@ -104,7 +104,7 @@ export class World {
     this.dial = { percent: 0, may: (name, kind) => this.may(name, kind), happened: (kind) => this.fault(kind) };
     const proc = this.#processes();
     this.gateway = new GatewayProcess(proc("gateway"), `sim/${seed}`, this.dial);
-    this.lease = new LeaseProcess(proc("lease"));
+    this.lease = new LeaseProcess(proc("lease"), this.trace);
     this.replay = new ReplayProcess(proc("replay"), () => new Receiver("replay", this.lease, this.trace));
     this.adapter = new AdapterProcess(this, proc("adapter"), new Receiver("adapter", this.lease, this.trace));
     this.runtimes = [new RuntimeProcess(this, proc("rtA")), new RuntimeProcess(this, proc("rtB"))];
@@ -161,6 +161,12 @@ export class World {
     return this.runtimes.find((runtime) => runtime.proc.name === this.adapter.holder) ?? null;
   }
 
+  /** Whoever had the session when the adapter died, for as long as it keeps it. */
+  abandoned(): RuntimeProcess | null {
+    const runtime = this.runtimes.find(({ proc }) => proc.name === this.adapter.lostHolder) ?? null;
+    return runtime?.session !== null && runtime?.life?.over === false && !runtime.proc.dead() ? runtime : null;
+  }
+
   other(runtime: RuntimeProcess): RuntimeProcess {
     return this.runtimes[0] === runtime ? this.runtimes[1] : this.runtimes[0];
   }
@@ -182,7 +188,7 @@ export class World {
 
   /** Looks every second; a session that was without a holder at two looks is given away. One that stands still is not seen. */
   watchHeld(missedBefore = false): void {
-    const held = this.holder();
+    const held = this.holder() ?? this.abandoned();
     const still = held !== null && !held.proc.up() && !held.proc.dead();
     const lives = still || (held?.session !== null && held?.life?.over === false && !held.proc.dead());
     if (!lives && missedBefore) this.failover(held ?? this.runtimes[0]);

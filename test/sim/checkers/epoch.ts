@@ -6,8 +6,12 @@ export class EpochChecker extends BaseChecker {
   readonly name = "epoch";
   readonly #floors = new Map<string, number>();
   readonly #runtime = new Map<string, number>();
+  readonly #holders = new Map<number, string>();
+
+  readonly #granted = new Map<string, number>();
 
   see(event: TraceEvent): void {
+    if (event.kind === "granted") return this.#grant(event.session, event.epoch, event.holder);
     if (event.kind === "floor") {
       const key = `${event.receiver}/${event.session}`;
       const before = this.#floors.get(key) ?? 0;
@@ -28,5 +32,16 @@ export class EpochChecker extends BaseChecker {
         this.fail(`${event.life}: ${event.message.kind} of epoch ${event.message.epoch} after ${before}`);
       this.#runtime.set(event.life, event.message.epoch);
     }
+  }
+
+  /** Over restored stores, too: an epoch is one holder's, and each that is given is above all before it. */
+  #grant(session: string, epoch: number, holder: string): void {
+    const known = this.#holders.get(epoch);
+    if (known === holder) return;
+    if (known !== undefined) this.fail(`epoch ${epoch} of ${session} was given to ${known} and to ${holder}`);
+    this.#holders.set(epoch, holder);
+    const before = this.#granted.get(session) ?? 0;
+    if (epoch <= before) this.fail(`${session}: epoch ${epoch} was given after ${before}`);
+    this.#granted.set(session, Math.max(before, epoch));
   }
 }

@@ -23,6 +23,8 @@ export class LivenessChecker extends BaseChecker {
   see(event: TraceEvent): void {
     if (event.kind === "life_begins" && event.session === "session-1") this.#current = event.life;
     // Stood still past the lease and the caller's deadline alike: it may end for either, the call is its successor's.
+    // Its caller is gone for good: it may end for that, within its time.
+    if (event.kind === "adapter_died" && event.life === this.#current) this.#current = "";
     if (event.kind === "lease_gone" && event.life === this.#current) this.#current = "";
     if (event.kind !== "life_ends" || event.how !== "ended" || event.life !== this.#current) return;
     if (!expectedEnds.has(event.reason)) this.#early.push(`${event.life} ended: ${event.reason}`);

@@ -28,6 +28,10 @@ export class OrderChecker extends BaseChecker {
         return this.#rises(this.#link, `${event.at} ${event.binding}`, event.seq, 1);
       case "link_gap":
         return this.#gap(`${event.at} ${event.binding}`, event.fromSeq, event.toSeq);
+      case "adapter_died":
+        // Whoever comes back counts anew, in a call of its own.
+        this.#control.delete("adapter control");
+        return;
       case "adapter_sends":
         if (event.message.kind !== "control") return;
         this.#said.set(event.message.signal, (this.#said.get(event.message.signal) ?? 0) + 1);
@@ -44,8 +48,10 @@ export class OrderChecker extends BaseChecker {
   }
 
   /** What the adapter said once acts once, however often it is sent (F-158). */
-  #once(life: string, { emitter, signal, fields }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
-    if (emitter !== "adapter" || fields.mediaUs !== undefined || life.startsWith("directed") || life.includes("extra"))
+  #once(life: string, { emitter, signal, fields, reason }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
+    // The shell's own word in the adapter's name: nobody came back.
+    if (signal === "ended" && reason === "connection_lost") return;
+    if (emitter !== "adapter" || fields.mediaUs !== undefined || life.includes("extra"))
       return;
     // By life: a successor is told again.
     const acted = (this.#acted.get(`${life} ${signal}`) ?? 0) + 1;

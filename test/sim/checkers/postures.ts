@@ -40,7 +40,6 @@ export class PosturesChecker extends BaseChecker {
     const turns = this.#turns.get(life) ?? new Map<number, number>();
     this.#turns.set(life, turns);
     this.#levels.set(life, state);
-    if (life.startsWith("directed")) return;
     if (signal === "turn_open") turns.set(turn, state.level);
     if (signal === "commit" || signal === "abort") turns.delete(turn);
     if (signal === "degrade" && fields.posture !== undefined) {
