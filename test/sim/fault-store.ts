@@ -36,13 +36,14 @@ export const storeFaults = {
   /** The last bytes go in the instant in which a turn's plan is to be kept: its evidence cannot be accounted for (T9). */
   store_full_at_open: (site) => {
     const { runtime } = site;
-    runtime.atPlan = () => {
-      runtime.atPlan = () => {};
+    const never = (): boolean => false;
+    runtime.fullAtPlan = () => {
+      runtime.fullAtPlan = never;
       site.tell("store_full_at_open");
-      runtime.store.failNextAppend("no_space", 0);
+      return true;
     };
     site.undo(6_000, () => {
-      runtime.atPlan = () => {};
+      runtime.fullAtPlan = never;
     });
   },
   export_stall: (site) => {

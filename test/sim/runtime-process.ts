@@ -1,21 +1,21 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { SessionConfig } from "@rspp/kernel/session-config";
-import { assistantGraph, testConfig } from "@rspp/kernel/testing/harness";
+import { assistantGraph } from "@rspp/kernel/testing/harness";
 import type { TimerHandle } from "@rspp/ports/clock";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import { createRuntime, type Runtime, type RuntimeSession } from "@rspp/runtime/runtime";
 import { createMemoryStore, type MemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool, type Spool } from "@rspp/runtime/spool/spool";
-import type { SpoolStore, StoreFailure } from "@rspp/runtime/spool/store";
-import { sessionTexts } from "@rspp/spec/session-texts";
 import { Exporting } from "./exporting.ts";
 import { Holder } from "./holder.ts";
 import { Life, observedKernel } from "./life.ts";
 import type { LinkPair, Output, Payload } from "./link-pair.ts";
 import { SimNodeHost } from "./node-host.ts";
+import { ofOneLife } from "./one-life-store.ts";
 import type { SimProcess } from "./process.ts";
 import { type Detector, faultyVad } from "./providers.ts";
 import { remoteGateway } from "./remote-gateway.ts";
+import { configOf, textsOf } from "./session-setting.ts";
 import { epochName } from "./trace.ts";
 import { SESSION, type World } from "./world.ts";
 
@@ -28,24 +28,6 @@ interface Binding {
 const unackedMax = 256;
 const tokenMs = 300;
 const extraWork = 600;
-
-/** The store as one life of its process sees it: nothing that a dead one still had in hand reaches the disk. */
-function ofOneLife(store: MemoryStore, proc: SimProcess): SpoolStore {
-  const { life } = proc;
-  const gone: StoreFailure = { code: "io", detail: "the process is dead", torn: false };
-  const alive = (): boolean => proc.life === life;
-  return {
-    list: () => store.list(),
-    read: (segment) => store.read(segment),
-    readRange: (segment, offset, length) => store.readRange(segment, offset, length),
-    append: (segment, bytes) => (alive() ? store.append(segment, bytes) : gone),
-    sync: (segment, done) => (alive() ? store.sync(segment, done) : done(gone)),
-    truncate: (segment, bytes) => (alive() ? store.truncate(segment, bytes) : gone),
-    remove: (segment) => (alive() ? store.remove(segment) : gone),
-    freeBytes: () => store.freeBytes(),
-    close: () => store.close(),
-  };
-}
 
 /** One runtime process: the shipped shell over simulated ports, and the drivers of the protocol machines around it. */
 export class RuntimeProcess {
@@ -67,8 +49,9 @@ export class RuntimeProcess {
   #early: TransportEgress[] = [];
   #extras = 0;
   #terms = 0;
-  /** Called when a turn's plan is about to be appended. */
-  atPlan: () => void = () => {};
+  /** Called when a turn's plan is about to be appended. @returns whether the store is full for just that long. */
+  fullAtPlan: () => boolean = () => false;
+  #fullNow = false;
   /** The fault "store full" is under way. */
   storeFull = false;
   /** How long the disk takes to sync, milliseconds. */
@@ -86,7 +69,9 @@ export class RuntimeProcess {
   boot(): void {
     const { proc } = this;
     const world = this.#world;
-    this.spool = this.#tapped(createSpool({ store: ofOneLife(this.store, proc), clock: proc.clock }));
+    this.spool = this.#tapped(
+      createSpool({ store: ofOneLife(this.store, proc, () => this.#fullNow), clock: proc.clock }),
+    );
     this.exporting = new Exporting(world, this);
     this.holder?.abandon();
     this.holder = null;
@@ -208,7 +193,10 @@ export class RuntimeProcess {
     for (let i = 0; i < count; i++) {
       this.#extras += 1;
       const sessionId = `extra-${this.proc.name}-${this.proc.life}-${this.#extras}`;
-      const config = { ...this.#config(sessionId, 1, graph, 0), tenantId: i % 2 === 0 ? "tenant-b" : "tenant-c" };
+      const config = {
+        ...configOf(this.#world, this.proc, sessionId, 1, graph, 0),
+        tenantId: i % 2 === 0 ? "tenant-b" : "tenant-c",
+      };
       const opened = this.runtime.openSession({ config, transport: { send: () => {} }, keepJournal: true });
       if (!opened.ok) continue;
       const life = this.#lives.get(config);
@@ -296,7 +284,14 @@ export class RuntimeProcess {
       if (this.session !== session) return;
       const { epoch } = this.holder?.state ?? { epoch: session.config.authority.epoch };
       const sequence = this.#controlSequence + 1;
-      session.receive({ kind: "control", epoch, sequence, signal: "ended", controlClass: "overtaking", reason: "connection_lost" });
+      session.receive({
+        kind: "control",
+        epoch,
+        sequence,
+        signal: "ended",
+        controlClass: "overtaking",
+        reason: "connection_lost",
+      });
     });
   }
 
@@ -340,8 +335,8 @@ export class RuntimeProcess {
     const world = this.#world;
     if (this.proc.dead() || this.session !== null) return;
     const { epoch, deadlineNs } = holder.state;
-    const { texts, ...said } = this.#texts();
-    const config = { ...this.#config(SESSION, epoch, world.graph, deadlineNs), ...said };
+    const { texts, ...said } = textsOf(this.#world);
+    const config = { ...configOf(this.#world, this.proc, SESSION, epoch, world.graph, deadlineNs), ...said };
     const turnsBefore = world.adapter.turnSeen;
     let life: Life | null = null;
     const opened = this.runtime.openSession({
@@ -362,32 +357,6 @@ export class RuntimeProcess {
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
     this.exporting.open(epoch, predecessorHead);
     world.adapter.dialHolder();
-  }
-
-  /** What the session's pipeline says by itself, and the policy it has. */
-  #texts(): Pick<SessionConfig, "systemPrompt" | "spoken"> &
-    Partial<SessionConfig> & { texts: Record<number, string> } {
-    const { pipeline } = this.#world;
-    if (pipeline === null) return { systemPrompt: [], texts: {} };
-    const { systemPrompt, spoken, texts } = sessionTexts(pipeline);
-    return { systemPrompt, ...(spoken === undefined ? {} : { spoken }), texts: { ...texts }, policy: pipeline.policy };
-  }
-
-  #config(sessionId: string, epoch: number, graph: SessionConfig["graph"], deadlineNs: number): SessionConfig {
-    const world = this.#world;
-    const base = testConfig(graph);
-    return testConfig(graph, {
-      sessionId,
-      seed: `${world.seed}`,
-      authority: {
-        epoch,
-        incarnation: "store-1",
-        deadlineNs: asMonoNs(deadlineNs || this.proc.clock.nowNs() + msToNs(3_600_000)),
-      },
-      policy: { ...base.policy, ...world.policy },
-      recording: { ...base.recording, ceiling: world.level },
-      budgets: { turnFirstOutputMs: 1_500, nodeSoftMs: 400, providerAttemptMs: 450, cancelGraceMs: 75 },
-    });
   }
 
   #endOld(): void {
@@ -499,9 +468,10 @@ export class RuntimeProcess {
   #tapped(spool: Spool): Spool {
     const append = spool.append.bind(spool);
     spool.append = (stream, kind, payload, evidence) => {
-      if (kind === "plan") this.atPlan();
       if (!this.#effect()) return { ok: false, code: "closed", detail: "the process is dead", exhausted: false };
+      this.#fullNow = kind === "plan" && this.fullAtPlan();
       const result = append(stream, kind, payload, evidence);
+      this.#fullNow = false;
       // The id is the session's own object: it stays when a rotation gives it another epoch.
       if (kind === "session") this.#streams.set(stream, this.#world.lives.at(-1) as Life);
       const life = this.#streams.get(stream);

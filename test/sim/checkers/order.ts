@@ -51,8 +51,7 @@ export class OrderChecker extends BaseChecker {
   #once(life: string, { emitter, signal, fields, reason }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
     // The shell's own word in the adapter's name: nobody came back.
     if (signal === "ended" && reason === "connection_lost") return;
-    if (emitter !== "adapter" || fields.mediaUs !== undefined || life.includes("extra"))
-      return;
+    if (emitter !== "adapter" || fields.mediaUs !== undefined || life.includes("extra")) return;
     // By life: a successor is told again.
     const acted = (this.#acted.get(`${life} ${signal}`) ?? 0) + 1;
     this.#acted.set(`${life} ${signal}`, acted);
