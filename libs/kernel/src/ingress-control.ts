@@ -17,6 +17,7 @@ import { TRANSPORT_GONE } from "./settlement.ts";
 import { startCallClock } from "./silence.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimer, setTimerIn, signal, status } from "./step-context.ts";
+import { goOnAfterTakeover } from "./takeover.ts";
 
 export function onIngressControl(cx: StepContext, input: Input): void {
   const body = input.body;
@@ -168,5 +169,6 @@ function onConnected(cx: StepContext): void {
   startCallClock(cx);
   openSessionNodes(cx);
   status(cx, "connected");
+  goOnAfterTakeover(cx);
   cx.s.snapshotOwed = true;
 }

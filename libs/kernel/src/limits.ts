@@ -139,6 +139,10 @@ export const POSITIONED_WAITING_MAX = 16;
 // Identity (F-158).
 /** Idempotency keys remembered per session; the oldest is forgotten. */
 export const DEDUPE_KEYS_MAX = 1_024;
+/** Idempotency keys that a successor still knows. */
+export const DURABLE_KEYS_MAX = 128;
+/** An onset of speech is noticed no later than this after it began, microseconds. */
+export const TAKEOVER_ONSET_US = 600_000;
 /** Sources (adapter lanes) with a high-water mark; the oldest is forgotten. */
 export const DEDUPE_SOURCES_MAX = 64;
 

@@ -3,6 +3,7 @@ import type { MonoNs } from "@rspp/base/brand";
 import type { DialoguePolicy } from "./dialogue-policy.ts";
 import type { TextSpan } from "./event.ts";
 import type { GraphDefinition } from "./graph.ts";
+import type { Takeover } from "./takeover-state.ts";
 
 export type SecondProposal = "preempt" | "queue" | "drop";
 
@@ -74,6 +75,8 @@ export interface SessionConfig {
    * ordered by turn and would cut a number that was given out before (`kernel.md` §6, §7). Default 0.
    */
   turnsBefore?: number;
+  /** Set where another runtime held the session before (`kernel.md` §7). */
+  takeover?: Takeover;
   /** Milliseconds of audio the output may run ahead of playout. */
   outputLeadMs: number;
   /** System prompt, as payloads the shell registered before the start; empty for none. */

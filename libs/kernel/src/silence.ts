@@ -68,8 +68,12 @@ export function onSilence(cx: StepContext): void {
 export function startCallClock(cx: StepContext): void {
   const { maxCallMs, maxCallWarningMs } = cx.s.config.policy;
   if (maxCallMs === undefined) return;
-  setTimerIn(cx, MAX_CALL_TIMER, maxCallMs);
-  if (maxCallWarningMs !== undefined) setTimerIn(cx, MAX_CALL_WARNING_TIMER, maxCallMs - maxCallWarningMs);
+  // A successor goes on with the clock of the call (`kernel.md` §8).
+  const before = cx.s.config.takeover?.durable?.maxCallLeftMs ?? -1;
+  const leftMs = before === -1 ? maxCallMs : Math.min(maxCallMs, before);
+  setTimerIn(cx, MAX_CALL_TIMER, leftMs);
+  if (maxCallWarningMs !== undefined && leftMs > maxCallWarningMs)
+    setTimerIn(cx, MAX_CALL_WARNING_TIMER, leftMs - maxCallWarningMs);
 }
 
 /** Said after whatever is being said. */

@@ -30,6 +30,7 @@ import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { ErrorAnswer, ResilienceNode, ResilienceSession, ResilienceTurn } from "./resilience-state.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { type SessionState as SessionLifecycle, sessionCreate } from "./session-lifecycle.ts";
+import { restoreDurable } from "./takeover-state.ts";
 import type { Keypad, TextNodeRun } from "./text-node-state.ts";
 import { type Timebase, timebaseCreate } from "./timebase.ts";
 import type { ConversationPart, SpeculatedChunk, ToolRun, ToolWork } from "./tool-state.ts";
@@ -405,6 +406,12 @@ export function runCreate(graph: GraphDefinition, topology: Topology, turn: numb
 }
 
 export function createSession(config: SessionConfig): SessionState {
+  const state = freshSession(config);
+  if (config.takeover !== undefined) restoreDurable(state, config.takeover);
+  return state;
+}
+
+function freshSession(config: SessionConfig): SessionState {
   const topology = buildTopology(config.graph);
   return {
     config,

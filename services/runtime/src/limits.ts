@@ -12,6 +12,20 @@ export const limits = {
   /** How long a session may stay without its adapter's `connected`. */
   SESSION_CONNECT_MS: 30_000,
 
+  // --- durable state of one session (kernel.md §8) ---
+  STATE_BYTES_MAX: 524_288,
+  /** Changes within it are written together. */
+  STATE_COALESCE_MS: 200,
+  /** Without a change, so often is looked whether the caller was heard further. */
+  STATE_QUIET_MS: 5_000,
+  STATE_WRITE_MS_MAX: 5_000,
+  STATE_RETRY_MS: 250,
+  STATE_RETRY_MS_MAX: 5_000,
+  /** A change that waits so long is marked in the timeline. */
+  STATE_PENDING_TOLD_MS: 1_000,
+  /** A successor waits so long for its predecessor's state; without it the session starts anew. */
+  STATE_READ_MS: 1_500,
+
   // --- input queue of one session ---
   /** Audio frames waiting for a step; past it the oldest is dropped and counted (5 s of 20 ms frames). */
   INPUT_MEDIA_ITEMS_MAX: 256,
