@@ -228,6 +228,8 @@ export async function remoteRig(
     build: "test",
     lease: platform.lease,
     registry: platform.registry,
+    // Another runtime there is none: these tests are about a session that stays with its own.
+    failover: false,
     onNotice: (notice) => void notices.push(notice),
     ...options.opener,
   });

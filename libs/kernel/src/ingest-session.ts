@@ -31,8 +31,9 @@ import { onSoftTimer } from "./soft-cancel.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
+import { startMigration } from "./takeover.ts";
 import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
-import { refuseQueued } from "./turn-arbiter.ts";
+import { causeForAll, refuseQueued } from "./turn-arbiter.ts";
 
 type OperatorInput = Extract<InputBody, { type: "operator" }>;
 
@@ -46,6 +47,10 @@ export function onOperator(cx: StepContext, input: OperatorInput): void {
       return drainSession(cx, reason === "" ? "operator" : reason);
     case "hang_up":
       return hangUp(cx, reason === "" ? "agent_hangup" : reason, true, "operator");
+    case "migrate":
+      return startMigration(cx);
+    case "migrate_now":
+      return causeForAll(cx, "authority_lost", "migration", cx.atNs);
     case "end":
       return endSession(cx, reason === "" ? "operator" : reason, "session_ended");
   }

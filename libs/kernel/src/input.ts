@@ -143,7 +143,7 @@ export type InputBody =
   | ProposalInput
   | {
       type: "operator";
-      command: "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end";
+      command: "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end" | "migrate" | "migrate_now";
       turn: number;
       reason: string;
       /** Of a cancel; absent: as the session's policy says (F-041). */

@@ -9,8 +9,25 @@ import type { TextSpan } from "./event.ts";
 import { dialogueOf } from "./hang-up.ts";
 import { releaseText } from "./hearing.ts";
 import { sliceSpans, spansLength } from "./rope.ts";
+import type { SessionState } from "./state.ts";
 import { ask, type StepContext, signal } from "./step-context.ts";
 import type { OpenTurnSeen, Takeover } from "./takeover-state.ts";
+
+/**
+ * F-157: the session waits for a turn boundary, to be handed over. The successor's epoch is not known yet: it is told by the
+ * finish, here the least that it can be.
+ */
+export function startMigration(cx: StepContext): void {
+  const { epoch } = cx.s.authority;
+  signal(cx, "migration_start", "routing", 0, "migration", { epochOld: epoch, epochNew: epoch + 1 });
+}
+
+/** Whether nothing is open that a successor would not have: no turn, no delivery, no speech of the caller. */
+export function atTurnBoundary({ turns, proposals, prelude }: SessionState): boolean {
+  return (
+    turns.length === 0 && proposals.size === 0 && prelude.utterance.phase === "none" && prelude.closing.length === 0
+  );
+}
 
 /** The caller is there. */
 export function goOnAfterTakeover(cx: StepContext): void {
@@ -20,7 +37,8 @@ export function goOnAfterTakeover(cx: StepContext): void {
   signal(cx, planned ? "migration_finish" : "session_handoff", "routing", 0, planned ? "migration" : "failover", {
     epochOld: predecessorEpoch,
     epochNew: cx.s.authority.epoch,
-    ...stateFields(taken),
+    state: taken.state,
+    stateVersion: taken.stateVersion,
   });
   restoreDialogue(cx, durable);
   if (openTurn !== null) closeOpenTurn(cx, taken, openTurn);

@@ -132,6 +132,16 @@ class Sessions implements LinkSessions, RuntimeShared {
       const remedy = "Open a new session with a new route.";
       return openProblem(ErrorReason.SESSION_NOT_FOUND, domain, "open.reattach", "names no session held here", remedy);
     }
+    if (ask.takeover !== null && ask.reattach !== null) {
+      const remedy = "Say either that the session lived here or that it lived elsewhere.";
+      return openProblem(
+        ErrorReason.SCHEMA_VALIDATION_ERROR,
+        domain,
+        "open.takeover",
+        "stands beside reattach",
+        remedy,
+      );
+    }
     if (ask.reattach === null && known !== undefined) {
       const remedy = "The session is open: reattach, or ask for a new route.";
       return openProblem(ErrorReason.ALREADY_EXISTS, domain, "binding.session", "is open here", remedy);
@@ -192,6 +202,8 @@ function openOf(session: RuntimeSession, binding: RuntimeBinding, ask: OpenAsk):
     transport: session,
     peer: binding.peer,
     announceFloor: (grant) => session.announceFloor(grant),
+    takeover: ask.takeover,
+    handOver: (where) => session.handOver(where),
   };
 }
 

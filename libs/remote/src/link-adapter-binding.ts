@@ -14,13 +14,14 @@ import { LinkCodec, type LinkItem } from "./link-codec.ts";
 import { eventNumber, fenceFromLink, mediaFromLink, wordsFromLink } from "./link-egress.ts";
 import { limits } from "./link-limits.ts";
 import { noteFromLink } from "./link-notes.ts";
-import { type Reattached, reattachedOf } from "./link-open.ts";
+import { handoverOf, type Reattached, reattachedOf, takenOf } from "./link-open.ts";
 import { PartJoiner, partIn } from "./link-parts.ts";
+import type { HandoverAsk, TakenOver } from "./link-session-types.ts";
 
 /** The session whose binding it is. */
 export interface BindingOwner {
   /** From here on it is the session's binding. */
-  opened(binding: AdapterBinding, reattached: Reattached | null): void;
+  opened(binding: AdapterBinding, reattached: Reattached | null, taken: TakenOver | null): void;
   /** Bound under an epoch below the floor: what still comes on it is refused; the next binding brings it again. */
   isStale(binding: AdapterBinding): boolean;
   heard(message: TransportEgress): void;
@@ -29,6 +30,8 @@ export interface BindingOwner {
   noted(note: SessionNote): void;
   reconnectWithin(ms: number): void;
   floor(grant: SignedGrant): void;
+  /** The runtime asks that it goes on elsewhere. */
+  handover(ask: HandoverAsk): void;
   closed(binding: AdapterBinding, reason: string): void;
   broken(binding: AdapterBinding, pairDead: boolean, reason: string): void;
 }
@@ -155,13 +158,14 @@ export class AdapterBinding implements LinkSessionHandlers {
   }
 
   #message(message: PositionedMessage): void {
+    if (message.case === "handover" && this.#opened) return this.#owner.handover(handoverOf(message.value));
     if (message.case !== "opened" || this.#opened) return this.#wrong(`${message.case} out of order`);
     this.#opened = true;
-    const { reattached, reconnectMs } = message.value;
+    const { reattached, reconnectMs, takeover } = message.value;
     if (reconnectMs !== undefined) this.#owner.reconnectWithin(reconnectMs);
     const standing = reattached === undefined ? null : reattachedOf(reattached);
     this.#answer(ok(standing));
-    this.#owner.opened(this, standing);
+    this.#owner.opened(this, standing, takeover === undefined ? null : takenOf(takeover));
     for (const event of this.#early.splice(0)) if (!this.#left && !this.#owner.isStale(this)) this.#take(event);
   }
 

@@ -3,27 +3,26 @@
  * says to the transport. A pair that dies is made good on the next one while the runtime holds the session (kernel.md §7).
  */
 
-import { create } from "@bufbuild/protobuf";
 import { monoPlusNs, msToNs, nsToMs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
-import { FloorAckSchema } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { OpenedSession, OpenRefusal, SessionNote, SessionRequest } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportIngress } from "@rspp/ports/transport";
-import type { LinkSendError, SessionConstants } from "@rspp/rpc/link-api";
+import type { SessionConstants } from "@rspp/rpc/link-api";
 import { AdapterBinding, type Answer, type BindingOwner, refused } from "./link-adapter-binding.ts";
-import type { LinkItem } from "./link-codec.ts";
 import { Heard } from "./link-heard.ts";
-import { ingressToLink } from "./link-ingress.ts";
 import { limits } from "./link-limits.ts";
-import { observeItem } from "./link-observe.ts";
 import { openItem, type Reattached } from "./link-open.ts";
+import { Outgoing, type OutgoingOwner } from "./link-outgoing.ts";
 import type { PooledLink } from "./link-pool.ts";
-import { type KeptAudio, type KeptSignal, Resend, type Signal } from "./link-resend.ts";
-import type { GrantVerifier, OpenerNotice } from "./link-session-types.ts";
-import { refusalOf } from "./link-words.ts";
+import type { Signal } from "./link-resend.ts";
+import type { GrantVerifier, HandoverAsk, OpenerNotice, TakenOver } from "./link-session-types.ts";
+import { Patience, type TakeoverFrom, takeoverOf } from "./link-takeover.ts";
+import { TurnsSeen } from "./link-turns-seen.ts";
+import { HANDED_OVER, refusalOf } from "./link-words.ts";
+import type { Moved, SessionMover } from "./session-mover.ts";
 
 export interface AdapterSessionInit {
   readonly clock: Clock;
@@ -35,6 +34,10 @@ export interface AdapterSessionInit {
   readonly link: PooledLink;
   readonly grants: GrantVerifier;
   readonly readyMs: number;
+  /** Finds another runtime; null: the session ends with its runtime. */
+  readonly mover: SessionMover | null;
+  /** A lost pair that is not back within it, milliseconds: the session goes on elsewhere. */
+  readonly failoverAfterMs: number;
   readonly counts: AdapterCounts;
   readonly notice: (notice: OpenerNotice) => void;
   onOver(session: AdapterSession): void;
@@ -43,17 +46,28 @@ export interface AdapterSessionInit {
 /** Counted over all sessions of an opener. */
 export interface AdapterCounts {
   reattached: number;
+  /** Went on on another runtime: for the loss of theirs, or as it asked. */
+  failedOver: number;
+  migrated: number;
   lost: number;
   duplicates: number;
   readonly unsent: Map<string, number>;
 }
 
-export class AdapterSession implements SessionEnd, BindingOwner {
+export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
   readonly #init: AdapterSessionInit;
-  readonly #resend = new Resend();
+  readonly clock: Clock;
+  readonly #out: Outgoing;
   readonly #heard = new Heard();
-  readonly #fences = new Map<string, number>();
+  readonly #turns = new TurnsSeen();
+  /** Frames captured when a turn was heard of, by turn; until it commits. */
+  readonly #heardUntil = new Map<number, number>();
   readonly #observers = new Map<(note: SessionNote) => void, readonly SessionNote["kind"][]>();
+  #instance: string;
+  #link: PooledLink;
+  /** Being moved to another runtime. */
+  #moving: TakeoverFrom | null = null;
+  #moves = 0;
   #phase: "opening" | "open" | "away" | "over" = "opening";
   #epoch: number;
   #grant: SignedGrant;
@@ -69,11 +83,15 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     this.#init = init;
     this.#epoch = init.epoch;
     this.#grant = init.grant;
+    this.#instance = init.instance;
+    this.#link = init.link;
+    this.clock = init.clock;
+    this.#out = new Outgoing(this, init.mover !== null);
   }
 
   /** Binds and opens; settles when the runtime has answered, or with a refusal at the deadline. */
   async open(deadlineNs: number): Promise<Result<OpenedSession, OpenRefusal>> {
-    const answer = await this.#bind(deadlineNs, false);
+    const answer = await this.#bind(deadlineNs, "open");
     if (!answer.ok) {
       this.#over();
       return err(refusalOf(answer.error));
@@ -94,72 +112,27 @@ export class AdapterSession implements SessionEnd, BindingOwner {
 
   receive(message: TransportIngress): void {
     if (this.#phase === "over" || this.#phase === "opening") return;
+    this.#turns.said(message);
     if (message.kind === "audio") {
-      if (!Number.isSafeInteger(message.mediaUs)) return this.#unsent("audio");
-      // Bytes are the transport's own again as soon as this has returned.
-      const kept = this.#resend.audio({ ...message, bytes: new Uint8Array(message.bytes) });
+      if (!Number.isSafeInteger(message.mediaUs)) return this.unsent("audio");
       this.#captured = message.sequence;
-      if (this.#speaks(message.epoch)) this.#sendAudio(kept);
-      return;
+      return this.#out.audio(message);
     }
     if (message.kind === "delivery") this.#noteDelivery(message);
     this.#say(message, message.epoch);
   }
 
   #say(message: Signal, epoch: number): void {
-    const kept = this.#resend.signal(message);
-    if (kept === null) return this.#lost("control_overflow");
     // Reports carry the epoch of the output they are about.
-    const speaks = message.kind === "control" ? this.#speaks(epoch) : this.#speaks(this.#epoch);
-    if (speaks) this.#sendSignal(kept);
+    const said = this.#out.signal(message, message.kind === "control" ? epoch : this.#epoch);
+    if (!said) this.#lost("control_overflow");
   }
 
-  /** Whether the present binding takes a message of this epoch; what is newer waits for the next one. */
-  #speaks(epoch: number): boolean {
+  /** The present binding, where it takes a message of this epoch; what is newer waits for the next one. */
+  taker(epoch: number): AdapterBinding | null {
     const binding = this.#binding;
-    return this.#phase === "open" && !this.#rebinding && binding !== null && epoch <= binding.port.constants.epoch;
-  }
-
-  #sendAudio(kept: KeptAudio): void {
-    const binding = this.#binding;
-    if (binding === null) return;
-    const item = ingressToLink(binding.codec, kept.message, () => 0);
-    const sent = item.ok ? binding.send(item.value) : null;
-    if (sent?.ok) kept.linkSeq = sent.value;
-    else if (sent === null || !isAway(sent.error)) {
-      kept.linkSeq = -1;
-      this.#unsent("audio");
-    }
-    this.#resend.trim(binding.port.peerAcked);
-  }
-
-  #sendSignal(kept: KeptSignal): void {
-    const binding = this.#binding;
-    if (binding === null) return;
-    const item = this.#signalItem(binding, kept.message);
-    let sent = item.ok ? binding.send(item.value) : null;
-    if (sent === null || (!sent.ok && !isAway(sent.error))) {
-      this.#unsent(kept.message.kind);
-      if (this.#resend.takeBack(kept)) return;
-      // Its number is taken, and those of later ones follow from it: something that changes nothing goes in its place.
-      sent = binding.send(observeItem(this.#observed()));
-    }
-    if (!sent.ok) return;
-    kept.linkSeq = sent.value;
-    this.#resend.trim(binding.port.peerAcked);
-  }
-
-  #signalItem({ codec }: AdapterBinding, message: Signal): Result<LinkItem, unknown> {
-    if (message.kind === "observe") return ok(observeItem(message.kinds));
-    if (message.kind === "floor_ack") {
-      const value = create(FloorAckSchema, { floorEpoch: BigInt(message.epoch) });
-      return ok({
-        kind: "control",
-        payload: { kind: "positioned", message: { case: "floorAck", value } },
-        how: { class: "positioned", afterMedia: false },
-      });
-    }
-    return ingressToLink(codec, message, (turn, generation) => this.#fences.get(`${turn}/${generation}`) ?? 0);
+    const takes = this.#phase === "open" && !this.#rebinding && binding !== null;
+    return takes && epoch <= binding.port.constants.epoch ? binding : null;
   }
 
   #noteDelivery({ turn, generation, playedUs, state }: Extract<TransportIngress, { kind: "delivery" }>): void {
@@ -169,7 +142,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     this.#openTurn = ended ? { turn: 0, generation: 0, playedUs: 0 } : { turn, generation, playedUs };
   }
 
-  #unsent(kind: string): void {
+  unsent(kind: string): void {
     const { unsent } = this.#init.counts;
     unsent.set(kind, (unsent.get(kind) ?? 0) + 1);
   }
@@ -186,7 +159,19 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       this.#init.counts.duplicates += 1;
       return;
     }
+    this.#noteTurn(message);
     this.#init.request.transport.send(message);
+  }
+
+  /** With the commit of a turn its words are settled, and the audio they were in (kernel.md §7). */
+  #noteTurn(message: TransportEgress): void {
+    if (this.#turns.heard(message))
+      this.#heardUntil.set(this.#turns.last, this.#captured - limits.TAKEOVER_MARGIN_FRAMES);
+    if (message.kind !== "control" || (message.signal !== "commit" && message.signal !== "close")) return;
+    const until = this.#heardUntil.get(message.turn);
+    if (until === undefined) return;
+    for (const [turn] of this.#heardUntil) if (turn <= message.turn) this.#heardUntil.delete(turn);
+    this.#out.resend.settle(until);
   }
 
   /** An event that is no media, by its number; repeats of a new binding are known by it. */
@@ -197,11 +182,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   }
 
   fenced(turn: number, generation: number, sequence: number): void {
-    this.#fences.set(`${turn}/${generation}`, sequence);
-    for (const [oldest] of this.#fences) {
-      if (this.#fences.size <= limits.LINK_FENCES_KEPT_MAX) return;
-      this.#fences.delete(oldest);
-    }
+    this.#out.fenced(turn, generation, sequence);
   }
 
   noted(note: SessionNote): void {
@@ -226,17 +207,17 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   }
 
   #askObserve(): void {
-    if (this.#phase !== "over") this.#say({ kind: "observe", kinds: this.#observed() }, this.#epoch);
+    if (this.#phase !== "over") this.#say({ kind: "observe", kinds: this.observed() }, this.#epoch);
   }
 
-  #observed(): SessionNote["kind"][] {
+  observed(): SessionNote["kind"][] {
     return [...new Set([...this.#observers.values()].flat())];
   }
 
   // --- a newer epoch ---
 
   async #raise(grant: SignedGrant): Promise<void> {
-    const { grants, request, adapterId, instance } = this.#init;
+    const { grants, request, adapterId } = this.#init;
     const { tenant, session } = request.claims;
     const refuse = (reason: string): void => this.#init.notice({ kind: "floor_refused", tenant, session, reason });
     const verified = await grants.verify(grant);
@@ -244,7 +225,7 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     if (!verified.ok) return refuse(verified.error);
     const said = verified.value;
     if (said.tenant !== tenant || said.session !== session) return refuse("other_session");
-    if (said.holder !== instance) return refuse("other_holder");
+    if (said.holder !== this.#instance) return refuse("other_holder");
     if (!said.receivers.includes(adapterId)) return refuse("not_named");
     if (said.epoch === this.#epoch) return;
     if (said.epoch < this.#epoch || !request.raiseEpoch(said.epoch)) return refuse("stale_epoch");
@@ -257,12 +238,12 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   // --- bindings ---
 
   /** One attempt: binds, says `open`, waits for the answer. */
-  async #bind(deadlineNs: number, reattach: boolean): Promise<Answer> {
-    const { link, clock, request, readyMs } = this.#init;
-    const upNs = Math.min(deadlineNs, clock.nowNs() + msToNs(readyMs));
+  async #bind(deadlineNs: number, how: "open" | "reattach" | "takeover", linkNs = deadlineNs): Promise<Answer> {
+    const { clock, request, readyMs } = this.#init;
+    const upNs = Math.min(linkNs, clock.nowNs() + msToNs(readyMs));
     const waitMs = Math.max(1, nsToMs(upNs - clock.nowNs()));
     const wallMs = (): number => clock.wallMs();
-    const bound = await link.bind(
+    const bound = await this.#link.bind(
       () => this.#constants(),
       waitMs,
       (port) => new AdapterBinding(this, port, wallMs),
@@ -276,22 +257,29 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     this.#next = binding;
     const { claims, token, formats, traceparent = "" } = request;
     const init = { token, grant: this.#grant, variables: claims.variables, outputFormat: formats.output, traceparent };
-    binding.send(openItem(reattach ? { ...init, reattach: this.#standing() } : init));
+    binding.send(openItem({ ...init, ...this.#standingFor(how) }));
     const answer = await binding.answer(clock, deadlineNs);
     if (!answer.ok) binding.leave("timeout");
     return answer;
   }
 
-  opened(binding: AdapterBinding, reattached: Reattached | null): void {
+  opened(binding: AdapterBinding, reattached: Reattached | null, taken: TakenOver | null): void {
     if (this.#phase === "over") return binding.leave("timeout");
     this.#next = null;
     this.#binding = binding;
     const first = this.#phase === "opening";
     this.#phase = "open";
     this.#rebinding = false;
-    if (!first) this.#goOn(reattached);
+    if (this.#moving !== null) this.#arrived(taken);
+    else if (!first) this.#goOn(binding, reattached);
     // A still newer epoch came while this one was being bound.
     if (this.isStale(binding) && !this.#isOver()) void this.#rebind("rotation");
+  }
+
+  #standingFor(how: "open" | "reattach" | "takeover") {
+    if (how === "reattach") return { reattach: this.#standing() };
+    if (how === "open" || this.#moving === null) return {};
+    return { takeover: takeoverOf(this.#moving, this.#turns, this.#out.resend.frames) };
   }
 
   #standing() {
@@ -301,9 +289,9 @@ export class AdapterSession implements SessionEnd, BindingOwner {
       openTurn: turn,
       openGeneration: generation,
       openPlayedUs: playedUs,
-      sentControl: this.#resend.lastNumber,
+      sentControl: this.#out.resend.lastNumber,
       sentAudio: this.#captured,
-      resendAvailableMs: this.#resend.availableMs,
+      resendAvailableMs: this.#out.resend.availableMs,
     };
   }
 
@@ -333,16 +321,111 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     const { clock } = this.#init;
     const deadlineNs = clock.nowNs() + msToNs(this.#searchMs(why));
     let last = why;
+    const patience = new Patience(this.#link, why, this.#init);
     while (clock.nowNs() < deadlineNs) {
       const epoch = this.#epoch;
-      const answer = await this.#bind(deadlineNs, true);
+      const answer = await this.#bind(deadlineNs, "reattach", patience.until(deadlineNs));
       if (answer.ok || this.#isOver()) return;
       const { reason } = refusalOf(answer.error);
       last = reason;
-      if (reason !== "dependency_unavailable" && epoch === this.#epoch) break;
-      await this.#pause(limits.LINK_REATTACH_PAUSE_MS);
+      const refused = reason !== "dependency_unavailable" && epoch === this.#epoch;
+      if (patience.isOver(refused)) {
+        if (await this.#takeOver({ why: "lost", target: "", stateVersion: 0 }, deadlineNs)) return;
+        // Its runtime is there and has forgotten it: only another one could have helped.
+        if (refused) break;
+      } else if (refused) break;
+      else await this.#pause(patience.pauseMs);
     }
     this.#lost(last);
+  }
+
+  // --- another runtime ---
+
+  handover({ reason: why, target, stateVersion }: HandoverAsk): void {
+    if (this.#phase !== "open" || this.#rebinding || this.#init.mover === null) return;
+    this.#rebinding = true;
+    const deadlineNs = this.clock.nowNs() + msToNs(limits.LINK_REATTACH_MS);
+    void this.#takeOver({ why, target, stateVersion }, deadlineNs).then((moved) => {
+      if (moved || this.#isOver()) return;
+      this.#rebinding = false;
+      if (this.#phase === "away") void this.#rebind("handover");
+      else this.#out.flush();
+    });
+  }
+
+  /** True when the session goes on elsewhere, or is over. A planned move that finds no place leaves it where it is. */
+  async #takeOver(move: Pick<TakeoverFrom, "why" | "target" | "stateVersion">, deadlineNs: number): Promise<boolean> {
+    const { mover, request, notice, counts } = this.#init;
+    if (mover === null) return false;
+    const { tenant, session } = request.claims;
+    const from: TakeoverFrom = { ...move, instance: this.#instance, epoch: this.#epoch };
+    if (move.why === "lost") this.#tell("reconnecting", "failover");
+    const avoid: string[] = [];
+    this.#moves += 1;
+    while (this.clock.nowNs() < deadlineNs && !this.#isOver()) {
+      const { open, last: lastTurn } = this.#turns;
+      const key = `${this.#init.adapterId}-${session}-${this.#moves}-${avoid.length}`.slice(-128);
+      const about = { ...from, epoch: this.#epoch, openTurn: open?.turn ?? 0, lastTurn, avoid, key };
+      const moved = await mover.move({ claims: request.claims, from: from.instance, ...about });
+      if (this.#isOver()) return true;
+      if (!moved.ok) {
+        notice({ kind: "move_failed", tenant, session, reason: moved.error.reason });
+        if (move.why !== "lost" && this.#epoch === from.epoch) return false;
+        // Its own runtime may be back meanwhile, as long as nobody else was granted the session.
+        if (this.#epoch === from.epoch && this.#link.up) return false;
+        await this.#pause(limits.FAILOVER_RETRY_MS);
+        continue;
+      }
+      if (
+        await this.#goTo(moved.value, from, Math.min(deadlineNs, this.clock.nowNs() + msToNs(limits.FAILOVER_TRY_MS)))
+      ) {
+        if (move.why === "lost") counts.failedOver += 1;
+        else counts.migrated += 1;
+        return true;
+      }
+      if (this.#isOver()) return true;
+      if (avoid.length < limits.FAILOVER_AVOIDED_MAX) avoid.push(moved.value.instance);
+      await this.#pause(limits.FAILOVER_RETRY_MS);
+    }
+    this.#lost("no_runtime");
+    return true;
+  }
+
+  /** The floor first: from here on nothing of the old epoch is believed. */
+  async #goTo({ instance, grant, epoch, link }: Moved, from: TakeoverFrom, deadlineNs: number): Promise<boolean> {
+    this.#link.release();
+    this.#link = link;
+    if (epoch <= this.#epoch || !this.#init.request.raiseEpoch(epoch)) return false;
+    this.#epoch = epoch;
+    this.#grant = grant;
+    this.#instance = instance;
+    this.#moving = from;
+    const old = this.#binding;
+    this.#binding = null;
+    old?.leave(from.why === "lost" ? "superseded" : HANDED_OVER);
+    const answer = await this.#bind(deadlineNs, "takeover");
+    this.#moving = null;
+    return answer.ok;
+  }
+
+  #arrived(taken: TakenOver | null): void {
+    const { request, notice } = this.#init;
+    this.#heard.successor();
+    this.#openTurn = { turn: 0, generation: 0, playedUs: 0 };
+    const sequence = Math.max(1, this.#turns.controlSeen);
+    const connected = { kind: "control", epoch: this.#epoch, sequence, signal: "connected" } as const;
+    const first: Signal[] = [{ ...connected, controlClass: "overtaking" }];
+    if (this.#observers.size > 0) first.push({ kind: "observe", kinds: this.observed() });
+    const resent = this.#out.tellAgain(taken?.audioThrough ?? 0, first);
+    if (this.#moving?.why === "lost") this.#tell("connected", "failover");
+    const { tenant, session } = request.claims;
+    const state = taken?.state ?? "missing";
+    notice({ kind: "session_moved", tenant, session, instance: this.#instance, state, resent });
+  }
+
+  /** To the caller, whose own connection stands. */
+  #tell(signal: "reconnecting" | "connected", reason: string): void {
+    this.#init.request.transport.send({ kind: "control", epoch: this.#epoch, signal, turn: 0, reason });
   }
 
   /** As long as the runtime holds it. A rotation finds the session where it is: it asks for a moment only. */
@@ -363,19 +446,13 @@ export class AdapterSession implements SessionEnd, BindingOwner {
   }
 
   /** The runtime told what it has: the rest is said again, in order. */
-  #goOn(reattached: Reattached | null): void {
+  #goOn(binding: AdapterBinding, reattached: Reattached | null): void {
     const { counts, notice, request } = this.#init;
-    this.#resend.detached();
-    this.#fences.clear();
-    const rest = this.#resend.after(reattached?.control ?? 0, reattached?.audio ?? 0);
-    if (rest === null) return this.#lost("control_lost");
-    for (const kept of rest) {
-      if ("number" in kept) this.#sendSignal(kept);
-      else this.#sendAudio(kept);
-    }
+    const resent = this.#out.goOn(binding, reattached?.control ?? 0, reattached?.audio ?? 0);
+    if (resent === null) return this.#lost("control_lost");
     counts.reattached += 1;
     const { tenant, session } = request.claims;
-    notice({ kind: "session_reattached", tenant, session, resent: rest.length });
+    notice({ kind: "session_reattached", tenant, session, resent });
   }
 
   // --- the end ---
@@ -412,12 +489,8 @@ export class AdapterSession implements SessionEnd, BindingOwner {
     this.#phase = "over";
     this.#next?.leave("timeout");
     this.#next = null;
-    this.#init.link.release();
+    this.#out.stop();
+    this.#link.release();
     this.#init.onOver(this);
   }
-}
-
-/** The pair is gone: what was to be sent waits for the next. */
-function isAway(error: LinkSendError): boolean {
-  return error.kind === "refused" && (error.reason === "not_up" || error.reason === "unknown_ref");
 }

@@ -10,6 +10,12 @@ export class Heard {
   #positioned = 0;
   #overtaking = 0;
 
+  /** Another runtime speaks: it numbers its events anew, its turns go on. */
+  successor(): void {
+    this.#positioned = 0;
+    this.#overtaking = 0;
+  }
+
   /** Media and fences by what they say. */
   isNew(message: TransportEgress): boolean {
     if (message.kind === "media") {

@@ -28,6 +28,27 @@ export const limits = {
   /** Control kept for resending, per session and direction; past it a session that loses its link ends. */
   LINK_CONTROL_KEPT_MAX: 1_024,
 
+  /** Signals a successor is told again, per session. */
+  LINK_ACTED_KEPT_MAX: 64,
+
+  // --- going on on another runtime (kernel.md §7) ---
+  /** A lost pair that is not back within it: the session goes on elsewhere. A refused dial says so at once. */
+  FAILOVER_AFTER_MS: 1_500,
+  FAILOVER_AFTER_MS_MAX: 30_000,
+  /** Between looks at whether the runtime takes dials. */
+  FAILOVER_LOOK_MS: 50,
+  /** Between tries to find another runtime. */
+  FAILOVER_RETRY_MS: 250,
+  /** One try: placement, grant, opening. */
+  FAILOVER_TRY_MS: 4_000,
+  /** Runtimes that did not take a session are left out of its next tries. */
+  FAILOVER_AVOIDED_MAX: 8,
+  /** Caller audio is said again at twenty times its pace, so that no queue of the successor overflows. */
+  TAKEOVER_FRAMES_AT_ONCE: 50,
+  TAKEOVER_PAUSE_MS: 50,
+  /** Of a turn's words; what was captured while it opened may belong to the next. */
+  TAKEOVER_MARGIN_FRAMES: 50,
+
   /** How long a session looks for a new pair, unless the runtime says otherwise. */
   LINK_REATTACH_MS: 10_000,
   LINK_REATTACH_PAUSE_MS: 100,

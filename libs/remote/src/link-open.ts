@@ -1,10 +1,13 @@
 /** Opening a session on a link, and going on with one: the first messages of a binding, and what is wrong with them. */
-import { create, fromBinary, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import { create, fromBinary, type JsonObject, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { ErrorDetail, ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Lane } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { type Grant, GrantSchema, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import {
+  type HandoverSession,
+  HandoverSessionSchema,
   type OpenSession,
   OpenSessionSchema,
   type ReattachResult,
@@ -12,6 +15,11 @@ import {
   type ReattachSession,
   ReattachSessionSchema,
   SessionOpenedSchema,
+  type TakeoverResult,
+  TakeoverResultSchema,
+  type TakeoverSession,
+  TakeoverSessionSchema,
+  TakeoverState,
 } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import type { AudioFormat } from "@rspp/ports/provider";
 import { errorRule, rpcError } from "@rspp/rpc/errors";
@@ -21,6 +29,7 @@ import { formatFromWire, formatToWire } from "@rspp/wire/payload";
 import { validate } from "@rspp/wire/validate";
 import type { LinkItem } from "./link-codec.ts";
 import { limits } from "./link-limits.ts";
+import type { HandoverAsk, TakenOver } from "./link-session-types.ts";
 
 export interface OpenInit {
   readonly token: string;
@@ -30,6 +39,7 @@ export interface OpenInit {
   /** W3C trace context; of its spans the session's become children. */
   readonly traceparent?: string;
   readonly reattach?: ReattachInit;
+  readonly takeover?: MessageInitShape<typeof TakeoverSessionSchema>;
 }
 
 /** Where the adapter's side of a session stands that lost its pair. */
@@ -55,6 +65,7 @@ export function openItem(init: OpenInit): LinkItem {
     ...(variables === null ? {} : { variables }),
     ...(format.ok ? { outputFormat: format.value } : {}),
     ...(init.reattach === undefined ? {} : { reattach: reattachOf(init.reattach) }),
+    ...(init.takeover === undefined ? {} : { takeover: create(TakeoverSessionSchema, init.takeover) }),
   });
   return positioned({ case: "open", value });
 }
@@ -79,8 +90,14 @@ export interface Reattached {
 }
 
 /** @param reconnectMs how long the session waits for a caller or a pair; undefined: not said. */
-export function openedItem(grant: SignedGrant, reattached: Reattached | null, reconnectMs?: number): LinkItem {
+export function openedItem(
+  grant: SignedGrant,
+  reattached: Reattached | null,
+  reconnectMs?: number,
+  taken?: TakenOver,
+): LinkItem {
   const value = create(SessionOpenedSchema, { grant });
+  if (taken !== undefined) value.takeover = takenToWire(taken);
   if (reconnectMs !== undefined) {
     value.reconnectMs = Math.min(limits.LINK_RECONNECT_SAID_MS_MAX, Math.max(0, Math.round(reconnectMs)));
   }
@@ -89,6 +106,36 @@ export function openedItem(grant: SignedGrant, reattached: Reattached | null, re
     value.reattached = create(ReattachResultSchema, { durable: marks(control, audio), turnContinues });
   }
   return positioned({ case: "opened", value });
+}
+
+const takenStates = {
+  found: TakeoverState.FOUND,
+  missing: TakeoverState.MISSING,
+  unreachable: TakeoverState.UNREACHABLE,
+} as const;
+
+function takenToWire({ state, stateVersion, audioThrough, closedTurn }: TakenOver) {
+  const numbers = { stateVersion: BigInt(stateVersion), audioThrough: BigInt(audioThrough) };
+  return create(TakeoverResultSchema, { state: takenStates[state], closedTurnNumber: closedTurn, ...numbers });
+}
+
+export function takenOf({ state, stateVersion, audioThrough, closedTurnNumber }: TakeoverResult): TakenOver {
+  const found = state === TakeoverState.FOUND ? "found" : state === TakeoverState.MISSING ? "missing" : "unreachable";
+  const numbers = { stateVersion: Number(stateVersion), audioThrough: Number(audioThrough) };
+  return { state: found, closedTurn: closedTurnNumber, ...numbers };
+}
+
+const handoverReasons = { draining: Reason.DRAINING, migration: Reason.MIGRATION } as const;
+
+export function handoverItem({ reason, target, stateVersion, deadlineMs }: HandoverAsk): LinkItem {
+  const about = { reason: handoverReasons[reason], targetInstance: target, stateVersion: BigInt(stateVersion) };
+  const ms = Math.min(limits.LINK_RECONNECT_SAID_MS_MAX, Math.max(0, Math.round(deadlineMs)));
+  return positioned({ case: "handover", value: create(HandoverSessionSchema, { ...about, deadlineMs: ms }) });
+}
+
+export function handoverOf({ reason, targetInstance, stateVersion, deadlineMs }: HandoverSession): HandoverAsk {
+  const why = reason === Reason.DRAINING ? "draining" : "migration";
+  return { reason: why, target: targetInstance, stateVersion: Number(stateVersion), deadlineMs };
 }
 
 export function reattachedOf(result: ReattachResult): Reattached {
@@ -145,6 +192,7 @@ export interface OpenAsk {
   /** "" for none. */
   readonly traceparent: string;
   readonly reattach: ReattachSession | null;
+  readonly takeover: TakeoverSession | null;
 }
 
 export function readOpen(message: OpenSession): Result<OpenAsk, { field: string; message: string }> {
@@ -162,6 +210,7 @@ export function readOpen(message: OpenSession): Result<OpenAsk, { field: string;
     outputFormat: message.outputFormat === undefined ? null : (formatFromWire(message.outputFormat) as AudioFormat),
     traceparent: message.traceparent,
     reattach: message.reattach ?? null,
+    takeover: message.takeover ?? null,
   });
 }
 

@@ -31,6 +31,10 @@ export class PooledLink {
   sessions = 0;
   draining = false;
   idleSinceNs: number;
+  /** Dials that failed so far. */
+  dialsFailed = 0;
+  /** Why its pair went last. */
+  lastDown = "";
 
   constructor(address: string, client: LinkClient, clock: Clock, domain: string) {
     this.address = address;
@@ -156,7 +160,10 @@ export class LinkPool {
         port.unbind("policy");
         return { onEvent: () => undefined };
       },
-      onPairDown: (_incarnation, reason) => notice({ kind: "link_down", address, reason, sessions: pooled.sessions }),
+      onPairDown: (_incarnation, reason) => {
+        pooled.lastDown = reason;
+        notice({ kind: "link_down", address, reason, sessions: pooled.sessions });
+      },
       onGoAway: () => {
         pooled.draining = true;
       },
@@ -171,8 +178,10 @@ export class LinkPool {
         ...(link.tls === undefined ? {} : { tls: link.tls }),
         ...(link.headers === undefined ? {} : { headers: link.headers }),
         ...(link.config === undefined ? {} : { config: link.config }),
-        onDialFailed: (error, waitMs) =>
-          notice({ kind: "dial_failed", address, reason: errorReasonNames.name(error.reason), waitMs }),
+        onDialFailed: (error, waitMs) => {
+          pooled.dialsFailed += 1;
+          notice({ kind: "dial_failed", address, reason: errorReasonNames.name(error.reason), waitMs });
+        },
       },
       handlers,
     );

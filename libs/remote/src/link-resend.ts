@@ -37,6 +37,15 @@ export class Resend {
   readonly #audio: CallerAudioState<KeptAudio> = createCallerAudio<KeptAudio>();
   #signals: KeptSignal[] = [];
   #numbers = 0;
+  /** Audio up to here is of a turn that has committed; Infinity where no successor will ask for it. */
+  #settled: number;
+  /** Positioned signals that were acted on, behind the settled audio: a successor is told them again. */
+  #acted: KeptSignal[] = [];
+
+  /** @param keeps what a successor on another runtime may need: audio since the last commit (kernel.md §7). */
+  constructor(keeps = false) {
+    this.#settled = keeps ? 0 : Number.POSITIVE_INFINITY;
+  }
 
   get lastNumber(): number {
     return this.#numbers;
@@ -82,12 +91,26 @@ export class Resend {
     return true;
   }
 
+  /** Audio up to frame `sequence` has become words of a turn that committed. */
+  settle(sequence: number): void {
+    if (sequence <= this.#settled) return;
+    this.#settled = sequence;
+    this.#acted = this.#acted.filter(({ message }) => mediaBefore(message) > sequence);
+  }
+
+  /** First and last frame that can be sent again; 0 for none. */
+  get frames(): { from: number; through: number } {
+    const { frames } = this.#audio;
+    return { from: frames[0]?.payload.message.sequence ?? 0, through: frames.at(-1)?.payload.message.sequence ?? 0 };
+  }
+
   /** Forgets what the present binding's peer has acted on. */
   trim(acked: Readonly<LaneMarks>): void {
     const { frames } = this.#audio;
     let through = 0;
     for (const frame of frames) {
-      if (frame.payload.linkSeq === 0 || frame.payload.linkSeq > acked.data) break;
+      const { linkSeq, message } = frame.payload;
+      if (linkSeq === 0 || linkSeq > acked.data || message.sequence > this.#settled) break;
       through = frame.seq;
     }
     if (through > 0) callerAudioCommitted(this.#audio, through);
@@ -96,7 +119,11 @@ export class Resend {
       if (linkSeq === 0 || linkSeq > acked.control) break;
       done += 1;
     }
-    if (done > 0) this.#signals.splice(0, done);
+    if (done === 0) return;
+    for (const kept of this.#signals.splice(0, done)) {
+      if (isPositioned(kept.message) && mediaBefore(kept.message) > this.#settled) this.#acted.push(kept);
+    }
+    if (this.#acted.length > limits.LINK_ACTED_KEPT_MAX) this.#acted.shift();
   }
 
   /** The binding is gone. */
@@ -111,16 +138,51 @@ export class Resend {
    */
   after(control: number, audio: number): (KeptAudio | KeptSignal)[] | null {
     const known = this.#audio.frames.filter((frame) => frame.payload.message.sequence <= audio).at(-1)?.seq ?? 0;
-    callerAudioCommitted(this.#audio, known);
-    const report = callerAudioTakeover(this.#audio, { highWater: known, openTurn: null, openGeneration: 0 });
-    const frames = report.frames.map((frame) => frame.payload);
+    if (this.#settled === Number.POSITIVE_INFINITY) callerAudioCommitted(this.#audio, known);
+    else for (const frame of this.#audio.frames) if (frame.seq <= known) frame.payload.linkSeq = -1;
+    const frames = this.#framesAfter(known);
     this.#signals = this.#signals.filter((kept) => kept.number > control);
     if ((this.#signals[0]?.number ?? this.#numbers + 1) !== control + 1) return null;
+    return this.#ordered(frames);
+  }
+
+  /**
+   * What a successor is told that starts with the audio after `audio`: `first`, then the signals and frames behind it, under
+   * numbers of its own. What was said about the predecessor's turns is nothing to it.
+   */
+  again(audio: number, first: readonly Signal[]): (KeptAudio | KeptSignal)[] {
+    const known = this.#audio.frames.filter((frame) => frame.payload.message.sequence <= audio).at(-1)?.seq ?? 0;
+    for (const frame of this.#audio.frames) frame.payload.linkSeq = frame.seq <= known ? -1 : 0;
+    const behind = this.#acted.map(({ message }) => message).filter((message) => mediaBefore(message) > audio);
+    const waiting = this.#signals
+      .map(({ message }) => message)
+      .filter((it) => isPositioned(it) || it.kind === "observe");
+    this.#numbers = 0;
+    this.#signals = [];
+    this.#acted = [];
+    for (const message of [...first, ...behind, ...waiting]) this.signal(message);
+    return this.#ordered(this.#framesAfter(known));
+  }
+
+  /** What was not sent yet, in order. */
+  unsent(): (KeptAudio | KeptSignal)[] {
+    const frames = this.#audio.frames.map((frame) => frame.payload).filter(({ linkSeq }) => linkSeq === 0);
+    return this.#ordered(frames, (kept) => kept.linkSeq === 0);
+  }
+
+  #framesAfter(known: number): KeptAudio[] {
+    const report = callerAudioTakeover(this.#audio, { highWater: known, openTurn: null, openGeneration: 0 });
+    return report.frames.map((frame) => frame.payload);
+  }
+
+  #ordered(
+    frames: readonly KeptAudio[],
+    wanted: (kept: KeptSignal) => boolean = () => true,
+  ): (KeptAudio | KeptSignal)[] {
     const ordered: (KeptAudio | KeptSignal)[] = [];
     let next = 0;
-    for (const signal of this.#signals) {
-      const { message } = signal;
-      const before = message.kind === "control" ? (message.lastMediaSequence ?? 0) : 0;
+    for (const signal of this.#signals.filter(wanted)) {
+      const before = mediaBefore(signal.message);
       for (let frame = frames[next]; frame !== undefined && frame.message.sequence <= before; frame = frames[++next]) {
         ordered.push(frame);
       }
@@ -129,4 +191,13 @@ export class Resend {
     ordered.push(...frames.slice(next));
     return ordered;
   }
+}
+
+function isPositioned(message: Signal): boolean {
+  return message.kind === "control" && message.controlClass === "positioned";
+}
+
+/** Frame that a positioned signal comes after. */
+function mediaBefore(message: Signal): number {
+  return message.kind === "control" ? (message.lastMediaSequence ?? 0) : 0;
 }

@@ -17,12 +17,13 @@ import { CUTS_NOTHING } from "@rspp/wire/cutoff";
 import { egressToLink, mediaToLink } from "./link-egress.ts";
 import { limits } from "./link-limits.ts";
 import { noteToLink } from "./link-notes.ts";
-import { type OpenAsk, openedItem, openProblem, readGrant } from "./link-open.ts";
+import { handoverItem, type OpenAsk, openedItem, openProblem, readGrant } from "./link-open.ts";
 import { isLarge, partsOf } from "./link-parts.ts";
 import { type Kept, Replay } from "./link-replay.ts";
 import type { BoundSession, RuntimeBinding } from "./link-runtime-binding.ts";
 import type { RuntimeShared } from "./link-runtime-shared.ts";
-import type { LinkOpened } from "./link-session-types.ts";
+import type { HandoverAsk, LinkOpened } from "./link-session-types.ts";
+import { HANDED_OVER } from "./link-words.ts";
 
 const nothing: Readonly<LaneMarks> = Object.freeze({ control: 0, data: 0, telemetry: 0 });
 
@@ -94,7 +95,8 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     if (this.#phase === "over" || binding === null || binding.over) return this.#gone("connection_lost");
     this.#phase = "open";
     binding.admit(this, 0);
-    binding.send(openedItem(this.#grant, null, opened.reconnectMs));
+    if (opened.takeover !== undefined) this.#audioMark.highWater = opened.takeover.audioThrough;
+    binding.send(openedItem(this.#grant, null, opened.reconnectMs, opened.takeover));
     for (const kept of this.#replay.waiting()) this.#transmit(kept);
     this.#tellFloor();
     if (this.#closing !== null) this.#drain(this.#closing);
@@ -177,6 +179,11 @@ export class RuntimeSession implements TransportEnd, BoundSession {
       },
       how: { class: "overtaking", cutoff: CUTS_NOTHING },
     });
+  }
+
+  /** Asks the adapter to go on elsewhere. Said once: an adapter that loses its pair meanwhile comes back or goes on by itself. */
+  handOver(ask: HandoverAsk): void {
+    if (this.#phase === "open") this.#binding?.send(handoverItem(ask));
   }
 
   /** An adapter that raised its floor refuses what is under way, whatever the link acknowledges: that is said again. */
@@ -343,6 +350,10 @@ export class RuntimeSession implements TransportEnd, BoundSession {
   #gone(reason: string): void {
     if (this.#phase === "over" && this.#opened === null) return;
     const opened = this.#opened;
+    if (opened?.onHandedOver !== undefined && reason === HANDED_OVER) {
+      this.#endedSeen = true;
+      opened.onHandedOver();
+    }
     if (opened !== null && !this.#endedSeen && this.#closing === null) {
       this.#endedSeen = true;
       if (this.#phase === "opening" || this.#acted === 0) opened.session.receive(this.#signal("connected"));

@@ -8,6 +8,7 @@ import type { Result } from "@rspp/base/result";
 import type { ErrorDetail } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import type { RoutingView } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import type { TakeoverSession } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type {
@@ -53,6 +54,31 @@ export interface LinkOpen {
    * adapter knows it; `LinkOpened.onFloor` tells when.
    */
   announceFloor(grant: SignedGrant): void;
+  /** Null: a new session. Else another runtime held it before; nothing of it is to be believed but what the grant proves. */
+  readonly takeover: TakeoverSession | null;
+  /** Asks the adapter to go on elsewhere; `LinkOpened.onHandedOver` tells that it did. */
+  handOver(ask: HandoverAsk): void;
+}
+
+export interface HandoverAsk {
+  readonly reason: "draining" | "migration";
+  /** Runtime instance; "" whichever the registry chooses. */
+  readonly target: string;
+  /** Of the durable state that holds all up to now; 0 none was written. */
+  readonly stateVersion: number;
+  /** Milliseconds within which it must be gone; 0 no limit. */
+  readonly deadlineMs: number;
+}
+
+/** Where a successor goes on. */
+export interface TakenOver {
+  readonly state: "found" | "missing" | "unreachable";
+  /** 0 none. */
+  readonly stateVersion: number;
+  /** Caller audio up to this frame is settled: what follows is to be sent again. */
+  readonly audioThrough: number;
+  /** Turn of the predecessor that the successor closed; 0 none. */
+  readonly closedTurn: number;
 }
 
 /** A session that was opened. */
@@ -66,6 +92,10 @@ export interface LinkOpened {
   readonly observe?: (kinds: readonly SessionNote["kind"][], tell: (note: SessionNote) => void) => () => void;
   /** The adapter's floor stands at `epoch`. */
   readonly onFloor?: (epoch: number) => void;
+  /** Set when it was taken over. */
+  readonly takeover?: TakenOver;
+  /** The adapter goes on elsewhere, as it was asked: the session is over here, and nobody is to be told. */
+  readonly onHandedOver?: () => void;
   /** The adapter is gone for good; unless it had closed or ended, the session was told `ended` before. Once. */
   readonly onGone?: (reason: string) => void;
 }
@@ -168,7 +198,11 @@ export interface RemoteSessionOpenerOptions {
     readonly readyMs?: number;
     /** Wanted lease term, milliseconds; default 0: the lease service's. */
     readonly leaseTermMs?: number;
+    /** A lost pair that is not back within it, milliseconds: its sessions go on elsewhere. Default FAILOVER_AFTER_MS. */
+    readonly failoverAfterMs?: number;
   };
+  /** Sessions go on on another runtime when theirs is lost or asks for it; default true. */
+  readonly failover?: boolean;
   /** What the session could not do, for logs; holds no payload and no secret. */
   readonly onNotice?: (notice: OpenerNotice) => void;
 }
@@ -180,6 +214,15 @@ export type OpenerNotice =
   | { readonly kind: "dial_failed"; readonly address: string; readonly reason: string; readonly waitMs: number }
   | { readonly kind: "session_lost"; readonly tenant: string; readonly session: string; readonly reason: string }
   | { readonly kind: "session_reattached"; readonly tenant: string; readonly session: string; readonly resent: number }
+  | {
+      readonly kind: "session_moved";
+      readonly tenant: string;
+      readonly session: string;
+      readonly instance: string;
+      readonly state: TakenOver["state"];
+      readonly resent: number;
+    }
+  | { readonly kind: "move_failed"; readonly tenant: string; readonly session: string; readonly reason: string }
   | { readonly kind: "floor_refused"; readonly tenant: string; readonly session: string; readonly reason: string };
 
 export interface RemoteSessionOpener {
@@ -202,6 +245,9 @@ export interface RemoteOpenerStats {
   readonly sessions: number;
   readonly opened: number;
   readonly reattached: number;
+  /** Went on on another runtime: for the loss of theirs, or as it asked. */
+  readonly failedOver: number;
+  readonly migrated: number;
   readonly lost: number;
   /** By reason of `OpenRefusal`. */
   readonly refused: Readonly<Record<string, number>>;

@@ -38,6 +38,9 @@ export function numberAfter(prefix: string, id: string): number | null {
   return Number.isSafeInteger(number) && number >= 0 ? number : null;
 }
 
+/** With which an adapter leaves the runtime that asked it to go on elsewhere. */
+export const HANDED_OVER = "migration";
+
 const refusals: ReadonlyMap<string, OpenRefusal["reason"]> = new Map([
   ["already_exists", "already_exists"],
   ["lease_held", "already_exists"],

@@ -34,10 +34,28 @@ export interface LeaseAsk {
   readonly termMs: number;
   /** The same over repeats of one opening, and of no other. */
   readonly idempotencyKey: string;
+  /** Epoch that is taken over from its holder; default 0: none is in force. */
+  readonly takeoverOf?: number;
+}
+
+/** Who holds the session's lease, and the epoch; null when nobody does, or it cannot be asked. */
+export async function leaseHeld(
+  lease: RpcConnection,
+  { tenant, session }: TokenClaims,
+): Promise<{ holder: string; epoch: number } | null> {
+  try {
+    const { lease: found } = await lease
+      .client(LeaseService)
+      .getLease({ session: { tenantId: tenant, sessionId: session } });
+    const grant = found?.grant;
+    return grant === undefined ? null : { holder: grant.holderId, epoch: Number(grant.epoch) };
+  } catch {
+    return null;
+  }
 }
 
 export async function grantLease(lease: RpcConnection, ask: LeaseAsk): Promise<Result<Leased, OpenRefusal>> {
-  const { claims, adapterId, instance, termMs, idempotencyKey } = ask;
+  const { claims, adapterId, instance, termMs, idempotencyKey, takeoverOf = 0 } = ask;
   try {
     const answer = await lease.client(LeaseService).grantLease({
       session: { tenantId: claims.tenant, sessionId: claims.session },
@@ -45,6 +63,7 @@ export async function grantLease(lease: RpcConnection, ask: LeaseAsk): Promise<R
       termMs,
       receivers: leaseReceivers(adapterId, instance),
       idempotencyKey,
+      ...(takeoverOf === 0 ? {} : { takeover: true, expectedEpoch: BigInt(takeoverOf) }),
     });
     const epoch = Number(answer.lease?.grant?.epoch ?? 0n);
     if (answer.signed === undefined || epoch < 1) {

@@ -16,6 +16,7 @@ import type {
   RemoteSessionOpenerOptions,
 } from "./link-session-types.ts";
 import { RoutingViewCache } from "./routing-view.ts";
+import { createSessionMover, type SessionMover } from "./session-mover.ts";
 import { createGrantVerifier } from "./session-opener-grants.ts";
 import { giveBack, grantLease, type LeaseAsk } from "./session-opener-lease.ts";
 
@@ -37,7 +38,11 @@ class Opener implements RemoteSessionOpener {
   readonly #grants: GrantVerifier;
   readonly #sessions = new Set<AdapterSession>();
   readonly #refused = new Map<string, number>();
-  readonly #counts: AdapterCounts = { reattached: 0, lost: 0, duplicates: 0, unsent: new Map() };
+  readonly #counts: AdapterCounts = {
+    ...{ reattached: 0, failedOver: 0, migrated: 0, lost: 0, duplicates: 0 },
+    unsent: new Map(),
+  };
+  readonly #mover: SessionMover | null;
   readonly #life: string;
   #opened = 0;
   #asked = 0;
@@ -53,6 +58,9 @@ class Opener implements RemoteSessionOpener {
     this.#view = new RoutingViewCache({ clock, registry, onStale });
     this.#pool = new LinkPool({ clock, adapterId, build, domain, link, lifeId: this.#life, notice });
     this.#grants = options.grants ?? createGrantVerifier(options.lease, clock);
+    const { lease, deadlines = {}, failover = true } = options;
+    const moving = { registry, lease, view: this.#view, pool: this.#pool, adapterId };
+    this.#mover = failover ? createSessionMover({ ...moving, termMs: deadlines.leaseTermMs ?? 0 }) : null;
     void this.#warm();
     this.#arm();
   }
@@ -74,6 +82,8 @@ class Opener implements RemoteSessionOpener {
       sessions: this.#sessions.size,
       opened: this.#opened,
       reattached: this.#counts.reattached,
+      failedOver: this.#counts.failedOver,
+      migrated: this.#counts.migrated,
       lost: this.#counts.lost,
       refused: Object.fromEntries(this.#refused),
       unsent: Object.fromEntries(this.#counts.unsent),
@@ -143,6 +153,8 @@ class Opener implements RemoteSessionOpener {
       link,
       grants: this.#grants,
       readyMs: deadlines.readyMs ?? limits.LINK_READY_MS,
+      mover: this.#mover,
+      failoverAfterMs: Math.min(deadlines.failoverAfterMs ?? limits.FAILOVER_AFTER_MS, limits.FAILOVER_AFTER_MS_MAX),
       counts: this.#counts,
       notice: (notice) => onNotice?.(notice),
       onOver: (over) => this.#sessions.delete(over),

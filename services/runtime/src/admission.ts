@@ -5,8 +5,10 @@
 import type { Result } from "@rspp/base/result";
 import type { Grant, SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import type { SessionTokenClaims } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import type { TakeoverSession } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import type { OpenedSession, OpenRefusal } from "@rspp/ports/session-opener";
 import type { TransportEnd } from "@rspp/ports/transport";
+import type { HandoverAsk, TakenOver } from "@rspp/remote/link-session-types";
 import type { RuntimeSession } from "./runtime.ts";
 
 /** What came with the wish for a session, not yet believed. */
@@ -23,6 +25,8 @@ export interface AdmissionProofs {
     /** Authority epoch. */
     readonly epoch: number;
   };
+  /** A session that lives already: its token may have run out, the lease service's grant says that it goes on here. */
+  readonly takeover?: boolean;
 }
 
 export interface VerifiedProofs {
@@ -47,6 +51,10 @@ export interface AdmissionRequest extends VerifiedProofs {
    * signed grant for the adapter's floor.
    */
   raiseEpoch?(epoch: number, proof: SignedGrant | null): void;
+  /** Another runtime held the session before. */
+  readonly takeover?: TakeoverSession | null;
+  /** Asks the adapter to go on elsewhere; absent where it cannot. */
+  handOver?(ask: HandoverAsk): void;
 }
 
 export interface Admitted {
@@ -55,6 +63,8 @@ export interface Admitted {
   readonly epoch: number;
   /** `name@version`, as the session runs it. */
   readonly pipelineVersion: string;
+  /** Set when it was taken over. */
+  readonly taken?: TakenOver;
   /** How long the session waits for a caller who is cut off, milliseconds. */
   readonly reconnectMs: number;
   /** Metrics, debug events and errors, until the returned function is called. */

@@ -20,6 +20,7 @@ import { createAdmission } from "./admission-open.ts";
 import { createProofVerifier } from "./admission-proofs.ts";
 import { type RuntimeConfig, runtimeFields } from "./config.ts";
 import { type OwnProviders, openProviders } from "./definition-providers.ts";
+import { createStatePort, type StatePort } from "./durable/store.ts";
 import type { Exporter } from "./export/types.ts";
 import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
 import { type ConfigLayers, loadLayers, NO_LAYERS } from "./layers.ts";
@@ -71,6 +72,7 @@ interface Parts {
   readonly clock: Clock;
   readonly registry: RpcConnection;
   readonly lease: RpcConnection;
+  readonly state: StatePort;
   readonly providers: ProviderPort;
   readonly spool: Spool;
   readonly runtime: Runtime;
@@ -119,10 +121,23 @@ async function openParts(
     const maxSessions = values.capacity_sessions;
     const { telemetry } = context;
     const more = { logger: log, maxSessions, telemetry, ...(nodes === null ? {} : { nodes }) };
-    const runtime = createRuntime({ clock, providers, vad, spool, ...more });
+    const state = createStatePort(lease);
+    const runtime = createRuntime({ clock, providers, vad, spool, state, ...more });
     const watchdog = options.watchdog === false ? null : startWatchdog();
     const stopWatchdog = async () => watchdog?.stop();
-    return { clock, registry, lease, providers, spool, runtime, exporter, layers: layers.value, nodes, stopWatchdog };
+    return {
+      clock,
+      registry,
+      lease,
+      state,
+      providers,
+      spool,
+      runtime,
+      exporter,
+      layers: layers.value,
+      nodes,
+      stopWatchdog,
+    };
   } catch (failure) {
     // What fails to close hides nothing of why it could not start.
     for (const end of undo.reverse()) await end().catch(() => undefined);
@@ -178,6 +193,7 @@ class RuntimeService {
       undeclaredVariables: values.session_variables === "strict" ? "strict" : "relaxed",
       providers,
       leases: this.#leases,
+      state: parts.state,
       clock,
       logger,
       llm: openAi(context),

@@ -1,4 +1,6 @@
+import type { MonoNs } from "@rspp/base/brand";
 import type { Digest } from "@rspp/base/digest";
+import { type DurableState, durableState } from "@rspp/kernel/durable-state";
 import type { Effect } from "@rspp/kernel/effect";
 import { digestEffects } from "@rspp/kernel/effect-digest";
 import type { TextSpan } from "@rspp/kernel/event";
@@ -7,6 +9,7 @@ import type { Fact, FactAnswer, PureFunctions, TextQuestion } from "@rspp/kernel
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { createSession, findTurn, type GraphRun, type SessionState, type TurnState } from "@rspp/kernel/state";
 import { step } from "@rspp/kernel/step";
+import { atTurnBoundary } from "@rspp/kernel/takeover";
 import { evaluateText } from "@rspp/kernel/text-functions";
 import { timebaseErrorMs } from "@rspp/kernel/timebase";
 import { answerPredicate } from "@rspp/spec/cel";
@@ -29,6 +32,11 @@ export interface KernelPort {
   /** Of the last caller frame, milliseconds; negative before the first (NF-018). */
   mappingErrorMs(state: unknown): number;
   evaluateText(question: TextQuestion, join: (spans: readonly TextSpan[]) => string): FactAnswer;
+  /** What a successor starts from (kernel.md §8); a scripted kernel has none. */
+  readonly durable?: {
+    state(state: unknown, nowNs: MonoNs): DurableState;
+    atTurnBoundary(state: unknown): boolean;
+  };
   /** For measurement alone; a scripted kernel has none. */
   readonly look?: {
     /** Null where there is no such turn. */
@@ -48,6 +56,10 @@ export const kernel: KernelPort = {
   },
   evaluateText: (question, join) =>
     question.fn === "predicate" ? answerPredicate(question) : evaluateText(question, join),
+  durable: {
+    state: (state, nowNs) => durableState(state as SessionState, nowNs),
+    atTurnBoundary: (state) => atTurnBoundary(state as SessionState),
+  },
   look: {
     turn: (state, number) => findTurn(state as SessionState, number) ?? null,
     run: (state) => (state as Partial<SessionState>).run ?? null,

@@ -139,7 +139,7 @@ async function rig(old = false) {
   const raised: number[] = [];
   let end: () => void = () => {};
   const ended = new Promise<never>((resolve) => {
-    end = () => resolve(undefined as never);
+    end = () => resolve({ reason: "ended_by_caller" } as never);
   });
   onTestFinished(async () => {
     end();

@@ -96,9 +96,13 @@ class Keeper implements LeaseKeeper {
     const kept = new KeptLease(lease, { lease: connection, renewals: this.#renewals, clock, logger, instanceId });
     const name = nameOf(lease.tenantId, lease.session.id);
     this.#kept.set(name, kept);
-    const ending = lease.session.ended.then(async () => {
+    const ending = lease.session.ended.then(async ({ reason, stateClosed }) => {
       if (this.#kept.get(name) === kept) this.#kept.delete(name);
-      await kept.release();
+      // The state goes while it may still be written: whoever gave the lease back may not.
+      await stateClosed;
+      // Another holds it now.
+      if (reason === "migrated") kept.stop();
+      else await kept.release();
       this.#ending.delete(ending);
     });
     this.#ending.add(ending);

@@ -26,6 +26,17 @@ export const limits = {
   /** A successor waits so long for its predecessor's state; without it the session starts anew. */
   STATE_READ_MS: 1_500,
 
+  // --- planned migration (kernel.md §7) ---
+  /** For the open turn, where nobody says otherwise. */
+  HANDOVER_DEADLINE_MS: 10_000,
+  HANDOVER_LOOK_MS: 20,
+  /** A turn that was cut settles within it. */
+  HANDOVER_CUT_MS: 2_000,
+  HANDOVER_FLUSH_MS: 3_000,
+  HANDOVER_TAKEN_MS: 5_000,
+  /** Of one instance at once. */
+  HANDOVERS_MAX: 32,
+
   // --- input queue of one session ---
   /** Audio frames waiting for a step; past it the oldest is dropped and counted (5 s of 20 ms frames). */
   INPUT_MEDIA_ITEMS_MAX: 256,

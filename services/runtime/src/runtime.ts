@@ -14,6 +14,8 @@ import type { VadPort } from "@rspp/ports/vad";
 import { fillPlaceholders } from "@rspp/spec/placeholders";
 import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { SpanSource } from "@rspp/telemetry/spans";
+import type { HandoverPort } from "./durable/handover.ts";
+import type { StatePort } from "./durable/store.ts";
 import { type KernelPort, kernel } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
 import { type Logger, silentLogger } from "./logger.ts";
@@ -48,6 +50,8 @@ export interface RuntimeOptions {
   maxSessions?: number;
   /** Key of a tenant's payload hashes at L1 and L2. Default: one made at random for this process. */
   tenantKey?: (tenantId: string) => Uint8Array;
+  /** Where durable state is kept (kernel.md §8). Default: nowhere. */
+  state?: StatePort;
   /** Default: the kernel. */
   kernel?: KernelPort;
   /** Where it counts what it measures, and who takes its spans. Default: a registry of its own, and nobody. */
@@ -83,7 +87,7 @@ export interface RuntimeRefusal {
   detail: string;
 }
 
-export type OperatorCommand = "cancel_turn" | "cancel_session" | "drain" | "hang_up" | "end";
+export type OperatorCommand = Extract<InputBody, { type: "operator" }>["command"];
 /** Inputs that come from the control plane, not from the adapter. */
 export type SystemInput = Extract<InputBody, { type: "authority" | "snapshot" | "capacity" }>;
 
@@ -109,6 +113,8 @@ export interface RuntimeSession extends SessionEnd {
    * seen before opens no second turn.
    */
   propose(proposal: TurnProposal): Result<null, RuntimeRefusal>;
+  /** See {@link handOver}; null where no durable state is kept. */
+  readonly handover: HandoverPort | null;
   operator(command: OperatorCommand, options?: { turn?: number; reason?: string; mode?: "hard" | "soft" }): void;
   update(input: SystemInput): void;
   /** Empty unless `keepJournal` was asked for. */
@@ -223,6 +229,7 @@ class RuntimeShell implements Runtime {
         vad,
         nodes: this.options.nodes ?? null,
         spool,
+        state: this.options.state ?? null,
         kernel: this.options.kernel ?? kernel,
         metrics: this.metrics,
         logger: this.logger,
@@ -400,6 +407,7 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
       host.operator(command, turn, reason, mode);
     },
     update: (input) => host.submit(input),
+    handover: host.handover(),
     journal: () => host.journalEntries(),
     events: host.observers,
     view: () => ({ ...host.viewed.view }),

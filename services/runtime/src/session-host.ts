@@ -12,9 +12,13 @@ import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd, TransportIngress } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
 import { describeFailure } from "@rspp/rpc/log";
+import type { HandoverPort } from "./durable/handover.ts";
+import { declarePredecessor, durableWriter, handoverOf } from "./durable/session-durable.ts";
+import type { DurableWriter } from "./durable/writer.ts";
 import { EffectRunner } from "./effect-runner.ts";
 import { EvidenceWriter } from "./evidence-writer.ts";
 import { checkIngress, checkVadFrame, type IngressRefusal, inputOf } from "./ingress.ts";
+import { IngressRefusals } from "./ingress-refusals.ts";
 import { InputQueue } from "./input-queue.ts";
 import type { KernelStep } from "./kernel-port.ts";
 import { createKeyedHash } from "./keyed-hash.ts";
@@ -31,8 +35,6 @@ import { ViewKeeper } from "./session-view.ts";
 import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
 
 type OperatorInput = Extract<InputBody, { type: "operator" }>;
-
-const refusedFieldsMax = 64;
 
 /** One session: a bounded input queue, the journal, the step, its effects (`kernel.md` §1). */
 export class SessionHost {
@@ -61,7 +63,8 @@ export class SessionHost {
   private readonly asked: Fact[] = [];
   private readonly detects: boolean;
   private readonly journal: SessionJournal;
-  private readonly refused = new Map<string, number>();
+  private readonly refused = new IngressRefusals();
+  private readonly durable: DurableWriter | null;
   private phase = "connecting";
   private reason = "";
   private media = 0;
@@ -71,7 +74,6 @@ export class SessionHost {
   private mediaDropped = 0;
   private ignored = 0;
   private chunksRefusedCount = 0;
-  private lastRefusal: IngressRefusal | null = null;
   private newestUs = 0;
   private polledAudio = false;
   private polledUrgent = 0;
@@ -116,6 +118,7 @@ export class SessionHost {
     this.overload = overloadWatch(config);
     this.fns = { answer: (question) => this.answer(question) };
     this.state = ports.kernel.createSession(config);
+    this.durable = durableWriter(config, ports, this.stream, this.state, (spans) => this.payloads.join(spans));
     const { observers, logger } = this;
     this.measures = new SessionMeasures(config, this.state, { ...ports, observers, logger, traceparent });
     this.start();
@@ -172,6 +175,7 @@ export class SessionHost {
     measures.ended("journal");
     this.viewed.take(result.effects);
     this.runner.run(result.effects);
+    this.durable?.take(result.effects);
     this.payloads.freeLate();
     if (this.newestUs > 0) this.payloads.trimInput(this.newestUs);
     measures.ended("effects");
@@ -190,14 +194,9 @@ export class SessionHost {
     if (this.failing !== "" || this.over) return;
     this.failing = reason;
     this.logger.error({ reason }, "session cannot go on");
-    if (this.observers.wants("error")) {
-      this.observers.emit({
-        kind: "error",
-        atNs: this.clock.nowNs(),
-        code: reason,
-        detail: "the session is being ended",
-      });
-    }
+    const detail = "the session is being ended";
+    if (this.observers.wants("error"))
+      this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code: reason, detail });
     this.end(reason);
   }
 
@@ -230,6 +229,10 @@ export class SessionHost {
     this.submit({ type: "recording_pressure", fill: Math.round(fill * 1_000) / 1_000, lagMs: Math.round(lagMs) });
   }
 
+  handover(): HandoverPort | null {
+    return handoverOf(this.durable, this.ports.kernel, this.state, () => this.finish("migrated", false));
+  }
+
   journalEntries(): JournalEntry[] {
     return this.journal.list();
   }
@@ -244,8 +247,8 @@ export class SessionHost {
       queued: this.queue.size(),
       mediaDropped: this.mediaDropped,
       inputsIgnored: this.ignored,
-      ingressRefused: Object.fromEntries(this.refused),
-      lastRefusal: this.lastRefusal,
+      ingressRefused: this.refused.counts(),
+      lastRefusal: this.refused.last,
       chunksRefused: this.chunksRefusedCount,
       evidenceFailures: this.evidence.failures,
       evidenceLost: this.evidence.lost,
@@ -275,7 +278,9 @@ export class SessionHost {
     this.evidence.close();
     this.runner.send({ kind: "close", epoch: this.stream.epoch, reason: why });
     const { spool } = this.ports;
-    spool.append(this.stream, "session_end", this.endRecord(why, forced));
+    const stateClosed = this.durable?.close(why === "migrated");
+    const end = { reason: why, forced, steps: this.batches, evidenceLost: this.evidence.lost };
+    spool.append(this.stream, "session_end", JSON.stringify(end));
     spool.closeStream(this.stream);
     spool.release(this.stream);
     this.payloads.clear();
@@ -283,7 +288,8 @@ export class SessionHost {
     this.logger.info({ reason: safeReason(why), forced, steps: this.batches }, "session ended");
     this.measures.close(why);
     this.ports.metrics.of.framesDropped.with().add(this.mediaDropped);
-    this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats });
+    const closed = stateClosed === undefined ? {} : { stateClosed };
+    this.ports.ended({ sessionId: this.sessionId, reason: why, forced, stats, ...closed });
   }
 
   // --- what the effect runner asks of its session ---
@@ -339,6 +345,7 @@ export class SessionHost {
     const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
     const result = this.ports.spool.append(this.stream, "session", content);
     if (!result.ok) this.logger.warn({ code: result.code }, "session record not appended");
+    declarePredecessor(this.ports.spool, this.stream, this.config);
     const connectBy = asMonoNs(this.clock.nowNs() + msToNs(this.ports.connectMs));
     this.connect = this.clock.timerAt(connectBy, () => this.end("connect_timeout"));
     this.logger.info({ tenant_id: tenantId, level_of_recording: recording.ceiling }, "session opened");
@@ -457,10 +464,6 @@ export class SessionHost {
     this.finish("kernel_fault", true);
   }
 
-  private endRecord(reason: string, forced: boolean): string {
-    return JSON.stringify({ reason, forced, steps: this.batches, evidenceLost: this.evidence.lost });
-  }
-
   private debugStep(batch: Batch, effects: number): void {
     const fields = { batch: batch.index, inputs: batch.inputs.length, effects };
     this.observers.emit({ kind: "debug", atNs: this.clock.nowNs(), text: "step", fields });
@@ -479,19 +482,12 @@ export class SessionHost {
     this.measures.tell("evidence_lost", this.evidence.lost, turn, "", "");
     if (!this.observers.wants("error")) return;
     const what = `${record.kind} of turn ${turn} is not recorded: ${detail}`;
-    this.observers.emit({
-      kind: "error",
-      atNs: this.clock.nowNs(),
-      code: "recording_evidence_unavailable",
-      detail: what,
-    });
+    const code = "recording_evidence_unavailable";
+    this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code, detail: what });
   }
 
   private refuseIngress(refusal: IngressRefusal): void {
-    this.lastRefusal = refusal;
-    const count = this.refused.get(refusal.field);
-    const field = count === undefined && this.refused.size >= refusedFieldsMax ? "other" : refusal.field;
-    this.refused.set(field, (this.refused.get(field) ?? 0) + 1);
+    this.refused.note(refusal);
     if (!this.observers.wants("error")) return;
     const detail = `${refusal.field} ${refusal.reason}: ${refusal.remedy}`;
     this.observers.emit({ kind: "error", atNs: this.clock.nowNs(), code: "ingress_refused", detail });

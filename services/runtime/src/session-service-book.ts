@@ -66,7 +66,8 @@ export function createSessionBook(runtime: Pick<Runtime, "session" | "sessions">
     if (ended.size > limits.ENDED_SESSIONS_KEPT_MAX && oldest !== undefined) ended.delete(oldest);
   };
   return {
-    opened: (session) => void session.ended.then(() => keep(session)),
+    // What goes on elsewhere has not ended.
+    opened: (session) => void session.ended.then(({ reason }) => (reason === "migrated" ? undefined : keep(session))),
     find(tenantId, sessionId) {
       const live = runtime.session({ tenantId, sessionId });
       if (live !== null) return { info: sessionInfo(live, instanceId), live };

@@ -5,6 +5,7 @@ import type { ProviderPort } from "@rspp/ports/provider";
 import type { TransportEnd } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
 import type { SpanSource } from "@rspp/telemetry/spans";
+import type { StatePort } from "./durable/store.ts";
 import type { IngressRefusal } from "./ingress.ts";
 import type { KernelPort } from "./kernel-port.ts";
 import type { Logger } from "./logger.ts";
@@ -31,6 +32,8 @@ export interface SessionHostPorts {
   /** Null: no custom nodes run here. */
   nodes: NodeHostPort | null;
   spool: Spool;
+  /** Where durable state is kept; null: nowhere. */
+  state: StatePort | null;
   metrics: Metrics;
   graphs: GraphMetrics;
   overhead: Overhead;
@@ -80,4 +83,6 @@ export interface SessionEnded {
   forced: boolean;
   /** As it stood before the session's payloads were freed. */
   stats: SessionStats;
+  /** Settles when nothing is written for it any more; absent: nothing is. */
+  stateClosed?: Promise<void>;
 }

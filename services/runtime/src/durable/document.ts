@@ -67,7 +67,9 @@ export function encodeDurable(
   };
   for (let left = 0; ; left = Math.max(1, left * 2)) {
     const conversation = whole.conversation.slice(left);
-    const bytes = encoder.encode(JSON.stringify({ ...whole, conversation, left: Math.min(left, state.conversation.length) }));
+    const bytes = encoder.encode(
+      JSON.stringify({ ...whole, conversation, left: Math.min(left, state.conversation.length) }),
+    );
     if (bytes.length <= limits.STATE_BYTES_MAX || conversation.length === 0) return bytes;
   }
 }
@@ -107,12 +109,18 @@ function read(found: Document, firstRef: number): DecodedState {
   const replies = found.replies.map(
     ({ turn, clauses }): DurableReply => ({
       turn,
-      clauses: clauses.map(({ text, durationUs, words }) => ({ spans: spansOf(text), chars: text.length, durationUs, words })),
+      clauses: clauses.map(({ text, durationUs, words }) => ({
+        spans: spansOf(text),
+        chars: text.length,
+        durationUs,
+        words,
+      })),
     }),
   );
   const { lastTurn, prompted, maxCallLeftMs, audioThrough, controlThrough, keys, language, wallMs } = found;
   const numbers = [lastTurn, prompted, maxCallLeftMs, audioThrough, controlThrough, wallMs];
-  if (!numbers.every(Number.isSafeInteger) || !Array.isArray(keys) || typeof language !== "string") throw new TypeError();
+  if (!numbers.every(Number.isSafeInteger) || !Array.isArray(keys) || typeof language !== "string")
+    throw new TypeError();
   const summary = spansOf(found.summary);
   const durable = {
     ...{ lastTurn, conversation, summary, replies, prompted, maxCallLeftMs },

@@ -37,14 +37,14 @@ export interface StatePort {
 }
 
 export function createStatePort(lease: RpcConnection): StatePort {
-  const state = lease.client(StateService);
+  const state = () => lease.client(StateService);
   const life = randomBytes(6).toString("base64url");
   let writes = 0;
   return {
     async read(session, deadlineMs) {
       try {
         const ask = { session: keyOf(session), keys: [DURABLE_KEY] };
-        const { state: found } = await state.getState(ask, { timeoutMs: deadlineMs });
+        const { state: found } = await state().getState(ask, { timeoutMs: deadlineMs });
         const value = found?.entries.find(({ key, schema }) => key === DURABLE_KEY && schema === DURABLE_SCHEMA)?.value;
         if (found === undefined || value === undefined) return { kind: "missing" };
         return { kind: "found", version: Number(found.version), epoch: Number(found.epoch), bytes: value };
@@ -58,7 +58,7 @@ export function createStatePort(lease: RpcConnection): StatePort {
         const put = [{ key: DURABLE_KEY, value: new Uint8Array(bytes), schema: DURABLE_SCHEMA }];
         const about = { session: keyOf(session), epoch: BigInt(epoch), expectedVersion: BigInt(expected), put };
         const ask = { ...about, remove: [], idempotencyKey: `${life}-${writes}` };
-        const { version } = await state.compareAndSetState(ask, { timeoutMs: limits.STATE_WRITE_MS_MAX });
+        const { version } = await state().compareAndSetState(ask, { timeoutMs: limits.STATE_WRITE_MS_MAX });
         return { kind: "written", version: Number(version) };
       } catch (failure) {
         return refusalOf(rpcErrorOf(failure, "lease").detail.reason);
@@ -67,7 +67,7 @@ export function createStatePort(lease: RpcConnection): StatePort {
     async remove(session, epoch) {
       try {
         const ask = { session: keyOf(session), epoch: BigInt(epoch) };
-        await state.deleteState(ask, { timeoutMs: limits.STATE_WRITE_MS_MAX });
+        await state().deleteState(ask, { timeoutMs: limits.STATE_WRITE_MS_MAX });
       } catch {
         // The lease service forgets ended sessions by itself.
       }

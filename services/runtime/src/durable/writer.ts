@@ -148,7 +148,8 @@ export class DurableWriter {
     else await this.#failed(done.kind);
     for (const resolve of this.#idle.splice(0)) resolve();
     if (this.#over || this.#fenced || this.#busy) return;
-    if (this.#failures > 0) this.#arm(Math.min(limits.STATE_RETRY_MS * 2 ** (this.#failures - 1), limits.STATE_RETRY_MS_MAX));
+    if (this.#failures > 0)
+      this.#arm(Math.min(limits.STATE_RETRY_MS * 2 ** (this.#failures - 1), limits.STATE_RETRY_MS_MAX));
     else this.#arm(this.#dirty ? limits.STATE_COALESCE_MS : limits.STATE_QUIET_MS);
   }
 

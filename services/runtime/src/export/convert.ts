@@ -118,6 +118,8 @@ function single(kind: SpoolRecord["kind"], content: unknown, writer: RecordWrite
     case "evidence_lost":
     case "marker":
       return writer.marker(kind === "marker" ? String(content.name) : kind, content);
+    case "predecessor_lost":
+      return writer.predecessorLost(content);
     default:
       break;
   }
@@ -194,6 +196,12 @@ class RecordWriter {
   }
 
   /** Facts of one level as named texts; nested ones stand in the canonical form alone. */
+  predecessorLost(content: Record<string, unknown>): Converted {
+    const whole = (value: unknown): bigint => BigInt(typeof value === "number" ? Math.max(0, Math.round(value)) : 0);
+    const value = { predecessorEpoch: whole(content.predecessorEpoch), boundMs: whole(content.boundMs) };
+    return this.write({ case: "predecessorLost", value }, content);
+  }
+
   marker(name: string, content: Record<string, unknown>): Converted {
     const nested = isObject(content.fields) ? content.fields : content;
     const facts = Object.entries(nested).filter(([, value]) => value !== null && typeof value !== "object");

@@ -32,6 +32,7 @@ export const RECORD_KINDS = [
   "marker",
   "late_outcome",
   "dead_letter",
+  "predecessor_lost",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
 
