@@ -4,9 +4,9 @@
  */
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import type { TextSpan, WordMark } from "./event.ts";
-import { DURABLE_KEYS_MAX, TAKEOVER_ONSET_US } from "./limits.ts";
+import { DURABLE_KEYS_MAX, SPEECH_CHAR_US, TAKEOVER_ONSET_US } from "./limits.ts";
 import { MAX_CALL_TIMER } from "./silence.ts";
-import type { SessionState, TurnState } from "./state.ts";
+import type { SegmentPlay, SessionState, TurnState } from "./state.ts";
 import type { ConversationPart } from "./tool-state.ts";
 
 /** A clause of a reply as it was to be heard. */
@@ -69,13 +69,18 @@ function isPending(turn: TurnState): boolean {
 }
 
 function replyOf({ number, segments }: TurnState): DurableReply {
-  const clauses = segments.map(({ spans, chars, durationUs, shedUs, words }) => ({
-    spans,
-    chars,
-    durationUs: durationUs + shedUs,
-    words,
-  }));
+  const clauses = segments.map((segment) => {
+    const { spans, chars, words } = segment;
+    return { spans, chars, durationUs: lengthOf(segment), words };
+  });
   return { turn: number, clauses };
+}
+
+/** Of a clause that is not all sent: what its words say, else the usual pace. */
+function lengthOf({ chars, durationUs, shedUs, words, complete }: SegmentPlay): number {
+  const sentUs = durationUs + shedUs;
+  if (complete) return sentUs;
+  return Math.max(sentUs, words?.at(-1)?.endUs ?? chars * SPEECH_CHAR_US);
 }
 
 /**
