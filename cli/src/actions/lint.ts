@@ -1,12 +1,13 @@
-/** `rspp lint`: checks a spec, a module, a policy or a layer on this machine, without a platform. */
+/** `rspp lint`: checks a spec, a module, a policy or another document on this machine, without a platform. */
+import { ok, type Result } from "@rspp/base/result";
 import { adviceOn } from "@rspp/spec/advice";
 import { breakingProblems } from "@rspp/spec/breaking";
-import { documentKind } from "@rspp/spec/document-kind";
+import { type DocumentKind, documentKind } from "@rspp/spec/document-kind";
 import { explainRows, explainSpec } from "@rspp/spec/explain-spec";
 import { parseOverrides } from "@rspp/spec/overrides";
 import { parseModule } from "@rspp/spec/parse-module";
-import { parsePolicy } from "@rspp/spec/policy/parse-policy";
-import { formatProblems } from "@rspp/spec/problem";
+import { formatProblems, type SpecProblem } from "@rspp/spec/problem";
+import { parsePublished } from "@rspp/spec/published/documents";
 import type { PipelineSpec } from "@rspp/spec/spec";
 import type { LintOptions } from "../commands/lint.ts";
 import { EXIT_FAILED, EXIT_INPUT, EXIT_OK, InputError } from "../errors.ts";
@@ -72,26 +73,34 @@ async function findingsOn(spec: PipelineSpec, against: string | undefined): Prom
   return [...asErrors(breakingProblems(checked.spec, spec, against)), ...advice];
 }
 
-/** A module, a policy or a layer of configuration by itself: there is no advice on these. */
+/** A document of another kind than a pipeline, by itself: there is no advice on any. */
 function lintPart(
   file: SpecFile,
-  kind: "module" | "overrides" | "policy",
+  kind: Exclude<DocumentKind, "pipeline">,
   { strict = false, json = false }: LintOptions,
 ): number {
   const { path, source } = file;
   const printer = createPrinter(json);
-  const parse = { overrides: parseOverrides, policy: parsePolicy };
-  const read = kind === "module" ? parseModule(source, path, modulesBeside(path)) : parse[kind](source, path);
+  const read = checkPart(file, kind);
   const findings = read.ok ? [] : asErrors(read.error);
   if (findings.length > 0) printer.note(tellFindings(findings, source));
   printer.data({ ok: read.ok, file: path, strict, kind, findings: findings.map(findingData) });
   if (!read.ok) return EXIT_INPUT;
-  const name =
-    "use" in read.value
-      ? `module ${read.value.use}`
-      : `${"layer" in read.value ? read.value.layer : kind} ${read.value.name}`;
-  printer.line(`${path}: ok (${name})`);
+  printer.line(`${path}: ok (${read.value})`);
   return EXIT_OK;
+}
+
+function checkPart({ source, path }: SpecFile, kind: Exclude<DocumentKind, "pipeline">): Result<string, SpecProblem[]> {
+  if (kind === "module") {
+    const read = parseModule(source, path, modulesBeside(path));
+    return read.ok ? ok(`module ${read.value.use}`) : read;
+  }
+  if (kind === "overrides") {
+    const read = parseOverrides(source, path);
+    return read.ok ? ok(`${read.value.layer} ${read.value.name}`) : read;
+  }
+  const read = parsePublished(source, path);
+  return read.ok ? ok(`${kind.replace("_", " ")} ${read.value.name}`) : read;
 }
 
 function pipelineData(checked: CheckedFile): Record<string, string> {

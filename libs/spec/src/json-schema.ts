@@ -2,8 +2,12 @@
 import { moduleSchema } from "./module-schema.ts";
 import { overridesSchema } from "./overrides-schema.ts";
 import { policySchema } from "./policy/policy-schema.ts";
+import { nodePackageSchema } from "./published/node-package.ts";
+import { providerConfigSchema } from "./published/provider-config.ts";
+import { rolloutSchema } from "./rollout/rollout-schema.ts";
 import type { ListSchema, MapSchema, Schema, StringSchema } from "./schema.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
+import { tenantSchema } from "./tenant/tenant-schema.ts";
 
 export type JsonSchema = { readonly [key: string]: JsonValue };
 type JsonValue = string | number | boolean | readonly JsonValue[] | JsonSchema;
@@ -15,9 +19,17 @@ export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
   return {
     "pipeline.schema.json": pipelineJsonSchema(),
     "module.schema.json": moduleJsonSchema(),
-    "policy.schema.json": { $schema: dialect, title: "RSPP policy", ...convertMap(policySchema, plain) },
-    "overrides.schema.json": { $schema: dialect, title: "RSPP overrides", ...convertMap(overridesSchema, plain) },
+    "policy.schema.json": documentJsonSchema("policy", policySchema),
+    "overrides.schema.json": documentJsonSchema("overrides", overridesSchema),
+    "rollout.schema.json": documentJsonSchema("rollout", rolloutSchema),
+    "tenant-config.schema.json": documentJsonSchema("configuration of a tenant", tenantSchema),
+    "provider-config.schema.json": documentJsonSchema("configuration of providers", providerConfigSchema),
+    "node-package.schema.json": documentJsonSchema("package of nodes", nodePackageSchema),
   };
+}
+
+function documentJsonSchema(name: string, schema: MapSchema): JsonSchema {
+  return { $schema: dialect, title: `RSPP ${name}`, ...convertMap(schema, plain) };
 }
 
 /** What is checked besides (graph, profile, rules between values, secrets) is told by `parseSpec` alone. */

@@ -18,6 +18,11 @@ export const MODULE_PORTS_MAX = 32;
 /** Nodes that one layer of configuration sets something of; pipelines it is for. */
 export const LAYER_NODES_MAX = 64;
 export const LAYER_PIPELINES_MAX = 64;
+/** Tenants that one rollout names; regions a tenant is held to. */
+export const ROLLOUT_TENANTS_MAX = 1_024;
+export const TENANT_REGIONS_MAX = 16;
+/** Providers that one configuration sets something of. */
+export const PROVIDER_CONFIGS_MAX = 128;
 /** What the contracts allow a session (`registry.v1.CreateRoute`). */
 export const VARIABLES_MAX = 64;
 export const VARIABLE_CHARS_MAX = 4_096;

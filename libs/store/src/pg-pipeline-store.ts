@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import { and, desc, eq, lt, type SQL, sql } from "drizzle-orm";
+import { hasRollout, lockName, type NameOf, noteVersion, PLATFORM_TENANT, setActive } from "./active-versions.ts";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit, pagePosition, pageToken } from "./page.ts";
 import type { ArtifactKind, NewVersion, PipelineStore, PublishOutcome, VersionInfo } from "./pipeline-store.ts";
-import { audit, publishedVersions as t } from "./schema.ts";
+import { publishedVersions as t } from "./schema.ts";
 import { StoreError } from "./store-error.ts";
 
 const contentBytesMax = 1_048_576;
 
-const infoColumns = {
+export const infoColumns = {
   tenantId: t.tenantId,
   kind: t.kind,
   name: t.name,
@@ -22,7 +23,7 @@ const infoColumns = {
 
 type Row = Omit<VersionInfo, "digest" | "kind"> & { digest: Uint8Array; kind: string };
 
-function infoOf<R extends Row>(row: R): Omit<R, "digest" | "kind"> & { digest: string; kind: ArtifactKind } {
+export function infoOf<R extends Row>(row: R): Omit<R, "digest" | "kind"> & { digest: string; kind: ArtifactKind } {
   return { ...row, kind: row.kind as ArtifactKind, digest: Buffer.from(row.digest).toString("hex") };
 }
 
@@ -57,48 +58,61 @@ export function pgPipelineStore(db: Database): PipelineStore {
           .where(and(...identity(of), eq(t.version, of.version)))
           .returning(infoColumns);
         if (changed === undefined) return false;
-        await note(tx, infoOf(changed), deprecated ? "deprecate" : "undeprecate", actor, atWallMs);
+        await noteVersion(tx, infoOf(changed), deprecated ? "deprecate" : "undeprecate", { actor, atWallMs });
         return true;
       }),
   };
 }
 
-/** In the transaction of the change itself. */
-async function note(tx: Tx, version: VersionInfo, what: string, actor: string, atWallMs: number): Promise<void> {
-  const { tenantId, kind, name, digest } = version;
-  const subject = `${kind}/${name}@${version.version}`;
-  await tx.insert(audit).values({ tenantId, atWallMs, actor, action: what, subject, detail: { digest } });
-}
-
-function identity(of: { readonly tenantId: string; readonly kind: string; readonly name: string }): SQL[] {
+function identity(of: NameOf): SQL[] {
   return [eq(t.tenantId, of.tenantId), eq(t.kind, of.kind), eq(t.name, of.name)];
 }
 
 async function publish(tx: Tx, wanted: NewVersion): Promise<PublishOutcome> {
   const digest = createHash("sha256").update(wanted.content).digest();
-  // Two publishers of one name take turns; without this the second would fail on the key instead of comparing bytes.
-  const lockName = JSON.stringify([wanted.tenantId, wanted.kind, wanted.name]);
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${lockName}, 15))`);
-  const exact = wanted.version === null ? undefined : eq(t.version, wanted.version);
+  await lockName(tx, wanted);
+  const existing = await newestOf(tx, wanted, wanted.version);
+  const offeredDigest = digest.toString("hex");
+  if (existing?.digest === offeredDigest) return { kind: "unchanged", version: existing, activated: false };
+  if (existing !== undefined && wanted.version !== null) return { kind: "immutable", existing, offeredDigest };
+  const platform = await platformVersion(tx, wanted);
+  if (platform !== undefined && platform.version === wanted.version && platform.digest !== offeredDigest) {
+    return { kind: "immutable", existing: platform, offeredDigest };
+  }
+  const version = wanted.version ?? Math.max(existing?.version ?? 0, platform?.version ?? 0) + 1;
+  const { keepActive = false, ...columns } = wanted;
+  const [row] = await tx
+    .insert(t)
+    .values({ ...columns, version, digest })
+    .returning(infoColumns);
+  if (row === undefined) throw new StoreError("internal", "A version was not stored", "This is a bug: report it");
+  const info = infoOf(row);
+  const { author: actor, publishedWallMs: atWallMs } = wanted;
+  await noteVersion(tx, info, "publish", { actor, atWallMs });
+  const activated = !keepActive && !(wanted.kind === "pipeline" && (await hasRollout(tx, wanted)));
+  if (activated) await setActive(tx, info, { actor, atWallMs });
+  return { kind: "published", version: info, activated };
+}
+
+/** Without a version the newest; else that one. */
+async function newestOf(tx: Tx, of: NameOf, version: number | null): Promise<VersionInfo | undefined> {
+  const exact = version === null ? undefined : eq(t.version, version);
   const [found] = await tx
     .select(infoColumns)
     .from(t)
-    .where(and(...identity(wanted), exact))
+    .where(and(...identity(of), exact))
     .orderBy(desc(t.version))
     .limit(1);
-  const existing = found && infoOf(found);
-  if (existing?.digest === digest.toString("hex")) return { kind: "unchanged", version: existing };
-  if (existing !== undefined && wanted.version !== null) {
-    return { kind: "immutable", existing, offeredDigest: digest.toString("hex") };
-  }
-  const version = wanted.version ?? (existing?.version ?? 0) + 1;
-  const [row] = await tx
-    .insert(t)
-    .values({ ...wanted, version, digest })
-    .returning(infoColumns);
-  if (row === undefined) throw new StoreError("internal", "A version was not stored", "This is a bug: report it");
-  await note(tx, infoOf(row), "publish", wanted.author, wanted.publishedWallMs);
-  return { kind: "published", version: infoOf(row) };
+  return found && infoOf(found);
+}
+
+/**
+ * What the platform has under the name, for a tenant that begins to have its own: one number never means two pipelines to
+ * it, since sessions under way hold the platform's by number.
+ */
+function platformVersion(tx: Tx, { tenantId, kind, name, version }: NewVersion): Promise<VersionInfo | undefined> {
+  if (kind !== "pipeline" || tenantId === PLATFORM_TENANT) return Promise.resolve(undefined);
+  return newestOf(tx, { tenantId: PLATFORM_TENANT, kind, name }, version);
 }
 
 interface ListAsk {

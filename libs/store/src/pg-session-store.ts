@@ -1,44 +1,17 @@
-import { and, asc, desc, eq, inArray, lt, type SQL, sql } from "drizzle-orm";
+import { and, asc, desc, eq, inArray, lt, sql } from "drizzle-orm";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit, pagePosition, pageToken } from "./page.ts";
-import { instances as i, sessions as t } from "./schema.ts";
-import type {
-  RouteAsk,
-  RouteOutcome,
-  SessionRow,
-  SessionStateName,
-  SessionStore,
-  StatusReport,
-} from "./session-store.ts";
-import type { SessionKey } from "./state-store.ts";
+import { pgMoves } from "./pg-moves.ts";
+import { route } from "./pg-route.ts";
+import { pgSessionSweep } from "./pg-session-sweep.ts";
+import { instanceDrains as d, instances as i, sessions as t } from "./schema.ts";
+import { ofSession, rowOf, stateNumbers } from "./session-rows.ts";
+import type { SessionStore, StatusReport } from "./session-store.ts";
 import { StoreError } from "./store-error.ts";
 
-const stateNumbers: Readonly<Record<SessionStateName, number>> = { connecting: 1, active: 2, draining: 3, ended: 4 };
-const stateNames: readonly SessionStateName[] = ["connecting", "active", "draining", "ended"];
 const ended = stateNumbers.ended;
 const endpointsMax = 16;
 const reportsMax = 1_000;
-
-const ofSession = ({ tenantId, sessionId }: SessionKey) => and(eq(t.tenantId, tenantId), eq(t.sessionId, sessionId));
-
-function rowOf(row: typeof t.$inferSelect): SessionRow {
-  const {
-    tenantId,
-    sessionId,
-    pipelineName,
-    pipelineVersion,
-    pipelineDigest,
-    requestKey: _k,
-    requestDigest: _d,
-    ...rest
-  } = row;
-  return {
-    ...rest,
-    session: { tenantId, sessionId },
-    pipeline: { name: pipelineName, version: pipelineVersion, digest: Buffer.from(pipelineDigest).toString("hex") },
-    state: stateNames[row.state - 1] ?? "ended",
-  };
-}
 
 export function pgSessionStore(db: Database): SessionStore {
   return {
@@ -50,6 +23,8 @@ export function pgSessionStore(db: Database): SessionStore {
         return row && rowOf(row);
       }),
     list: (ask) => list(db, ask),
+    ...pgMoves(db),
+    ...pgSessionSweep(db),
     reportInstance: (instance) => {
       if (Object.keys(instance.endpoints).length > endpointsMax) {
         throw new StoreError("invalid", `An instance has at most ${endpointsMax} endpoints`, "Name fewer");
@@ -74,104 +49,22 @@ export function pgSessionStore(db: Database): SessionStore {
     instances: (limit) => {
       if (limit < 1 || limit > 4_096)
         throw new StoreError("invalid", "A view holds 1 to 4096 instances", "Ask for fewer");
-      return db.transaction((tx) => tx.select().from(i).orderBy(asc(i.instanceId)).limit(limit));
+      return db.transaction(async (tx) => {
+        const rows = await tx
+          .select({ instance: i, drained: d.instanceId })
+          .from(i)
+          .leftJoin(d, eq(d.instanceId, i.instanceId))
+          .orderBy(asc(i.instanceId))
+          .limit(limit);
+        return rows.map(({ instance: { suspectUntilWallMs: _until, ...instance }, drained }) => ({
+          ...instance,
+          draining: instance.draining || drained !== null,
+        }));
+      });
     },
     forgetInstances: (before) =>
       db.transaction(async (tx) => (await tx.delete(i).where(lt(i.reportedWallMs, before)).returning()).length),
   };
-}
-
-async function route(tx: Tx, ask: RouteAsk): Promise<RouteOutcome> {
-  const { tenantId, sessionId } = ask.session;
-  await tx.execute(
-    sql`SELECT pg_advisory_xact_lock(hashtextextended(${JSON.stringify([tenantId, ask.requestKey])}, 92))`,
-  );
-  const [before] = await tx
-    .select()
-    .from(t)
-    .where(and(eq(t.tenantId, tenantId), eq(t.requestKey, ask.requestKey)));
-  if (before !== undefined) {
-    return before.requestDigest === ask.requestDigest
-      ? { kind: "repeated", row: rowOf(before) }
-      : { kind: "key_reused" };
-  }
-  const chosen = await choose(tx, ask);
-  if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
-  const [row] = await tx
-    .insert(t)
-    .values({
-      tenantId,
-      sessionId,
-      requestKey: ask.requestKey,
-      requestDigest: ask.requestDigest,
-      pipelineName: ask.pipeline.name,
-      pipelineVersion: ask.pipeline.version,
-      pipelineDigest: Buffer.from(ask.pipeline.digest, "hex"),
-      transport: ask.transport,
-      instanceId: chosen.instanceId,
-      endpointUrl: chosen.url,
-      region: chosen.region,
-      tokenId: ask.tokenId,
-      routedWallMs: ask.nowWallMs,
-      routeExpiresWallMs: ask.routeExpiresWallMs,
-      state: stateNumbers.connecting,
-    })
-    .onConflictDoNothing({ target: [t.tenantId, t.sessionId] })
-    .returning();
-  return row === undefined ? { kind: "session_exists" } : { kind: "routed", row: rowOf(row) };
-}
-
-type Candidate = {
-  readonly instanceId: string;
-  readonly url: string;
-  readonly region: string;
-  readonly full: boolean;
-};
-
-const runtimeRole = "runtime";
-
-/** Instances that tell of themselves, may take sessions, and their load with what is on its way to them. */
-function candidates(ask: RouteAsk, isTheirs: SQL) {
-  return sql`
-    SELECT ${i.instanceId} AS id, ${i.region} AS region, ${i.address} AS address,
-      ${i.capacitySessions} AS capacity, ${i.endpoints} ->> ${ask.transport} AS url,
-      ${i.sessions} + (SELECT count(*) FROM ${t} WHERE ${isTheirs}
-        AND ${t.state} = ${stateNumbers.connecting} AND ${t.asOfWallMs} = 0
-        AND ${t.routeExpiresWallMs} > ${ask.nowWallMs}) AS load
-    FROM ${i}
-    WHERE ${i.ready} AND NOT ${i.draining} AND ${i.reportedWallMs} >= ${ask.nowWallMs - ask.instanceFreshMs}
-      AND ${i.capacitySessions} > 0`;
-}
-
-/**
- * A runtime: the wanted region first, then the least loaded. Clients reach it at its own endpoint for the transport, else at
- * that of an adapter, which is chosen in the same way, near the runtime. Load is what an instance last told and, besides, the
- * routes to it that have not been taken up and have not run out. Routers take turns on the view, or two would fill the same
- * last place.
- */
-async function choose(tx: Tx, ask: RouteAsk): Promise<Candidate | { readonly reason: "none_ready" | "all_full" }> {
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(92, 92)`);
-  // By way of the runtimes, for which there is an index.
-  const throughAdapter = sql`${t.instanceId} IN (SELECT id FROM runtimes)
-    AND ${t.endpointUrl} = ${i.endpoints} ->> ${ask.transport}`;
-  const { rows } = await tx.execute<Candidate>(sql`
-    WITH runtimes AS (${candidates(ask, sql`${t.instanceId} = ${i.instanceId}`)} AND ${i.role} = ${runtimeRole}),
-      adapters AS (${candidates(ask, throughAdapter)}
-        AND ${i.role} <> ${runtimeRole} AND ${i.endpoints} ? ${ask.transport})
-    SELECT r.id AS "instanceId", coalesce(r.url, a.url) AS url, r.region,
-      r.load >= r.capacity OR (r.url IS NULL AND a.load >= a.capacity) AS full
-    FROM runtimes r LEFT JOIN LATERAL (
-      SELECT * FROM adapters
-      ORDER BY adapters.load >= adapters.capacity, adapters.region <> r.region,
-        adapters.load::float8 / adapters.capacity, adapters.id
-      LIMIT 1
-    ) a ON r.url IS NULL AND r.address <> ''
-    WHERE coalesce(r.url, a.url) IS NOT NULL
-    ORDER BY "full", r.region <> ${ask.region}, r.load::float8 / r.capacity, r.id
-    LIMIT 1`);
-  const best = rows[0];
-  if (best === undefined) return { reason: "none_ready" };
-  return best.full ? { reason: "all_full" } : best;
 }
 
 /** A statement each for reports on different sessions, which is one for all that a runtime sends. */
@@ -220,11 +113,16 @@ async function report(tx: Tx, reports: readonly StatusReport[]): Promise<number[
     )
     UPDATE ${t} s SET instance_id = n.instance_id, state = n.state, reconnecting = n.reconnecting,
       degraded = n.degraded, authority_epoch = n.authority_epoch, started_wall_ms = n.started_wall_ms, turns = n.turns,
-      open_turn_number = n.open_turn_number, recording_level = n.recording_level, as_of_wall_ms = n.as_of_wall_ms
+      open_turn_number = n.open_turn_number, recording_level = n.recording_level, as_of_wall_ms = n.as_of_wall_ms,
+      lost_since_wall_ms = 0, end_reason = '', ended_wall_ms = CASE WHEN n.state = ${ended} THEN n.as_of_wall_ms ELSE 0 END
     FROM told n JOIN held USING (tenant_id, session_id)
-    WHERE s.tenant_id = n.tenant_id AND s.session_id = n.session_id AND s.state <> ${ended}
-      -- What a holder of before says late never hides what its successor said.
+    WHERE s.tenant_id = n.tenant_id AND s.session_id = n.session_id
+      -- An end that was only concluded is taken back.
+      AND (s.state <> ${ended} OR s.end_reason <> '')
+      -- What a holder of before says late never hides what its successor said, nor that it was placed elsewhere.
       AND (s.authority_epoch, s.as_of_wall_ms) <= (n.authority_epoch, n.as_of_wall_ms)
+      AND (s.instance_id = n.instance_id
+        OR (s.authority_epoch < n.authority_epoch AND n.instance_id <> ALL(s.lost_instances)))
     RETURNING n.at::integer AS at`);
   return rows.map(({ at }) => at - 1);
 }

@@ -43,10 +43,12 @@ export interface NewVersion {
   readonly content: Uint8Array;
   readonly source: Uint8Array;
   readonly sourceFormat: string;
+  /** True: the version in force stays. Default false; a pipeline with a rollout in force is never activated. */
+  readonly keepActive?: boolean;
 }
 
 export type PublishOutcome =
-  | { readonly kind: "published" | "unchanged"; readonly version: VersionInfo }
+  | { readonly kind: "published" | "unchanged"; readonly version: VersionInfo; readonly activated: boolean }
   /** F-015: that version has other bytes, and keeps them. */
   | { readonly kind: "immutable"; readonly existing: VersionInfo; readonly offeredDigest: string };
 

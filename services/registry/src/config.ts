@@ -22,6 +22,13 @@ export const registryFields = {
     min: 1_000,
     max: 600_000,
   },
+  session_keep_ms: {
+    kind: "whole",
+    about: "Ended sessions are forgotten after",
+    fallback: 604_800_000,
+    min: 60_000,
+    max: 31_536_000_000,
+  },
 } as const satisfies ConfigFields;
 
 export type RegistryConfig = ConfigValues<typeof registryFields>;

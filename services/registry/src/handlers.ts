@@ -1,13 +1,20 @@
 /** The registry's calls: request to logic to response; messages are validated before they come here (libs/rpc). */
 import { createHash } from "node:crypto";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
-import type { Page } from "@rspp/gen/rspp/common/v1/reference_pb";
+import { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
+import { FleetService } from "@rspp/gen/rspp/registry/v1/fleet_service_pb";
 import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
-import type { SpecFinding } from "./ports.ts";
+import { artifactCalls, publishedToWire } from "./artifact-handlers.ts";
+import type { Artifacts } from "./artifacts.ts";
+import type { Fleet } from "./fleet.ts";
+import { fleetCalls, ordersToWire } from "./fleet-handlers.ts";
+import type { StartsWatch } from "./metrics.ts";
+import type { SpecFinding, WallClock } from "./ports.ts";
 import { domain, pipelineNotFound, publishError, routeError } from "./refusals.ts";
+import { pageOf, sourceOf } from "./requests.ts";
 import type { CreateRoute, RouteRequest } from "./routes.ts";
 import { schemaSet } from "./schema-set.ts";
 import type { HealthReports } from "./snapshots/health-reports.ts";
@@ -32,11 +39,14 @@ export interface RegistryLogic {
   readonly statuses: Statuses;
   /** What gateways say of providers (F-060). */
   readonly health: HealthReports;
+  readonly artifacts: Artifacts;
+  readonly fleet: Fleet;
+  readonly clock: WallClock;
+  readonly watch: StartsWatch;
   /** Public halves, newest first. */
   readonly tokenKeys: () => Promise<Pick<TokenKey, "keyId" | "publicKey" | "notAfterWallMs">[]>;
 }
 
-const pageSizeDefault = 100;
 const reportEveryMs = 1_000;
 /** What a server's own stop ends its streams with. */
 const grpcUnavailable = 14;
@@ -45,6 +55,8 @@ export function registryRoutes(logic: RegistryLogic): readonly RpcRoute[] {
   return [
     route(RegistryService, { ...pipelineCalls(logic), ...sessionCalls(logic) }),
     route(InstanceService, instanceCalls(logic)),
+    route(ArtifactService, artifactCalls(logic)),
+    route(FleetService, fleetCalls(logic)),
   ];
 }
 
@@ -52,21 +64,19 @@ function pipelineCalls({ versions }: RegistryLogic) {
   return {
     publishPipeline: (ask) =>
       overStore(domain, async () => {
-        const { tenantId, version, note, validateOnly, author } = ask;
+        const { tenantId, version, note, validateOnly, author, keepActive } = ask;
         const text = sourceOf(ask);
         const published = await versions.publish({
           tenantId,
           version,
           note,
           validateOnly,
+          keepActive,
           author: author || "unknown",
           ...text,
         });
         if (!published.ok) throw publishError(published.error);
-        const { value } = published;
-        const warnings = value.warnings.map(findingToWire);
-        if (value.kind === "valid") return { warnings };
-        return { version: versionToWire(value.version), unchanged: value.kind === "unchanged", warnings };
+        return publishedToWire(published.value);
       }),
     validatePipeline: (ask) => {
       const { source, sourceFormat } = sourceOf(ask);
@@ -89,13 +99,13 @@ function pipelineCalls({ versions }: RegistryLogic) {
       overStore(domain, async () => {
         const ask = { tenantId, ...pageOf(page), ...(name === "" ? {} : { name }) };
         const { versions: found, next } = await versions.list(ask);
-        return { versions: found.map(versionToWire), nextPageToken: next ?? "" };
+        return { versions: found.map((version) => versionToWire(version)), nextPageToken: next ?? "" };
       }),
     getSchema: ({ schemaVersion }) => schemaSet(schemaVersion),
   } satisfies Parameters<typeof route<typeof RegistryService>>[1];
 }
 
-function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
+function sessionCalls({ createRoute, statuses, tokenKeys, watch }: RegistryLogic) {
   return {
     createRoute: (ask) =>
       overStore(domain, async () => {
@@ -103,6 +113,7 @@ function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
         const named = { tenantId, pipelineName, pipelineVersion, transport, sessionId, region };
         const request: RouteRequest = { ...named, variables: jsonOf(ask.variables), requestKey: idempotencyKey };
         const routed = await createRoute(request);
+        watch.started(tenantId, routed);
         if (!routed.ok) throw routeError(routed.error);
         return { route: routeToWire(routed.value) };
       }),
@@ -124,7 +135,7 @@ function sessionCalls({ createRoute, statuses, tokenKeys }: RegistryLogic) {
   } satisfies Parameters<typeof route<typeof RegistryService>>[1];
 }
 
-function instanceCalls({ statuses, health }: RegistryLogic) {
+function instanceCalls({ statuses, health, fleet }: RegistryLogic) {
   return {
     reportInstance: async function* (reports, { signal }) {
       let told = "";
@@ -138,15 +149,15 @@ function instanceCalls({ statuses, health }: RegistryLogic) {
             const field = `sessions[${foreign}].info.instance_id`;
             throw fieldError(domain, { field, rule: "reporter", message: "an instance reports its own sessions" });
           }
-          const view = await overStore(domain, async () => {
+          const { view, orders } = await overStore(domain, async () => {
             last = { instanceId, atMs: await statuses.reportInstance(instanceOfWire(status)) };
             await statuses.reportMany(sessions.map((session) => reportOfWire(session, instanceId)));
             await health(instanceId, providerHealth);
-            return statuses.view();
+            return { view: await statuses.view(), orders: await fleet.orders(instanceId) };
           });
           const changed = view.version === told ? {} : { view: viewToWire(view) };
           told = view.version;
-          yield { ...changed, drain: false, reportEveryMs };
+          yield { ...changed, ...ordersToWire(orders), reportEveryMs };
         }
         // It has said what it had to say.
         last = null;
@@ -177,33 +188,8 @@ async function lostInstance(
   await statuses.loseInstance(last.instanceId, last.atMs).catch(() => undefined);
 }
 
-function pageOf(page: Page | undefined): { limit: number; after: string | null } {
-  return { limit: page?.size || pageSizeDefault, after: page?.token || null };
-}
-
 function findingsOf(findings: readonly SpecFinding[]) {
   return findings.slice(0, 1_024).map(findingToWire);
-}
-
-/** The text of a spec; JSON is YAML. */
-function sourceOf(ask: { readonly source: Uint8Array; readonly sourceFormat: string }): {
-  source: string;
-  sourceFormat: "yaml" | "json";
-} {
-  const { source, sourceFormat } = ask;
-  if (sourceFormat !== "" && sourceFormat !== "yaml" && sourceFormat !== "json") {
-    throw fieldError(domain, { field: "source_format", rule: "in", message: "is `yaml` or `json`" });
-  }
-  if (source.length === 0) {
-    const message = "the typed form is not read yet: send the text of the spec";
-    throw fieldError(domain, { field: "source", rule: "required", message });
-  }
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(source);
-    return { source: text, sourceFormat: sourceFormat || "yaml" };
-  } catch {
-    throw fieldError(domain, { field: "source", rule: "utf8", message: "is no UTF-8 text" });
-  }
 }
 
 function jsonOf(variables: Readonly<Record<string, unknown>> | undefined): Record<string, string> {

@@ -13,6 +13,8 @@ export interface TokenClaims {
   readonly tokenId: string;
   /** JSON values. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Admitted past a soft quota (F-050). */
+  readonly degraded: boolean;
 }
 
 /** Signs with the platform's Ed25519 key; the key never comes near this service's logic. */

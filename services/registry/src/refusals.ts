@@ -1,6 +1,8 @@
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { fieldError } from "@rspp/host/store-failure";
 import { type RpcError, rpcError } from "@rspp/rpc/errors";
+import type { ChangeAsk, RollbackOutcome } from "@rspp/store/artifact-store";
+import type { NoInstance, Placement, ReassignOutcome } from "@rspp/store/session-store";
 import type { RouteRefusal } from "./routes.ts";
 import type { PublishRefusal } from "./versions.ts";
 import { violationOf } from "./wire.ts";
@@ -51,9 +53,89 @@ export function routeError(refusal: RouteRefusal): RpcError {
         domain,
         remedy: "The route of this idempotency key ran out: ask for another under a new key.",
       });
+    case "platform_tenant":
+      return fieldError(domain, { field: "tenant_id", rule: "tenant", message: "the platform itself has no sessions" });
     case "no_instance":
-      return rpcError(ErrorReason.CAPACITY_EXHAUSTED, { domain, metadata: { problem: refusal.reason }, retryAfterMs });
+      return noInstance(refusal.reason);
+    case "over_limit":
+      return overLimit(refusal);
   }
+}
+
+/** Put off, F-049: it says why and when to come again. */
+function noInstance(problem: NoInstance): RpcError {
+  return rpcError(ErrorReason.CAPACITY_EXHAUSTED, { domain, metadata: { problem, outcome: "defer" }, retryAfterMs });
+}
+
+function overLimit(refusal: Extract<RouteRefusal, { kind: "over_limit" }>): RpcError {
+  const { limit, max, over } = refusal;
+  const metadata = { limit: limit === "starts" ? "starts_per_minute" : "concurrent_max", max: String(max) };
+  const reason = limit === "starts" ? ErrorReason.RATE_LIMITED : ErrorReason.QUOTA_EXCEEDED;
+  if (over === "throttle") {
+    return rpcError(reason, {
+      domain,
+      metadata: { ...metadata, outcome: "defer" },
+      retryAfterMs: refusal.retryAfterMs,
+    });
+  }
+  const remedy = `End a session of the tenant, or raise ${metadata.limit} in its configuration (rspp tenant).`;
+  return rpcError(reason, { domain, metadata: { ...metadata, outcome: "reject" }, remedy });
+}
+
+export function moveError(refusal: Exclude<ReassignOutcome, { placement: Placement }>, session: string): RpcError {
+  switch (refusal.kind) {
+    case "not_found":
+      return rpcError(ErrorReason.SESSION_NOT_FOUND, { domain, metadata: { session } });
+    case "ended":
+      return rpcError(ErrorReason.SESSION_ENDED, { domain, metadata: { session } });
+    case "key_reused":
+      return rpcError(ErrorReason.ALREADY_EXISTS, {
+        domain,
+        metadata: { field: "idempotency_key" },
+        remedy: "The key was used for another move of this session: make a new one.",
+      });
+    case "not_there":
+      return rpcError(ErrorReason.VERSION_CONFLICT, {
+        domain,
+        metadata: { session, instance: refusal.instanceId },
+        remedy: "The session runs on the instance in metadata: name that one as from_instance_id.",
+      });
+    case "no_instance":
+      return noInstance(refusal.reason);
+  }
+}
+
+export function artifactNotFound(kind: string, name: string, version: number): RpcError {
+  const metadata = { artifact: `${kind}/${name}`, version: version === 0 ? "in force" : String(version) };
+  return rpcError(ErrorReason.NOT_FOUND, { domain, metadata });
+}
+
+export function rollbackError(
+  refusal: Exclude<RollbackOutcome, { kind: "rolled_back" }>,
+  ask: ChangeAsk & { version: number },
+) {
+  const artifact = `${ask.kind}/${ask.name}`;
+  switch (refusal.kind) {
+    case "not_found":
+      return artifactNotFound(ask.kind, ask.name, ask.version);
+    case "nothing_older":
+      return rpcError(ErrorReason.NOT_FOUND, {
+        domain,
+        metadata: { artifact, active: String(refusal.activeVersion) },
+        remedy: "No older version is left: name one, or withdraw it.",
+      });
+    case "deprecated":
+      return rpcError(ErrorReason.OUT_OF_ORDER, {
+        domain,
+        metadata: { artifact, version: String(refusal.version) },
+        remedy: "That version is deprecated: name another one.",
+      });
+  }
+}
+
+export function instanceNotFound(instance: string): RpcError {
+  const remedy = "No such instance tells of itself: list those that do (rspp sessions --instances).";
+  return rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { instance }, remedy });
 }
 
 export function pipelineNotFound(name: string, version: number): RpcError {

@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { err, ok, type Result } from "@rspp/base/result";
-import type { PipelineStore } from "@rspp/store/pipeline-store";
-import type { SessionRow, SessionStore } from "@rspp/store/session-store";
+import { PLATFORM_TENANT } from "@rspp/store/active-versions";
+import type { NoInstance, RouteOutcome, SessionRow, SessionStore } from "@rspp/store/session-store";
 import type { NewId, TokenSigner, WallClock } from "./ports.ts";
+import type { DecideVersion } from "./version-decision.ts";
 
 export interface RouteRequest {
   readonly tenantId: string;
   readonly pipelineName: string;
-  /** 0: the newest that is not deprecated. */
+  /** 0: by rollout, else the one in force. */
   readonly pipelineVersion: number;
   /** Empty: `websocket`. */
   readonly transport: string;
@@ -31,11 +32,13 @@ export type RouteRefusal =
   | { readonly kind: "pipeline_not_found"; readonly name: string; readonly version: number }
   | { readonly kind: "variables_invalid"; readonly name: string; readonly reason: string }
   | { readonly kind: "key_reused" | "session_exists" | "route_expired" }
-  | { readonly kind: "no_instance"; readonly reason: "none_ready" | "all_full" };
+  | { readonly kind: "platform_tenant" }
+  | { readonly kind: "no_instance"; readonly reason: NoInstance }
+  | Extract<RouteOutcome, { kind: "over_limit" }>;
 
 export interface RoutesPorts {
   readonly sessions: SessionStore;
-  readonly pipelines: PipelineStore;
+  readonly decide: DecideVersion;
   readonly signer: TokenSigner;
   readonly clock: WallClock;
   readonly newId: NewId;
@@ -48,16 +51,14 @@ export interface RoutesConfig {
   readonly instanceFreshMs?: number;
 }
 
-/** Admits sessions: pipeline version, runtime with room, token (F-119). StoreErrors go through. */
+/** Admits sessions: pipeline version, quota, runtime with room, token (F-119). StoreErrors go through. */
 export type CreateRoute = (request: RouteRequest) => Promise<Result<SessionRoute, RouteRefusal>>;
 
 const tokenMsDefault = 300_000;
-const instanceFreshMsDefault = 15_000;
+export const instanceFreshMsDefault = 15_000;
 const variablesMax = 64;
 const variableNameCharsMax = 64;
 const variableCharsMax = 4_096;
-/** Versions looked through for one that is not deprecated. */
-const versionsLookedAt = 100;
 
 export function createRoutes(ports: RoutesPorts, config: RoutesConfig = {}): CreateRoute {
   const tokenMs = config.tokenMs ?? tokenMsDefault;
@@ -65,16 +66,17 @@ export function createRoutes(ports: RoutesPorts, config: RoutesConfig = {}): Cre
   return async (request) => {
     const bad = badVariable(request.variables);
     if (bad !== undefined) return err({ kind: "variables_invalid", ...bad });
-    const pipeline = await resolvePipeline(ports.pipelines, request);
-    if (pipeline === undefined) {
+    if (request.tenantId === PLATFORM_TENANT) return err({ kind: "platform_tenant" });
+    const sessionId = request.sessionId || ports.newId("ses");
+    const decided = await ports.decide({ ...request, sessionId });
+    if (decided === undefined) {
       return err({ kind: "pipeline_not_found", name: request.pipelineName, version: request.pipelineVersion });
     }
     const nowWallMs = ports.clock.wallMs();
-    const transport = request.transport || "websocket";
     const outcome = await ports.sessions.route({
-      session: { tenantId: request.tenantId, sessionId: request.sessionId || ports.newId("ses") },
-      pipeline,
-      transport,
+      session: { tenantId: request.tenantId, sessionId },
+      ...decided,
+      transport: request.transport || "websocket",
       region: request.region,
       tokenId: ports.newId("tok"),
       requestKey: request.requestKey,
@@ -83,23 +85,13 @@ export function createRoutes(ports: RoutesPorts, config: RoutesConfig = {}): Cre
       routeExpiresWallMs: nowWallMs + tokenMs,
       instanceFreshMs,
     });
-    if (outcome.kind === "no_instance") return err(outcome);
+    if (outcome.kind === "no_instance" || outcome.kind === "over_limit") return err(outcome);
     if (outcome.kind !== "routed" && outcome.kind !== "repeated") return err({ kind: outcome.kind });
     const { row } = outcome;
     // A repeat gets a token of the same id and end: it is the same admission, not a second one.
     if (row.routeExpiresWallMs <= nowWallMs) return err({ kind: "route_expired" });
     return ok({ row, token: await ports.signer.sign(claimsOf(row, request.variables)) });
   };
-}
-
-async function resolvePipeline(store: PipelineStore, { tenantId, pipelineName, pipelineVersion }: RouteRequest) {
-  if (pipelineVersion !== 0) {
-    const found = await store.get(tenantId, "pipeline", pipelineName, pipelineVersion);
-    return found && { name: found.name, version: found.version, digest: found.digest };
-  }
-  const ask = { tenantId, kind: "pipeline", name: pipelineName, limit: versionsLookedAt } as const;
-  const newest = (await store.list(ask)).versions.find(({ deprecated }) => !deprecated);
-  return newest && { name: newest.name, version: newest.version, digest: newest.digest };
 }
 
 function badVariable(variables: RouteRequest["variables"]): { name: string; reason: string } | undefined {
@@ -138,5 +130,6 @@ function claimsOf(row: SessionRow, variables: RouteRequest["variables"]) {
     expiresWallMs: row.routeExpiresWallMs,
     tokenId: row.tokenId,
     variables,
+    degraded: row.admittedDegraded,
   };
 }

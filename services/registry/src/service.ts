@@ -3,11 +3,16 @@ import type { RpcRoute } from "@rspp/rpc/route";
 import type { RpcServerOptions } from "@rspp/rpc/server";
 import { type SigningKey, signSessionToken, tokenKeyToJwk } from "@rspp/rpc/tokens";
 import type { ActiveDocuments } from "@rspp/store/active-documents";
+import type { ArtifactStore } from "@rspp/store/artifact-store";
 import type { PipelineStore } from "@rspp/store/pipeline-store";
 import type { SessionStore } from "@rspp/store/session-store";
 import type { SnapshotStore } from "@rspp/store/snapshot-store";
 import type { PublicKeyRow } from "@rspp/store/token-store";
+import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
+import { createArtifacts } from "./artifacts.ts";
+import { createFleet, type FleetConfig } from "./fleet.ts";
 import { registryRoutes } from "./handlers.ts";
+import { measureStarts } from "./metrics.ts";
 import type { NewId, WallClock } from "./ports.ts";
 import { createRoutes, type RoutesConfig } from "./routes.ts";
 import { healthReports } from "./snapshots/health-reports.ts";
@@ -15,7 +20,8 @@ import { SnapshotHub } from "./snapshots/hub.ts";
 import { snapshotContents } from "./snapshots/ports.ts";
 import { type SnapshotRoutes, snapshotRoutes } from "./snapshots/snapshot-routes.ts";
 import { checkPipelineSource } from "./spec-check.ts";
-import { createStatuses, type Statuses } from "./statuses.ts";
+import { createStatuses, type Statuses, type StatusesConfig } from "./statuses.ts";
+import { createTenantLimits, createVersionDecision } from "./version-decision.ts";
 import { createVersions } from "./versions.ts";
 import { claimsToWire } from "./wire.ts";
 
@@ -26,11 +32,14 @@ export interface RegistryPorts {
   readonly log: Pick<Log, "info" | "warn">;
   /** Milliseconds, rising. */
   readonly nowMs: () => number;
+  readonly artifacts: ArtifactStore;
   readonly sessions: SessionStore;
   readonly clock: WallClock;
   readonly newId: NewId;
   /** Of session tokens. */
   readonly tokenKeys: TokenKeyRing;
+  /** Default: nobody measures. */
+  readonly metrics?: MetricRegistry;
 }
 
 /** What signs now, and every public half that is good. */
@@ -45,17 +54,25 @@ export interface RegistryService {
   readonly http: NonNullable<RpcServerOptions["http"]>;
   readonly statuses: Statuses;
   readonly snapshots: { readonly hub: SnapshotHub; readonly served: SnapshotRoutes };
+  /** To be called now and then. */
+  sweep(): Promise<void>;
 }
 
+export type RegistryServiceConfig = RoutesConfig & FleetConfig & StatusesConfig;
+
 /** The registry as a library: put its routes on any server. */
-export function createRegistryService(ports: RegistryPorts, config: RoutesConfig = {}): RegistryService {
-  const { pipelines, sessions, clock, newId, tokenKeys, snapshots, log, nowMs } = ports;
+export function createRegistryService(ports: RegistryPorts, config: RegistryServiceConfig = {}): RegistryService {
+  const { pipelines, artifacts, sessions, clock, newId, tokenKeys, snapshots, log, nowMs } = ports;
   const versions = createVersions({ store: pipelines, clock, check: checkPipelineSource });
-  const statuses = createStatuses(sessions, clock);
+  const statuses = createStatuses(sessions, clock, config);
   const signer = {
     sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKeys.current),
   };
-  const createRoute = createRoutes({ sessions, pipelines, signer, clock, newId }, config);
+  const decide = createVersionDecision({ artifacts, pipelines });
+  const createRoute = createRoutes({ sessions, decide, signer, clock, newId }, config);
+  const limitsOf = createTenantLimits(artifacts);
+  const regionsOf = async (tenantId: string) => (await limitsOf(tenantId)).regions;
+  const watch = measureStarts(ports.metrics);
   const hub = new SnapshotHub({
     store: snapshots,
     contents: snapshotContents(ports, statuses),
@@ -71,12 +88,20 @@ export function createRegistryService(ports: RegistryPorts, config: RoutesConfig
         createRoute,
         statuses,
         health: healthReports(snapshots, clock),
+        artifacts: createArtifacts({ pipelines, artifacts, clock }),
+        fleet: createFleet({ sessions, clock, regionsOf }, config),
+        clock,
+        watch,
         tokenKeys: published,
       }),
       served.route,
     ],
     statuses,
     snapshots: { hub, served },
+    sweep: async () => {
+      await statuses.sweep();
+      watch.sessions(await statuses.liveByTenant());
+    },
     http: (request, response) => {
       if (request.method !== "GET" || request.url !== "/.well-known/jwks.json") return false;
       const answer = (status: number, text: string): void => {

@@ -43,7 +43,7 @@ export function contractOf(content: Uint8Array): Contract | null {
   }
 }
 
-function findingOf(
+export function findingOf(
   { path, line, column, message, remedy }: SpecProblem,
   severity: SpecFinding["severity"] = "error",
 ): SpecFinding {

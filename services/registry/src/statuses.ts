@@ -1,6 +1,13 @@
 import { createHash } from "node:crypto";
 import { canonicalJson } from "@rspp/base/canonical-json";
-import type { Instance, SessionRow, SessionStateName, SessionStore, StatusReport } from "@rspp/store/session-store";
+import type {
+  Instance,
+  SessionRow,
+  SessionStateName,
+  SessionStore,
+  StatusReport,
+  SweepOutcome,
+} from "@rspp/store/session-store";
 import type { SessionKey } from "@rspp/store/state-store";
 import type { WallClock } from "./ports.ts";
 
@@ -36,8 +43,10 @@ export interface Statuses {
   /** Its connection broke after the report of that instant: no routes to it until it tells again. */
   loseInstance(instanceId: string, reportedWallMs: number): Promise<void>;
   view(): Promise<RoutingView>;
-  /** Takes silent instances out of the view. To be called now and then. */
-  sweep(): Promise<number>;
+  /** Takes silent instances out of the view, and ends and forgets sessions nobody tells of. To be called now and then. */
+  sweep(): Promise<SweepOutcome>;
+  /** Live sessions by tenant. */
+  liveByTenant(): Promise<ReadonlyMap<string, number>>;
 }
 
 export interface StatusesConfig {
@@ -47,12 +56,22 @@ export interface StatusesConfig {
   readonly viewFreshMs?: number;
   /** A silent instance is forgotten after; default 60000. */
   readonly forgetAfterMs?: number;
+  /** As for routes; default 15000. */
+  readonly instanceFreshMs?: number;
+  /** A session whose runtime is gone counts as ended after; default 300000. */
+  readonly lostEndMs?: number;
+  /** Ended sessions are forgotten after; default 7 days. */
+  readonly keepEndedMs?: number;
 }
 
 const instancesMax = 4_096;
+const keepEndedMsDefault = 604_800_000;
 
 export function createStatuses(store: SessionStore, clock: WallClock, config: StatusesConfig = {}): Statuses {
   const { statusFreshMs = 15_000, viewFreshMs = 15_000, forgetAfterMs = 60_000 } = config;
+  const { instanceFreshMs: reserveGraceMs = 15_000, lostEndMs = 300_000, keepEndedMs = keepEndedMsDefault } = config;
+  // Nobody is silent to one who has only begun to listen, e.g. after an outage of the registry itself.
+  const listensSinceWallMs = clock.wallMs();
   const statusOf = (row: SessionRow): SessionStatus => {
     const now = clock.wallMs();
     const lastHeard = Math.max(row.asOfWallMs, row.asOfWallMs === 0 ? row.routeExpiresWallMs : 0);
@@ -81,7 +100,14 @@ export function createStatuses(store: SessionStore, clock: WallClock, config: St
       );
       return { version: versionOf(fresh), takenWallMs, maxStalenessMs: viewFreshMs, instances: fresh };
     },
-    sweep: () => store.forgetInstances(clock.wallMs() - forgetAfterMs),
+    sweep: async () => {
+      const nowWallMs = clock.wallMs();
+      const aliveSinceWallMs = nowWallMs - forgetAfterMs;
+      await store.forgetInstances(aliveSinceWallMs);
+      const markLost = listensSinceWallMs <= aliveSinceWallMs;
+      return store.sweepSessions({ nowWallMs, aliveSinceWallMs, reserveGraceMs, markLost, lostEndMs, keepEndedMs });
+    },
+    liveByTenant: () => store.liveByTenant(clock.wallMs(), reserveGraceMs),
   };
 }
 

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "@rspp/base/result";
 import { majorOf } from "@rspp/spec/breaking";
+import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { PipelineStore, StoredVersion, VersionInfo, VersionPage } from "@rspp/store/pipeline-store";
 import type { CheckedSpec, SpecFinding, WallClock } from "./ports.ts";
 import { contractOf } from "./spec-check.ts";
@@ -15,6 +16,8 @@ export interface PublishAsk {
   readonly sourceFormat: "yaml" | "json";
   /** True: check, publish nothing. */
   readonly validateOnly: boolean;
+  /** True: the version in force stays. Default false. */
+  readonly keepActive?: boolean;
 }
 
 export type PublishRefusal =
@@ -32,6 +35,8 @@ export type Published =
   | {
       readonly kind: "published" | "unchanged";
       readonly version: VersionInfo;
+      /** In force from now on. */
+      readonly activated: boolean;
       readonly warnings: readonly SpecFinding[];
     }
   | { readonly kind: "valid"; readonly name: string; readonly warnings: readonly SpecFinding[] };
@@ -39,7 +44,7 @@ export type Published =
 /** Immutable pipeline versions (F-015, F-092). What the store rejects with (StoreError) goes through. */
 export interface Versions {
   publish(ask: PublishAsk): Promise<Result<Published, PublishRefusal>>;
-  /** `version` 0: the newest. */
+  /** `version` 0: the newest of the tenant's own. A version the tenant has not is the platform's of that number. */
   get(tenantId: string, name: string, version: number): Promise<StoredVersion | undefined>;
   list(ask: { tenantId: string; name?: string; limit: number; after?: string | null }): Promise<VersionPage>;
   setDeprecated(tenantId: string, name: string, version: number, deprecated: boolean, actor: string): Promise<boolean>;
@@ -97,11 +102,13 @@ export function createVersions({ store, clock, check }: VersionsPorts): Versions
         content: normalised,
         source: new TextEncoder().encode(ask.source),
         sourceFormat: ask.sourceFormat,
+        keepActive: ask.keepActive ?? false,
       });
       if (outcome.kind === "immutable") return err(immutable(outcome.existing, outcome.offeredDigest));
-      return ok({ kind: outcome.kind, version: outcome.version, warnings });
+      return ok({ ...outcome, warnings });
     },
-    get: (tenantId, name, version) => store.get(tenantId, kind, name, version),
+    get: async (tenantId, name, version) =>
+      (await store.get(tenantId, kind, name, version)) ?? store.get(PLATFORM_TENANT, kind, name, version),
     list: (ask) => store.list({ ...ask, kind }),
     setDeprecated: (tenantId, name, version, deprecated, actor) =>
       store.setDeprecated({ tenantId, kind, name, version }, deprecated, { actor, atWallMs: clock.wallMs() }),
@@ -113,7 +120,7 @@ function contractMajor(content: Uint8Array): string | null {
   return contract === null ? null : majorOf(contract.version);
 }
 
-function immutable(existing: VersionInfo, offeredDigest: string): PublishRefusal {
+export function immutable(existing: VersionInfo, offeredDigest: string): PublishRefusal {
   const at = `${existing.name}@${existing.version}`;
   return {
     kind: "version_immutable",

@@ -5,19 +5,29 @@ import { RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import type { SessionKey as WireSessionKey } from "@rspp/gen/rspp/common/v1/reference_pb";
 import {
   ArtifactKind,
+  type ArtifactRefSchema,
   InstanceStatusSchema,
   type PublishedVersionSchema,
   type RoutingViewSchema,
   type SessionRouteSchema,
   type SessionStatusSchema,
   SessionTokenClaimsSchema,
+  type VersionDecisionSchema,
+  VersionSource,
   type InstanceStatus as WireInstance,
   type SessionStatus as WireStatus,
 } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { type FindingSchema, FindingSeverity } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
-import type { VersionInfo } from "@rspp/store/pipeline-store";
-import type { Instance, SessionRow, SessionStateName, StatusReport } from "@rspp/store/session-store";
+import type { ArtifactKind as ArtifactKindName, VersionInfo } from "@rspp/store/pipeline-store";
+import type {
+  ArtifactPointer,
+  Instance,
+  SessionDecision,
+  SessionRow,
+  SessionStateName,
+  StatusReport,
+} from "@rspp/store/session-store";
 import type { SessionKey } from "@rspp/store/state-store";
 import type { SpecFinding, TokenClaims } from "./ports.ts";
 import type { SessionRoute } from "./routes.ts";
@@ -27,10 +37,62 @@ export function sessionKeyOf(key: WireSessionKey | undefined): SessionKey {
   return { tenantId: key?.tenantId ?? "", sessionId: key?.sessionId ?? "" };
 }
 
-export function versionToWire(info: VersionInfo): MessageInitShape<typeof PublishedVersionSchema> {
+const kindNumbers: Readonly<Record<ArtifactKindName, ArtifactKind>> = {
+  pipeline: ArtifactKind.PIPELINE,
+  profile: ArtifactKind.PROFILE,
+  policy: ArtifactKind.POLICY,
+  module: ArtifactKind.MODULE,
+  rollout: ArtifactKind.ROLLOUT,
+  node_package: ArtifactKind.NODE_PACKAGE,
+  provider_config: ArtifactKind.PROVIDER_CONFIG,
+  tenant_config: ArtifactKind.TENANT_CONFIG,
+};
+
+/** Undefined for a kind that this build does not know. */
+export function kindOfWire(kind: ArtifactKind): ArtifactKindName | undefined {
+  return Object.entries(kindNumbers).find(([, number]) => number === kind)?.[0] as ArtifactKindName | undefined;
+}
+
+export function pointerToWire({
+  kind,
+  tenantId,
+  name,
+  version,
+}: ArtifactPointer): MessageInitShape<typeof ArtifactRefSchema> {
+  return { kind: kindNumbers[kind as ArtifactKindName] ?? ArtifactKind.UNSPECIFIED, tenantId, name, version };
+}
+
+const sources: Readonly<Record<NonNullable<SessionDecision["source"]>, VersionSource>> = {
+  requested: VersionSource.REQUESTED,
+  tenant_list: VersionSource.TENANT_LIST,
+  canary: VersionSource.CANARY,
+  stable: VersionSource.STABLE,
+  active: VersionSource.ACTIVE,
+  newest: VersionSource.NEWEST,
+};
+
+/** Undefined for a session of before decisions were kept. */
+function decisionToWire(of: SessionDecision): MessageInitShape<typeof VersionDecisionSchema> | undefined {
+  if (of.source === undefined) return undefined;
+  return {
+    source: sources[of.source],
+    ownerTenantId: of.ownerTenantId ?? "",
+    ...(of.rollout === undefined ? {} : { rollout: pointerToWire(of.rollout) }),
+    bucket: of.bucket ?? 0,
+    inForce: (of.inForce ?? []).map(pointerToWire),
+  };
+}
+
+function decisionOf(row: SessionRow) {
+  const decision = decisionToWire(row.decision);
+  return decision === undefined ? {} : { decision };
+}
+
+export function versionToWire(info: VersionInfo, active = false): MessageInitShape<typeof PublishedVersionSchema> {
   const { name, version, digest, author, publishedWallMs, note, deprecated } = info;
   return {
-    kind: ArtifactKind.PIPELINE,
+    kind: kindNumbers[info.kind],
+    active,
     name,
     version,
     digest: bytesOf(digest),
@@ -69,6 +131,8 @@ export function routeToWire({ row, token }: SessionRoute): MessageInitShape<type
     token,
     expiresWallMs: BigInt(row.routeExpiresWallMs),
     instanceId: row.instanceId,
+    degraded: row.admittedDegraded,
+    ...decisionOf(row),
   };
 }
 
@@ -110,6 +174,10 @@ export function statusToWire(status: SessionStatus): MessageInitShape<typeof Ses
     },
     asOfWallMs: BigInt(status.asOfWallMs),
     stale: status.stale,
+    lostSinceWallMs: BigInt(status.lostSinceWallMs),
+    placementNumber: status.placementNumber,
+    endReason: status.endReason,
+    ...decisionOf(status),
   };
 }
 
@@ -141,11 +209,12 @@ export function instanceOfWire(status: WireInstance): Omit<Instance, "reportedWa
 
 export function viewToWire(view: RoutingView): MessageInitShape<typeof RoutingViewSchema> {
   const { version, takenWallMs, maxStalenessMs } = view;
-  const instances = view.instances.map(({ reportedWallMs: _at, endpoints, ...rest }) =>
-    create(InstanceStatusSchema, {
-      ...rest,
-      endpoints: Object.entries(endpoints).map(([transport, url]) => ({ transport, url, region: rest.region })),
-    }),
-  );
-  return { version, takenWallMs: BigInt(takenWallMs), maxStalenessMs, instances };
+  return { version, takenWallMs: BigInt(takenWallMs), maxStalenessMs, instances: view.instances.map(instanceToWire) };
+}
+
+export function instanceToWire({ reportedWallMs: _at, endpoints, ...rest }: Instance): WireInstance {
+  return create(InstanceStatusSchema, {
+    ...rest,
+    endpoints: Object.entries(endpoints).map(([transport, url]) => ({ transport, url, region: rest.region })),
+  });
 }

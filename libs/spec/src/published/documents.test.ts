@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { canonicalJson } from "@rspp/base/canonical-json";
+import { expect, test } from "vitest";
+import { documentKind } from "../document-kind.ts";
+import { parsePublished } from "./documents.ts";
+
+const rollout = "schema: rspp/rollout/v1\nrollout: desk\nstable: 1\n";
+const provider = `schema: rspp/provider-config/v1
+name: main
+providers:
+  openai/gpt-4o: {price: 2.5, settings: {api_key: "env:OPENAI_API_KEY"}}
+`;
+const nodes = `schema: rspp/node-package/v1
+name: gain
+version: 1.4.0
+location: oci://registry.example/gain
+sha256: ${"ab".repeat(32)}
+nodes: [gain]
+`;
+const module = readFileSync(new URL("../../../../pipelines/modules/spoken-answer@1.yaml", import.meta.url), "utf8");
+
+test("F-102 every kind is told by its content; layout and comments are no part of it", () => {
+  const documents = [
+    ["rollout", "desk", rollout],
+    ["tenant_config", "default", "schema: rspp/tenant-config/v1\nsessions: {concurrent_max: 3}\n"],
+    ["provider_config", "main", provider],
+    ["node_package", "gain", nodes],
+    ["module", "spoken-answer", module],
+  ];
+  for (const [kind = "", name = "", text = ""] of documents) {
+    expect(documentKind(text)).toBe(kind);
+    const read = parsePublished(text, "f.yaml");
+    expect(read, kind).toMatchObject({ ok: true, value: { kind, name } });
+    const commented = parsePublished(`# a comment\n${text}`, "f.yaml");
+    if (!read.ok || !commented.ok) throw new Error(kind);
+    expect(canonicalJson(commented.value.content)).toBe(canonicalJson(read.value.content));
+  }
+});
+
+test.each(["rollouts", "tenants"])("the examples of pipelines/%s hold", (folder) => {
+  const dir = new URL(`../../../../pipelines/${folder}/`, import.meta.url);
+  for (const file of readdirSync(dir)) {
+    expect(parsePublished(readFileSync(new URL(file, dir), "utf8"), file), file).toMatchObject({ ok: true });
+  }
+});
+
+test("F-117 a secret stands in no configuration of providers", () => {
+  const read = parsePublished(provider.replace("env:OPENAI_API_KEY", "sk-abcdefghijklmnopqrstuvwxyz123456"), "f.yaml");
+  expect(read.ok ? [] : read.error).toMatchObject([{ line: 4, code: "secret_literal" }]);
+  expect(JSON.stringify(read)).not.toContain("abcdefghijkl");
+});
+
+test("another kind than was asked for, and a schema nobody knows, are refused with what to do", () => {
+  for (const read of [parsePublished(rollout, "f.yaml", "tenant_config"), parsePublished("a: 1\n", "f.yaml")]) {
+    expect(read.ok ? [] : read.error).toMatchObject([{ path: "schema", remedy: expect.stringContaining("schema") }]);
+  }
+});

@@ -1,0 +1,65 @@
+/** A route: version, place and quota, in one transaction. */
+import { and, eq, sql } from "drizzle-orm";
+import type { Tx } from "./database.ts";
+import { type Admitted, admit, refusedAtOnce } from "./pg-admission.ts";
+import { type Chosen, choose, lockPlaces } from "./pg-placement.ts";
+import { sessions as t } from "./schema.ts";
+import { rowOf, stateNumbers } from "./session-rows.ts";
+import type { RouteAsk, RouteOutcome } from "./session-store.ts";
+
+export async function route(tx: Tx, ask: RouteAsk): Promise<RouteOutcome> {
+  const { tenantId } = ask.session;
+  await tx.execute(
+    sql`SELECT pg_advisory_xact_lock(hashtextextended(${JSON.stringify([tenantId, ask.requestKey])}, 92))`,
+  );
+  const [before] = await tx
+    .select()
+    .from(t)
+    .where(and(eq(t.tenantId, tenantId), eq(t.requestKey, ask.requestKey)));
+  if (before !== undefined) {
+    return before.requestDigest === ask.requestDigest
+      ? { kind: "repeated", row: rowOf(before) }
+      : { kind: "key_reused" };
+  }
+  // A tenant far over its rate does not make the others wait for the lock.
+  const refused = await refusedAtOnce(tx, ask);
+  if (refused !== undefined) return refused;
+  await lockPlaces(tx);
+  const admitted = await admit(tx, ask);
+  if (admitted.kind !== "admitted") return admitted;
+  const { limits, nowWallMs, instanceFreshMs, transport, region } = ask;
+  const place = { nowWallMs, instanceFreshMs, transport, region, regions: limits.regions, avoid: [], endpoint: true };
+  const chosen = await choose(tx, place);
+  if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
+  return reserve(tx, ask, chosen, admitted);
+}
+
+async function reserve(tx: Tx, ask: RouteAsk, chosen: Chosen, admitted: Admitted): Promise<RouteOutcome> {
+  const { session, pipeline } = ask;
+  const [row] = await tx
+    .insert(t)
+    .values({
+      ...session,
+      requestKey: ask.requestKey,
+      requestDigest: ask.requestDigest,
+      pipelineName: pipeline.name,
+      pipelineVersion: pipeline.version,
+      pipelineDigest: Buffer.from(pipeline.digest, "hex"),
+      transport: ask.transport,
+      instanceId: chosen.instanceId,
+      endpointUrl: chosen.url,
+      region: chosen.region,
+      tokenId: ask.tokenId,
+      routedWallMs: ask.nowWallMs,
+      placedWallMs: ask.nowWallMs,
+      routeExpiresWallMs: ask.routeExpiresWallMs,
+      state: stateNumbers.connecting,
+      decision: ask.decision,
+      admittedDegraded: admitted.degraded,
+    })
+    .onConflictDoNothing({ target: [t.tenantId, t.sessionId] })
+    .returning();
+  if (row === undefined) return { kind: "session_exists" };
+  await admitted.take(tx);
+  return { kind: "routed", row: rowOf(row) };
+}
