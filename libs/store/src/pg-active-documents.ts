@@ -1,8 +1,8 @@
-import { and, asc, desc, eq } from "drizzle-orm";
+import { and, asc, eq } from "drizzle-orm";
 import type { ActiveDocuments } from "./active-documents.ts";
 import type { Database } from "./database.ts";
 import type { ArtifactKind } from "./pipeline-store.ts";
-import { publishedVersions as v } from "./schema.ts";
+import { activeVersions as a, publishedVersions as v } from "./schema.ts";
 
 const channel = "rspp_active_versions";
 const documentsMax = 4_096;
@@ -10,15 +10,23 @@ const documentsMax = 4_096;
 export function pgActiveDocuments(db: Database): ActiveDocuments {
   return {
     list: async (kind) => {
+      const inForce = and(
+        eq(v.tenantId, a.tenantId),
+        eq(v.kind, a.kind),
+        eq(v.name, a.name),
+        // A withdrawn one has version 0, which nobody published.
+        eq(v.version, a.version),
+      );
       const rows = await db.transaction((tx) =>
         tx
-          .selectDistinctOn([v.tenantId, v.name])
-          .from(v)
-          .where(and(eq(v.kind, kind), eq(v.deprecated, false)))
-          .orderBy(asc(v.tenantId), asc(v.name), desc(v.version))
+          .select({ document: v })
+          .from(a)
+          .innerJoin(v, inForce)
+          .where(eq(a.kind, kind))
+          .orderBy(asc(a.tenantId), asc(a.name))
           .limit(documentsMax),
       );
-      return rows.map(({ tenantId, kind: of, name, version, digest, content }) => ({
+      return rows.map(({ document: { tenantId, kind: of, name, version, digest, content } }) => ({
         tenantId,
         kind: of as ArtifactKind,
         name,
