@@ -37,7 +37,7 @@ test("F-102 every kind is told by its content; layout and comments are no part o
   }
 });
 
-test.each(["rollouts", "tenants"])("the examples of pipelines/%s hold", (folder) => {
+test.each(["rollouts", "tenants", "policies"])("the examples of pipelines/%s hold", (folder) => {
   const dir = new URL(`../../../../pipelines/${folder}/`, import.meta.url);
   for (const file of readdirSync(dir)) {
     expect(parsePublished(readFileSync(new URL(file, dir), "utf8"), file), file).toMatchObject({ ok: true });
