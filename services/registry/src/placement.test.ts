@@ -1,7 +1,7 @@
 import { type Database, openDatabase } from "@rspp/store/database";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
+import { runSql } from "@rspp/store/testkit/run-sql";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
-import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { MoveRequest } from "./fleet.ts";
 import type { RouteRequest } from "./routes.ts";
@@ -28,9 +28,7 @@ afterAll(async () => {
   await at.close();
 });
 beforeEach(async () => {
-  await at.db.transaction((tx) =>
-    tx.execute(sql`TRUNCATE rspp.sessions, rspp.instances, rspp.session_moves, rspp.instance_drains`),
-  );
+  await runSql(at.db, `TRUNCATE rspp.sessions, rspp.instances, rspp.session_moves, rspp.instance_drains`);
   b.now += 3_600_000;
 });
 
@@ -66,8 +64,9 @@ describe("places", () => {
     expect(await routed(one)).toBe("none_ready");
     await one.statuses.reportInstance(instance("well"));
     await one.statuses.reportInstance(instance("aaa-suspect"));
-    await at.db.transaction((tx) =>
-      tx.execute(sql`UPDATE rspp.instances SET suspect_until_wall_ms = ${b.now + 1} WHERE instance_id = 'aaa-suspect'`),
+    await runSql(
+      at.db,
+      `UPDATE rspp.instances SET suspect_until_wall_ms = ${b.now + 1} WHERE instance_id = 'aaa-suspect'`,
     );
     const found = [await routed(one), await routed(two), await routed(one), await routed(two), await routed(one)];
     expect(found).toEqual(["well", "well", "aaa-suspect", "aaa-suspect", "all_full"]);
@@ -228,7 +227,7 @@ describe("sessions nobody tells of", () => {
     expect(await get("unopened")).toMatchObject({ state: "ended", endReason: "unopened" });
     expect(await get("lost")).toMatchObject({ state: "active", lostSinceWallMs: b.now });
     // One who has only begun to listen marks nobody.
-    await at.db.transaction((tx) => tx.execute(sql`UPDATE rspp.sessions SET lost_since_wall_ms = 0`));
+    await runSql(at.db, `UPDATE rspp.sessions SET lost_since_wall_ms = 0`);
     expect(await b.registry().statuses.sweep()).toMatchObject({ lost: 0 });
     await statuses.sweep();
     // Its runtime is back and has it.

@@ -13,7 +13,7 @@ providers:
 const nodes = `schema: rspp/node-package/v1
 name: gain
 version: 1.4.0
-location: oci://registry.example/gain
+location: packages/gain
 sha256: ${"ab".repeat(32)}
 nodes: [gain]
 `;
