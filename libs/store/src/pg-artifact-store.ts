@@ -126,9 +126,9 @@ async function rollback(tx: Tx, ask: ChangeAsk & { readonly version: number }): 
   }
   if (target.deprecated) return { kind: "deprecated", version: target.version };
   const { tenantId, name, reason } = ask;
+  await setActive(tx, target, ask);
   const rolloutWithdrawn = ask.kind === "pipeline" && (await hasRollout(tx, ask));
   if (rolloutWithdrawn) await withdraw(tx, { ...ask, tenantId, kind: "rollout", name });
-  await setActive(tx, target, ask);
   await noteVersion(tx, target, "rollback", ask, { from_version: fromVersion, reason });
   return { kind: "rolled_back", version: target, fromVersion, rolloutWithdrawn };
 }

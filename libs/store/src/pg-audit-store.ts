@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 import { and, asc, desc, eq, gte, lt, sql } from "drizzle-orm";
-=======
-import { and, desc, eq, lt } from "drizzle-orm";
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
 import type { AuditEntry, AuditStore } from "./audit-store.ts";
 import type { Database, Tx } from "./database.ts";
 import { checkLimit } from "./page.ts";
@@ -34,20 +30,7 @@ export async function appendAudit(tx: Tx, entry: AuditEntry): Promise<void> {
   await tx.insert(a).values({ ...entry, detail: { ...entry.detail } });
 }
 
-/** In the transaction of the change itself: it stands in the audit, or did not happen. */
-export async function appendAudit(tx: Tx, entry: AuditEntry): Promise<void> {
-  if (JSON.stringify(entry.detail).length > detailCharsMax) {
-    throw new StoreError(
-      "invalid",
-      "The detail of an audit entry is larger than 16 KiB",
-      "Name things, do not quote them",
-    );
-  }
-  await tx.insert(a).values({ ...entry, detail: { ...entry.detail } });
-}
-
 export function pgAuditStore(db: Database): AuditStore {
-<<<<<<< HEAD
   const appendMany: AuditStore["appendMany"] = async (entries, report) => {
     for (const entry of entries) checkEntry(entry);
     if (entries.length > entriesMax) {
@@ -74,11 +57,6 @@ export function pgAuditStore(db: Database): AuditStore {
     append: (entry) => appendMany([entry]),
     appendMany,
     list: async ({ tenantId, limit, before, action }) => {
-=======
-  return {
-    append: (entry) => db.transaction((tx) => appendAudit(tx, entry)),
-    list: async ({ tenantId, limit, before }) => {
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
       checkLimit(limit);
       const page = before === undefined ? undefined : lt(a.id, before);
       const named = action === undefined ? undefined : sql`position(${action} in ${a.action}) > 0`;

@@ -88,9 +88,9 @@ async function publish(tx: Tx, wanted: NewVersion): Promise<PublishOutcome> {
   if (row === undefined) throw new StoreError("internal", "A version was not stored", "This is a bug: report it");
   const info = infoOf(row);
   const { author: actor, publishedWallMs: atWallMs } = wanted;
-  await noteVersion(tx, info, "publish", { actor, atWallMs });
   const activated = !keepActive && !(wanted.kind === "pipeline" && (await hasRollout(tx, wanted)));
   if (activated) await setActive(tx, info, { actor, atWallMs });
+  await noteVersion(tx, info, "publish", { actor, atWallMs });
   return { kind: "published", version: info, activated };
 }
 

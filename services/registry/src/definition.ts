@@ -4,11 +4,8 @@ import { KeyRing } from "@rspp/host/key-ring";
 import { tokensOfStore } from "@rspp/host/platform-tokens";
 import type { DatabaseService } from "@rspp/host/service";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
-<<<<<<< HEAD
-import { pgAuditStore } from "@rspp/store/pg-audit-store";
-=======
 import { pgArtifactStore } from "@rspp/store/pg-artifact-store";
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
+import { pgAuditStore } from "@rspp/store/pg-audit-store";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
@@ -32,7 +29,7 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
   database: true,
   start: async (config, { env, log, telemetry }, db) => {
     const { token_key: reference, data: dataDir, token_ms: tokenMs, instance_fresh_ms: instanceFreshMs } = config;
-<<<<<<< HEAD
+    const { session_keep_ms: keepEndedMs } = config;
     const wallMs = () => asWallMs(Date.now());
     const tokens = pgTokenStore(db);
     const tokenKeys = await KeyRing.open({
@@ -43,10 +40,6 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       maxAgeMs: config.token_key_days * 86_400_000,
       wallMs,
     });
-=======
-    const { session_keep_ms: keepEndedMs } = config;
-    const tokenKey = await openSigningKey({ reference, dataDir, name: "session-token", env });
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
     const documents = pgActiveDocuments(db);
     const ports = {
       pipelines: pgPipelineStore(db),
@@ -56,12 +49,8 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       documents,
       log,
       nowMs: () => performance.now(),
-<<<<<<< HEAD
-      clock: { wallMs },
-=======
       metrics: telemetry.metrics,
-      clock: { wallMs: () => asWallMs(Date.now()) },
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
+      clock: { wallMs },
       newId: (prefix: string) => `${prefix}_${randomBytes(16).toString("base64url")}`,
       tokenKeys,
     };
@@ -75,12 +64,8 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       http,
       tokens: tokensOfStore(tokens),
       sweep: async () => {
-<<<<<<< HEAD
-        await statuses.sweep();
-        await tokenKeys.sweep();
-=======
         await sweep();
->>>>>>> f20383c (Registry: artifacts of every kind, versions in force, rollouts, quotas, moves and drains)
+        await tokenKeys.sweep();
         await ports.snapshots.forgetProviders(Date.now() - providersForgottenMs);
       },
       close: async () => {
