@@ -109,7 +109,7 @@ function vitestStep(name, part, args) {
       rmSync(report, { force: true });
       return ["vitest", "run", ...args, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
     },
-    env: full ? { KERNEL_RUNS: "5000" } : {},
+    env: full ? { KERNEL_RUNS: "5000", FUZZ_RUNS: "20000" } : {},
     count: (exitCode) => countVitest(exitCode, report),
   };
 }

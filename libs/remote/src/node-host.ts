@@ -5,7 +5,7 @@ import { DescribeRequestSchema, DescribeResponseSchema, NodeService } from "@rsp
 import type { Clock } from "@rspp/ports/clock";
 import type { NodeHostPort, NodeInstance, NodeOpen, NodePackage, NodeSink } from "@rspp/ports/node-host";
 import { rpcError } from "@rspp/rpc/errors";
-import { callUnary, type GrpcChannel, openChannel } from "@rspp/rpc/grpc-client";
+import { callUnary, type GrpcChannel, openChannel, openDuplex } from "@rspp/rpc/grpc-client";
 import type { ClientTls } from "@rspp/rpc/tls";
 import { validate } from "@rspp/wire/validate";
 import { RemoteNode } from "./node-instance.ts";
@@ -103,8 +103,10 @@ class RemoteHost implements NodeHostPort {
     const node: RemoteNode = new RemoteNode(
       {
         clock: this.#options.clock,
-        channel: pooled.channel,
-        headers: this.#options.headers?.() ?? {},
+        open: (handlers, headers) =>
+          openDuplex(pooled.channel, NodeService.method.run, handlers, {
+            headers: { ...this.#options.headers?.(), ...headers },
+          }),
         enter: (run) => this.#enter(run),
         leave: () => this.#leave(),
         ended: () => {

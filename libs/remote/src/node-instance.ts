@@ -4,7 +4,6 @@ import { monoPlusNs, msToNs } from "@rspp/base/brand";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { NodeEmission } from "@rspp/gen/rspp/node/v1/node_pb";
 import {
-  NodeService,
   type RunRequest,
   RunRequestSchema,
   type RunResponse,
@@ -12,17 +11,16 @@ import {
 } from "@rspp/gen/rspp/node/v1/node_service_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { NodeBody, NodeHook, NodeInstance, NodeOpen, NodeSink } from "@rspp/ports/node-host";
-import type { Duplex } from "@rspp/rpc/duplex";
+import type { Duplex, DuplexHandlers } from "@rspp/rpc/duplex";
 import { type RpcError, rpcError } from "@rspp/rpc/errors";
-import { type GrpcChannel, openDuplex } from "@rspp/rpc/grpc-client";
 import { validate } from "@rspp/wire/validate";
 import { nodeLimits as limits } from "./node-limits.ts";
 import { bodyBytes, bodyFromWire, eventToWire, hookToWire, openToWire } from "./node-messages.ts";
 
 export interface InstancePlace {
   readonly clock: Clock;
-  readonly channel: GrpcChannel;
-  readonly headers: Readonly<Record<string, string>>;
+  /** The instance's stream; nothing is told before this has returned. */
+  open(handlers: DuplexHandlers<RunResponse>, headers: Readonly<Record<string, string>>): Duplex<RunRequest>;
   /** A place for one more event at the host: `run` is called now, later, or never where this gives false. */
   enter(run: () => void): boolean;
   /** An event has left its place. */
@@ -59,16 +57,13 @@ export class RemoteNode implements NodeInstance {
 
   /** Opens the stream; the sink is not called before this has returned. */
   start(): void {
-    const { channel, headers } = this.#place;
     const { hookTimeoutMs } = this.#request.limits;
     const handlers = {
       onMessage: (message: RunResponse): void => this.#message(message),
       onEnd: (): void => this.#lost(this.#asksToStop ? "stopped" : "ended"),
       onClosed: (error: RpcError | null): void => this.#closed(error),
     };
-    this.#duplex = openDuplex(channel, NodeService.method.run, handlers, {
-      headers: { ...headers, ...this.#request.headers },
-    });
+    this.#duplex = this.#place.open(handlers, this.#request.headers ?? {});
     this.#duplex.write(openToWire(this.#request));
     this.#after(hookTimeoutMs, () => this.#giveUp("open_timeout"));
   }

@@ -10,6 +10,9 @@ import { parseSpec } from "./parse-spec.ts";
 import { formatProblems, type SpecProblem } from "./problem.ts";
 import { readSpecFile, small } from "./testing.ts";
 
+/** FUZZ_RUNS sets how many of each are tried in a long run (quality.md R6). */
+const runs = (usual: number): number => Number(process.env.FUZZ_RUNS ?? usual);
+
 /** Things authors and editors leave in files, and things only a fuzzer would. */
 const scraps = [
   ..."\t \n:-[]{}#&*!|>'\"%@`,?",
@@ -77,7 +80,7 @@ describe("parseSpec under random edits", () => {
   ])("F-001 never throws: %s, torn and patched", (_, text) => {
     fc.assert(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => survives(apply(text, edits))),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -99,13 +102,13 @@ describe("parseSpec under random edits", () => {
         }
         return survives(now.join("\n"));
       }),
-      { numRuns: 400 },
+      { numRuns: runs(400) },
     );
   });
 
   test("F-001 never throws: any JSON, and any text", () => {
-    fc.assert(fc.property(fc.json(), survives), { numRuns: 200 });
-    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 60 }), survives), { numRuns: 200 });
+    fc.assert(fc.property(fc.json(), survives), { numRuns: runs(200) });
+    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 60 }), survives), { numRuns: runs(200) });
   });
 });
 
@@ -159,7 +162,7 @@ describe("modules and layers under random edits", () => {
         const again = alone.ok ? compileSpec(alone.value) : alone;
         if (compiled.ok && again.ok) expect(again.value.fingerprint).toBe(compiled.value.fingerprint);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -170,7 +173,7 @@ describe("modules and layers under random edits", () => {
         const read = parseModule(text, "m.yaml");
         if (!read.ok) complete(read.error, text);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -186,7 +189,7 @@ describe("modules and layers under random edits", () => {
         const compiled = laid.ok ? compileSpec(laid.value) : laid;
         if (!compiled.ok) complete(compiled.error, text);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });

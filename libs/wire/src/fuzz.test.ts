@@ -12,6 +12,9 @@ import { limits } from "./limits.ts";
 import { controlFrameFromWire, frameToWire, type WireFrame } from "./link-frame.ts";
 import { describeError, toErrorDetail } from "./wire-error.ts";
 
+/** FUZZ_RUNS sets how many of each are tried in a long run (quality.md R6). */
+const runs = (usual: number): number => Number(process.env.FUZZ_RUNS ?? usual);
+
 const seeds = fc.sample(eventInit(anyPayload), { numRuns: 40, seed: 11 }).map((init) => {
   const made = toEnvelope(constants, init);
   if (!made.ok) throw new Error(describeError(made.error));
@@ -58,14 +61,14 @@ const oneByte = fc.tuple(fc.constant(0), fc.nat({ max: 2_000 }), fc.nat({ max: 2
 const edits = fc.oneof(anyEdits, { arbitrary: oneByte, weight: 3 });
 
 test("NF-013 random bytes and text: an answer, never a throw", () => {
-  fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.string()), answers), { numRuns: 2_000 });
-  fc.assert(fc.property(fc.json(), answers), { numRuns: 500 });
+  fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.string()), answers), { numRuns: runs(2_000) });
+  fc.assert(fc.property(fc.json(), answers), { numRuns: runs(500) });
 });
 
 test("NF-013 mutated events in binary and JSON: an answer, never a throw", () => {
   fc.assert(
     fc.property(fc.constantFrom(...binaries), edits, (bytes, changes) => answers(mutate(bytes, changes))),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
@@ -73,7 +76,7 @@ test("NF-013 mutated events in binary and JSON: an answer, never a throw", () =>
     fc.property(fc.constantFrom(...texts), edits, (text, changes) =>
       answers(decoder.decode(mutate(encoder.encode(text), changes))),
     ),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
 });
 
@@ -84,7 +87,7 @@ test("NF-013 JSON of other types in the place of a field: an answer, never a thr
       const keys = Object.keys(object);
       answers(JSON.stringify({ ...object, [keys[at % keys.length]!]: value }));
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
 });
 
@@ -117,7 +120,7 @@ test("NF-013 mutated short forms: an answer, never a throw", () => {
       if (result.ok) fromEnvelope(result.value, { unknownTypes: "pass" });
       else expect(result.error.remedy).not.toBe("");
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
 });
 
@@ -162,7 +165,7 @@ test("NF-013 mutated frames of the control connection: an answer, never a throw"
       const result = controlFrameFromWire(table, "runtime", frame);
       if (!result.ok) expect(result.error.remedy).not.toBe("");
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(2_000) },
   );
   expect(read).toBeGreaterThan(300);
 });
