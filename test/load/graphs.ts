@@ -75,7 +75,7 @@ export class BareShell {
   journalBytes = 0;
   nowNs = 1_000_000;
   private inputSeq = 0;
-  private batchIndex = 0;
+  steps = 0;
   private sequence = 0;
   private readonly level: Level;
   private readonly env: KernelEnv;
@@ -117,9 +117,9 @@ export class BareShell {
   }
 
   private once(inputs: readonly Input[]): StepResult {
-    this.batchIndex += 1;
+    this.steps += 1;
     const batch: Batch = {
-      index: this.batchIndex,
+      index: this.steps,
       monoNs: this.nowNs as MonoNs,
       wallMs: (1_700_000_000_000 + Math.floor(this.nowNs / 1_000_000)) as WallMs,
       inputs,
