@@ -92,7 +92,9 @@ export function withCaller(command: Command): Command {
     )
     .addOption(
       // Not parsed here: what stands in place of a reference may be the token, and must not be repeated.
-      new Option("--token <reference>", "token of the caller: env:NAME or file:/path").helpGroup(platformGroup),
+      new Option("--token <reference>", "token of the caller: env:NAME or file:/path (else RSPP_TOKEN)").helpGroup(
+        platformGroup,
+      ),
     );
 }
 

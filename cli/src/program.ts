@@ -1,5 +1,6 @@
 /** Every command of `rspp`, in the groups its help shows. */
 import { Command } from "commander";
+import { registerAudit } from "./commands/audit.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerDocs } from "./commands/docs.ts";
@@ -19,6 +20,7 @@ import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerTalk } from "./commands/talk.ts";
 import { registerTimeline } from "./commands/timeline.ts";
+import { registerToken } from "./commands/token.ts";
 import { registerValidate } from "./commands/validate.ts";
 import { registerVerify } from "./commands/verify.ts";
 import { registerWatch } from "./commands/watch.ts";
@@ -44,6 +46,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
+  ["Access:", [registerToken, registerAudit]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
 ];
 

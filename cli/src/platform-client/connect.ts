@@ -30,7 +30,7 @@ export function connectTo<S extends DescService>(peer: PeerName, url: string, se
     baseUrl: url,
     domain: peer,
     messageBytesMax,
-    ...(caller.token === undefined ? {} : { token: tokenOf(caller.token) }),
+    ...shownBy(caller),
   });
   const client = clientOf(connection, service);
   return {
@@ -51,6 +51,13 @@ export function connectTo<S extends DescService>(peer: PeerName, url: string, se
       }
     },
   };
+}
+
+/** `--token`, else RSPP_TOKEN: the token itself, as tools are given one, or a reference. */
+function shownBy({ token = process.env.RSPP_TOKEN }: Caller): { token?: () => Promise<string> } {
+  if (token === undefined || token === "") return {};
+  const named = token !== process.env.RSPP_TOKEN || /^(?:env|file):/.test(token);
+  return { token: tokenOf(named ? token : "env:RSPP_TOKEN") };
 }
 
 function tokenOf(reference: string): () => Promise<string> {

@@ -63,9 +63,7 @@ export class AuditWriter implements AuditSink {
         resolve();
       };
       this.#queue.push({ entry, done });
-      this.#running ??= this.#run().finally(() => {
-        this.#running = null;
-      });
+      this.#running ??= this.#run();
     });
   }
 
@@ -80,7 +78,14 @@ export class AuditWriter implements AuditSink {
     for (const { done } of this.#queue.splice(0)) done();
   }
 
+  /** Until nothing waits; its end is seen in the same moment, so that what comes next begins anew. */
   async #run(): Promise<void> {
+    do await this.#drain();
+    while (this.#queue.length > 0 && !this.#closing);
+    this.#running = null;
+  }
+
+  async #drain(): Promise<void> {
     const { write, log, retryMs = 250 } = this.#options;
     let pauseMs = retryMs;
     // Others of the same moment come along.

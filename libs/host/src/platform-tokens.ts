@@ -15,11 +15,15 @@ export function tokensOfRegistry(registry: RpcConnection): PlatformTokens {
   return { keys: new TokenKeys([], keys), revoked: new RevokedTokens(revoked), wallMs };
 }
 
+/** A look into the database costs less than one over the network. */
+const storeRefreshMs = 1_000;
+
 /** Read from the database that a service shares with the registry. */
 export function tokensOfStore(store: TokenStore): PlatformTokens {
   const keys = async () =>
     (await store.listKeys("session-token", wallMs())).map(({ keyId, publicKey, notAfterWallMs }) =>
       tokenKeyToJwk({ keyId, publicKey, notAfterWallMs: BigInt(notAfterWallMs) }),
     );
-  return { keys: new TokenKeys([], keys), revoked: new RevokedTokens(() => store.revokedIds(wallMs())), wallMs };
+  const revoked = new RevokedTokens(() => store.revokedIds(wallMs()));
+  return { keys: new TokenKeys([], keys, storeRefreshMs), revoked, wallMs };
 }

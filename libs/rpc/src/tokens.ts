@@ -56,14 +56,21 @@ export function tokenKeyToJwk(
  */
 export class TokenKeys {
   readonly #fetch: (() => Promise<readonly PublishedKey[]>) | undefined;
+  readonly #refreshMs: number;
   #keys: ReturnType<typeof createLocalJWKSet>;
   /** Until when each key is good, milliseconds since the Unix epoch. */
   #ids: ReadonlyMap<string, number>;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | null = null;
 
-  constructor(keys: readonly PublishedKey[], fetch?: () => Promise<readonly PublishedKey[]>) {
+  /** `refreshMs`: how often an unknown key may make them be fetched; default {@link limits.TOKEN_KEYS_REFRESH_MS}. */
+  constructor(
+    keys: readonly PublishedKey[],
+    fetch?: () => Promise<readonly PublishedKey[]>,
+    refreshMs: number = limits.TOKEN_KEYS_REFRESH_MS,
+  ) {
     this.#fetch = fetch;
+    this.#refreshMs = refreshMs;
     this.#keys = createLocalJWKSet({ keys: [...keys] });
     this.#ids = idsOf(keys);
   }
@@ -95,8 +102,7 @@ export class TokenKeys {
 
   /** A failed fetch keeps the keys there are: a registry that is away refuses no one (kernel.md §7). */
   async refresh(nowMs: number): Promise<void> {
-    if (this.#fetch === undefined || nowMs - this.#fetchedAtMs < limits.TOKEN_KEYS_REFRESH_MS)
-      return this.#fetching ?? undefined;
+    if (this.#fetch === undefined || nowMs - this.#fetchedAtMs < this.#refreshMs) return this.#fetching ?? undefined;
     this.#fetchedAtMs = nowMs;
     this.#fetching = this.#fetch()
       .then((keys) => this.set(keys))

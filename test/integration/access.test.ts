@@ -1,0 +1,172 @@
+/** F-115, F-097: services with a service token and the platform's database, asked with tokens that the registry made. */
+import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
+import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
+import { ProviderService } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
+import { AccessService, AuditService } from "@rspp/gen/rspp/registry/v1/access_service_pb";
+import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
+import type { ServiceFields } from "@rspp/host/common-fields";
+import { resolveConfig } from "@rspp/host/config";
+import type { ServiceDefinition } from "@rspp/host/service";
+import { type RunningService, startService } from "@rspp/host/start";
+import { leaseDefinition } from "@rspp/lease/definition";
+import { gatewayDefinition } from "@rspp/provider-gateway/definition";
+import { registryDefinition } from "@rspp/registry/definition";
+import { replayDefinition } from "@rspp/replay/definition";
+import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
+import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const serviceToken = "a-token-that-the-platform-shares";
+const running: RunningService[] = [];
+let at: TestDatabase;
+let registryUrl: string;
+let log = "";
+
+async function start<F extends ServiceFields>(definition: ServiceDefinition<F>, ...argv: string[]): Promise<string> {
+  const { service, fields } = definition;
+  const given = ["--port", "0", "--service-token", "env:SERVICE_TOKEN", "--log-level", "debug", ...argv];
+  const config = resolveConfig(fields, { service, argv: given, env: {} });
+  if (!config.ok || "help" in config.value) throw new Error(`${service}: no configuration`);
+  const env = { SERVICE_TOKEN: serviceToken };
+  const logTo = (line: string): void => {
+    log += line;
+  };
+  const started = await startService(definition, config.value.values, { env, logTo, database: at.db });
+  running.push(started);
+  return started.ready.url;
+}
+
+const connect = (baseUrl: string, token: string | null) =>
+  connectRpc({ baseUrl, domain: "none", attemptsMax: 1, token: () => token });
+const told = (asked: Promise<unknown>) =>
+  asked.then(
+    () => "taken",
+    (failure: unknown) => {
+      const { reason, metadata } = rpcErrorOf(failure, "none").detail;
+      return `${ErrorReason[reason]} ${metadata.problem ?? ""}`.trim();
+    },
+  );
+
+async function made(tenantId: string, role: Role.VIEWER | Role.OPERATOR | Role.ADMIN) {
+  const client = connect(registryUrl, serviceToken).client(AccessService);
+  const { minted } = await client.createToken({ tenantId, role, subject: `${Role[role]}-of`, ttlMs: 3_600_000n });
+  return { token: minted?.token ?? "", id: minted?.about?.tokenId ?? "" };
+}
+
+beforeAll(async () => {
+  at = await testDatabase();
+  registryUrl = await start(registryDefinition, "--data", at.dataDir);
+}, 90_000);
+afterAll(async () => {
+  for (const service of running.reverse()) await service.stop(0);
+  await at.close();
+});
+
+test("F-115 F-114 registry, lease, replay and gateway take a token of the role and the tenant, and no other", async () => {
+  const lease = await start(leaseDefinition, "--data", at.dataDir);
+  const replay = await start(replayDefinition, "--data", at.dataDir);
+  const gateway = await start(gatewayDefinition(), "--registry", registryUrl, "--stream-port", "0");
+  const acme = (await made("acme", Role.VIEWER)).token;
+  const other = (await made("other", Role.ADMIN)).token;
+  const platform = (await made("*", Role.VIEWER)).token;
+  const session = { tenantId: "acme", sessionId: "nobody" };
+  const reads: readonly [string, (token: string | null) => Promise<string>][] = [
+    ["registry", (t) => told(connect(registryUrl, t).client(RegistryService).listPipelines({ tenantId: "acme" }))],
+    ["lease", (t) => told(connect(lease, t).client(LeaseService).listFloors({ session }))],
+    ["replay", (t) => told(connect(replay, t).client(TimelineService).listTimelines({ tenantId: "acme" }))],
+  ];
+  for (const [service, read] of reads) {
+    expect(await read(acme), service).toBe("taken");
+    expect(await read(platform), service).toBe("taken");
+    expect(await read(serviceToken), service).toBe("taken");
+    expect(await read(other), service).toBe("PERMISSION_DENIED other_tenant");
+    expect(await read(null), service).toBe("UNAUTHENTICATED");
+    const [head, body, mark = ""] = acme.split(".");
+    expect(await read(`${head}.${body}.${mark.slice(0, -4)}AAAA`), service).toBe("TOKEN_INVALID signature");
+  }
+  const providers = (t: string) => told(connect(gateway, t).client(ProviderService).listProviders({}));
+  expect([await providers(platform), await providers(acme)]).toEqual(["taken", "PERMISSION_DENIED platform"]);
+  // A viewer changes nothing, and nobody but a service acts as one.
+  const revoke = { session, reason: 1, idempotencyKey: "k" };
+  expect(await told(connect(lease, acme).client(LeaseService).revokeLease(revoke))).toBe("PERMISSION_DENIED role");
+  const grant = { session, holderId: "me", idempotencyKey: "k" };
+  expect(await told(connect(lease, other).client(LeaseService).grantLease(grant))).toBe("PERMISSION_DENIED role");
+}, 60_000);
+
+test("F-115 a token is listed, taken back and refused; an admin makes none of another tenant", async () => {
+  const admin = await made("acme", Role.ADMIN);
+  const access = connect(registryUrl, admin.token).client(AccessService);
+  const ask = { role: Role.VIEWER, subject: "x", ttlMs: 60_000n } as const;
+  const { minted } = await access.createToken({ ...ask, tenantId: "acme" });
+  for (const tenantId of ["other", "*"]) {
+    expect(await told(access.createToken({ ...ask, tenantId })), tenantId).toBe("PERMISSION_DENIED other_tenant");
+  }
+  expect(await told(access.rotateTokenKey({}))).toBe("PERMISSION_DENIED platform");
+  const list = async () => (await access.listTokens({ tenantId: "acme" })).tokens.map(({ tokenId }) => tokenId);
+  expect(await list()).toContain(minted?.about?.tokenId);
+  expect(JSON.stringify(await access.listTokens({ tenantId: "acme" }), big)).not.toContain(minted?.token);
+  const read = () =>
+    connect(registryUrl, minted?.token ?? "")
+      .client(RegistryService)
+      .listPipelines({ tenantId: "acme" });
+  expect(await told(read())).toBe("taken");
+  await access.revokeToken({ tenantId: "acme", tokenId: minted?.about?.tokenId ?? "" });
+  await expect.poll(() => told(read()), { timeout: 15_000 }).toBe("TOKEN_INVALID revoked");
+  expect(await told(access.revokeToken({ tenantId: "acme", tokenId: "atk_none" }))).toBe("NOT_FOUND");
+}, 60_000);
+
+test("F-169 a changed signing key interrupts nobody; a stolen one ends what it signed", async () => {
+  const before = await made("acme", Role.VIEWER);
+  const read = (token: string) =>
+    told(connect(registryUrl, token).client(RegistryService).listPipelines({ tenantId: "acme" }));
+  const access = connect(registryUrl, serviceToken).client(AccessService);
+  await access.rotateTokenKey({});
+  const { keys } = await connect(registryUrl, serviceToken).client(RegistryService).listTokenKeys({});
+  expect(keys.length).toBe(2);
+  const during = await made("acme", Role.VIEWER);
+  expect([await read(before.token), await read(during.token)]).toEqual(["taken", "taken"]);
+  await access.rotateTokenKey({ oldIsStolen: true });
+  const after = await made("acme", Role.VIEWER);
+  await expect.poll(() => read(after.token), { timeout: 15_000 }).toBe("taken");
+  const jwks = await fetch(`${registryUrl}/.well-known/jwks.json`);
+  expect(await jwks.json()).toMatchObject({ keys: [{ kty: "OKP", crv: "Ed25519" }] });
+}, 60_000);
+
+test("F-097 F-170 changes and denials stand in the log, chained; nothing of a token does", async () => {
+  const platform = await made("*", Role.ADMIN);
+  const audit = connect(registryUrl, platform.token).client(AuditService);
+  await expect.poll(() => told(audit.verifyAudit({})), { timeout: 15_000 }).toBe("taken");
+  const actions = async (tenantId: string) =>
+    (await audit.listAudit({ tenantId, page: { size: 1_000 } })).records.map(({ action }) => action);
+  await expect.poll(() => actions("acme")).toContain("rspp.registry.v1.AccessService/RevokeToken");
+  await expect.poll(() => actions("acme")).toContain("denied rspp.lease.v1.LeaseService/RevokeLease");
+  // The gateway has no database: it told the registry.
+  await expect
+    .poll(() => actions("acme"), { timeout: 10_000 })
+    .toContain("denied rspp.provider.v1.ProviderService/ListProviders");
+  const verdict = await audit.verifyAudit({});
+  expect(verdict.faults).toEqual([]);
+  expect(verdict.records).toBeGreaterThan(10n);
+  let text = JSON.stringify(verdict, big) + log;
+  let exported = 0n;
+  for await (const { records, last, headId } of audit.exportAudit({})) {
+    text += JSON.stringify(records, big);
+    exported += BigInt(records.length);
+    if (last) expect(headId).toBeGreaterThanOrEqual(verdict.records);
+  }
+  expect(exported).toBeGreaterThanOrEqual(verdict.records);
+  const [, body = "", mark = ""] = platform.token.split(".");
+  for (const secret of [platform.token, body, mark, serviceToken]) expect(text).not.toContain(secret);
+  // A tenant's admin sees what is his.
+  const acme = connect(registryUrl, (await made("acme", Role.ADMIN)).token).client(AuditService);
+  expect(await told(acme.listAudit({ tenantId: "acme" }))).toBe("taken");
+  expect(await told(acme.listAudit({ tenantId: "*" }))).toBe("PERMISSION_DENIED other_tenant");
+  expect(await told(acme.verifyAudit({}))).toBe("PERMISSION_DENIED platform");
+}, 60_000);
+
+function big(_name: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("latin1");
+  return typeof value === "bigint" ? String(value) : value;
+}
