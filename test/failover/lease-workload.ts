@@ -9,13 +9,15 @@ export interface WorkloadOptions {
   readonly replicas: Replicas;
   readonly recorder: Recorder;
   readonly clients: number;
-  readonly forMs: number;
-  /** A session lives this long, then another takes its place: histories stay short enough to be searched. */
-  readonly sessionMs: number;
+  /** Asked again and again before each call. */
+  readonly enough: () => boolean;
   readonly random: () => number;
 }
 
 const sessionsAtOnce = 4;
+const callsMax = 70;
+const lostMax = 6;
+const lifeMaxMs = 30_000;
 const holders = ["a", "b", "c"] as const;
 type AskedCall = Exclude<LeaseCall, { kind: "lapse" }>;
 
@@ -25,35 +27,47 @@ interface Known {
   /** As told, newest last. */
   readonly epochs: { epoch: number; holder: string }[];
   lastKeyed: AskedCall | null;
+  calls: number;
+  /** Answers that were lost. */
+  lost: number;
+  readonly sinceMs: number;
 }
 
 /** Runs until the time is over; every call that was made is in the recorder then. */
 export async function runWorkload(options: WorkloadOptions): Promise<void> {
-  const untilMs = performance.now() + options.forMs;
   const lapser = new pg.Client({ connectionString: options.replicas.databaseUrl });
   await lapser.connect();
-  const sessions = new Sessions(options.sessionMs);
+  const sessions = new Sessions();
   try {
     const clients = Array.from({ length: options.clients }, (_, i) => new Client(i, options, sessions, lapser));
-    await Promise.all(clients.map((client) => client.run(untilMs)));
+    await Promise.all(clients.map((client) => client.run()));
   } finally {
     await lapser.end();
   }
 }
 
+/** A session that was asked enough of gives its place to another: histories stay short enough to be searched. */
 class Sessions {
-  readonly #known = new Map<string, Known>();
-  readonly #lifeMs: number;
-
-  constructor(lifeMs: number) {
-    this.#lifeMs = lifeMs;
-  }
+  readonly #slots = new Map<number, Known>();
+  #count = 0;
 
   at(slot: number): Known {
-    const name = `s${slot}-${Math.floor(performance.now() / this.#lifeMs)}`;
-    const found = this.#known.get(name) ?? { name, epochs: [], lastKeyed: null };
-    this.#known.set(name, found);
-    return found;
+    const found = this.#slots.get(slot);
+    // Before its term could run out by itself.
+    if (found && found.calls < callsMax && found.lost < lostMax && performance.now() - found.sinceMs < lifeMaxMs) {
+      found.calls++;
+      return found;
+    }
+    const next = {
+      name: `s${this.#count++}`,
+      epochs: [],
+      lastKeyed: null,
+      calls: 1,
+      lost: 0,
+      sinceMs: performance.now(),
+    };
+    this.#slots.set(slot, next);
+    return next;
   }
 }
 
@@ -71,13 +85,16 @@ class Client {
     this.#lapser = lapser;
   }
 
-  async run(untilMs: number): Promise<void> {
-    while (performance.now() < untilMs) {
+  async run(): Promise<void> {
+    while (!this.#options.enough()) {
       const replica = this.#pick(this.#options.replicas.all);
       // Now and then a replica that is stopped is asked too: what becomes of that call is not known for long.
-      if (replica.stopped && this.#options.random() < 0.9) continue;
+      if (replica.stopped && this.#options.random() < 0.8) {
+        await pause(2);
+        continue;
+      }
       if (replica.running !== null) await this.#one(replica, replica.running.rpc);
-      await pause(5 + 20 * this.#options.random());
+      await pause(2 + 8 * this.#options.random());
     }
   }
 
@@ -93,6 +110,7 @@ class Client {
     const ask = () => askLease(rpc, session.name, call);
     const answer = await recorder.record(this.#id, session.name, call, ask);
     if (answer?.ok && answer.holder !== "") session.epochs.push({ epoch: answer.epoch, holder: answer.holder });
+    if (answer === undefined) session.lost++;
     if (answer !== undefined || !("key" in call) || random() < 0.4) return;
     // The answer was lost: whoever needs it asks again under the same key, another replica perhaps.
     const other = this.#options.replicas.all.find(({ running, stopped }) => running !== null && !stopped)?.running;
