@@ -11,6 +11,7 @@ import { p5bc } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
 import { p8 } from "./p8-turn-open.ts";
+import { p10 } from "./p10-runtime-start.ts";
 import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
 import { rLanes } from "./r-lanes.ts";

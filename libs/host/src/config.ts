@@ -1,9 +1,9 @@
 /** Configuration of a service: defaults, then a file, then the environment, then flags; the later wins. */
 import { readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { err, ok, type Result } from "@rspp/base/result";
 import { osCode } from "@rspp/store/store-error";
-import { parse } from "yaml";
 import { type ConfigField, type ConfigFields, type ConfigValues, nearestKey, readField } from "./config-fields.ts";
 
 export interface ConfigProblem {
@@ -130,6 +130,8 @@ function readFile(path: string): Result<readonly (readonly [string, unknown])[],
   try {
     if (statSync(path).size > fileBytesMax) return problem("is larger than 64 KiB", "Name the right file");
     // YAML 1.2, of which JSON is a part. Its errors quote the text, which may hold a secret, so they are not shown.
+    // Most processes have no file, and the reader is large.
+    const { parse } = createRequire(import.meta.url)("yaml") as typeof import("yaml");
     const found: unknown = parse(readFileSync(path, "utf8"), { maxAliasCount: 0, prettyErrors: false });
     if (found === null) return ok([]);
     if (typeof found === "object" && !Array.isArray(found)) return ok(Object.entries(found));

@@ -60,6 +60,8 @@ export interface StartedService {
   readonly streams?: readonly GrpcService[];
   /** Called once when all ports are open, before the service is ready. Gives addresses for the ready line, by name. */
   bound?(api: Bound, streams: Bound | null): Promise<Readonly<Record<string, string>>>;
+  /** What it will want later, loaded once it is ready: each in a turn of the event loop of its own. */
+  readonly loadLater?: readonly (() => Promise<unknown>)[];
   /** Housekeeping, now and then; with a database it also shows whether that answers. */
   sweep?(): Promise<unknown>;
   /** Takes nothing new and lets what runs finish, within `graceMs`. True when nothing had to be cut off. */

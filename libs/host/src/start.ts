@@ -5,6 +5,7 @@ import { connectDirect, type RpcConnection } from "@rspp/rpc/clients";
 import { RpcError, rpcError } from "@rspp/rpc/errors";
 import { type GrpcServer, startGrpcServer } from "@rspp/rpc/grpc-server";
 import { grpcHealth, Health } from "@rspp/rpc/health";
+import { rpcLoadLater } from "@rspp/rpc/load-later";
 import { createLog, describeFailure, type Log } from "@rspp/rpc/log";
 import { grpcReflection, Reflection } from "@rspp/rpc/reflection";
 import { type RpcServer, type RpcServerOptions, startRpcServer } from "@rspp/rpc/server";
@@ -110,6 +111,7 @@ export async function startService<F extends ServiceFields>(
     const servers = await openServers(started, context, { common, identity, health, undo, guard: guard.guard });
     const ready = await tellBound(started, servers, context, common, identity.server !== undefined);
     readiness.serve();
+    void loadLater(started);
     const stopSweeping = sweepNowAndThen(started, readiness, definition.database, log);
     const parts = { started, servers, readiness, undo, stopSweeping, log };
     let stopped: Promise<boolean> | undefined;
@@ -284,6 +286,14 @@ async function tellBound(
     pid: process.pid,
     message,
   };
+}
+
+/** After the ready line, so that no caller waits for it, nor it for a caller. One that fails is tried again where it is used. */
+async function loadLater({ loadLater = [] }: StartedService): Promise<void> {
+  for (const load of [...loadLater, ...rpcLoadLater]) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await load().catch(() => undefined);
+  }
 }
 
 /** One sweep at a time; where there is a database, readiness follows what it says. */

@@ -5,16 +5,17 @@ import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type AccessTokenClaims, AccessTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/access_pb";
 import { validate } from "@rspp/wire/validate";
-import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import type { JWTPayload } from "jose";
 import { roleName } from "./access.ts";
 import { type RpcError, rpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { algorithm, headerOf, keyIdOf, type SigningKey, type TokenKeys } from "./tokens.ts";
+import { algorithm, headerOf, jose, keyIdOf, type SigningKey, type TokenKeys } from "./tokens.ts";
 
 const tokenType = "rspp-access";
 
 /** Signs the claims; their own instants decide how long the token lives. */
-export function signAccessToken(claims: AccessTokenClaims, key: SigningKey): Promise<string> {
+export async function signAccessToken(claims: AccessTokenClaims, key: SigningKey): Promise<string> {
+  const { SignJWT } = await jose();
   return new SignJWT({ role: roleName(claims.role), tnt: claims.tenantId })
     .setProtectedHeader({ alg: algorithm, typ: tokenType, kid: key.keyId })
     .setSubject(claims.subject)
@@ -92,8 +93,9 @@ export async function verifyAccessToken(
   const keyId = keyIdOf(token);
   if (keyId === null || !isAccessToken(token)) return invalid("form");
   if (!(await keys.learn(keyId, nowMs))) return invalid("key_unknown");
+  const { errors, jwtVerify } = await jose();
   try {
-    const { payload } = await jwtVerify(token, keys.resolve, {
+    const { payload } = await jwtVerify(token, await keys.resolver(), {
       algorithms: [algorithm],
       typ: tokenType,
       currentDate: new Date(nowMs),

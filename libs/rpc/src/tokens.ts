@@ -5,12 +5,14 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type SessionTokenClaims, SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import type { TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { validate } from "@rspp/wire/validate";
-import { createLocalJWKSet, errors, type JWK, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import type { createLocalJWKSet, JWK, JWTPayload, SignJWT } from "jose";
 import { type RpcError, rpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
 
 /** Of every token of the registry. */
 export const algorithm = "EdDSA";
+/** Loaded with the first token: most of a process's start needs none. */
+export const jose = (): Promise<typeof import("jose")> => import("jose");
 const tokenType = "rspp-session+jwt";
 
 /** The private key of a signer, as `node:crypto` or WebCrypto hold it, and the id its public half is published under. */
@@ -20,8 +22,9 @@ export interface SigningKey {
 }
 
 /** Signs the claims; their own instants decide how long the token lives. */
-export function signSessionToken(claims: SessionTokenClaims, key: SigningKey): Promise<string> {
+export async function signSessionToken(claims: SessionTokenClaims, key: SigningKey): Promise<string> {
   const { tenantId, sessionId, pipelineVersion, instanceId, transport, tokenId, variables } = claims;
+  const { SignJWT } = await jose();
   return new SignJWT({
     tnt: tenantId,
     sid: sessionId,
@@ -57,7 +60,8 @@ export function tokenKeyToJwk(
 export class TokenKeys {
   readonly #fetch: (() => Promise<readonly PublishedKey[]>) | undefined;
   readonly #refreshMs: number;
-  #keys: ReturnType<typeof createLocalJWKSet>;
+  #keys: readonly PublishedKey[];
+  #set: ReturnType<typeof createLocalJWKSet> | null = null;
   /** Until when each key is good, milliseconds since the Unix epoch. */
   #ids: ReadonlyMap<string, number>;
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
@@ -71,17 +75,20 @@ export class TokenKeys {
   ) {
     this.#fetch = fetch;
     this.#refreshMs = refreshMs;
-    this.#keys = createLocalJWKSet({ keys: [...keys] });
+    this.#keys = keys;
     this.#ids = idsOf(keys);
   }
 
   set(keys: readonly PublishedKey[]): void {
-    this.#keys = createLocalJWKSet({ keys: [...keys] });
+    this.#keys = keys;
+    this.#set = null;
     this.#ids = idsOf(keys);
   }
 
-  get resolve(): ReturnType<typeof createLocalJWKSet> {
-    return this.#keys;
+  async resolver(): Promise<ReturnType<typeof createLocalJWKSet>> {
+    const { createLocalJWKSet } = await jose();
+    this.#set ??= createLocalJWKSet({ keys: [...this.#keys] });
+    return this.#set;
   }
 
   has(keyId: string, nowMs: number): boolean {
@@ -146,8 +153,9 @@ export async function verifySessionToken(
   const keyId = keyIdOf(token);
   if (keyId === null) return invalid("form");
   if (!(await keys.learn(keyId, nowMs))) return invalid("key_unknown");
+  const { errors, jwtVerify } = await jose();
   try {
-    const { payload } = await jwtVerify(token, keys.resolve, {
+    const { payload } = await jwtVerify(token, await keys.resolver(), {
       algorithms: [algorithm],
       typ: tokenType,
       currentDate: new Date(expiredToo ? 0 : nowMs),

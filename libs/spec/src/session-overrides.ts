@@ -6,9 +6,7 @@ import { err, ok, type Result } from "@rspp/base/result";
 import type { SettingValue } from "@rspp/kernel/graph";
 import { type Overrides, parseOverrides } from "./overrides.ts";
 import { OVERRIDES_SCHEMA } from "./overrides-schema.ts";
-
-/** Before the path of a setting, in the name of a session variable. */
-export const SET_PREFIX = "set.";
+import { SET_PREFIX } from "./session-set.ts";
 
 /** Settings of a node that shape how a call sounds and listens, not what it may do. */
 const providerSettings = "language|voice|speed|temperature";

@@ -1,17 +1,27 @@
 /** Protovalidate behind a result: field path, rule and what to do; never throws on what comes from outside. */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
-import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
+import type { Validator, Violation } from "@bufbuild/protovalidate";
 import { invariant } from "@rspp/base/invariant";
 import { err, ok, type Result } from "@rspp/base/result";
+import { late } from "./late.ts";
 import { quickCheck } from "./quick-check.ts";
 import { type WireError, type WireViolation, wireError } from "./wire-error.ts";
 
 // Planning the rules of a schema costs milliseconds; the validator keeps what it planned, by schema.
 let shared: Validator | undefined;
+// Most processes never meet a message that breaks its contract, and loading it takes a tenth of their start.
+const protovalidate = late<typeof import("@bufbuild/protovalidate")>(() =>
+  import.meta.resolve("@bufbuild/protovalidate"),
+);
+
+/** So that the first message that breaks its contract does not wait for it. */
+export function loadValidator(): Promise<unknown> {
+  return import("@bufbuild/protovalidate");
+}
 
 function validator(): Validator {
-  shared ??= createValidator();
+  shared ??= protovalidate().createValidator();
   return shared;
 }
 

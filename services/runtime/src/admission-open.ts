@@ -9,8 +9,8 @@ import type { TransportIngress } from "@rspp/ports/transport";
 import { describeFailure } from "@rspp/rpc/log";
 import { bindForSession } from "@rspp/spec/bind-providers";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
+import type { Overrides } from "@rspp/spec/overrides";
 import { sessionConfigOf } from "@rspp/spec/session-config";
-import { sessionOverrides } from "@rspp/spec/session-overrides";
 import { sessionTexts } from "@rspp/spec/session-texts";
 import { fillVariables, type TakenVariables, takeVariables, type VariableValues } from "@rspp/spec/session-variables";
 import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
@@ -69,7 +69,7 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const taking = takeoverOf(options, request);
   const variables = readVariables({ ...request.variables, ...claims.variables });
   if (!variables.ok) return refused("pipeline_invalid", variables.error);
-  const own = sessionOverrides(variables.value.settings);
+  const own = await ownSettings(variables.value.settings);
   if (!own.ok) return refused("pipeline_invalid", own.error);
   const found = await options.pipelines.get(claims.tenantId, claims.pipelineVersion, own.value);
   if (!found.ok) return found;
@@ -102,6 +102,13 @@ function takeoverOf({ state, clock }: AdmissionOptions, { claims, takeover }: Ad
 
 /** Refs of a predecessor's texts: those of the pipeline are fewer. */
 const TAKEN_TEXTS_FROM = 1_000;
+
+/** What reads them is loaded with the first session that sets something for itself. */
+async function ownSettings(settings: SessionVariables["settings"]): Promise<Result<Overrides | null, string>> {
+  if (Object.keys(settings).length === 0) return ok(null);
+  const { sessionOverrides } = await import("@rspp/spec/session-overrides");
+  return sessionOverrides(settings);
+}
 
 /** typed by the pipeline; what it does not declare is refused, or told to who runs the platform. */
 function takenVariables(

@@ -2,7 +2,7 @@
 import { err, ok, type Result } from "@rspp/base/result";
 import type { SettingValue } from "@rspp/kernel/graph";
 import type { SessionConfig } from "@rspp/kernel/session-config";
-import { SET_PREFIX } from "@rspp/spec/session-overrides";
+import { SET_PREFIX } from "@rspp/spec/session-set";
 import { limits } from "./limits.ts";
 
 export interface SessionVariables {

@@ -1,6 +1,6 @@
 /** The runtime as a service: its shell over real ports, its door for sessions, and how it is seen. */
 import { join } from "node:path";
-import { ok } from "@rspp/base/result";
+import { ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { dialAddress } from "@rspp/host/address";
@@ -23,7 +23,7 @@ import { type OwnProviders, openProviders } from "./definition-providers.ts";
 import { createStatePort, type StatePort } from "./durable/store.ts";
 import type { Exporter } from "./export/types.ts";
 import { type InstanceReporting, startInstanceReport } from "./instance-report.ts";
-import { type ConfigLayers, loadLayers, NO_LAYERS } from "./layers.ts";
+import type { ConfigLayers } from "./layers.ts";
 import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
@@ -49,6 +49,12 @@ export interface RuntimeDefinitionOptions {
 }
 
 const service = "runtime";
+const NO_LAYERS: ConfigLayers = { of: () => [] };
+
+async function readLayers({ layers, environment }: RuntimeConfig): Promise<Result<ConfigLayers, string>> {
+  const { loadLayers } = await import("./layers.ts");
+  return loadLayers(layers, environment);
+}
 
 interface Closing {
   close(): Promise<void>;
@@ -90,7 +96,7 @@ async function openParts(
 ): Promise<Parts> {
   const { log, instanceId, build } = context;
   const clock = createSystemClock();
-  const layers = values.layers === "" ? ok(NO_LAYERS) : await loadLayers(values.layers, values.environment);
+  const layers = values.layers === "" ? ok(NO_LAYERS) : await readLayers(values);
   if (!layers.ok) throw configError("layers", layers.error, "Mend the layers, or leave the key out.");
   const opened = openNodeStore(join(values.data, "spool"));
   if (!opened.ok) throw configError("data", opened.error.detail, "Name another folder, or free this one.");
@@ -219,6 +225,7 @@ class RuntimeService {
     return {
       routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
       streams: [this.#links.service],
+      loadLater: [() => import("./pipeline-build.ts"), () => import("@rspp/spec/cel")],
       bound: async (_api, streams) => this.#bound(streams),
       drain: (graceMs) => this.#drain(graceMs),
       close: () => this.#close(),

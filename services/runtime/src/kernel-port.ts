@@ -12,7 +12,10 @@ import { step } from "@rspp/kernel/step";
 import { atTurnBoundary } from "@rspp/kernel/takeover";
 import { evaluateText } from "@rspp/kernel/text-functions";
 import { timebaseErrorMs } from "@rspp/kernel/timebase";
-import { answerPredicate } from "@rspp/spec/cel";
+import { late } from "@rspp/wire/late";
+
+// Few pipelines have conditions, and the evaluator is large.
+const evaluator = late<typeof import("@rspp/spec/cel")>(() => import.meta.resolve("@rspp/spec/cel"));
 
 export interface KernelStep {
   effects: readonly Effect[];
@@ -55,7 +58,7 @@ export const kernel: KernelPort = {
     return timebase.mapped ? timebaseErrorMs(timebase) : -1;
   },
   evaluateText: (question, join) =>
-    question.fn === "predicate" ? answerPredicate(question) : evaluateText(question, join),
+    question.fn === "predicate" ? evaluator().answerPredicate(question) : evaluateText(question, join),
   durable: {
     state: (state, nowNs) => durableState(state as SessionState, nowNs),
     atTurnBoundary: (state) => atTurnBoundary(state as SessionState),

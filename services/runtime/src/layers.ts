@@ -11,8 +11,6 @@ export interface ConfigLayers {
   of(tenantId: string): readonly Overrides[];
 }
 
-export const NO_LAYERS: ConfigLayers = { of: () => [] };
-
 /**
  * Every `*.yaml`, `*.yml` and `*.json` of the folder, in the order of their names.
  *
