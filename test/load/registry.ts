@@ -28,6 +28,7 @@ export const BENCHES: readonly Bench[] = [
   p6Kernel,
   p6,
   p8,
+  p10,
   p11,
   pNodes,
   rExport,
