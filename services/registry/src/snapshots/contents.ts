@@ -81,7 +81,7 @@ async function policies(ports: ContentPorts, current: StoredSnapshot | null): Pr
 
 async function rollouts(ports: ContentPorts, current: StoredSnapshot | null): Promise<Made> {
   const before = current === null ? create(RolloutSnapshotSchema) : fromBinary(RolloutSnapshotSchema, current.content);
-  const found = await ports.documents.list("rollout" as "policy");
+  const found = await ports.documents.list("rollout");
   const { documents, keptBack } = await siftDocuments(found, before.rollouts, ports.checks.rollout ?? anything);
   const message = create(RolloutSnapshotSchema, { rollouts: [...documents] });
   return { content: toBinary(RolloutSnapshotSchema, message), keptBack };
