@@ -1,4 +1,5 @@
 /** An instance tells the registry of itself, so that routes lead to it (F-159); it goes on telling for as long as it lives. */
+import type { ProviderHealth } from "@rspp/gen/rspp/provider/v1/provider_pb";
 import { InstanceService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { describeFailure, type Log } from "@rspp/rpc/log";
@@ -17,6 +18,8 @@ export interface InstanceReport {
   readonly draining: boolean;
   readonly ready: boolean;
   readonly endpoints: readonly { readonly transport: string; readonly url: string; readonly region: string }[];
+  /** Of a gateway: how its providers are (F-060). */
+  readonly providerHealth?: readonly ProviderHealth[];
 }
 
 export interface ReporterOptions {
@@ -118,8 +121,8 @@ class InstanceReporter implements Reporter {
           answer = resolve;
         });
         this.#hurry = false;
-        const { endpoints, ...status } = report();
-        yield { status: { ...status, endpoints: [...endpoints] } };
+        const { endpoints, providerHealth = [], ...status } = report();
+        yield { status: { ...status, endpoints: [...endpoints] }, providerHealth: [...providerHealth] };
         if (!(await within(answered, answerMs))) return lost.abort();
         if (!last && !this.#stopping && !this.#hurry) await this.#pause(this.#everyMs);
       }

@@ -3,6 +3,7 @@
  * be asked, and tried again after its pause. Told by provider, code and thresholds alone. Only of pipelines that declare it.
  */
 import { NS_PER_MS } from "@rspp/base/brand";
+import type { ProviderCandidate } from "./graph.ts";
 import type { OutcomeKind } from "./input.ts";
 import type { InvocationState } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
@@ -26,8 +27,7 @@ export interface CircuitState {
 const BLAMELESS: readonly OutcomeKind[] = ["success", "cancelled", "safety_block"];
 
 /** The first candidate from `from` on whose circuit is not open; `from` itself where all are. -1 for none left. */
-export function usableFrom(cx: StepContext, node: number, from: number): number {
-  const candidates = cx.s.config.graph.nodes[node]?.candidates ?? [];
+export function usableFrom(cx: StepContext, candidates: readonly ProviderCandidate[], from: number): number {
   if (from >= candidates.length) return -1;
   if (cx.s.config.graph.breaker === undefined) return from;
   for (let i = from; i < candidates.length; i++) {

@@ -16,6 +16,7 @@ import {
 } from "./budget-state.ts";
 import type { EventBody, TextSpan } from "./event.ts";
 import type { Usage } from "./input.ts";
+import { candidatesOf } from "./policy-binding.ts";
 import { spansLength } from "./rope.ts";
 import { findTurn, type GraphRun, type InvocationEvidence, type InvocationState, type TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimer } from "./step-context.ts";
@@ -232,7 +233,7 @@ function count(cx: StepContext, inv: InvocationState, more: BudgetUse): void {
   const counted = turn?.budgets?.counted[inv.id];
   if (turn === undefined || counted === undefined) return;
   const node = cx.s.config.graph.nodes[inv.node];
-  const use = priced(more, priceOf(cx, node?.candidates[inv.candidate]?.provider ?? ""));
+  const use = priced(more, priceOf(cx, candidatesOf(cx, inv)[inv.candidate]?.provider ?? ""));
   sum(counted, use);
   const own = `.${inv.id}`;
   add(cx, turn, use, ({ scope, target }, key) => {

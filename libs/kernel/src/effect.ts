@@ -1,7 +1,9 @@
 /** The closed union of what a step may ask of the shell (`kernel.md` §1). */
+
 import type { MonoNs } from "@rspp/base/brand";
 import type { AudioFormat, ChatMessage, EventBody, PayloadHandle, TextSpan } from "./event.ts";
 import type { Settings, SideEffect } from "./graph.ts";
+import type { PolicyCaps } from "./policy.ts";
 
 export type Modality = "stt" | "llm" | "tts" | "tool";
 
@@ -75,6 +77,8 @@ export type Effect =
       generation: number;
       /** Modality `tool`. A side-effecting one is not cut off when its session ends. */
       tool?: { name: string; sideEffect: SideEffect };
+      /** What it may use, by policy (F-058). */
+      caps?: PolicyCaps;
     }
   | { type: "provider_push_audio"; invocation: number; payload: PayloadHandle; format: AudioFormat; durationUs: number }
   | { type: "provider_push_text"; invocation: number; segment: number; spans: readonly TextSpan[] }

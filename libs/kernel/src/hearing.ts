@@ -23,6 +23,7 @@ import {
   noteOutcome,
   openInvocation,
 } from "./invocations.ts";
+import { candidatesOf } from "./policy-binding.ts";
 import { discardedByWords, onWords } from "./prelude.ts";
 import { spansLength } from "./rope.ts";
 import { cancelSpeculation } from "./speculation.ts";
@@ -194,7 +195,7 @@ export function onRecogniserOutcome(
 /** Another recogniser is given the same audio while all of the utterance is still held. */
 function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hearing): boolean {
   const p = cx.s.prelude;
-  const next = nodeOf(cx, failed).candidates[failed.candidate + 1];
+  const next = candidatesOf(cx, failed)[failed.candidate + 1];
   const heldNs = HELD_FRAMES_MS * NS_PER_MS;
   if (next === undefined || cx.nowNs - hearing.firstVoicedNs > heldNs) return false;
   const inv = openInvocationAt(cx, failed);
@@ -210,7 +211,8 @@ function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hear
 
 function openInvocationAt(cx: StepContext, failed: InvocationState): InvocationState {
   const at = cx.effects.length;
-  const inv = openInvocation(cx, failed.node, 0, false);
+  const inv = openInvocation(cx, failed.node, 0, false, { candidates: candidatesOf(cx, failed) });
+  if (failed.candidates === undefined) delete inv.candidates;
   inv.candidate = failed.candidate + 1;
   inv.attempt = failed.attempt + 1;
   const open = cx.effects[at];

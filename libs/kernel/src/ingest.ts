@@ -73,6 +73,8 @@ export function ingest(cx: StepContext, input: Input): void {
       cx.s.snapshots = body.refs;
       cx.s.snapshotsUsable = body.usable;
       cx.s.snapshotReason = body.reason;
+      if (body.resolution === null) delete cx.s.policy;
+      else if (body.resolution !== undefined) cx.s.policy = body.resolution;
       cx.s.prelude.planStale = true;
       return;
     case "capacity":

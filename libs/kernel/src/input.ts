@@ -2,6 +2,7 @@
 import type { MonoNs, WallMs } from "@rspp/base/brand";
 import type { ProposalOptions } from "./dialogue-state.ts";
 import type { AudioFormat, EventBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
+import type { PolicyResolution } from "./policy.ts";
 import type { SnapshotRefs } from "./session-config.ts";
 
 export type ProposalOrigin = "endpoint" | "timer" | "operator" | "api";
@@ -129,7 +130,14 @@ export type InputBody =
       epoch: number;
       deadlineNs: MonoNs;
     }
-  | { type: "snapshot"; refs: SnapshotRefs; usable: boolean; reason: string }
+  | {
+      type: "snapshot";
+      refs: SnapshotRefs;
+      usable: boolean;
+      reason: string;
+      /** What policy and provider health came to (F-056, F-060); null: the pipeline's own. Absent: as before. */
+      resolution?: PolicyResolution | null;
+    }
   | {
       type: "capacity";
       admit: boolean;

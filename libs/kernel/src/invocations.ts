@@ -15,6 +15,7 @@ import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
 import type { ChunkAudio, ChunkText, ChunkToolCall, OutcomeKind, Usage } from "./input.ts";
 import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
+import { boundCandidates, candidatesOf, capsLeft, noteCaps } from "./policy-binding.ts";
 import { stepDown, underPosture, voiceIsBack } from "./postures.ts";
 import { findTurn, type Hearing, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
@@ -25,8 +26,7 @@ export function nodeOf(cx: StepContext, inv: InvocationState): NodeDefinition {
 }
 
 export function candidateOf(cx: StepContext, inv: InvocationState): ProviderCandidate | undefined {
-  const node = nodeOf(cx, inv);
-  return (inv.tool === undefined ? node : toolOf(node, inv.tool))?.candidates[inv.candidate];
+  return candidatesOf(cx, inv)[inv.candidate];
 }
 
 /** @param over a tool's work instead of the node's own; which candidate is asked first. */
@@ -35,10 +35,11 @@ export function openInvocation(
   node: number,
   turn: number,
   speculative: boolean,
-  over: { work?: ToolWork; candidate?: number } = {},
+  over: { work?: ToolWork; candidate?: number; candidates?: readonly ProviderCandidate[] | undefined } = {},
 ): InvocationState {
   const s = cx.s;
   const definition = s.config.graph.nodes[node] as NodeDefinition;
+  const bound = over.candidates ?? boundCandidates(cx, node, turn);
   const id = s.nextInvocation;
   s.nextInvocation += 1;
   const inv: InvocationState = {
@@ -53,7 +54,7 @@ export function openInvocation(
         : definition.kind === "translator"
           ? "llm"
           : (definition.kind as "stt" | "llm" | "tts"),
-    candidate: over.candidate ?? Math.max(0, usableFrom(cx, node, 0)),
+    candidate: over.candidate ?? Math.max(0, usableFrom(cx, bound ?? definition.candidates, 0)),
     attempt: 1,
     status: "open",
     openedNs: cx.nowNs,
@@ -73,6 +74,7 @@ export function openInvocation(
     bufferedOutcome: null,
   };
   if (over.work !== undefined) inv.tool = over.work;
+  else if (bound !== undefined) inv.candidates = bound;
   s.invocations[id] = inv;
   findTurn(s, turn)?.openInvocations.push(id);
   sendOpen(cx, inv);
@@ -98,6 +100,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     turn: inv.turn,
     generation: inv.generation,
     ...(tool === undefined ? {} : { tool: { name: tool.name, sideEffect: tool.sideEffect } }),
+    ...capsLeft(cx, inv),
   });
   budgetOpened(cx, inv);
   if (cx.s.circuits !== undefined) circuitTried(cx, inv, candidate?.provider ?? "");
@@ -342,8 +345,8 @@ function mayRetry(cx: StepContext, inv: InvocationState, reason: OutcomeKind): b
 function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
   const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
   const again = mayRetry(cx, inv, reason);
-  const at = again ? inv.candidate : usableFrom(cx, inv.node, inv.candidate + 1);
-  const next = nodeOf(cx, inv).candidates[at];
+  const at = again ? inv.candidate : usableFrom(cx, candidatesOf(cx, inv), inv.candidate + 1);
+  const next = candidatesOf(cx, inv)[at];
   const turn = findTurn(cx.s, inv.turn);
   if (reason === "overload") stepDown(cx, inv.turn, "provider_overload");
   if (!untouched || next === undefined || turn === undefined || turn.phase !== "active") return false;
@@ -398,6 +401,7 @@ export function noteOutcome(
   noteProvider(cx, provider, outcome);
   circuitNoted(cx, inv, provider, outcome);
   budgetClosed(cx, inv, usage);
+  noteCaps(cx, inv, provider, detail, usage);
   // A recogniser works before its turn: its utterance takes the outcome along.
   const list = inv.modality === "stt" ? hearingOf(cx, inv.id)?.invocations : findTurn(cx.s, inv.turn)?.invocations;
   list?.push({

@@ -17,6 +17,7 @@ import {
 
 import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
+import type { PolicyResolution } from "./policy.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
@@ -39,6 +40,8 @@ export interface PlanInputs {
   say: boolean;
   /** Id of the posture the turn opens with; absent for none. */
   posture?: string;
+  /** What the control plane's policy came to; absent for none. */
+  policy?: PolicyResolution | undefined;
 }
 
 export interface ResolvedTurnPlan {
@@ -49,6 +52,8 @@ export interface ResolvedTurnPlan {
   graphHash: string;
   profile: string;
   bindings: readonly { node: string; candidates: readonly { provider: string; settings: unknown }[] }[];
+  /** Which policy bound them so, with its caps and reasons; absent where there is none. */
+  decision?: Omit<PolicyResolution, "bindings">;
   adaptiveActions: readonly string[];
   budgets: SessionConfig["budgets"];
   /** Budgets on scopes with their outcomes, and what follows failure, where the graph says so. */
@@ -123,7 +128,8 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     profile: config.profile,
     bindings: config.graph.nodes
       .filter((node) => node.candidates.length > 0)
-      .map((node) => ({ node: node.id, candidates: node.candidates })),
+      .map((node) => ({ node: node.id, candidates: inputs.policy?.bindings[node.id] ?? node.candidates })),
+    ...decisionOf(inputs.policy),
     adaptiveActions: adaptiveActions(config.graph),
     budgets: config.budgets,
     ...resilienceOf(config.graph, inputs.posture),
@@ -215,6 +221,12 @@ function syncPoliciesOf(graph: GraphDefinition): string[] {
   return graph.edges.flatMap(({ id, buffer: { sync } }) =>
     sync === undefined ? [] : [`${sync.group} ${sync.policy} ${sync.scope} ${id}`],
   );
+}
+
+function decisionOf(policy: PolicyResolution | undefined): { decision?: Omit<PolicyResolution, "bindings"> } {
+  if (policy === undefined) return {};
+  const { bindings: _shown, ...decision } = policy;
+  return { decision };
 }
 
 function planProblem(inputs: PlanInputs): string {

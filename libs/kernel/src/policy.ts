@@ -13,6 +13,29 @@ export interface PolicyCaps {
   onExceeded: "truncate" | "refuse";
 }
 
+/** What a turn has used of its caps, of invocations that have ended. */
+export interface CapUse {
+  tokens: number;
+  audioMs: number;
+  ttsCharacters: number;
+}
+
+/** Of a turn under a policy; absent otherwise. */
+export interface PolicyTurn {
+  policy?: PolicyResolution;
+  capUse?: CapUse;
+}
+
+/** Of an invocation whose candidates a policy has chosen; absent otherwise. */
+export interface PolicyInvocation {
+  candidates?: readonly ProviderCandidate[];
+}
+
+export interface PolicySession {
+  /** In force for the next turn, and for what runs outside turns. */
+  policy?: PolicyResolution;
+}
+
 export interface PolicyResolution {
   /** Which policy, e.g. `acme/default@3`. */
   policy: string;

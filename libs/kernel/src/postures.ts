@@ -50,11 +50,18 @@ function recovered(cx: StepContext, part: string, reason: string, fields: Record
   status(cx, "recovered");
 }
 
+/** Steps down that a turn opens with: those in force, and at least the one its policy asks for. */
+export function openingLevel(cx: StepContext): number {
+  const asked = cx.s.policy?.posture;
+  const wanted =
+    asked === undefined ? -1 : (cx.s.config.graph.degrade?.postures.findIndex(({ id }) => id === asked) ?? -1);
+  return Math.max(cx.s.posture?.level ?? 0, wanted + 1);
+}
+
 /** The id of the posture a turn opens with, for its plan; absent for none. */
 export function openingPosture(cx: StepContext): { posture?: string } {
   liftPosture(cx);
-  const level = cx.s.posture?.level ?? 0;
-  const posture = cx.s.config.graph.degrade?.postures[level - 1];
+  const posture = cx.s.config.graph.degrade?.postures[openingLevel(cx) - 1];
   return posture === undefined ? {} : { posture: posture.id };
 }
 

@@ -6,6 +6,7 @@ import { type Choice, parseChoice } from "./choice.ts";
 import { askCondition } from "./conditions.ts";
 import type { KernelEvent } from "./event.ts";
 import { NODE_KINDS } from "./graph.ts";
+import { boundCandidates, candidatesOf } from "./policy-binding.ts";
 import { findTurn, type GraphRun, type NodeRun } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
 import { languageAmong, listSetting } from "./text-filter.ts";
@@ -80,9 +81,10 @@ function providerAbove(cx: StepContext, edge: number): number {
 function providerOf(cx: StepContext, run: GraphRun, node: number): string {
   const definition = cx.s.config.graph.nodes[node];
   const open = cx.s.invocations[run.nodes[node]?.invocation ?? 0];
-  if (open !== undefined) return definition?.candidates[open.candidate]?.provider ?? "";
+  if (open !== undefined) return candidatesOf(cx, open)[open.candidate]?.provider ?? "";
   const ended = findTurn(cx.s, run.turn)?.invocations.findLast((inv) => inv.node === definition?.id);
-  return ended?.provider ?? definition?.candidates[0]?.provider ?? "";
+  const first = (boundCandidates(cx, node, run.turn) ?? definition?.candidates)?.[0];
+  return ended?.provider ?? first?.provider ?? "";
 }
 
 function isHealthy(cx: StepContext, node: number): boolean {

@@ -16,7 +16,11 @@ export function ensureSessionPlan(cx: StepContext): void {
     pipelineVersion: s.config.graph.pipelineVersion,
     profile: s.config.profile,
     graphHash: s.graphHash,
-    nodes: nodes.map((node) => ({ id: node.id, kind: node.kind, candidates: node.candidates.map((c) => c.provider) })),
+    nodes: nodes.map((node) => ({
+      id: node.id,
+      kind: node.kind,
+      candidates: (s.policy?.bindings[node.id] ?? node.candidates).map((c) => c.provider),
+    })),
     policy: s.config.policy,
     snapshots: s.snapshots,
     epoch: s.authority.epoch,

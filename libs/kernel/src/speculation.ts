@@ -4,6 +4,7 @@
  */
 import { joinText, messagesFor } from "./conversation.ts";
 import { cancelInvocation, forget, openInvocation, pushMessages } from "./invocations.ts";
+import { sameCandidates } from "./policy-binding.ts";
 import type { Proposal, TurnState } from "./state.ts";
 import { ask, type StepContext } from "./step-context.ts";
 
@@ -55,6 +56,7 @@ export function claimSpeculation(cx: StepContext, turn: TurnState, proposal: Pro
     inv.status !== "open" ||
     failed ||
     speculation.stateVersion !== cx.s.stateVersion ||
+    !sameCandidates(cx, inv, turn) ||
     ask(cx, { fn: "same_text", a: speculation.spans, b: proposal.spans }) !== true
   ) {
     cancelSpeculation(cx, "not_adopted");

@@ -2,6 +2,7 @@
  * The whole state of one session: plain data, so that a snapshot is its canonical JSON and nothing hides in closures
  * (`kernel.md` §1, §11).
  */
+
 import type { MonoNs, WallMs } from "@rspp/base/brand";
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { createStream, type RandomStream } from "@rspp/base/random";
@@ -25,6 +26,7 @@ import { type Dedupe, dedupeCreate } from "./identity.ts";
 import type { Input, OutcomeKind, ProposalOrigin, Usage } from "./input.ts";
 import { type Lanes, lanesCreate } from "./lanes.ts";
 import { MAX_SKEW_MS, QUEUED_PROPOSALS_MAX, TELEMETRY_QUEUED_MAX } from "./limits.ts";
+import type { PolicyInvocation, PolicySession, PolicyTurn } from "./policy.ts";
 import { preludeCreate } from "./prelude-state.ts";
 import { type RecordingState, recordingCreate } from "./recording.ts";
 import type { ErrorAnswer, ResilienceNode, ResilienceSession, ResilienceTurn } from "./resilience-state.ts";
@@ -68,7 +70,7 @@ export interface GraphRun {
   edges: (EdgeState | null)[];
 }
 
-export interface InvocationState {
+export interface InvocationState extends PolicyInvocation {
   id: number;
   /** Named in events, logs and evidence. */
   name: string;
@@ -233,7 +235,7 @@ export interface OutputState {
   timerSet: boolean;
 }
 
-export interface TurnState extends DialogueTurn, ResilienceTurn {
+export interface TurnState extends DialogueTurn, ResilienceTurn, PolicyTurn {
   number: number;
   id: string;
   phase: TurnPhase;
@@ -311,7 +313,7 @@ export interface HostCommand {
   next: number;
 }
 
-export interface SessionState extends DialogueSession, ResilienceSession {
+export interface SessionState extends DialogueSession, ResilienceSession, PolicySession {
   config: SessionConfig;
   topology: Topology;
   graphHash: string;

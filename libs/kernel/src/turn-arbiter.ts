@@ -19,7 +19,8 @@ import { releaseText } from "./hearing.ts";
 import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
-import { openingPosture } from "./postures.ts";
+import { bindTurn } from "./policy-binding.ts";
+import { openingLevel, openingPosture } from "./postures.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
@@ -106,6 +107,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     origin: proposal.origin,
     say: proposal.say !== null,
     ...openingPosture(cx),
+    policy: s.policy,
   });
   if (!resolved.ok) {
     releaseEvidence(s.recording, evidenceBytesMax);
@@ -128,6 +130,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     s,
     cx,
   );
+  bindTurn(turn, s.policy);
   turn.planId = nextId(s.ids, "plan");
   turn.planHash = resolved.value.hash;
   turn.reservedBytes = evidenceBytesMax + planBytes;
@@ -160,7 +163,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
 
 /** F-048: the posture it opens with stands for the turn. F-135: one that tells a failed turn's caller is marked, so that it is never answered so itself. */
 function resilienceFields(cx: StepContext, turn: TurnState, { errorOf }: Proposal): Record<string, string | number> {
-  const level = cx.s.posture?.level ?? 0;
+  const level = openingLevel(cx);
   if (level > 0) turn.posture = level;
   if (errorOf === undefined) return {};
   turn.errorOf = errorOf;

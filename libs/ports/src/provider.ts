@@ -30,9 +30,28 @@ export interface InvocationOpen {
   /** Turn number; 0 for session-scoped work (recognition, speculation). */
   turn: number;
   generation: number;
+  /** What it may use, by the control plane's policy (F-058); the gateway enforces it. */
+  caps?: InvocationCaps;
   /** Text headers of the call, e.g. `traceparent`; what is done with them changes nothing of the outcome. */
   headers?: Readonly<Record<string, string>>;
 }
+
+/** Bounds of one invocation; absent: none. */
+export interface InvocationCaps {
+  /** LLM: read and made. */
+  tokens?: number;
+  /** STT: milliseconds of audio. */
+  audioMs?: number;
+  /** TTS. */
+  ttsCharacters?: number;
+  /** Millionths of money, where the gateway knows the price. */
+  costMicros?: number;
+  /** Truncate: what fits is done, and the outcome says so. Refuse: it fails with outcome `error`. */
+  onExceeded: "truncate" | "refuse";
+}
+
+/** Begins the detail of the outcome of an invocation that met a cap; the unit follows. */
+export const CAP_REACHED = "cap_reached:";
 
 export interface WordTiming {
   /** Character offsets in the text of the segment: `from` inclusive, `to` exclusive. */

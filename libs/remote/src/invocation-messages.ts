@@ -28,6 +28,7 @@ import type {
 } from "@rspp/ports/provider";
 import { codecNames, outcomeNames } from "@rspp/wire/names";
 import type { InvocationOrigin } from "./invocation-api.ts";
+import { capsFromWire, capsToWire } from "./invocation-caps.ts";
 import {
   conversationBytes,
   conversationFromWire,
@@ -74,6 +75,7 @@ export function openToWire(request: InvocationOpen, origin: InvocationOrigin): F
     candidate: { provider: request.provider, settings: settings.value },
     firstOutputTimeoutMs: Math.round(request.attemptTimeoutMs),
     idempotencyKey: request.idempotencyKey,
+    ...(request.caps === undefined ? {} : { budget: capsToWire(request.caps) }),
   };
   return ok(create(InvokeRequestSchema, { message: { case: "open", value } }));
 }
@@ -107,6 +109,7 @@ export function openFromWire(open: WireOpen): Fit<InvocationOpen> {
     idempotencyKey: open.idempotencyKey,
     tenantId: open.session?.tenantId ?? "",
     sessionId: open.session?.sessionId ?? "",
+    ...capsFromWire(open.budget),
     epoch: Number(open.authorityEpoch),
     turn: open.turnNumber,
     generation: open.fenceGeneration,

@@ -45,6 +45,13 @@ export const gatewayFields = {
     fallback: "",
     charsMax: 4_096,
   },
+  provider_prices: {
+    kind: "text",
+    about:
+      "What providers cost, comma-separated name=N: millionths of money for 1000 tokens or characters, or a minute of audio",
+    fallback: "",
+    charsMax: 4_096,
+  },
   openai_api_key: { kind: "secret", about: "Its key; pipelines never name another", fallback: "" },
 } as const satisfies ConfigFields;
 

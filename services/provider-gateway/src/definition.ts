@@ -1,4 +1,5 @@
 /** The provider gateway as a service: every provider behind `rspp.provider.v1`, keys kept here alone (decision 10). */
+import type { ProviderHealth } from "@rspp/gen/rspp/provider/v1/provider_pb";
 import { dialAddress } from "@rspp/host/address";
 import { startReporter } from "@rspp/host/instance-report";
 import type { Bound, PlainService, ServiceContext } from "@rspp/host/service";
@@ -8,12 +9,17 @@ import { type InvocationService, invocationService } from "@rspp/remote/invocati
 import { describeFailure } from "@rspp/rpc/log";
 import { secretSource } from "@rspp/store/secret";
 import type { ManagedProvider } from "./attempt.ts";
+import type { PriceOf } from "./caps.ts";
 import { type GatewayConfig, gatewayFields } from "./config.ts";
 import { describeProviders } from "./descriptors.ts";
 import { createProviderGateway } from "./gateway.ts";
 import { watchHealth } from "./health.ts";
+import { readPrices } from "./prices.ts";
 import { createProviders } from "./providers.ts";
 import { toolAccessFrom } from "./tools/access.ts";
+
+/** Of the contract. */
+const healthReportsMax = 256;
 
 export interface GatewayDefinitionOptions {
   /** In place of those that ship with RSPP. */
@@ -31,7 +37,8 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       const openai = { baseUrl: values.openai_base_url || context.env.OPENAI_BASE_URL || "", secret: key.secret };
       const tools = toolAccessFrom(values, context.env);
       const providers = options.providers?.(clock) ?? createProviders({ clock, openai, tools });
-      const gateway = createProviderGateway({ clock, providers, metrics: context.telemetry.metrics });
+      const priceOf = readPrices(values.provider_prices);
+      const gateway = createProviderGateway({ clock, providers, priceOf, metrics: context.telemetry.metrics });
       const health = watchHealth(
         gateway,
         clock,
@@ -51,7 +58,10 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
         streams: [service.grpc],
         sweep: () => key.refresh(),
         bound: async (_api, streams) => {
-          if (values.registry !== "" && streams !== null) reporting = report(values, context, service, streams);
+          if (values.registry !== "" && streams !== null)
+            reporting = report(values, context, service, streams, () =>
+              priced(health.snapshot(), gateway.providers(), priceOf),
+            );
           return {};
         },
         drain: (graceMs) => {
@@ -106,6 +116,7 @@ function report(
   { instanceId, build, log, connect }: ServiceContext,
   service: InvocationService,
   streams: Bound,
+  providerHealth: () => readonly ProviderHealth[],
 ): Reporting {
   let draining = false;
   const reporter = startReporter({
@@ -122,6 +133,7 @@ function report(
       draining,
       ready: !draining,
       endpoints: [],
+      providerHealth: providerHealth(),
     }),
   });
   return {
@@ -131,4 +143,17 @@ function report(
     },
     stop: () => reporter.stop(),
   };
+}
+
+/** The last word of this gateway on its providers, with what they cost and whether it can open them. */
+function priced(
+  health: readonly ProviderHealth[],
+  available: readonly string[],
+  priceOf: PriceOf,
+): readonly ProviderHealth[] {
+  return health.slice(0, healthReportsMax).map((one) => {
+    const price = priceOf(one.provider);
+    const there = available.includes(one.provider);
+    return { ...one, available: there, ...(price === undefined ? {} : { priceMicros: BigInt(price) }) };
+  });
 }

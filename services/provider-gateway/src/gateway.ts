@@ -11,6 +11,7 @@ import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { endedInvocation, type ManagedProvider } from "./attempt.ts";
 import { AuthorityTable } from "./authority-table.ts";
 import { BatchCollector } from "./batch/collector.ts";
+import { openCapped, type PriceOf } from "./caps.ts";
 import { measureBatches } from "./metrics.ts";
 
 export interface GatewayCounters {
@@ -39,6 +40,8 @@ export interface GatewayOptions {
   providers: readonly ManagedProvider[];
   /** Sessions whose highest epoch is remembered; the one unused longest is forgotten. Default 10000. */
   sessionsMax?: number;
+  /** What a provider costs, for caps on cost (F-058); default nothing is known. */
+  priceOf?: PriceOf;
   /** Where it measures. Default nowhere. */
   metrics?: MetricRegistry;
 }
@@ -57,6 +60,7 @@ class Gateway implements ProviderGateway {
   readonly #byName = new Map<string, ManagedProvider>();
   readonly #collectors = new Map<string, BatchCollector>();
   readonly #authority: AuthorityTable;
+  readonly #priceOf: PriceOf;
   readonly #open = new Set<GuardedInvocation>();
   readonly #counters: GatewayCounters = {
     opened: 0,
@@ -82,6 +86,7 @@ class Gateway implements ProviderGateway {
 
   constructor(options: GatewayOptions) {
     this.#clock = options.clock;
+    this.#priceOf = options.priceOf ?? (() => undefined);
     this.#authority = new AuthorityTable(options.sessionsMax ?? 10_000);
     for (const provider of options.providers) {
       if (this.#byName.has(provider.name)) throw new TypeError(`two providers are named ${provider.name}`);
@@ -103,7 +108,7 @@ class Gateway implements ProviderGateway {
     const guarded = new GuardedInvocation(sink, this.#counters, (ended) => this.#open.delete(ended));
     this.#open.add(guarded);
     const way = this.#collectors.get(provider.name) ?? provider;
-    guarded.start(() => way.open(request, guarded.sink));
+    guarded.start(() => openCapped(request, guarded.sink, this.#priceOf, (asked, answers) => way.open(asked, answers)));
     return guarded;
   }
 

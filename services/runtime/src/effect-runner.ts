@@ -289,6 +289,7 @@ export class EffectRunner {
       epoch,
       turn,
       generation,
+      ...(effect.caps === undefined ? {} : { caps: effect.caps }),
       ...(traceparent === null ? {} : { headers: { traceparent } }),
     };
     try {
