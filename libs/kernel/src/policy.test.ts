@@ -116,7 +116,7 @@ test("F-058 caps go along with each invocation, less what the turn has used, and
     detail: "cap_reached:tokens",
     usage: null,
   });
-  expect(h.signals("budget_exhausted")).toEqual(["budget_exhausted(cap_tokens)"]);
+  expect(h.signals("budget_exhausted")).toEqual(["budget_exhausted#1(cap_tokens)"]);
   expect(replayJournal(h.config, h.journal)).toMatchObject({ identical: true, divergences: [] });
 });
 
