@@ -6,7 +6,7 @@
 import { canonicalJson } from "@rspp/base/canonical-json";
 import type { ProviderCandidate } from "./graph.ts";
 import type { Usage } from "./input.ts";
-import type { CapUse, PolicyCaps, PolicyResolution } from "./policy.ts";
+import type { CapUse, PolicyCaps, PolicyResolution, PolicyTurn } from "./policy.ts";
 import { findTurn, type InvocationState, type TurnState } from "./state.ts";
 import { type StepContext, signal } from "./step-context.ts";
 import { toolOf } from "./tool-state.ts";
@@ -38,10 +38,10 @@ export function sameCandidates(cx: StepContext, inv: InvocationState, turn: Turn
   return canonicalJson(wanted ?? own) === canonicalJson(inv.candidates ?? own);
 }
 
-export function bindTurn(turn: TurnState, policy: PolicyResolution | undefined): void {
-  if (policy === undefined) return;
-  turn.policy = policy;
-  if (policy.caps !== undefined) turn.capUse = { tokens: 0, audioMs: 0, ttsCharacters: 0 };
+/** What a turn keeps of the policy that stands as it opens. */
+export function turnPolicy(policy: PolicyResolution | undefined): PolicyTurn {
+  if (policy === undefined) return {};
+  return policy.caps === undefined ? { policy } : { policy, capUse: { tokens: 0, audioMs: 0, ttsCharacters: 0 } };
 }
 
 /** What is left of the caps for one invocation: at least one of each unit, so that none means no bound. */

@@ -19,7 +19,6 @@ import { releaseText } from "./hearing.ts";
 import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
-import { bindTurn } from "./policy-binding.ts";
 import { openingLevel, openingPosture } from "./postures.ts";
 import { releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
@@ -130,7 +129,6 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     s,
     cx,
   );
-  bindTurn(turn, s.policy);
   turn.planId = nextId(s.ids, "plan");
   turn.planHash = resolved.value.hash;
   turn.reservedBytes = evidenceBytesMax + planBytes;

@@ -1,6 +1,7 @@
 /** A turn as it opens. */
 import type { MonoNs, WallMs } from "@rspp/base/brand";
 import { deliveryCreate } from "./delivery.ts";
+import { turnPolicy } from "./policy-binding.ts";
 import type { GraphRun, Proposal, SessionState, TurnState } from "./state.ts";
 
 export function turnCreate(
@@ -60,6 +61,7 @@ export function turnCreate(
     heardChars: -1,
     heardEstimated: false,
     ...(proposal.say !== null && s.config.policy.hangUp !== undefined ? { given: true } : {}),
+    ...turnPolicy(s.policy),
     ...(proposal.uninterruptible === true ? { uninterruptible: true } : {}),
   };
 }

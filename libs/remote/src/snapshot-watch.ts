@@ -44,7 +44,7 @@ import {
   snapshotVersion,
   type WatchClientState,
 } from "@rspp/protocol/snapshot-watch-types";
-import type { RpcConnection } from "@rspp/rpc/clients";
+import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
 import { describeFailure, type Log } from "@rspp/rpc/log";
 import { validate } from "@rspp/wire/validate";
 import type { SnapshotDisk } from "./snapshot-disk.ts";
@@ -113,6 +113,7 @@ export class SnapshotWatch {
   readonly #end = new AbortController();
   readonly #waiting = new Set<() => void>();
   #connected = false;
+  #unsupported = false;
   #away = false;
   #running: Promise<void> | null = null;
 
@@ -151,7 +152,7 @@ export class SnapshotWatch {
 
   /** Every kind has a version; false when that was not so within `withinMs`. */
   async first(withinMs: number): Promise<boolean> {
-    const there = (): boolean => this.#kinds().every((kind) => this.#contents.has(kind));
+    const there = (): boolean => this.#unsupported || this.#kinds().every((kind) => this.#contents.has(kind));
     const untilNs = this.#options.clock.nowNs() + withinMs * 1e6;
     while (!there() && !this.#end.signal.aborted) {
       const leftMs = (untilNs - this.#options.clock.nowNs()) / 1e6;
@@ -159,6 +160,11 @@ export class SnapshotWatch {
       await this.#heardWithin(leftMs);
     }
     return there();
+  }
+
+  /** The registry is of a version that has no snapshots (NF-010): there is nothing to wait for. */
+  get unsupported(): boolean {
+    return this.#unsupported;
   }
 
   stats(): SnapshotWatchStats {
@@ -191,6 +197,8 @@ export class SnapshotWatch {
   }
 
   #failed(failure: unknown): void {
+    const { reason, detail } = rpcErrorOf(failure, "registry");
+    this.#unsupported = reason === ErrorReason.NOT_FOUND && detail.metadata.what === "rpc";
     if (this.#away || this.#end.signal.aborted) return;
     this.#away = true;
     this.#options.log.warn(
@@ -214,6 +222,7 @@ export class SnapshotWatch {
         if (this.#away) this.#options.log.info({}, "snapshots are told again");
         this.#away = false;
         this.#connected = true;
+        this.#unsupported = false;
         const answer = this.#hear(response);
         if (answer !== null) requests.push(this.#answerToWire(answer));
       }

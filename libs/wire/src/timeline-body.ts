@@ -216,12 +216,14 @@ const snapshotKinds = {
   providerHealth: "provider_health",
 } as const;
 
-function snapshotRefs(m: EvidenceManifest): { kind: string; version: string }[] {
+/** One that was acted on as last good ends in `!stale`. */
+function snapshotRefs(m: EvidenceManifest): { kind: string; version: string; stale: boolean }[] {
   const { snapshots } = m;
   if (snapshots === null) return [];
   return Object.entries(snapshotKinds)
     .map(([field, kind]) => ({ kind, version: snapshots[field as keyof typeof snapshotKinds] }))
-    .filter((ref) => ref.version !== "");
+    .filter((ref) => ref.version !== "")
+    .map(({ kind, version }) => ({ kind, version: version.replace(/!stale$/, ""), stale: version.endsWith("!stale") }));
 }
 
 /** `name@version`; a version that is no whole number is 0 here and stands in the canonical form. */

@@ -15,12 +15,14 @@ import { sessionTexts } from "@rspp/spec/session-texts";
 import { fillVariables, type TakenVariables, takeVariables, type VariableValues } from "@rspp/spec/session-variables";
 import type { Admission, AdmissionRequest, Admitted } from "./admission.ts";
 import { readVariables, type SessionVariables } from "./admission-variables.ts";
+import type { OpenedUnder, SessionPolicies } from "./control-snapshots.ts";
 import type { StatePort } from "./durable/store.ts";
 import { readTakeover, type Taken, takenOver } from "./durable/takeover.ts";
 import { type LeaseKeeper, type LeaseTerms, leaseTerms } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { Pipelines } from "./pipelines.ts";
+import type { PolicySubject } from "./policy-book.ts";
 import type { Runtime, RuntimeRefusal, RuntimeSession } from "./runtime.ts";
 
 export interface AdmissionOptions {
@@ -35,6 +37,8 @@ export interface AdmissionOptions {
   readonly state?: StatePort;
   /** Put before the language models of every spec; null none. */
   readonly llm: ProviderCandidate | null;
+  /** Snapshots of the control plane that sessions are opened and run under; absent: pipelines stand as they are. */
+  readonly policies?: SessionPolicies;
   /** Session variables the pipeline does not declare; default relaxed: they are taken along with a warning. */
   readonly undeclaredVariables?: "strict" | "relaxed";
   /** Sessions at once. Default SESSIONS_MAX. */
@@ -76,7 +80,9 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const taken = takenVariables(options, request, found.value, variables.value);
   if (!taken.ok) return refused("pipeline_invalid", taken.error);
   const available = options.providers.providers();
-  const bound = bindForSession(fillVariables(found.value, taken.value), {
+  const under = await underPolicy(options, request, fillVariables(found.value, taken.value), taken.value.values);
+  if (!under.ok) return under;
+  const bound = bindForSession(under.value.pipeline, {
     available,
     transcripts: variables.value.transcripts,
     llm: options.llm === null || !available.includes(options.llm.provider) ? null : options.llm,
@@ -89,8 +95,23 @@ async function admit(options: AdmissionOptions, request: AdmissionRequest): Prom
   const terms = leaseTerms(grant, options.clock);
   if (terms === null)
     return refused("authority_epoch_mismatch", "the lease ran out: ask the lease service for a grant");
-  const prepared = { pipeline: bound.value, terms, variables: taken.value.values };
+  const prepared = { pipeline: bound.value, refs: under.value.refs, terms, variables: taken.value.values };
   return open(options, request, { ...prepared, taken: before });
+}
+
+/** The pipeline as the control plane's policy has it (F-062); itself where there is none. */
+function underPolicy(
+  { policies }: AdmissionOptions,
+  request: AdmissionRequest,
+  pipeline: CompiledPipeline,
+  vars: VariableValues,
+): Promise<Result<OpenedUnder, OpenRefusal>> {
+  if (policies === undefined) return Promise.resolve(ok({ pipeline, refs: {} }));
+  return policies.open(pipeline, subjectOf(request, pipeline, vars));
+}
+
+function subjectOf({ claims }: AdmissionRequest, { name }: CompiledPipeline, vars: VariableValues): PolicySubject {
+  return { tenant: claims.tenantId, pipeline: name, vars };
 }
 
 /** Read while the pipeline is got; never rejects. */
@@ -173,6 +194,7 @@ function full({ runtime, capacity = limits.SESSIONS_MAX, draining }: AdmissionOp
 
 interface Prepared {
   readonly pipeline: CompiledPipeline;
+  readonly refs: OpenedUnder["refs"];
   readonly terms: LeaseTerms;
   readonly variables: VariableValues;
   /** Null: a new session. */
@@ -182,7 +204,7 @@ interface Prepared {
 function open(
   options: AdmissionOptions,
   request: AdmissionRequest,
-  { pipeline, terms, variables, taken }: Prepared,
+  { pipeline, refs, terms, variables, taken }: Prepared,
 ): Result<Admitted, OpenRefusal> {
   const { claims, grant, transport } = request;
   const epoch = Number(grant.epoch);
@@ -194,6 +216,7 @@ function open(
     authority: { epoch, incarnation: `store-${grant.storeIncarnation}`, deadlineNs: terms.deadlineNs },
     ...told,
     variables,
+    snapshots: refs,
   });
   const trace = request.traceparent === undefined ? {} : { traceparent: request.traceparent };
   const { takeover, turnsBefore = 0 } = taken ?? {};
@@ -201,6 +224,7 @@ function open(
   const opened = options.runtime.openSession({ config, transport, texts: { ...texts, ...taken?.texts }, ...trace });
   if (!opened.ok) return err(openRefusal(opened.error));
   const session = opened.value;
+  options.policies?.keep(session, pipeline, subjectOf(request, pipeline, variables));
   options.onOpened?.(session, request);
   const { raiseEpoch } = request;
   const raise = raiseEpoch === undefined ? {} : { raiseEpoch: raiseEpoch.bind(request) };

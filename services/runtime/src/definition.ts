@@ -29,6 +29,7 @@ import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
 import { measureLinks } from "./metrics-links.ts";
 import { catalogueOf, foldersOf, openNodeHosts } from "./nodes/open-hosts.ts";
+import { openControlSnapshots, type RunningSnapshots } from "./open-snapshots.ts";
 import { createPipelines } from "./pipelines.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
 import { sessionRoute } from "./session-service.ts";
@@ -178,6 +179,7 @@ class RuntimeService {
   readonly #leases: LeaseKeeper;
   readonly #linked: LinkSessions;
   readonly #links: LinkServer;
+  readonly #snapshots: RunningSnapshots;
   #reporting: InstanceReporting | null = null;
   #stopping = false;
   /** The registry asked for it. */
@@ -192,9 +194,11 @@ class RuntimeService {
     this.#book = createSessionBook(runtime, instanceId);
     this.#leases = createLeaseKeeper({ lease, clock, logger, instanceId });
     this.proofs = createProofVerifier({ registry, lease, clock });
+    this.#snapshots = openControlSnapshots(values, context, { clock, registry, providers });
     this.admission = createAdmission({
       instanceId,
       runtime,
+      policies: this.#snapshots.policies,
       pipelines: createPipelines({ registry, layers: parts.layers, ...catalogueOf(parts.nodes) }),
       undeclaredVariables: values.session_variables === "strict" ? "strict" : "relaxed",
       providers,
@@ -296,6 +300,7 @@ class RuntimeService {
     await runtime.close();
     await nodes?.close();
     await this.#leases.close();
+    await this.#snapshots.close();
     await this.#reporting?.stop();
     this.#links.close();
     await exporter?.stop();

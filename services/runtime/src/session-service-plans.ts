@@ -62,7 +62,7 @@ function turnPlanOf(
   const planEpoch = plan.epoch ?? epoch;
   return create(ResolvedTurnPlanSchema, {
     ...shared(config, record, planEpoch),
-    ...graphOf(config, "turn"),
+    ...graphOf(config, "turn", planned(record).bindings),
     turnId: turnIdOf(record.turn),
     budgets: budgetsOf(config),
     recording: { level: levels[level], ceiling: levels[config.recording.ceiling] },
@@ -85,13 +85,30 @@ function shared(config: SessionConfig, record: PlanRecord, epoch: number) {
     executionProfile: config.profile,
     arbitration: arbitrationOf(config),
     determinism: determinismOf(config, epoch),
-    snapshots: snapshotsOf(config),
+    snapshots: snapshotsOf(planned(record).snapshots ?? config.snapshots),
     provenance: provenanceOf(config),
   };
 }
 
-function graphOf({ graph, budgets, provenance }: SessionConfig, scope: "session" | "turn") {
-  const nodes = graph.nodes.filter((node) => node.scope === scope);
+interface Planned {
+  readonly snapshots?: SessionConfig["snapshots"];
+  readonly bindings?: readonly { readonly node: string; readonly candidates: NodeDefinition["candidates"] }[];
+}
+
+/** What the plan itself froze, which a policy may have set apart from the session's configuration. */
+function planned({ plan }: PlanRecord): Planned {
+  return plan as Planned;
+}
+
+function graphOf(
+  { graph, budgets, provenance }: SessionConfig,
+  scope: "session" | "turn",
+  bindings: Planned["bindings"] = [],
+) {
+  const bound = new Map(bindings.map(({ node, candidates }) => [node, candidates]));
+  const nodes = graph.nodes
+    .filter((node) => node.scope === scope)
+    .map((node) => ({ ...node, candidates: bound.get(node.id) ?? node.candidates }));
   const ids = new Set(nodes.map(({ id }) => id));
   return {
     nodes: nodes.map((node) => ({
@@ -103,9 +120,9 @@ function graphOf({ graph, budgets, provenance }: SessionConfig, scope: "session"
   };
 }
 
-/** F-081: the module or template a node came from; empty for one that stands in the spec itself. */
+/** F-081: the module, template or policy a node came from; empty for one that stands in the spec itself. */
 function insertedBy(from = ""): string {
-  return /^(module|template)\//.test(from) ? from.slice(0, 128) : "";
+  return /^(module|template|policy)\//.test(from) ? from.slice(0, 128) : "";
 }
 
 function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) {
@@ -214,10 +231,11 @@ function budgetsOf({ budgets, graph }: SessionConfig): NonNullable<Init["budgets
   ];
 }
 
-function snapshotsOf({ snapshots }: SessionConfig): NonNullable<Init["snapshots"]> {
+function snapshotsOf(snapshots: SessionConfig["snapshots"]): NonNullable<Init["snapshots"]> {
   return Object.entries(snapshots)
     .map(([kind, version]) => ({ kind: kind.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), version }))
-    .filter(({ version }) => version !== "");
+    .filter(({ version }) => version !== "")
+    .map(({ kind, version }) => ({ kind, version: version.replace(/!stale$/, ""), stale: version.endsWith("!stale") }));
 }
 
 function provenanceOf({ provenance }: SessionConfig): NonNullable<Init["provenance"]> {
@@ -231,6 +249,7 @@ function provenanceOf({ provenance }: SessionConfig): NonNullable<Init["provenan
 /** F-080: which layer of configuration a value came from. */
 function layerOf(from: string): ValueSource {
   if (from.startsWith("environment/")) return ValueSource.ENVIRONMENT;
+  if (from.startsWith("policy/")) return ValueSource.POLICY;
   if (from.startsWith("tenant/")) return ValueSource.TENANT;
   return from === "session" ? ValueSource.SESSION : ValueSource.SPEC;
 }
