@@ -5,14 +5,15 @@ import { EXIT_OK, InputError } from "../errors.ts";
 import { drawGraph } from "../graph/drawing.ts";
 import { dot, listed, mermaid } from "../graph/formats.ts";
 import { type DrawnGraph, drawnGraph } from "../graph/model.ts";
+import { catalogueFrom } from "../node-packages.ts";
 import { paint } from "../output/style.ts";
 import { table } from "../output/table.ts";
 import { checkFile, readLayers, readSpecFile } from "../spec-file.ts";
 
 /** @throws InputError with every problem of a spec that does not compile. */
-export async function graph(path: string, { format, layer = [] }: GraphOptions): Promise<number> {
+export async function graph(path: string, { format, layer = [], nodes }: GraphOptions): Promise<number> {
   const file = await readSpecFile(path);
-  const checked = checkFile(file, await readLayers(layer));
+  const checked = checkFile(file, await readLayers(layer), await catalogueFrom(nodes));
   if (!checked.ok) throw new InputError(formatProblems(checked.problems, file.source));
   process.stdout.write(`${drawn(drawnGraph(checked.compiled), format)}\n`);
   return EXIT_OK;

@@ -14,6 +14,7 @@ import type { ResolvedOptions } from "../commands/resolved.ts";
 import { wordOf } from "../enum-words.ts";
 import { EXIT_OK, InputError } from "../errors.ts";
 import { modulesBeside } from "../module-files.ts";
+import { catalogueFrom } from "../node-packages.ts";
 import { createPrinter } from "../output/printer.ts";
 import { paint, printable } from "../output/style.ts";
 import { facts, table } from "../output/table.ts";
@@ -25,16 +26,17 @@ export function resolved(target: string, options: ResolvedOptions): Promise<numb
   return /\.(ya?ml|json)$/i.test(target) ? resolvedSpec(target, options) : resolvedSession(target, options);
 }
 
-async function resolvedSpec(path: string, { layer = [], json = false }: ResolvedOptions): Promise<number> {
+async function resolvedSpec(path: string, { layer = [], nodes, json = false }: ResolvedOptions): Promise<number> {
   const { source } = await readSpecFile(path);
   const failed = (problems: readonly SpecProblem[]): never => {
     throw new InputError(formatProblems(problems, source));
   };
-  const parsed = parseSpec(source, path, modulesBeside(path));
+  const catalogue = await catalogueFrom(nodes);
+  const parsed = parseSpec(source, path, modulesBeside(path), catalogue);
   if (!parsed.ok) return failed(parsed.error);
   const layered = applyLayers(parsed.value, await readLayers(layer));
   if (!layered.ok) return failed(layered.error);
-  const view = resolvedView(layered.value);
+  const view = resolvedView(layered.value, catalogue);
   if (!view.ok) return failed(view.error);
   const { compiled, rows } = view.value;
   const printer = createPrinter(json);
@@ -122,6 +124,8 @@ const budgetNames: Readonly<Partial<Record<BudgetScope, string>>> = {
   [BudgetScope.PROVIDER_INVOCATION]: "budgets.providerAttemptMs",
 };
 
+const told = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+
 /** What the plan says of the paths that provenance names. */
 function valuesOf(plan: Plan): [string, string][] {
   const values: [string, string][] = [
@@ -139,15 +143,16 @@ function valuesOf(plan: Plan): [string, string][] {
       if (name !== undefined) values.push([name, String(softMs || hardMs)]);
     }
   }
-  for (const { id, kind } of plan.nodes) values.push([`nodes.${id}.kind`, kind]);
+  for (const { id, kind, settings } of plan.nodes) {
+    values.push([`nodes.${id}.kind`, kind]);
+    for (const [key, value] of Object.entries(settings ?? {}))
+      values.push([`nodes.${id}.settings.${key}`, told(value)]);
+  }
   for (const { nodeId, binding } of plan.providers) {
     for (const [i, { provider, settings }] of (binding?.candidates ?? []).entries()) {
       values.push([`nodes.${nodeId}.candidates[${i}].provider`, provider]);
       for (const [key, value] of Object.entries(settings ?? {}))
-        values.push([
-          `nodes.${nodeId}.candidates[${i}].settings.${key}`,
-          typeof value === "string" ? value : JSON.stringify(value),
-        ]);
+        values.push([`nodes.${nodeId}.candidates[${i}].settings.${key}`, told(value)]);
     }
   }
   for (const { id, from, to, type, buffer } of plan.edges) {

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
-import { type Done, examples, jsonOption } from "../options.ts";
+import { type Done, examples, jsonOption, nodesOption } from "../options.ts";
 
 export interface GraphOptions {
   format: "text" | "list" | "mermaid" | "dot" | "json";
   layer?: string[];
+  nodes?: string[];
   json?: boolean;
 }
 
@@ -19,6 +20,7 @@ export function registerGraph(cli: Command, done: Done): void {
         .default("text"),
     )
     .option("--layer <file...>", "layers of configuration to lay over the spec first (rspp/overrides/v1)")
+    .addOption(nodesOption())
     .addOption(jsonOption("the graph as one JSON object, as --format json"))
     .action(async (spec: string, { json, ...options }: GraphOptions) =>
       done(await (await import("../actions/graph.ts")).graph(spec, json ? { ...options, format: "json" } : options)),

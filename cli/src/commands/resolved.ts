@@ -1,8 +1,17 @@
 import type { Command } from "commander";
-import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, withCaller } from "../options.ts";
+import {
+  type Done,
+  examples,
+  jsonOption,
+  nodesOption,
+  type RuntimeOptions,
+  runtimeOption,
+  withCaller,
+} from "../options.ts";
 
 export interface ResolvedOptions extends RuntimeOptions {
   layer?: string[];
+  nodes?: string[];
 }
 
 export function registerResolved(cli: Command, done: Done): void {
@@ -15,6 +24,7 @@ export function registerResolved(cli: Command, done: Done): void {
     .argument("<session|spec>", "id of a session of the platform, or a PipelineSpec file (.yaml, .yml, .json)")
     .option("--layer <file...>", "of a spec: layers of configuration to lay over it first (rspp/overrides/v1)")
     .addOption(runtimeOption())
+    .addOption(nodesOption())
     .addOption(jsonOption())
     .action(async (target: string, options: ResolvedOptions) =>
       done(await (await import("../actions/resolved.ts")).resolved(target, options)),

@@ -1,7 +1,31 @@
 import { ValueSource } from "@rspp/gen/rspp/plan/v1/plan_pb";
+import { assistantGraph } from "@rspp/kernel/testing/harness";
 import { expect, test } from "vitest";
 import { planMessages } from "./session-service-plans.ts";
 import { bench } from "./testing/bench.ts";
+
+test("F-081 NF-011 a plan tells each node's settings; of a secret only where it is, never what it is", async () => {
+  const b = bench();
+  const base = assistantGraph();
+  const secrets = { api_key: "env:VENDOR_KEY", vendor_token: "sk-in-the-clear", transcripts: ["what the caller says"] };
+  const nodes = base.nodes.map((node) =>
+    node.kind === "segmenter" ? { ...node, settings: { ...node.settings, min_chars: 30, ...secrets } } : node,
+  );
+  const { session, line } = b.open({ graph: { ...base, nodes } });
+  await b.talk(line, 20, 20);
+  const told = planMessages(session);
+  const all = [...(told.sessionPlan?.nodes ?? []), ...(told.turnPlan?.nodes ?? [])];
+  expect(all.find(({ kind }) => kind === "segmenter")?.settings).toMatchObject({
+    min_chars: 30,
+    api_key: "env:VENDOR_KEY",
+  });
+  expect(all.find(({ kind }) => kind === "endpointing")?.settings).toMatchObject({
+    endpoint_silence_ms: expect.any(Number),
+  });
+  expect(JSON.stringify(all, (_, value) => (typeof value === "bigint" ? String(value) : value))).not.toMatch(
+    /sk-in-the-clear|what the caller says/,
+  );
+});
 
 test("F-080 F-081 a session's plan tells what was inserted by a module, and each value's layer", async () => {
   const b = bench();

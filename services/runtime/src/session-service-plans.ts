@@ -138,7 +138,19 @@ function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) 
       eventTimeoutMs: node.limits?.eventTimeoutMs ?? nodeSoftMs,
     },
     fallbackNodeId: node.fallback ?? "",
+    settings: shownSettings(node.settings),
   };
+}
+
+const SECRET = /(?:^|_)(?:key|secret|token|password)$/;
+const REFERENCE = /^(?:env|file|secret):/;
+
+/** As they are, without what callers are to say where that is simulated; of a secret nothing but its reference. */
+function shownSettings({ transcripts: _, ...settings }: NodeDefinition["settings"]): JsonObject {
+  const shown = Object.entries(settings).filter(
+    ([name, value]) => !SECRET.test(name) || (typeof value === "string" && REFERENCE.test(value)),
+  );
+  return Object.fromEntries(shown) as JsonObject;
 }
 
 const modalities: Readonly<Record<string, Modality>> = { stt: Modality.STT, llm: Modality.LLM, tts: Modality.TTS };

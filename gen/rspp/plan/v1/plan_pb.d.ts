@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { MergeRule, NodeLimits, PortRef, PortType, RecordingSpec, SideEffectClass, StateScope } from "../../pipeline/v1/pipeline_pb.js";
 import type { BufferSpec } from "../../pipeline/v1/buffer_pb.js";
 import type { ProviderBinding } from "../../pipeline/v1/provider_binding_pb.js";
@@ -120,6 +120,13 @@ export declare type ResolvedNode = Message<"rspp.plan.v1.ResolvedNode"> & {
    * @generated from field: string inserted_by = 9;
    */
   insertedBy: string;
+
+  /**
+   * Settings by name, to be shown; a secret only as its reference. Part of the digest, and not of what a replay reads.
+   *
+   * @generated from field: google.protobuf.Struct settings = 10;
+   */
+  settings?: JsonObject | undefined;
 };
 
 /**
