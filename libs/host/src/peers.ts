@@ -1,12 +1,13 @@
 /** TLS of a process and its calls to other services. */
-import { readFileSync } from "node:fs";
 import { connectRpc, type RpcClientOptions, type RpcConnection } from "@rspp/rpc/clients";
+import { type Log, silentLog } from "@rspp/rpc/log";
 import { serviceTokensOf } from "@rspp/rpc/service-token";
 import type { ClientTls, ServerTls } from "@rspp/rpc/tls";
-import { secretSource } from "@rspp/store/secret";
-import { osCode, StoreError } from "@rspp/store/store-error";
+import { type SecretSource, secretSource } from "@rspp/store/secret";
+import { StoreError } from "@rspp/store/store-error";
 import type { HostValues } from "./common-fields.ts";
 import type { Environment, PeerService, StreamAccess } from "./service.ts";
+import { openTls } from "./tls-files.ts";
 
 export interface Identity {
   readonly server: ServerTls | undefined;
@@ -18,39 +19,49 @@ export interface Identity {
   close(): void;
 }
 
-/** How often a token that was changed is looked for. */
-const tokenEveryMs = 5_000;
+/** How often files that were changed are looked for. */
+const lookEveryMs = 5_000;
 
 /**
+ * Certificates and tokens of a process. Both may change while it runs (F-120, F-061): files are read again every 5 seconds and
+ * on SIGHUP; what does not hold together leaves the last in force, and the log says so.
  * @throws StoreError `invalid` or `secret_missing`, RpcError `config_invalid`, by the key that is wrong.
  */
-export async function openIdentity(values: HostValues, env: Environment): Promise<Identity> {
-  const server = await serverTls(values, env);
-  const { peer_ca, tls_ca, service_token } = values;
-  const caFile = peer_ca || tls_ca;
-  const ca = caFile === "" ? {} : { ca: textOf(peer_ca === "" ? "tls_ca" : "peer_ca", caFile) };
-  const pair = server === undefined ? {} : { cert: server.cert, key: server.key };
-  const client = { ...ca, ...pair };
+export async function openIdentity(values: HostValues, env: Environment, log: Log = silentLog): Promise<Identity> {
+  const tls = await openTls(values, env, log);
   const names = values.peer_names.split(",").map((name) => name.trim());
   const peerNames = names.filter((name) => name !== "");
-  const without = { server, client: none(client), token: undefined, serviceTokens: undefined, peerNames };
-  if (service_token === "") return { ...without, close: () => undefined };
-  const source = secretSource(service_token, env);
-  const read = async (): Promise<readonly string[]> => serviceTokensOf((await source.read()).reveal(), "host");
+  const { service_token } = values;
+  const source = service_token === "" ? null : secretSource(service_token, env);
+  const read = async (from: SecretSource): Promise<readonly string[]> =>
+    serviceTokensOf((await from.read()).reveal(), "host");
   // Looked at once, so that a missing one is told at the start; then now and then, so that a changed one is met.
-  let tokens = await read();
-  const refresh = setInterval(() => {
-    read().then(
+  let tokens = source === null ? [] : await read(source);
+  const look = (): void => {
+    void tls.look();
+    if (source === null) return;
+    read(source).then(
       (found) => {
         tokens = found;
       },
       // One that cannot be read for a moment leaves the last.
       () => undefined,
     );
-  }, tokenEveryMs);
-  refresh.unref();
+  };
+  const { server, client } = tls;
   const shown = (): string | null => tokens[0] ?? null;
-  return { ...without, token: shown, serviceTokens: () => tokens, close: () => clearInterval(refresh) };
+  const told =
+    source === null ? { token: undefined, serviceTokens: undefined } : { token: shown, serviceTokens: () => tokens };
+  const without = { server, client, peerNames, ...told };
+  if (source === null && server === undefined && client === undefined) return { ...without, close: () => undefined };
+  const refresh = setInterval(look, lookEveryMs);
+  refresh.unref();
+  process.on("SIGHUP", look);
+  const close = (): void => {
+    clearInterval(refresh);
+    process.off("SIGHUP", look);
+  };
+  return { ...without, close };
 }
 
 /** For links and invocations to other services. */
@@ -72,10 +83,6 @@ export function streamsAt(baseUrl: string, { tls, headers }: StreamAccess): Stre
   return tls === undefined || !baseUrl.startsWith("https:") ? { headers } : { tls, headers };
 }
 
-function none(tls: ClientTls): ClientTls | undefined {
-  return Object.keys(tls).length === 0 ? undefined : tls;
-}
-
 export function connectPeer(
   peer: PeerService,
   baseUrl: string,
@@ -87,7 +94,11 @@ export function connectPeer(
     const what = `The address of ${peer} is no http or https URL`;
     throw new StoreError("invalid", what, "Write it as http://host:port");
   }
-  const { client, token } = identity;
+  const { client, token, server } = identity;
+  if (server?.ca !== undefined && url.protocol === "http:") {
+    const what = `The address of ${peer} is plain http, and mutual TLS is on (tls_ca)`;
+    throw new StoreError("invalid", what, "Write it as https://host:port");
+  }
   return connectRpc({
     baseUrl,
     domain: peer,
@@ -95,23 +106,4 @@ export function connectPeer(
     ...(client === undefined || url.protocol === "http:" ? {} : { tls: client }),
     ...(token === undefined ? {} : { token }),
   });
-}
-
-async function serverTls(common: HostValues, env: Environment): Promise<ServerTls | undefined> {
-  const { tls_cert, tls_key, tls_ca } = common;
-  if (tls_cert === "" && tls_key === "" && tls_ca === "") return undefined;
-  if (tls_cert === "" || tls_key === "") {
-    throw new StoreError("invalid", "TLS needs both tls_cert and tls_key", "Set both, or none of the tls keys");
-  }
-  const cert = textOf("tls_cert", tls_cert);
-  const key = (await secretSource(tls_key, env).read()).reveal();
-  return { cert, key, ...(tls_ca === "" ? {} : { ca: textOf("tls_ca", tls_ca) }) };
-}
-
-function textOf(key: string, path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new StoreError("invalid", `${key} cannot be read (${osCode(error)})`, "Check the path and its rights");
-  }
 }

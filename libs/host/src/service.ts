@@ -9,7 +9,7 @@ import type { GrpcService } from "@rspp/rpc/grpc-server";
 import type { Log } from "@rspp/rpc/log";
 import type { RpcRoute } from "@rspp/rpc/route";
 import type { RpcServerOptions } from "@rspp/rpc/server";
-import type { ClientTls } from "@rspp/rpc/tls";
+import type { ClientTls, ServerTls } from "@rspp/rpc/tls";
 import type { Database } from "@rspp/store/database";
 import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { ConfigFields, ConfigValues } from "./config-fields.ts";
@@ -39,6 +39,8 @@ export interface ServiceContext {
   dependency(name: string, there: boolean): void;
   /** A peer by its base URL, with this process's TLS and token; directly, without a socket, where it runs in this process. */
   connect(peer: PeerService, baseUrl: string): RpcConnection;
+  /** Certificate of this process's servers, for one that a service opens by itself. */
+  readonly tls?: ServerTls;
   /** The same TLS and token for streams. */
   readonly streams: StreamAccess;
 }

@@ -87,7 +87,7 @@ export async function startService<F extends ServiceFields>(
   const readiness = new Readiness(health);
   const undo: (() => Promise<unknown>)[] = [];
   try {
-    const identity = await openIdentity(common, env);
+    const identity = await openIdentity(common, env, log);
     undo.push(async () => identity.close());
     checkExposure(common, identity);
     const telemetry = await openTelemetry({ service, instanceId, build: buildVersion, env, config: common, log });
@@ -103,6 +103,7 @@ export async function startService<F extends ServiceFields>(
       connect: (peer, baseUrl) =>
         overrides.connect?.(peer, baseUrl) ?? connectPeer(peer, baseUrl, identity, telemetry.rpc),
       streams: streamAccess(identity),
+      ...(identity.server === undefined ? {} : { tls: identity.server }),
     };
     const { started, db } = await startDefined(definition, values, context, { common, overrides, readiness, undo });
     undo.push(async () => started.close?.());

@@ -17,7 +17,7 @@ import type { Socket } from "node:net";
 import type { ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { limits } from "./limits.ts";
-import { type ServerTls, serverTlsOptions } from "./tls.ts";
+import { followCertificates, type ServerTls, serverTlsOptions } from "./tls.ts";
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
@@ -161,9 +161,13 @@ export function tlsAcceptor(
   server.on("sessionError", () => undefined);
   server.on("tlsClientError", (_failure, socket) => socket.destroy());
   server.on("secureConnection", (socket) => socket.on("error", () => undefined));
+  const unfollow = followCertificates(tls, server);
   return {
     accept: (socket) => void server.emit("connection", socket),
     drain: () => sessions.close(),
-    destroy: () => sessions.destroy(),
+    destroy: () => {
+      unfollow();
+      sessions.destroy();
+    },
   };
 }

@@ -9,9 +9,10 @@ import { afterEach, describe, expect, test } from "vitest";
 import { CallGuard } from "./call-guard.ts";
 import { connectDirect, connectRpc, rpcErrorOf } from "./clients.ts";
 import { type RpcError, rpcError } from "./errors.ts";
-import { openChannel, openDuplex } from "./grpc-client.ts";
+import { callUnary, openChannel, openDuplex } from "./grpc-client.ts";
 import { bidiMethod, type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { grpcHealth, Health } from "./health.ts";
+import { LiveCertificates } from "./live-certificates.ts";
 import { grpcReflection, Reflection } from "./reflection.ts";
 import { route } from "./route.ts";
 import { type RpcServer, startRpcServer } from "./server.ts";
@@ -182,5 +183,93 @@ describe("TLS and mutual TLS", () => {
       channel.close();
       await grpc.stop(0);
     }
+  });
+});
+
+describe("F-120 certificates change while the process runs", () => {
+  const nextCa = pairOf("next-ca");
+  const nextServer = pairOf("registry", nextCa.authority);
+  const nextClient = pairOf("runtime-1", nextCa.authority);
+  const both = `${ca.cert}${nextCa.cert}`;
+  const serverAt = (pair: { cert: string; key: string }, trusted: string) => ({ ...tlsOf(pair), ca: trusted });
+
+  test("the Connect stack: new connections have the new ones, a stream that is open lives on", async () => {
+    const live = new LiveCertificates(serverAt(serverPair, ca.cert));
+    const started = await startRpcServer({
+      domain: "registry",
+      port: 0,
+      routes: [],
+      tls: { ...serverAt(serverPair, ca.cert), live },
+    });
+    server = started;
+    const baseUrl = `https://localhost:${started.port}`;
+    const shown = new LiveCertificates(serverAt(clientPair, ca.cert));
+    const client = () => {
+      const tls = { ...serverAt(clientPair, ca.cert), live: shown };
+      return connectRpc({ baseUrl, domain: "registry", attemptsMax: 1, tls }).client(HealthService);
+    };
+    const check = (from: ReturnType<typeof client>) =>
+      from.check({}).then(
+        ({ status }) => status,
+        (failure: unknown) => rpcErrorOf(failure, "registry").code,
+      );
+    const early = client();
+    const ended = new AbortController();
+    const watch = early.watch({}, { signal: ended.signal })[Symbol.asyncIterator]();
+    expect((await watch.next()).value?.status).toBe(1);
+    // Both authorities first, then the pairs, then the old authority goes: no moment at which a client is refused.
+    live.set(serverAt(serverPair, both));
+    shown.set(serverAt(clientPair, both));
+    expect(await check(client())).toBe(1);
+    live.set(serverAt(nextServer, both));
+    expect(await check(client())).toBe(1);
+    shown.set(serverAt(nextClient, both));
+    expect(await check(client())).toBe(1);
+    live.set(serverAt(nextServer, nextCa.cert));
+    shown.set(serverAt(nextClient, nextCa.cert));
+    expect(await check(client())).toBe(1);
+    // The old pair is worth nothing to a new connection any longer, and the one from the beginning goes on.
+    const tls = serverAt(clientPair, both);
+    const old = connectRpc({ baseUrl, domain: "registry", attemptsMax: 1, tls }).client(HealthService);
+    expect(await check(old)).not.toBe(1);
+    expect(await check(early)).toBe(1);
+    started.health.setReady(false);
+    expect((await watch.next()).value?.status).toBe(2);
+    ended.abort();
+  });
+
+  test("grpc-js: the same, and plain text is refused", async () => {
+    const health = new Health([]);
+    const live = new LiveCertificates(serverAt(serverPair, ca.cert));
+    const started = await startGrpcServer({
+      domain: "runtime",
+      port: 0,
+      services: [grpcHealth(health)],
+      tls: { ...serverAt(serverPair, ca.cert), live },
+    });
+    server = started;
+    const address = `localhost:${started.port}`;
+    const shown = new LiveCertificates(serverAt(clientPair, ca.cert));
+    const open = (tls?: object) => openChannel({ address, ...(tls === undefined ? {} : { tls }) });
+    const { check } = HealthService.method;
+    const answers = async (channel: ReturnType<typeof open>) =>
+      (await callUnary(channel, check, create(check.input), { deadlineMs: 3_000 })).ok;
+    const once = async (tls?: object) => {
+      const channel = open(tls);
+      const answer = await answers(channel);
+      channel.close();
+      return answer;
+    };
+    const mine = { ...serverAt(clientPair, ca.cert), live: shown };
+    const early = open(mine);
+    expect(await answers(early)).toBe(true);
+    expect(await once()).toBe(false);
+    live.set(serverAt(nextServer, nextCa.cert));
+    expect(await once(mine)).toBe(false);
+    shown.set(serverAt(nextClient, nextCa.cert));
+    expect(await once(mine)).toBe(true);
+    expect(await once(serverAt(clientPair, both))).toBe(false);
+    expect(await answers(early)).toBe(true);
+    early.close();
   });
 });

@@ -2,7 +2,7 @@
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { dialAddress } from "@rspp/host/address";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
-import { type Identity, openIdentity, streamsAt } from "@rspp/host/peers";
+import { streamsAt } from "@rspp/host/peers";
 import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import { measureSnapshotWatch } from "@rspp/host/snapshot-metrics";
 import { createSystemClock } from "@rspp/host/system-clock";
@@ -46,9 +46,6 @@ async function start(
   const { log, instanceId, build } = context;
   const clock = createSystemClock();
   const registry = context.connect("registry", values.registry);
-  const identity = await openIdentity(values, context.env);
-  // What is read of it is read now.
-  identity.close();
   const runtime = local?.() ?? null;
   const opener = createRemoteSessionOpener({
     clock,
@@ -65,7 +62,7 @@ async function start(
   const verifier = createRegistryVerifier({ registry, wallMs: clock.wallMs });
   const openSession = tracedOpener(context.telemetry.rpc, opener.open);
   const open = () =>
-    openWebSocketTransport({ ...transportOptions(values, identity, log), clock, verifier, openSession });
+    openWebSocketTransport({ ...transportOptions(values, context.tls, log), clock, verifier, openSession });
   return new Adapter(values, context, opener, open, registry, snapshots).started();
 }
 
@@ -110,9 +107,8 @@ function tracedOpener(tracer: RpcTracer, open: SessionOpener): SessionOpener {
   };
 }
 
-function transportOptions(values: WebSocketConfig, identity: Identity, log: Log) {
+function transportOptions(values: WebSocketConfig, tls: ServiceContext["tls"], log: Log) {
   const origins = values.origins.split(",").flatMap((origin) => origin.trim() || []);
-  const { server: tls } = identity;
   return {
     host: values.host,
     port: values.websocket_port,
@@ -122,7 +118,7 @@ function transportOptions(values: WebSocketConfig, identity: Identity, log: Log)
     resumeWithinMs: values.resume_within_ms,
     audit: (entry: AuditEntry) => log.info({ audit: entry }, "audit"),
     ...(origins.length === 0 ? {} : { origins }),
-    ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
+    ...(tls === undefined ? {} : { tls }),
   };
 }
 

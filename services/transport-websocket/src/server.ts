@@ -1,7 +1,7 @@
 /** The native WebSocket transport (F-030, F-031, F-084, F-086, F-088, F-091): listens, admits, keeps the table of sessions. */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, type ServerOptions } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { createResampler } from "@rspp/audio/resample";
@@ -11,6 +11,7 @@ import { sessionKey } from "@rspp/base/session-key";
 import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { OpenedSession, OpenRefusal, SessionOpener, TokenClaims } from "@rspp/ports/session-opener";
+import type { ServerTls } from "@rspp/rpc/tls";
 import { type WebSocket, WebSocketServer } from "ws";
 import { createCallerAudio } from "./audio-in.ts";
 import { Call, type CallStats, type ClientLink } from "./call.ts";
@@ -33,8 +34,8 @@ export interface WebSocketTransportOptions {
   path?: string;
   /** Takes permessage-deflate from clients that offer it, which every browser does (F-031); default false: each frame then waits for it. */
   compression?: boolean;
-  /** PEM texts: serves `wss`. */
-  tls?: { cert: string; key: string };
+  /** Serves `wss`; later certificates are for connections still to come (F-120). */
+  tls?: ServerTls;
   /** Default CONNECTIONS_MAX, SESSIONS_MAX, RESUME_WITHIN_MS: they may be lowered, not raised. */
   connectionsMax?: number;
   sessionsMax?: number;
@@ -124,7 +125,7 @@ class Transport implements WebSocketTransport {
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(SUBPROTOCOLS, name)) ?? false,
     });
     const patience = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 5_000 };
-    this.#http = options.tls === undefined ? createServer(patience) : createTlsServer({ ...patience, ...options.tls });
+    this.#http = options.tls === undefined ? createServer(patience) : followed(options.tls, patience);
     this.#http.maxConnections = limits.CONNECTIONS_MAX + limits.UNOPENED_MAX;
     this.#http.on("request", (_request, response) => {
       response.writeHead(426, { "content-type": "text/plain", upgrade: "websocket" });
@@ -453,6 +454,16 @@ class Transport implements WebSocketTransport {
 function sessionExists(): Refusal {
   const remedy = "The session of this token is open: resume it with its key, or ask for a new route.";
   return refusal("already_exists", closeCodes.notAllowed, { remedy });
+}
+
+function followed({ cert, key, live }: ServerTls, patience: ServerOptions): Server {
+  const server = createTlsServer({ ...patience, cert, key });
+  // Callers show tokens, no certificates of theirs.
+  const unfollow = live?.onChange(() =>
+    server.setSecureContext({ cert: live.now.cert ?? cert, key: live.now.key ?? key }),
+  );
+  server.once("close", () => unfollow?.());
+  return server;
 }
 
 function digest(key: string): string {
