@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { pocketsphinx, tempDir } from "../e2e/rspp.ts";
 import { type Up, up } from "../e2e/up-rig.ts";
-import { goClient, grpcurl, has, pythonClient, root, type Tool, use } from "./tools.ts";
+import { goClient, goTool, has, pythonClient, root, type Tool, use } from "./tools.ts";
 
 const BUILD_MS = 600_000;
 const withGo = await has("go", "version");
@@ -102,9 +102,10 @@ const streams = [
 
 describe("grpcurl", () => {
   let tool: Tool;
+  let probe: Tool;
 
   beforeAll(async () => {
-    if (withGo) tool = await grpcurl();
+    if (withGo) [tool, probe] = await Promise.all([goTool("grpcurl"), goTool("grpc-health-probe")]);
   }, BUILD_MS);
 
   test.skipIf(!withGo)(
@@ -121,9 +122,11 @@ describe("grpcurl", () => {
         });
         const health = await use(tool, ["-plaintext", address, "grpc.health.v1.Health/Check"], 20_000);
         expect(JSON.parse(health.out)).toEqual({ status: "SERVING" });
+        expect(await use(probe, ["-addr", address, "-connect-timeout", "10s"], 20_000)).toMatchObject({ ok: true });
       }
       for (const [service, name] of streams) {
         const { host, stream_port: port } = platform.line(service);
+        expect(await use(probe, ["-addr", `${host}:${port}`], 20_000)).toMatchObject({ ok: true });
         const described = await use(tool, ["-plaintext", `${host}:${port}`, "describe", name], 20_000);
         expect(described).toMatchObject({ ok: true, out: expect.stringContaining("stream") });
       }

@@ -16,6 +16,8 @@ const bin = join(cache, "bin");
 const goDir = join(root, "test", "polyglot", "go");
 const pythonDir = join(root, "test", "polyglot", "python");
 
+let built: Promise<void> | undefined;
+
 /** A program and what comes before its own arguments. */
 export interface Tool {
   readonly file: string;
@@ -34,10 +36,23 @@ export async function has(command: string, ...args: string[]): Promise<boolean> 
   }
 }
 
-/** grpcurl, built from its Go module. */
-export async function grpcurl(): Promise<Tool> {
+/** One of the tools of go.mod, built from its module: `grpcurl`, `grpc-health-probe` or `connectconformance`. */
+export async function goTool(name: string): Promise<Tool> {
   await goTools();
-  return { file: join(bin, "grpcurl"), args: [], env: {} };
+  return { file: join(bin, name), args: [], env: {} };
+}
+
+/** JavaScript of the contracts of Connect's conformance suite, as its Go module has them; their folder. */
+export async function conformanceContracts(): Promise<string> {
+  const out = join(cache, "conformance");
+  await once("conformance", [join(goDir, "go.sum")], async () => {
+    const module = ["list", "-m", "-f", "{{.Dir}}", "connectrpc.com/conformance"];
+    const dir = (await run("go", module, { cwd: goDir })).stdout.trim();
+    const opt = ["target=js", "import_extension=js"];
+    const template = JSON.stringify({ version: "v2", plugins: [{ local: "protoc-gen-es", out, opt }] });
+    await buf(template, join(dir, "proto"));
+  });
+  return out;
 }
 
 /** The Go client. */
@@ -89,7 +104,8 @@ export async function use(
 }
 
 async function goTools(): Promise<void> {
-  await once("go-tools", [join(goDir, "go.sum")], () => go(["install", "tool"]));
+  built ??= once("go-tools", [join(goDir, "go.sum")], () => go(["install", "tool"]));
+  await built;
 }
 
 async function go(args: readonly string[]): Promise<void> {
@@ -97,9 +113,9 @@ async function go(args: readonly string[]): Promise<void> {
   await run("go", args, { cwd: goDir, env, maxBuffer: 16 << 20 });
 }
 
-async function buf(template: string): Promise<void> {
+async function buf(template: string, ...inputs: readonly string[]): Promise<void> {
   const path = `${join(root, "node_modules", ".bin")}${delimiter}${process.env.PATH ?? ""}`;
-  await run("buf", ["generate", "--template", template], { cwd: root, env: { ...process.env, PATH: path } });
+  await run("buf", ["generate", "--template", template, ...inputs], { cwd: root, env: { ...process.env, PATH: path } });
 }
 
 /** Does `work` unless it was done with the same inputs before. */
