@@ -32,7 +32,9 @@ interface Started {
 function start(args: readonly string[]): Promise<Started> {
   const fromMs = performance.now();
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith("RSPP_") && name !== "DATABASE_URL");
-  const child = spawn(process.execPath, args, { env: Object.fromEntries(clean), stdio: ["ignore", "pipe", "pipe"] });
+  // As `rspp up` starts its processes.
+  const env = { NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"), ...Object.fromEntries(clean) };
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   let errors = "";
   child.stderr.on("data", (data: Buffer) => {
     errors = (errors + data.toString()).slice(-2_000);

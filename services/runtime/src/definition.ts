@@ -38,7 +38,7 @@ import { openNodeStore } from "./spool/node-store.ts";
 import { createSpool, type Spool } from "./spool/spool.ts";
 import { pause } from "./stream-loop.ts";
 import { createVadHost } from "./vad/vad.ts";
-import { startWatchdog } from "./watchdog.ts";
+import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
 export interface RuntimeDefinitionOptions {
   /** Providers within this process, in place of a gateway; closed with the runtime. Asked for at each start. */
@@ -87,7 +87,27 @@ interface Parts {
   readonly layers: ConfigLayers;
   /** Null: no custom nodes run here. */
   readonly nodes: NodeHostPort | null;
-  readonly stopWatchdog: () => Promise<void>;
+  readonly watchdog: LateWatchdog;
+}
+
+interface LateWatchdog {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Its thread starts once the process is ready, for which it would only be in the way; before, whoever started it waits for it. */
+function createWatchdog(wanted: boolean): LateWatchdog {
+  let watchdog: Watchdog | null = null;
+  let stopped = !wanted;
+  return {
+    start: async () => {
+      if (!stopped) watchdog = startWatchdog();
+    },
+    stop: async () => {
+      stopped = true;
+      await watchdog?.stop();
+    },
+  };
 }
 
 async function openParts(
@@ -130,8 +150,6 @@ async function openParts(
     const more = { logger: log, maxSessions, telemetry, ...(nodes === null ? {} : { nodes }) };
     const state = createStatePort(lease);
     const runtime = createRuntime({ clock, providers, vad, spool, state, ...more });
-    const watchdog = options.watchdog === false ? null : startWatchdog();
-    const stopWatchdog = async () => watchdog?.stop();
     return {
       clock,
       registry,
@@ -143,7 +161,7 @@ async function openParts(
       exporter,
       layers: layers.value,
       nodes,
-      stopWatchdog,
+      watchdog: createWatchdog(options.watchdog !== false),
     };
   } catch (failure) {
     // What fails to close hides nothing of why it could not start.
@@ -229,7 +247,7 @@ class RuntimeService {
     return {
       routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
       streams: [this.#links.service],
-      loadLater: [() => import("./pipeline-build.ts"), () => import("@rspp/spec/cel")],
+      loadLater: [this.#parts.watchdog.start, () => import("./pipeline-build.ts"), () => import("@rspp/spec/cel")],
       bound: async (_api, streams) => this.#bound(streams),
       drain: (graceMs) => this.#drain(graceMs),
       close: () => this.#close(),
@@ -296,7 +314,7 @@ class RuntimeService {
   async #close(): Promise<void> {
     this.#stopping = true;
     this.#linked.close("draining");
-    const { runtime, spool, exporter, nodes, stopWatchdog } = this.#parts;
+    const { runtime, spool, exporter, nodes, watchdog } = this.#parts;
     await runtime.close();
     await nodes?.close();
     await this.#leases.close();
@@ -305,7 +323,7 @@ class RuntimeService {
     this.#links.close();
     await exporter?.stop();
     await spool.close();
-    await stopWatchdog();
+    await watchdog.stop();
   }
 }
 
