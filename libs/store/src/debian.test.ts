@@ -22,5 +22,6 @@ describe.skipIf(missing !== undefined)(
 
     await import("./pg-stores.test.ts");
     await import("./pg-session-store.test.ts");
+    await import("./backup.test.ts");
   },
 );
