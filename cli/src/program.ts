@@ -18,6 +18,7 @@ import { registerRun } from "./commands/run.ts";
 import { registerSchema } from "./commands/schema.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
+import { registerStore } from "./commands/store.ts";
 import { registerTalk } from "./commands/talk.ts";
 import { registerTimeline } from "./commands/timeline.ts";
 import { registerToken } from "./commands/token.ts";
@@ -47,6 +48,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
   ["Access:", [registerToken, registerAudit]],
+  ["Store:", [registerStore]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
 ];
 

@@ -10,9 +10,11 @@ import {
 } from "@rspp/gen/rspp/runtime/v1/link_pb";
 import { limits as protocolLimits } from "@rspp/protocol/limits";
 import { validate } from "@rspp/wire/validate";
+import { spokenBetween } from "@rspp/wire/version-window";
 import { fromWireError, rpcError } from "./errors.ts";
 import { limits } from "./limits.ts";
 
+/** The newest that this build speaks; it speaks the one before it too, with a peer that knows no newer (NF-032). */
 export const LINK_PROTOCOL_VERSION = 1;
 
 export interface HelloInit {
@@ -31,11 +33,17 @@ export function makeHello(init: HelloInit): LinkHello {
   });
 }
 
+export interface PeerHello extends HelloInit {
+  /** What both ends speak: the older one's newest. */
+  readonly version: number;
+}
+
 /**
- * Checks the first message of a connection.
- * @throws RpcError `out_of_order` without a hello, `unsupported_schema_version` for another protocol.
+ * Checks the first message of a connection. Both ends tell their newest version and speak the older one's.
+ * @param mine newest version of this end.
+ * @throws RpcError `out_of_order` without a hello, `unsupported_schema_version` for a version two or more away.
  */
-export function readHello(hello: LinkHello | undefined, domain: string): HelloInit {
+export function readHello(hello: LinkHello | undefined, domain: string, mine = LINK_PROTOCOL_VERSION): PeerHello {
   if (hello === undefined) {
     throw rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata: { expected: "hello" } });
   }
@@ -45,18 +53,18 @@ export function readHello(hello: LinkHello | undefined, domain: string): HelloIn
     const violations = error.violations.map((one) => ({ ...one, field: `hello.${one.field}` }));
     throw fromWireError({ ...error, violations }, domain);
   }
-  if (hello.protocolVersion !== LINK_PROTOCOL_VERSION) {
-    throw rpcError(ErrorReason.UNSUPPORTED_SCHEMA_VERSION, {
-      domain,
-      metadata: { min: String(LINK_PROTOCOL_VERSION), max: String(LINK_PROTOCOL_VERSION) },
-    });
+  const version = spokenBetween(mine, hello.protocolVersion);
+  if (version === null) {
+    const found = String(hello.protocolVersion);
+    const metadata = { found, min: String(Math.max(1, mine - 1)), max: String(mine + 1) };
+    throw rpcError(ErrorReason.UNSUPPORTED_SCHEMA_VERSION, { domain, metadata });
   }
   if (hello.incarnation > BigInt(Number.MAX_SAFE_INTEGER)) {
     const violations = [{ field: "hello.incarnation", rule: "uint64.safe", message: "is at most 2^53 - 1" }];
     throw rpcError(ErrorReason.SCHEMA_VALIDATION_ERROR, { domain, violations });
   }
   const { linkId, peerId, build } = hello;
-  return { linkId, peerId, build, incarnation: Number(hello.incarnation) };
+  return { linkId, peerId, build, incarnation: Number(hello.incarnation), version };
 }
 
 /** The bounds this end keeps, told right after its hello. */

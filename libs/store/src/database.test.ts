@@ -68,6 +68,27 @@ test("a database of an earlier build is brought up to date, and keeps what it ho
   await db.close();
 });
 
+test("NF-032 a build of the version before starts on a newer database that says it may, and on no other", async () => {
+  const client = new pg.Client({ connectionString: await emptyDatabase("newer") });
+  await client.connect();
+  const old = await readMigrations();
+  const later = (id: number, readableBy: number) => {
+    const name = `${String(id).padStart(4, "0")}_later.sql`;
+    return { id, name, sql: "SELECT 1", checksum: String(id), readableBy };
+  };
+  const last = old.length;
+  await migrate(client, [...old, later(last + 1, last)]);
+  expect(await migrate(client, old)).toEqual([]);
+  // The version before that one is two behind.
+  await expect(migrate(client, old.slice(0, -1))).rejects.toMatchObject({ code: "version_mismatch" });
+  await migrate(client, [...old, later(last + 1, last), later(last + 2, last + 1)]);
+  await expect(migrate(client, old)).rejects.toMatchObject({
+    code: "version_mismatch",
+    message: expect.stringContaining("newer than this build"),
+  });
+  await client.end();
+});
+
 test("a file changed after it was applied, a newer database, and a gap are refused", async () => {
   const migrations = await readMigrations();
   const [first] = migrations;

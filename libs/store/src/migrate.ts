@@ -10,11 +10,18 @@ export interface Migration {
   readonly sql: string;
   /** SHA-256 of `sql`, hexadecimal. */
   readonly checksum: string;
+  /**
+   * The oldest build that still works on what it leaves, by the id of that build's last migration: said by a first line
+   * `-- readable-by: 0007`; else its own id. So replicas of the version before may be started again while a fleet is
+   * upgraded (NF-032).
+   */
+  readonly readableBy?: number;
 }
 
 /** "rspp" in ASCII: replicas that start together take turns. */
 const advisoryLockKey = 0x72737070;
 const lockWaitMs = 60_000;
+const readableByLine = /^-- readable-by: (\d{4})$/m;
 const fileName = /^(\d{4})_[a-z0-9_]+\.sql$/;
 
 /** The SQL files of `dir` (default: this package's) in order. @throws StoreError `corrupt` on a gap or a stray file. */
@@ -32,7 +39,8 @@ export async function readMigrations(dir?: string): Promise<Migration[]> {
       );
     }
     const sql = await readFile(`${home}/${name}`, "utf8");
-    found.push({ id, name, sql, checksum: createHash("sha256").update(sql).digest("hex") });
+    const readableBy = Number(readableByLine.exec(sql)?.[1] ?? id);
+    found.push({ id, name, sql, checksum: createHash("sha256").update(sql).digest("hex"), readableBy });
   }
   return found;
 }
@@ -42,7 +50,8 @@ export async function readMigrations(dir?: string): Promise<Migration[]> {
  * a failed or killed run leaves the schema as it was.
  *
  * @returns names of the migrations applied by this call.
- * @throws StoreError `version_mismatch` when the database is newer than this build, or a file changed after it was applied.
+ * @throws StoreError `version_mismatch` when the database is newer than this build and no longer fit for it, or a file changed
+ * after it was applied.
  */
 export async function migrate(client: Client, migrations: readonly Migration[]): Promise<string[]> {
   await client.query(`BEGIN; SET LOCAL lock_timeout = ${lockWaitMs}; SET LOCAL client_min_messages = warning`);
@@ -50,14 +59,17 @@ export async function migrate(client: Client, migrations: readonly Migration[]):
     await client.query("SELECT pg_advisory_xact_lock($1)", [advisoryLockKey]);
     await client.query(`CREATE SCHEMA IF NOT EXISTS rspp;
       CREATE TABLE IF NOT EXISTS rspp.migrations (
-        id integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`);
-    const { rows } = await client.query<{ id: number; name: string; checksum: string }>(
-      "SELECT id, name, checksum FROM rspp.migrations ORDER BY id",
+        id integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),
+        readable_by integer)`);
+    await addReadableBy(client);
+    const { rows } = await client.query<Applied>(
+      `SELECT id, name, checksum, coalesce(readable_by, id) AS "readableBy" FROM rspp.migrations ORDER BY id`,
     );
-    const pending = pendingAfter(rows, migrations);
-    for (const { id, name, sql, checksum } of pending) {
+    const pending = pendingAfter(withoutReadable(rows, migrations.length), migrations);
+    for (const { id, name, sql, checksum, readableBy = id } of pending) {
       await client.query(sql);
-      await client.query("INSERT INTO rspp.migrations (id, name, checksum) VALUES ($1, $2, $3)", [id, name, checksum]);
+      const row = "INSERT INTO rspp.migrations (id, name, checksum, readable_by) VALUES ($1, $2, $3, $4)";
+      await client.query(row, [id, name, checksum, readableBy]);
     }
     await client.query("COMMIT");
     return pending.map(({ name }) => name);
@@ -65,6 +77,27 @@ export async function migrate(client: Client, migrations: readonly Migration[]):
     await client.query("ROLLBACK").catch(() => undefined);
     throw error;
   }
+}
+
+/** To a table of an earlier build; looked for first, since even an ALTER that does nothing waits for a backup under way. */
+async function addReadableBy(client: Client): Promise<void> {
+  const { rows } = await client.query(
+    "SELECT 1 FROM pg_attribute WHERE attrelid = 'rspp.migrations'::regclass AND attname = 'readable_by'",
+  );
+  if (rows.length === 0) await client.query("ALTER TABLE rspp.migrations ADD COLUMN readable_by integer");
+}
+
+interface Applied {
+  readonly id: number;
+  readonly name: string;
+  readonly checksum: string;
+  readonly readableBy: number;
+}
+
+/** Without those that came after this build's last one, where all of them left what this build can work on. */
+function withoutReadable(applied: readonly Applied[], known: number): readonly Applied[] {
+  const later = applied.slice(known);
+  return later.every(({ readableBy }) => readableBy <= known) ? applied.slice(0, known) : applied;
 }
 
 /** What `applied` lacks, after a check that it is the beginning of `migrations`. */

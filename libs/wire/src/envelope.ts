@@ -9,6 +9,7 @@ import { isCount, mediaTimeFromWire, mediaTimeToWire, safeNumber } from "./numbe
 import { payloadFromWire, payloadToWire } from "./payload.ts";
 import { factsFromExtension, factsToExtension, RESERVED_NAMESPACE, SIGNAL_FACTS_NAMESPACE } from "./signal-facts.ts";
 import { validate } from "./validate.ts";
+import { readableBy } from "./version-window.ts";
 import { refuseField, type WireError, wireError } from "./wire-error.ts";
 import {
   type EventConstants,
@@ -23,22 +24,18 @@ import {
   type WireMediaTime,
 } from "./wire-event.ts";
 
-/** Versions of the event schema this build reads; it writes the newest. */
-export const SCHEMA_VERSION_MIN = 1;
+/** The newest version of the event schema that this build knows, which it writes; it reads the one before it too. */
 export const SCHEMA_VERSION_MAX = 1;
 
-/** Null when this build reads the version, else what to do (F-021). */
-export function checkSchemaVersion(version: number): WireError | null {
-  if (version >= SCHEMA_VERSION_MIN && version <= SCHEMA_VERSION_MAX) return null;
-  const metadata = {
-    found: String(version),
-    supported_min: String(SCHEMA_VERSION_MIN),
-    supported_max: String(SCHEMA_VERSION_MAX),
-  };
+/** Null when a build of `newest` reads the version, else what to do (F-021, NF-032). */
+export function checkSchemaVersion(version: number, newest = SCHEMA_VERSION_MAX): WireError | null {
+  const { min, max } = readableBy(newest);
+  if (version >= min && version <= max) return null;
+  const metadata = { found: String(version), supported_min: String(min), supported_max: String(max) };
   const remedy =
-    version > SCHEMA_VERSION_MAX
-      ? `Upgrade this receiver to a build that reads schema_version ${version}, or have the sender write ${SCHEMA_VERSION_MAX}.`
-      : `Have the sender write schema_version ${SCHEMA_VERSION_MIN} to ${SCHEMA_VERSION_MAX}.`;
+    version > max
+      ? `Upgrade this receiver to a build that reads schema_version ${version}, or have the sender write ${max}.`
+      : `Have the sender write schema_version ${min} to ${max}.`;
   return wireError("unsupported_schema_version", metadata, [], remedy);
 }
 
