@@ -34,6 +34,7 @@ import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-
 import { startMigration } from "./takeover.ts";
 import { onFillerTimer, onToolDeadline } from "./tool-round.ts";
 import { causeForAll, refuseQueued } from "./turn-arbiter.ts";
+import { RATE_TIMER } from "./turn-rate.ts";
 
 type OperatorInput = Extract<InputBody, { type: "operator" }>;
 
@@ -120,6 +121,9 @@ export function onTimer(cx: StepContext, id: string): void {
       return proposeDigits(cx);
     case "positioned":
       return positionedTimeout(cx);
+    // What waits for its share is looked at in every step.
+    case RATE_TIMER:
+      return;
     case SUMMARY_TIMER:
       return giveUpSummary(cx, "history_summary_timeout");
     case SILENCE_TIMER:

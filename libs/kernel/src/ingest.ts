@@ -34,6 +34,7 @@ import { timebaseObserve } from "./timebase.ts";
 import { onModelDone, onToolChunk, onToolOutcome } from "./tool-round.ts";
 import { onTranslated } from "./translator.ts";
 import { EVIDENCE_REASON } from "./turn-arbiter.ts";
+import { setTurnRate } from "./turn-rate.ts";
 
 export function ingest(cx: StepContext, input: Input): void {
   const body = input.body;
@@ -75,6 +76,7 @@ export function ingest(cx: StepContext, input: Input): void {
       cx.s.snapshotReason = body.reason;
       if (body.resolution === null) delete cx.s.policy;
       else if (body.resolution !== undefined) cx.s.policy = body.resolution;
+      if (body.rate !== undefined) setTurnRate(cx, body.rate);
       cx.s.prelude.planStale = true;
       return;
     case "capacity":

@@ -4,6 +4,7 @@ import type { ProposalOptions } from "./dialogue-state.ts";
 import type { AudioFormat, EventBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
 import type { PolicyResolution } from "./policy.ts";
 import type { SnapshotRefs } from "./session-config.ts";
+import type { TurnRate } from "./turn-rate.ts";
 
 export type ProposalOrigin = "endpoint" | "timer" | "operator" | "api";
 
@@ -137,6 +138,8 @@ export type InputBody =
       reason: string;
       /** What policy and provider health came to (F-056, F-060); null: the pipeline's own. Absent: as before. */
       resolution?: PolicyResolution | null;
+      /** Turns a minute (F-050); null: no bound. Absent: as before. */
+      rate?: TurnRate | null;
     }
   | {
       type: "capacity";

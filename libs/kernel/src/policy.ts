@@ -2,7 +2,9 @@
  * What the control plane's policy came to for this session (F-056, F-058): made by the shell from snapshots in memory, given
  * with the `snapshot` input, hence journaled; a replay never asks again. A turn keeps that of its opening.
  */
+
 import type { ProviderCandidate } from "./graph.ts";
+import type { TurnRateState } from "./turn-rate.ts";
 
 /** What one turn may use; absent: no bound. */
 export interface PolicyCaps {
@@ -34,6 +36,7 @@ export interface PolicyInvocation {
 export interface PolicySession {
   /** In force for the next turn, and for what runs outside turns. */
   policy?: PolicyResolution;
+  turnRate?: TurnRateState;
 }
 
 export interface PolicyResolution {

@@ -29,12 +29,13 @@ import { TIMEBASE_ERROR_BUCKETS_MS, timebaseErrorQuantileMs } from "./timebase.t
 import { turnCreate } from "./turn-create.ts";
 import { refusalRecord, sealTurn } from "./turn-evidence.ts";
 import { orderCauses, TERMINAL_RANK, type TurnMove, type TurnTrigger, turnTransition } from "./turn-lifecycle.ts";
+import { overTurnRate, RATE_WAITS, rateWaits } from "./turn-rate.ts";
 import { startTurnGraph } from "./turn-start.ts";
 
 /** Decides what was proposed in this step, oldest first; then what is queued, when nothing is in the way any more. */
 export function arbitrate(cx: StepContext): void {
   for (let p = cx.proposals.shift(); p !== undefined; p = cx.proposals.shift()) propose(cx, p);
-  while (cx.s.proposals.size > 0 && inTheWay(cx).length === 0 && !callerSpeaking(cx)) {
+  while (cx.s.proposals.size > 0 && inTheWay(cx).length === 0 && !callerSpeaking(cx) && !rateWaits(cx)) {
     const queued = ringShift(cx.s.proposals);
     if (queued !== undefined) openTurn(cx, queued, []);
   }
@@ -90,8 +91,8 @@ interface Refusal {
 /** Opens a turn, or refuses it; the turns it preempts are cut only once nothing stands against it. */
 function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnState[]): void {
   const s = cx.s;
-  const hangingUp = refusedByHangUp(cx, proposal);
-  if (hangingUp !== "") return refuse(cx, proposal, "reject", hangingUp);
+  const barred = refusedByHangUp(cx, proposal) || overTurnRate(cx, proposal);
+  if (barred !== "") return barred === RATE_WAITS ? undefined : refuse(cx, proposal, "reject", barred);
   const refusal = checkOpening(cx);
   if (refusal !== null) return refuseBy(cx, proposal, refusal);
   const number = s.lastTurn + 1;

@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { CircuitState } from "@rspp/gen/rspp/provider/v1/provider_pb";
-import { PolicySnapshotSchema, ProviderHealthSnapshotSchema } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
+import { OverRateAction } from "@rspp/gen/rspp/registry/v1/admission_pb";
+import {
+  type AdmissionSnapshot,
+  AdmissionSnapshotSchema,
+  PolicySnapshotSchema,
+  ProviderHealthSnapshotSchema,
+} from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import type { SnapshotFreshness, SnapshotKind } from "@rspp/protocol/snapshot-watch-types";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import { expandTemplate } from "@rspp/spec/parse-spec";
@@ -55,6 +61,8 @@ function rig(available = ["v/a", "v/b", "v/c", "sim/stt", "sim/tts"]) {
       return false;
     },
     unsupported: false,
+    admission: undefined as AdmissionSnapshot | undefined,
+    current: () => (watch.admission === undefined ? undefined : ({ content: watch.admission } as never)),
   };
   const set = (kind: SnapshotKind, version: number, of: SnapshotFreshness["state"] = "fresh", ageMs = 0) => {
     state[kind] = { state: of, version, ageMs };
@@ -179,4 +187,32 @@ test("F-159 deciding for ten thousand turns asks nobody", async () => {
   for (let i = 0; i < 10_000; i++) book.resolve(compiled, subject, ["v/b"]);
   await snapshots.open(pipeline(), subject);
   expect(waits()).toBe(0);
+});
+
+test("F-050 a session has the tenant's rate of turns, or its share of it, and is told when that changes", async () => {
+  const { snapshots, set, told, session, watch } = rig();
+  watch.admission = create(AdmissionSnapshotSchema, {
+    tenants: [
+      { tenantId: "*", sessionTurnsPerMinute: 6 },
+      { tenantId: "acme", turnsPerMinute: 120, sessionTurnsPerMinute: 90, turnsOver: OverRateAction.THROTTLE },
+    ],
+  });
+  const opened = await snapshots.open(pipeline(), subject);
+  if (!opened.ok) throw new Error("was refused");
+  snapshots.keep(session, opened.value.pipeline, subject);
+  expect(told).toMatchObject([
+    { rate: { perMinute: 90, burst: 1, onExceeded: "throttle", throttleMaxMs: 1_000 }, resolution: null },
+  ]);
+  // Two more of the tenant: each of the three has a quarter, since the share is rounded down.
+  for (let i = 0; i < 2; i++) snapshots.keep(session, opened.value.pipeline, subject);
+  expect(told.at(-1)).toMatchObject({ rate: { perMinute: 30 } });
+  const before = told.length;
+  snapshots.changed();
+  expect(told.slice(before).map((input) => input.rate?.perMinute)).toEqual([30, 30]);
+  set("admission", 2);
+  snapshots.keep(session, pipeline(), { ...subject, tenant: "beta" });
+  expect(told.at(-1)).toMatchObject({
+    rate: { perMinute: 6, onExceeded: "reject" },
+    refs: { admission: "admission@2" },
+  });
 });

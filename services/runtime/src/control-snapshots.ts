@@ -6,6 +6,7 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import { err, ok, type Result } from "@rspp/base/result";
 import type { PolicyResolution } from "@rspp/kernel/policy";
 import type { SnapshotRefs } from "@rspp/kernel/session-config";
+import type { TurnRate } from "@rspp/kernel/turn-rate";
 import type { OpenRefusal } from "@rspp/ports/session-opener";
 import type { SnapshotFreshness, SnapshotKind } from "@rspp/protocol/snapshot-watch-types";
 import type { SnapshotWatch } from "@rspp/remote/snapshot-watch";
@@ -13,6 +14,7 @@ import type { CompiledPipeline } from "@rspp/spec/compiled";
 import type { Logger } from "./logger.ts";
 import type { PolicyBook, PolicySubject } from "./policy-book.ts";
 import type { RuntimeSession, SystemInput } from "./runtime.ts";
+import { turnRateOf } from "./turn-rates.ts";
 
 /** Without one of these no session is begun; without signals of health there are defaults. */
 const NEEDED: readonly SnapshotKind[] = ["policy", "rollout", "admission"];
@@ -33,14 +35,17 @@ export interface SessionPolicies {
 }
 
 export interface ControlSnapshotsOptions {
-  readonly watch: Pick<SnapshotWatch, "freshness" | "first" | "unsupported">;
+  readonly watch: Pick<SnapshotWatch, "freshness" | "first" | "unsupported" | "current">;
   readonly book: PolicyBook;
   /** Names the gateway can open now. */
   readonly available: () => readonly string[];
   readonly logger: Pick<Logger, "info" | "warn">;
 }
 
-type SnapshotInput = Extract<SystemInput, { type: "snapshot" }> & { resolution: PolicyResolution | null };
+type SnapshotInput = Extract<SystemInput, { type: "snapshot" }> & {
+  resolution: PolicyResolution | null;
+  rate: TurnRate | null;
+};
 
 interface Kept {
   readonly session: RuntimeSession;
@@ -54,6 +59,8 @@ export class ControlSnapshots implements SessionPolicies {
   readonly #kept = new Set<Kept>();
   /** Versions and states that sessions were told last. */
   #signature = "";
+  /** Sessions here, by tenant. */
+  readonly #tenants = new Map<string, number>();
 
   constructor(options: ControlSnapshotsOptions) {
     this.#options = options;
@@ -75,12 +82,16 @@ export class ControlSnapshots implements SessionPolicies {
   }
 
   keep(session: RuntimeSession, pipeline: CompiledPipeline, subject: PolicySubject): void {
+    this.#count(subject.tenant, 1);
     const input = this.#inputOf({ pipeline, subject });
     const kept: Kept = { session, pipeline, subject, told: canonicalJson(input) };
     this.#kept.add(kept);
-    void session.ended.then(() => this.#kept.delete(kept));
+    void session.ended.then(() => {
+      this.#kept.delete(kept);
+      this.#count(subject.tenant, -1);
+    });
     // Before anything of the caller comes in: its first turn is bound by it.
-    if (input.resolution !== null) session.update(input);
+    if (input.resolution !== null || input.rate !== null) session.update(input);
   }
 
   /** Something was heard, or time has passed: sessions are told what is different for them. */
@@ -96,6 +107,14 @@ export class ControlSnapshots implements SessionPolicies {
       kept.told = now;
       kept.session.update(input);
     }
+  }
+
+  #count(tenant: string, by: number): void {
+    const count = (this.#tenants.get(tenant) ?? 0) + by;
+    if (count === 0) this.#tenants.delete(tenant);
+    else this.#tenants.set(tenant, count);
+    // Where a rate is shared, the others' part is another now; they are told at the next look.
+    if (this.#options.watch.current("admission")?.content.tenants.length) this.#signature = "";
   }
 
   #look(): void {
@@ -119,7 +138,12 @@ export class ControlSnapshots implements SessionPolicies {
     const { book, available } = this.#options;
     const resolution = book.resolve(pipeline, subject, available());
     const refs = { ...ownRefs(pipeline), ...this.#refs() };
-    return { type: "snapshot", refs, usable: true, reason: "", resolution };
+    return { type: "snapshot", refs, usable: true, reason: "", resolution, rate: this.#rateOf(subject) };
+  }
+
+  #rateOf({ tenant }: PolicySubject): TurnRate | null {
+    const sessions = this.#tenants.get(tenant) ?? 1;
+    return turnRateOf(this.#options.watch.current("admission")?.content, tenant, sessions);
   }
 
   #refs(): Omit<SnapshotRefs, "pipeline" | "profile"> {

@@ -12,6 +12,7 @@ import type { ActiveDocuments } from "@rspp/store/active-documents";
 import type { SnapshotStore, StoredSnapshot } from "@rspp/store/snapshot-store";
 import type { Statuses } from "../statuses.ts";
 import { viewToWire } from "../wire.ts";
+import { admissionContent } from "./admission-content.ts";
 import { type DocumentCheck, type KeptBack, siftDocuments } from "./consistency.ts";
 import { aggregateHealth, HEALTH_REPORT_FRESH_MS } from "./health-aggregate.ts";
 
@@ -27,8 +28,6 @@ export interface ContentPorts {
   readonly wallMs: () => number;
   /** By kind of document; absent: anything may go out. */
   readonly checks: Readonly<Partial<Record<"policy" | "provider_config" | "rollout", DocumentCheck>>>;
-  /** Content of the admission snapshot; absent: empty. */
-  readonly admission?: () => Promise<Uint8Array>;
 }
 
 export const CONTENT_TYPES: Readonly<Record<SnapshotKind, string>> = {
@@ -54,13 +53,18 @@ export async function makeContent(
     case "rollout":
       return rollouts(ports, current);
     case "admission":
-      return plain((await ports.admission?.()) ?? toBinary(AdmissionSnapshotSchema, create(AdmissionSnapshotSchema)));
+      return plain(admissionContent(await ports.documents.list("tenant_config"), await runtimesOf(ports)));
     case "provider_health": {
       const reports = await ports.store.providerReports(ports.wallMs() - HEALTH_REPORT_FRESH_MS);
       const message = create(ProviderHealthSnapshotSchema, { providers: [...aggregateHealth(reports)] });
       return plain(toBinary(ProviderHealthSnapshotSchema, message));
     }
   }
+}
+
+async function runtimesOf({ statuses }: ContentPorts): Promise<number> {
+  const { instances } = await statuses.view();
+  return instances.filter(({ role, ready, draining }) => role === "runtime" && ready && !draining).length;
 }
 
 /** Without what moves all the time: load is for placement, which the registry does itself. */

@@ -6,7 +6,11 @@ import {
   WatchSnapshotsRequestSchema,
   type WatchSnapshotsResponseSchema,
 } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import { ProviderHealthSnapshotSchema, RoutingSnapshotSchema } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
+import {
+  AdmissionSnapshotSchema,
+  ProviderHealthSnapshotSchema,
+  RoutingSnapshotSchema,
+} from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
@@ -14,6 +18,7 @@ import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createStatuses } from "../statuses.ts";
+import { admissionContent } from "./admission-content.ts";
 import { siftDocuments } from "./consistency.ts";
 import { aggregateHealth } from "./health-aggregate.ts";
 import { SnapshotHub } from "./hub.ts";
@@ -275,4 +280,30 @@ test("F-102 a policy that names a provider nobody has, or a rollout a version no
   expect(await rolloutCheck(published)(document('{"stable":1,"canary":{"version":3,"percent":5}}'))).toContain(
     "main@3",
   );
+});
+
+test("F-050 the admission snapshot holds each tenant's limits over the platform's, and a runtime's part of its rate", () => {
+  const document = (tenantId: string, version: number, text: string) => ({
+    tenantId,
+    kind: "tenant_config" as const,
+    name: "config",
+    version,
+    digest: "",
+    content: new TextEncoder().encode(`schema: rspp/tenant-config/v1\n${text}`),
+  });
+  const documents = [
+    document("*", 4, "turns: {per_minute: 600, on_exceeded: reject}\nsessions: {concurrent_max: 10}"),
+    document("acme", 2, "turns: {per_session_per_minute: 30}"),
+  ];
+  expect(fromBinary(AdmissionSnapshotSchema, admissionContent(documents, 4)).tenants).toMatchObject([
+    { tenantId: "*", configVersion: 4, turnsPerMinute: 150, sessionsMax: 10, turnsOver: 1 },
+    {
+      tenantId: "acme",
+      configVersion: 2,
+      turnsPerMinute: 150,
+      sessionTurnsPerMinute: 30,
+      sessionsMax: 10,
+      turnsOver: 1,
+    },
+  ]);
 });
