@@ -15,10 +15,11 @@ const addressOf = (platform: Up, service: string): string => new URL(platform.li
 const started = (): Promise<Up> => up(join(tempDir(), "data"), "--processes");
 
 /** The template under a name of its own, so that each client publishes its own first version. */
-function specOf(name: string): string {
+function specOf(name: string, version = 1): string {
   const text = readFileSync(join(root, "pipelines/specs/voice-assistant.yaml"), "utf8");
-  const file = join(tempDir(), `${name}.yaml`);
-  writeFileSync(file, text.replace(/^name: .*$/m, `name: ${name}`));
+  const file = join(tempDir(), `${name}-${version}.yaml`);
+  const named = text.replace(/^name: .*$/m, `name: ${name}`).replace(/^version: .*$/m, `version: ${version}`);
+  writeFileSync(file, version === 1 ? named : named.replace("Welcome.", "Good day."));
   return file;
 }
 
@@ -81,6 +82,42 @@ describe.each([
       for (const us of Object.values(outcome.heard_us)) expect(us).toBeGreaterThan(500_000);
       if (pocketsphinx !== undefined) expect(outcome.finals).toContain("how many days are in february");
       expect(outcome.timeline).toMatchObject({ header: 1, evidence: 2 });
+    },
+    240_000,
+  );
+});
+
+describe.each([
+  ["python", withPython, pythonClient, "RESOURCE_EXHAUSTED"],
+  ["go", withGo, goClient, "ResourceExhausted"],
+] as const)("an operator in %s", (language, there, make, refused) => {
+  let operator: Tool;
+
+  beforeAll(async () => {
+    if (there) operator = await make("operator");
+  }, BUILD_MS);
+
+  test.skipIf(!there)(
+    "F-093 F-106 watches snapshots and acknowledges them, rolls out, drains a runtime and lets it take calls again",
+    async () => {
+      const platform = await started();
+      const flag = language === "go" ? "-" : "--";
+      const args = {
+        registry: addressOf(platform, "registry"),
+        specs: [1, 2].map((version) => specOf(`operated-${language}`, version)).join(),
+      };
+      const given = Object.entries(args).flatMap(([name, value]) => [`${flag}${name}`, value]);
+      const { out } = await use(operator, given, 120_000);
+      const pipeline = `operated-${language}@2`;
+      expect(JSON.parse(out.trim().split("\n").at(-1) ?? "")).toEqual({
+        ok: true,
+        error: null,
+        pipeline,
+        routed: pipeline,
+        refused,
+        again: true,
+        rising: true,
+      });
     },
     240_000,
   );

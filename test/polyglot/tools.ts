@@ -17,6 +17,7 @@ const goDir = join(root, "test", "polyglot", "go");
 const pythonDir = join(root, "test", "polyglot", "python");
 
 let built: Promise<void> | undefined;
+let clients: Promise<void> | undefined;
 
 /** A program and what comes before its own arguments. */
 export interface Tool {
@@ -55,19 +56,21 @@ export async function conformanceContracts(): Promise<string> {
   return out;
 }
 
-/** The Go client. */
-export async function goClient(): Promise<Tool> {
+/** Programs of Go: a caller's client, an operator's. */
+export type Client = "client" | "operator";
+
+export async function goClient(name: Client = "client"): Promise<Tool> {
   await goTools();
-  const client = join(bin, "client");
-  await once("go-client", [join(root, "proto"), goDir], async () => {
+  clients ??= once("go-client", [join(root, "proto"), goDir], async () => {
     await buf("test/polyglot/buf.gen.go.yaml");
-    await go(["build", "-o", client, "./client"]);
+    await go(["build", "-o", bin, "./client", "./operator"]);
   });
-  return { file: client, args: [], env: {} };
+  await clients;
+  return { file: join(bin, name), args: [], env: {} };
 }
 
-/** The Python client. */
-export async function pythonClient(): Promise<Tool> {
+/** The same of Python. */
+export async function pythonClient(name: Client = "client"): Promise<Tool> {
   const venv = join(cache, "py");
   const python = join(venv, "bin", "python");
   const stubs = join(cache, "python");
@@ -84,7 +87,11 @@ export async function pythonClient(): Promise<Tool> {
     const all = [...protos.filter((file) => file.endsWith(".proto")), "buf/validate/validate.proto"];
     await run(python, ["-m", "grpc_tools.protoc", ...paths, ...all], { cwd: root });
   });
-  return { file: python, args: [join(pythonDir, "client.py")], env: { PYTHONPATH: stubs } };
+  return {
+    file: python,
+    args: [join(pythonDir, name === "client" ? "client.py" : "operator_client.py")],
+    env: { PYTHONPATH: stubs },
+  };
 }
 
 /** Runs a tool to its end; gives its standard output whether it succeeded or not. */
