@@ -1,9 +1,10 @@
 /** What a spec may say and a careful author would not: warnings of lint, errors in strict mode (F-001, F-126). */
+import { routeAdvice } from "./advice-routes.ts";
 import { reporter } from "./places.ts";
 import { ProblemList, type SpecProblem } from "./problem.ts";
 import type { PipelineSpec } from "./spec.ts";
 
-interface Advice {
+export interface Advice {
   path: string;
   message: string;
   remedy: string;
@@ -18,6 +19,7 @@ export function adviceOn(spec: PipelineSpec): SpecProblem[] {
     ...nodeAdvice(spec),
     ...recordingAdvice(spec),
     ...variableAdvice(spec),
+    ...routeAdvice(spec),
   ]) {
     report({ code: "advice", ...advice });
   }

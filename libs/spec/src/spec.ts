@@ -107,7 +107,7 @@ export interface EdgeDocument {
   /** `node.port`. */
   from: string;
   to: string;
-  /** CEL over event, vars, turn, session and providers (F-018). */
+  /** CEL over event, vars, turn, session and providers (F-018). What no edge of a port lets through goes nowhere; lint warns. */
   condition?: string;
   buffer?: BufferDocument;
   description?: string;
