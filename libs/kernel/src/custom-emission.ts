@@ -4,7 +4,7 @@
  */
 import type { MonoNs } from "@rspp/base/brand";
 import { withClause } from "./custom-clause.ts";
-import { definitionOf } from "./custom-nodes.ts";
+import { answered, definitionOf } from "./custom-nodes.ts";
 import type { CustomCommand, CustomInstance } from "./custom-state.ts";
 import type { EventBody } from "./event.ts";
 import { emit } from "./flow.ts";
@@ -31,6 +31,8 @@ export function onCustomEmitted(cx: StepContext, id: number, index: number, port
     if (turn !== undefined) turn.lateAfterCancel += 1;
     return;
   }
+  // Said in part it cannot be said again by another.
+  if (!telemetry) answered(run.nodes[command.node], id);
   const at = cx.atNs;
   cx.atNs = command.ingressNs as MonoNs;
   emit(cx, run, command.node, port, body.type === "audio" ? withClause(body, command) : body, cx.inputSeq);

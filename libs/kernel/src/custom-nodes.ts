@@ -15,6 +15,7 @@ import { emit, flushNotice, shedLate, take } from "./flow.ts";
 import type { CustomLimits, NodeDefinition } from "./graph.ts";
 import { hostReady } from "./host-nodes.ts";
 import { HOST_SLACK_MS, HOST_START_MS } from "./limits.ts";
+import type { Unanswered } from "./resilience-state.ts";
 import { findTurn, type GraphRun, type NodeRun, runOf, type TurnState } from "./state.ts";
 import { clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 
@@ -112,12 +113,32 @@ export function onNodeReady(cx: StepContext, id: number): void {
 }
 
 /** The instance may be given its next event. */
-function roomAgain(cx: StepContext, instance: CustomInstance): void {
+export function roomAgain(cx: StepContext, instance: CustomInstance): void {
   const run = runOf(cx.s, instance.turn);
   const node = run?.nodes[instance.node];
   if (run === undefined || node === null || node === undefined) return;
   node.command = 0;
+  if (node.owed !== undefined && giveOwed(cx, run, node, instance)) return;
   hostReady(cx, run, instance.node);
+}
+
+/** F-133: what the node it stands in for has left unanswered goes first. True while some of it waits, or is all there is room for. */
+function giveOwed(cx: StepContext, run: GraphRun, node: NodeRun, instance: CustomInstance): boolean {
+  const { maxInFlight } = limitsOf(cx, instance.node);
+  for (let next = node.owed?.[0]; next !== undefined; next = node.owed?.[0]) {
+    const busy = instance.inFlight.length;
+    const waits = busy >= maxInFlight || (next.event.body.type === "end" && busy > 0);
+    if (waits || node.ended) {
+      node.command = BUSY;
+      return true;
+    }
+    node.owed?.shift();
+    send(cx, run, instance.node, instance, next.event, next.edge);
+  }
+  delete node.owed;
+  if (instance.inFlight.length < maxInFlight) return false;
+  node.command = BUSY;
+  return true;
 }
 
 /** A ready event of one of its edges; it stays there while the node has no room, or, an end mark, while it still works. */
@@ -186,10 +207,25 @@ function send(
   };
   customsOf(cx).commands[id] = command;
   instance.inFlight.push(id);
+  keepUnanswered(cx, run, index, { command: id, edge: e, event });
   watchEvents(cx, instance);
   const port = graph.edges[e]?.to.port ?? "";
   const node = graph.nodes[index]?.id ?? "";
   cx.effects.push({ type: "node_input", instance: instance.id, command: id, node, port, body: event.body });
+}
+
+/** Only where another custom node may take over: a canned reply takes no events. */
+function keepUnanswered(cx: StepContext, run: GraphRun, index: number, one: Unanswered): void {
+  const by = cx.s.topology.fallbacks?.[index];
+  const node = run.nodes[index];
+  if (by === undefined || run.nodes[by]?.kind !== "custom" || node === null || node === undefined) return;
+  node.unanswered ??= [];
+  node.unanswered.push(one);
+}
+
+/** It has said something of it, or is done with it. */
+export function answered(node: NodeRun | null | undefined, command: number): void {
+  if (node?.unanswered !== undefined) node.unanswered = node.unanswered.filter((one) => one.command !== command);
 }
 
 /** The node has done what a command asked of it. */
@@ -204,6 +240,7 @@ export function onCustomDone(cx: StepContext, id: number): void {
   const run = runOf(cx.s, instance.turn);
   const node = run?.nodes[instance.node];
   if (run === undefined || node === null || node === undefined) return;
+  answered(node, id);
   if (end) node.endsAwaited -= 1;
   if (node.endsAwaited <= 0 && instance.inFlight.length === 0) endStream(cx, run, instance.node, node);
   goOn(cx, instance);

@@ -120,6 +120,7 @@ function failed(cx: StepContext, instance: CustomInstance, reason: string, gone:
   signal(cx, "node_error", "node_host", instance.turn, reason, { node }, false);
   if (instance.turn !== 0) {
     if (findTurn(cx.s, instance.turn)?.phase !== "active") return;
+    if (isSpare(cx, instance)) return;
     const stands = definitionOf(cx, instance.node).fallback !== undefined;
     // F2: its fallback first; the instance has no more to do in this turn.
     if (!stands || !cx.failover(cx, instance.turn, instance.node, null, reason))
@@ -129,6 +130,14 @@ function failed(cx: StepContext, instance: CustomInstance, reason: string, gone:
   }
   degradeNode(cx, node, reason);
   if (gone) restartLater(cx, instance);
+}
+
+/** One that is to take over and has not: the turn goes on, and its fallback is none any more. */
+function isSpare(cx: StepContext, instance: CustomInstance): boolean {
+  const node = nodeRunOf(cx, instance);
+  const spare = Object.values(cx.s.topology.fallbacks ?? {}).includes(instance.node) && node?.standIn === undefined;
+  if (spare && node !== undefined) node.ended = true;
+  return spare;
 }
 
 /** Bounded: a node that keeps dying is given up, and what is sent to it waits on its edges by their own rules. */
@@ -266,7 +275,9 @@ function forget(cx: StepContext, instance: CustomInstance): void {
   delete customs.instances[instance.id];
   for (const kind of TIMERS) clearTimer(cx, `${kind}:${instance.id}`);
   const node = nodeRunOf(cx, instance);
-  if (node !== undefined) node.command = -1;
+  const by = node?.standIn?.role === "replaced" ? node.standIn.by : instance.node;
+  const taken = by !== instance.node && cx.s.config.graph.nodes[by]?.kind === "custom";
+  if (node !== undefined && !taken) node.command = -1;
 }
 
 // --- timers, session end ---

@@ -4,6 +4,7 @@
  * with the node itself. A stand-in that fails, too, leaves T10.
  */
 import { sayCanned } from "./canned.ts";
+import { instanceOf, roomAgain } from "./custom-nodes.ts";
 import type { EventBody, KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { deliver, onEnd } from "./executor.ts";
 import { candidateOf, finishInvocation, openInvocation, pushClause } from "./invocations.ts";
@@ -43,8 +44,19 @@ export function takeFallback(
     ...(inv === null ? {} : { invocation: inv.name }),
     ...(provider === undefined ? {} : { provider }),
   });
-  handOver(cx, turn.run, by, other, inv);
+  if (other.kind === "custom") giveUnanswered(cx, turnNumber, by, node, other);
+  else handOver(cx, turn.run, by, other, inv);
   return true;
+}
+
+/** What the node has not answered; what waits on its edges follows, once there is room. */
+function giveUnanswered(cx: StepContext, turn: number, by: number, node: NodeRun, other: NodeRun): void {
+  other.owed = node.unanswered ?? [];
+  delete node.unanswered;
+  // What comes on its edges is ready at once: the other says whether it has room.
+  node.command = 0;
+  const instance = instanceOf(cx, turn, by);
+  if (instance?.phase === "ready") roomAgain(cx, instance);
 }
 
 function begun(inv: InvocationState): boolean {

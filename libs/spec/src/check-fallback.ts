@@ -13,8 +13,8 @@ const takers: Readonly<Partial<Record<NodeKind, readonly NodeKind[]>>> = {
   llm: ["canned", "llm"],
   tts: ["tts"],
   translator: ["canned", "filter"],
-  // Of text: a canned reply is put out on "text".
-  custom: ["canned"],
+  // Of text: a canned reply is put out on "text"; another package has to have the same ports.
+  custom: ["canned", "custom"],
 };
 
 export function checkFallbacks(view: GraphView, report: Report): void {
@@ -56,8 +56,10 @@ function checkOne(view: GraphView, node: GraphNode, to: string, report: Report):
       message: `node "${to}" cannot take over from node "${node.id}" of kind ${node.kind ?? ""}`,
       remedy: `name another node of kind ${able.join(" or ")}`,
     });
+  if (node.kind === "custom" && other.kind === "custom") checkPackages(node, other, path, report);
   if (
     node.kind === "custom" &&
+    other.kind !== "custom" &&
     node.package?.outputs.some(({ name, type }) => name === "text" && type === "text") === false
   )
     report({
@@ -80,6 +82,29 @@ function checkOne(view: GraphView, node: GraphNode, to: string, report: Report):
       code: "not_allowed",
       message: `node "${to}" is a fallback: it takes over the edges of node "${node.id}"`,
       remedy: "remove this edge",
+    });
+}
+
+/** What one package leaves undone another can only take up where both have the same ports, of text, in a turn. */
+function checkPackages(node: GraphNode, other: GraphNode, path: string, report: Report): void {
+  const [own, its] = [node.package, other.package];
+  // A package that is not known here is told of elsewhere.
+  if (own === null || own === undefined || its === null || its === undefined) return;
+  const ports = ({ inputs, outputs }: NonNullable<GraphNode["package"]>): string =>
+    JSON.stringify([inputs, outputs].map((of) => of.map(({ name, type }) => `${name}: ${type}`).sort()));
+  if (ports(own) !== ports(its) || [...own.inputs, ...own.outputs].some(({ type }) => type !== "text"))
+    report({
+      path,
+      code: "not_allowed",
+      message: `node "${other.id}" cannot take over from node "${node.id}": their packages have not the same ports of text`,
+      remedy: "name a package with the same inputs and outputs, all of text, or a node of kind canned",
+    });
+  if (its.scope !== "turn" && other.scope !== "turn")
+    report({
+      path: other.path,
+      code: "not_allowed",
+      message: `node "${other.id}" stands by in each turn and is a node of the session`,
+      remedy: "add `scope: turn` to it",
     });
 }
 

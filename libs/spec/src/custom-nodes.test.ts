@@ -145,3 +145,38 @@ describe("F-011 custom nodes in a spec", () => {
     expect(problems(text, {})).toEqual(["nodes[6].package unknown_package"]);
   });
 });
+
+describe("F-133 the fallback of a custom node", () => {
+  const pair = (spare: string, main = "package: reader@1.2.0"): string =>
+    edited(
+      between(`kind: custom, ${main}, fallback: spare`),
+      "  - {id: segmenter,",
+      `  - {id: spare, ${spare}}\n  - {id: segmenter,`,
+    );
+  const more: SpecOptions = {
+    nodes: (name) =>
+      known[name] ??
+      (name === "wide@1.0.0"
+        ? { ...reader, inputs: [...reader.inputs, { name: "hints", type: "text" }] }
+        : name === "either@1.0.0"
+          ? { ...reader, scope: "either" }
+          : null),
+  };
+
+  test("F-133 another package with the same ports of text, or a canned reply", () => {
+    expect(problems(pair("kind: custom, package: reader@2.0.0"))).toEqual([]);
+    expect(problems(pair("kind: canned, settings: {text: Sorry.}"))).toEqual([]);
+    expect(problems(pair("kind: custom, package: either@1.0.0, scope: turn"), more)).toEqual([]);
+    const { graph } = graphOf(pair("kind: custom, package: reader@2.0.0"));
+    expect(graph.nodes.find(({ id }) => id === "spare")).toMatchObject({ kind: "custom", scope: "turn" });
+  });
+
+  test.each([
+    ["kind: custom, package: wide@1.0.0", "nodes[6].fallback not_allowed"],
+    ["kind: custom, package: gain@1.0.0, scope: turn", "nodes[6].fallback not_allowed"],
+    ["kind: custom, package: either@1.0.0", "nodes[7] not_allowed"],
+    ["kind: filter", "nodes[6].fallback not_allowed"],
+  ])("F-133 %s is refused with its place", (spare, problem) => {
+    expect(problems(pair(spare), more)).toContain(problem);
+  });
+});
