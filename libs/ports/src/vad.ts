@@ -25,6 +25,7 @@ export interface VadSession {
 export interface VadPort {
   /** The detector that serves, e.g. `fvad+silero`; said in logs and in the plan. */
   readonly name: string;
-  openSession(): VadSession;
+  /** @param silero off: the plain detector, as the node's settings ask for it (F-017). Default auto: the best there is. */
+  openSession(silero?: "auto" | "off"): VadSession;
   close(): void | Promise<void>;
 }

@@ -1,6 +1,7 @@
 /** Frames to a voice activity detector, and its verdicts back as inputs (`kernel.md` §1). */
 import type { Effect } from "@rspp/kernel/effect";
 import type { InputBody } from "@rspp/kernel/input";
+import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock } from "@rspp/ports/clock";
 import { VAD_FRAME_BYTES, VAD_RATE_HZ, type VadPort, type VadResult, type VadSession } from "@rspp/ports/vad";
 import { describeFailure } from "@rspp/rpc/log";
@@ -9,6 +10,7 @@ import type { SessionMeasures } from "../metrics-session.ts";
 import type { PayloadStore } from "../payload-store.ts";
 
 export interface VadRunnerHost {
+  readonly config: SessionConfig;
   readonly clock: Clock;
   readonly payloads: PayloadStore;
   readonly measures: SessionMeasures;
@@ -125,7 +127,8 @@ export class VadRunner {
     const known = this.vads.get(node);
     if (known !== undefined) return known;
     if (this.host.vad === null) throw new Error("no voice activity detector");
-    const session = this.host.vad.openSession();
+    const { settings = {} } = this.host.config.graph.nodes.find(({ id }) => id === node) ?? {};
+    const session = this.host.vad.openSession(settings.silero === "off" ? "off" : "auto");
     const made: VadNode = {
       node,
       session,

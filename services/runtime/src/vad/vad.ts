@@ -20,7 +20,7 @@ export interface VadSession {
 export interface VadHost {
   /** `webrtc-gate+silero` or `webrtc-gate+energy`. */
   readonly name: string;
-  openSession(): VadSession;
+  openSession(silero?: "auto" | "off"): VadSession;
   close(): Promise<void>;
 }
 
@@ -45,7 +45,8 @@ export async function createVadHost(options: VadOptions): Promise<VadHost> {
   const silero = options.silero === "auto" ? await loadSilero(hold ? { hold } : {}) : undefined;
   return {
     name: silero ? "webrtc-gate+silero" : "webrtc-gate+energy",
-    openSession: () => (silero ? new SileroSession(gates.open(), silero) : new EnergySession(gates.open())),
+    openSession: (wanted) =>
+      silero && wanted !== "off" ? new SileroSession(gates.open(), silero) : new EnergySession(gates.open()),
     close: async () => silero?.close(),
   };
 }
