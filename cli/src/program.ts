@@ -16,6 +16,7 @@ import { registerResolved } from "./commands/resolved.ts";
 import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSchema } from "./commands/schema.ts";
+import { registerSecrets } from "./commands/secrets.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerStore } from "./commands/store.ts";
@@ -47,8 +48,8 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ],
   ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
-  ["Access:", [registerToken, registerAudit]],
   ["Store:", [registerStore]],
+  ["Access:", [registerToken, registerAudit, registerSecrets]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
 ];
 

@@ -1,4 +1,7 @@
 /** F-115, F-097: services with a service token and the platform's database, asked with tokens that the registry made. */
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
@@ -16,7 +19,9 @@ import { registryDefinition } from "@rspp/registry/definition";
 import { replayDefinition } from "@rspp/replay/definition";
 import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { audit } from "../../cli/src/actions/audit.ts";
+import { token } from "../../cli/src/actions/token.ts";
 
 const serviceToken = "a-token-that-the-platform-shares";
 const running: RunningService[] = [];
@@ -164,6 +169,43 @@ test("F-097 F-170 changes and denials stand in the log, chained; nothing of a to
   expect(await told(acme.listAudit({ tenantId: "acme" }))).toBe("taken");
   expect(await told(acme.listAudit({ tenantId: "*" }))).toBe("PERMISSION_DENIED other_tenant");
   expect(await told(acme.verifyAudit({}))).toBe("PERMISSION_DENIED platform");
+}, 60_000);
+
+test("F-170 F-115 rspp token and rspp audit: made, shown once, exported, checked without a platform, an edit named", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "rspp-access-"));
+  const write = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  const aside = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  vi.stubEnv("RSPP_TOKEN", serviceToken);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const said = () => write.mock.calls.map(([text]) => String(text)).join("");
+  const base = { registry: registryUrl, tenant: "acme", json: true, limit: 100 };
+  const out = join(dir, "ci.token");
+  expect(await token("create", undefined, { ...base, role: "viewer", ttl: 60_000, subject: "ci", out })).toBe(0);
+  const made = readFileSync(out, "utf8").trim();
+  expect(statSync(out).mode & 0o777).toBe(0o600);
+  expect(said() + aside.mock.calls.join("")).not.toContain(made.split(".")[2]);
+  // Whoever holds it sees no tokens: that is for admins.
+  const viewer = { ...base, token: `file:${out}`, role: "viewer", ttl: 60_000 } as const;
+  await expect(token("list", undefined, viewer)).rejects.toMatchObject({ facts: { reason: "permission_denied" } });
+  await expect(token("create", undefined, { ...base, role: "viewer", ttl: 60_000, out })).rejects.toThrow(
+    /is there already/,
+  );
+  const file = join(dir, "audit.jsonl");
+  expect(await audit("list", undefined, { ...base, action: "CreateToken" })).toBe(0);
+  expect(said()).toContain("AccessService/CreateToken");
+  expect(await audit("export", undefined, { ...base, out: file })).toBe(0);
+  expect(await audit("verify", undefined, base)).toBe(0);
+  expect(await audit("verify", file, base)).toBe(0);
+  const text = readFileSync(file, "utf8");
+  expect(text).not.toContain(made.split(".")[2]);
+  writeFileSync(file, text.replace("CreateToken", "CreateTokem"));
+  write.mockClear();
+  expect(await audit("verify", file, base)).toBe(1);
+  expect(JSON.parse(said())).toMatchObject({ ok: false, faults: [{ kind: "edited" }] });
 }, 60_000);
 
 function big(_name: string, value: unknown): unknown {

@@ -12,7 +12,7 @@ export type ConfigField =
   | (About & { readonly kind: "path"; readonly fallback: string })
   | (About & { readonly kind: "whole"; readonly fallback: number; readonly min: number; readonly max: number })
   | (About & { readonly kind: "choice"; readonly fallback: string; readonly of: readonly string[] })
-  /** By reference alone, `env:NAME` or `file:/path`, so that no secret stands in a file or in a list of processes. */
+  /** By reference alone, `env:NAME`, `file:/path` or `mount:NAME`, so that no secret stands in a file or in a list of processes. */
   | (About & { readonly kind: "secret"; readonly fallback: "" });
 
 export type ConfigFields = Readonly<Record<string, ConfigField>>;
@@ -35,10 +35,10 @@ export function readField(field: ConfigField, found: unknown): Result<string | n
       if (field.of.includes(found)) return ok(found);
       return err({ message: "is none of the words allowed", remedy: `Use one of ${field.of.join(", ")}` });
     case "secret":
-      if (found === "" || /^(?:env|file):./s.test(found)) return ok(found);
+      if (found === "" || /^(?:env|file|mount):./s.test(found)) return ok(found);
       return err({
         message: "is a secret and stands here itself",
-        remedy: "Give a reference in its place: env:NAME or file:/path",
+        remedy: "Give a reference in its place: env:NAME or file:/path, or mount:NAME",
       });
     case "path":
       if (found !== "") return ok(resolve(found));

@@ -177,7 +177,7 @@ function helpOf(fields: ConfigFields, service: string): string {
 function bounds(field: ConfigField): string {
   const { fallback } = field;
   const words = field.kind === "choice" ? [`one of ${field.of.join(", ")}`] : [];
-  if (field.kind === "secret") words.push("by reference: env:NAME or file:/path");
+  if (field.kind === "secret") words.push("by reference: env:NAME or file:/path, or mount:NAME");
   if (fallback !== "") words.push(`default ${fallback}`);
   return words.length === 0 ? "" : ` (${words.join("; ")})`;
 }

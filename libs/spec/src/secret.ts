@@ -19,9 +19,9 @@ const keyName =
 
 export const SECRET_REMEDY = "name an environment variable instead, e.g. env:OPENAI_API_KEY";
 
-/** A reference by name, e.g. `env:OPENAI_API_KEY` or `file:/run/secrets/key`. */
+/** A reference by name, e.g. `env:OPENAI_API_KEY`, `file:/run/secrets/key` or `mount:openai`. */
 export function isSecretReference(text: string): boolean {
-  return /^(env:[A-Z][A-Z0-9_]{0,127}|file:\/[\w./-]{1,250})$/.test(text);
+  return /^(env:[A-Z][A-Z0-9_]{0,127}|file:\/[\w./-]{1,250}|mount:[\w-][\w.-]{0,127})$/.test(text);
 }
 
 /** Whether the text has the shape of a known kind of key. */

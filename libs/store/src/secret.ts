@@ -1,9 +1,13 @@
 import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { inspect } from "node:util";
 import { osCode, StoreError } from "./store-error.ts";
 
 const hidden = "[secret]";
 const fileBytesMax = 65_536;
+const mountDefault = "/run/secrets/rspp";
+/** One name, so that nothing beside the directory can be named. */
+const mountName = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
 
 /** A value that no log, error, trace or JSON can hold by accident (NF-011). Only {@link Secret.reveal} gives it out. */
 export class Secret {
@@ -43,7 +47,8 @@ export interface SecretSource {
 }
 
 /**
- * A secret by reference: `env:NAME` or `file:/path` (its last line break is cut off). A bare value is refused, so that
+ * A secret by reference: `env:NAME`, `file:/path`, or `mount:NAME`, a file of the directory RSPP_SECRETS_DIR (default
+ * /run/secrets/rspp), as orchestrators mount them. The last line break of a file is cut off. A bare value is refused, so that
  * none stands in a configuration file.
  *
  * @throws StoreError `invalid` for another form; {@link SecretSource.read} rejects with `secret_missing`.
@@ -52,13 +57,22 @@ export function secretSource(
   reference: string,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): SecretSource {
-  const [, scheme, name = ""] = /^(env|file):(.+)$/s.exec(reference) ?? [];
+  const [, scheme, name = ""] = /^(env|file|mount):(.+)$/s.exec(reference) ?? [];
   if (scheme === "env") {
     return { reference, read: async () => present(reference, env[name]) };
   }
   if (scheme === "file") return { reference, read: async () => present(reference, await fileText(reference, name)) };
+  if (scheme === "mount" && mountName.test(name)) {
+    // The directory is asked for each time, and so is the file: what is mounted is swapped as a whole.
+    const path = () => join(env.RSPP_SECRETS_DIR || mountDefault, name);
+    return { reference, read: async () => present(reference, await fileText(reference, path())) };
+  }
   // The reference is not repeated: it may be the secret itself.
-  throw new StoreError("invalid", "A secret is given by reference", "Write env:NAME or file:/path in its place");
+  throw new StoreError(
+    "invalid",
+    "A secret is given by reference",
+    "Write env:NAME or file:/path in its place, or mount:NAME",
+  );
 }
 
 function present(reference: string, value: string | undefined): Secret {
@@ -78,5 +92,27 @@ async function fileText(reference: string, path: string): Promise<string> {
     if (error instanceof StoreError) throw error;
     const what = osCode(error) || "unreadable";
     throw new StoreError("secret_missing", `The secret ${reference} cannot be read (${what})`, "Check path and rights");
+  }
+}
+
+/** Whether a reference leads to a secret now; never the secret. */
+export interface SecretStatus {
+  readonly reference: string;
+  readonly ok: boolean;
+  /** What is wrong and what to do; empty when it resolves. */
+  readonly problem: string;
+}
+
+/** What stands in place of a reference is not repeated: it may be a secret itself. Never rejects. */
+export async function secretStatus(
+  reference: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<SecretStatus> {
+  try {
+    await secretSource(reference, env).read();
+    return { reference, ok: true, problem: "" };
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return { reference: error.code === "invalid" ? "(no reference)" : reference, ok: false, problem: error.message };
   }
 }

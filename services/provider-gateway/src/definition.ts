@@ -78,7 +78,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
   };
 }
 
-interface ProviderKey {
+export interface ProviderKey {
   secret(reference: string): string | undefined;
   refresh(): Promise<void>;
 }
@@ -87,7 +87,10 @@ interface ProviderKey {
  * The one key of `openai/chat`. A pipeline names it by the reference it is configured under, or not at all; any other
  * reference finds nothing, so that no caller reads this process's environment by way of a provider.
  */
-async function providerKey({ openai_api_key }: GatewayConfig, { env, log }: ServiceContext): Promise<ProviderKey> {
+export async function providerKey(
+  { openai_api_key }: Pick<GatewayConfig, "openai_api_key">,
+  { env, log }: Pick<ServiceContext, "env" | "log">,
+): Promise<ProviderKey> {
   const reference = openai_api_key || (env.OPENAI_API_KEY ? "env:OPENAI_API_KEY" : "");
   if (reference === "") return { secret: () => undefined, refresh: () => Promise.resolve() };
   const source = secretSource(reference, env);

@@ -143,7 +143,7 @@ function nodeOf(node: NodeDefinition, { nodeSoftMs }: SessionConfig["budgets"]) 
 }
 
 const SECRET = /(?:^|_)(?:key|secret|token|password)$/;
-const REFERENCE = /^(?:env|file|secret):/;
+const REFERENCE = /^(?:env|file|mount|secret):/;
 
 /** As they are, without what callers are to say where that is simulated; of a secret nothing but its reference. */
 function shownSettings({ transcripts: _, ...settings }: NodeDefinition["settings"]): JsonObject {
