@@ -9,8 +9,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseWav, wavTo16kMono } from "@rspp/audio/wav";
+import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
-import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { AccessService, AuditService } from "@rspp/gen/rspp/registry/v1/access_service_pb";
+import { RegistryService, SnapshotService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import type { ServiceFields } from "@rspp/host/common-fields";
 import { describeProblem, resolveConfig } from "@rspp/host/config";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
@@ -207,6 +209,66 @@ async function badCalls(): Promise<void> {
   }
 }
 
+/** Access tokens are made, used, refused and taken back; the log of it is read as an auditor does. */
+async function accessTokens(): Promise<void> {
+  const [registry] = services;
+  if (registry === undefined) throw new Error("no rig");
+  const as = (token: string) =>
+    connectRpc({ baseUrl: registry.ready.url, domain: "x", attemptsMax: 1, token: () => token });
+  const access = connectionTo(registry).client(AccessService);
+  const ask = { tenantId: "acme", role: Role.VIEWER, subject: "auditor", ttlMs: 60_000n } as const;
+  const { minted } = await access.createToken(ask);
+  const token = minted?.token ?? "";
+  const [head = "", body = "", mark = ""] = token.split(".");
+  // The head tells the key's id alone.
+  tokens.push(token, body, mark);
+  const calls = [
+    () => as(token).client(RegistryService).listPipelines({ tenantId: "other" }),
+    () =>
+      as(`${head}.${body}.${mark.slice(0, -2)}AA`)
+        .client(RegistryService)
+        .listPipelines({ tenantId: "acme" }),
+    () => as(token).client(AccessService).createToken(ask),
+  ];
+  for (const refused of calls) await refused().catch((failure: unknown) => see("rpc error", String(failure)));
+  see("tokens", text(await access.listTokens({ tenantId: "acme" })));
+  see("tokens", text(await access.revokeToken({ tenantId: "acme", tokenId: minted?.about?.tokenId ?? "" })));
+  const audit = connectionTo(registry).client(AuditService);
+  await until(async () => text(await audit.listAudit({ tenantId: "acme" })).includes("RevokeToken"), "the record");
+  for await (const page of audit.exportAudit({})) see("audit", text(page));
+  see("audit", text(await audit.verifyAudit({})));
+}
+
+/** What runtimes, adapters and gateways are told of the platform. */
+async function snapshots(): Promise<void> {
+  const [registry] = services;
+  if (registry === undefined) throw new Error("no rig");
+  const wanted = new Set(["routing", "policy", "admission"]);
+  const ended = new AbortController();
+  const over = new Promise((resolve) => ended.signal.addEventListener("abort", resolve));
+  async function* asks() {
+    yield { instanceId: "auditor", kinds: [...wanted] };
+    await over;
+  }
+  try {
+    for await (const told of connectionTo(registry).client(SnapshotService).watchSnapshots(asks())) {
+      see("snapshot", text(told));
+      wanted.delete(told.snapshot?.kind ?? "");
+      if (wanted.size === 0) break;
+    }
+  } finally {
+    ended.abort();
+  }
+}
+
+/** Whatever a message holds, bytes as the text they may be. */
+function text(message: object): string {
+  return JSON.stringify(message, (_name, value: unknown) => {
+    if (value instanceof Uint8Array) return Buffer.from(value).toString("latin1");
+    return typeof value === "bigint" ? String(value) : value;
+  });
+}
+
 test("F-117 NF-011 planted secrets are in no log line, trace, metric, event or error of a whole run at debug level", {
   timeout: 60_000,
 }, async () => {
@@ -232,6 +294,8 @@ test("F-117 NF-011 planted secrets are in no log line, trace, metric, event or e
   line.speak(question);
   await until(said('"outcome":"unauthorized"'), "the refusal of the endpoint", 20_000);
   await badCalls();
+  await accessTokens();
+  await snapshots();
   const ended = admitted.session.ended;
   admitted.session.operator("end", { reason: planted.reason });
   await ended;
@@ -252,7 +316,9 @@ test("F-117 NF-011 planted secrets are in no log line, trace, metric, event or e
     expect.arrayContaining(["rspp.session", "rspp.turn", "rspp.invocation llm"]),
   );
   expect(of("event").length).toBeGreaterThan(10);
-  expect(of("rpc error").length).toBeGreaterThan(3);
+  expect(of("rpc error").length).toBeGreaterThan(6);
+  expect(of("snapshot").length).toBeGreaterThan(0);
+  expect(of("audit").join()).toContain("denied rspp.registry.v1.RegistryService/ListPipelines");
   expect(of("configuration problem")).toHaveLength(3);
 
   const secrets = [...Object.entries(planted), ...tokens.map((token) => ["session token", token] as const)];

@@ -4,7 +4,6 @@ import { resolveConfig } from "@rspp/host/config";
 import { isSecretReference } from "@rspp/spec/secret";
 import { type SecretStatus, secretStatus } from "@rspp/store/secret";
 import { osCode } from "@rspp/store/store-error";
-import { parse } from "yaml";
 import type { SecretsOptions } from "../commands/secrets.ts";
 import { CommandError, EXIT_FAILED, EXIT_INPUT, EXIT_OK, usageError } from "../errors.ts";
 import { createPrinter } from "../output/printer.ts";
@@ -61,32 +60,21 @@ async function ofServices(files: readonly string[]): Promise<Named[]> {
   return [...named, ...tools.filter((it) => it !== "").map((reference) => ({ reference, by: "tool_secrets" }))];
 }
 
+/** Whatever is written as a reference outside of comments. */
+const written = /(?<![\w.-])(?:env:[A-Z][A-Z0-9_]{0,127}|file:\/[\w./-]{1,250}|mount:[\w-][\w.-]{0,127})/g;
+
 async function ofSpec(path: string): Promise<Named[]> {
   try {
-    const texts: string[] = [];
-    textsOf(parse(await readFile(path, "utf8"), { maxAliasCount: 0 }), texts, 0);
-    return texts.filter(isSecretReference).map((reference) => ({ reference, by: path }));
+    const text = (await readFile(path, "utf8")).replaceAll(/(^|\s)#.*$/gm, "");
+    return [...text.matchAll(written)].map(([reference]) => ({ reference, by: path })).filter(isReference);
   } catch (error) {
-    // What the parser says quotes the text, which may hold a secret.
-    const what = `${path}: ${/^E[A-Z]+$/.test(osCode(error)) ? `cannot be read (${osCode(error)})` : "is no YAML or JSON"}`;
-    throw new CommandError({
-      status: EXIT_INPUT,
-      reason: "file",
-      what,
-      remedy: "name a pipeline spec; `rspp lint` tells more",
-    });
+    const what = `${path}: cannot be read (${osCode(error) || "unknown"})`;
+    throw new CommandError({ status: EXIT_INPUT, reason: "file", what, remedy: "name a pipeline spec" });
   }
 }
 
-const depthMax = 32;
-
-function textsOf(value: unknown, into: string[], depth: number): void {
-  if (typeof value === "string") {
-    // Headers are written `name: reference`.
-    into.push(value, value.slice(value.indexOf(": ") + 2));
-  } else if (typeof value === "object" && value !== null && depth < depthMax) {
-    for (const inner of Object.values(value)) textsOf(inner, into, depth + 1);
-  }
+function isReference({ reference }: Named): boolean {
+  return isSecretReference(reference);
 }
 
 async function statusOf(named: readonly Named[]): Promise<Found[]> {
