@@ -33,6 +33,13 @@ export const runtimeFields = {
     min: 1,
     max: limits.SESSIONS_MAX,
   },
+  drain_policy: {
+    kind: "choice",
+    about:
+      "Calls that run when it stops: migrate has them go on on another runtime, where there is one; finish ends them after their turn",
+    fallback: "migrate",
+    of: ["migrate", "finish"],
+  },
   layers: {
     kind: "text",
     about: "Folder of configuration layers (rspp/overrides/v1), laid over the pipelines of the registry; empty: none",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
+import { DrainMode, type DrainOrder, InstanceService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { dialAddress } from "@rspp/host/address";
 import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import { createSystemClock } from "@rspp/host/system-clock";
@@ -28,6 +29,7 @@ import { createLeaseKeeper, type LeaseKeeper } from "./lease-keeper.ts";
 import { limits } from "./limits.ts";
 import { linkOpenHandler } from "./link-sessions.ts";
 import { measureLinks } from "./metrics-links.ts";
+import { Migrations } from "./migrations.ts";
 import { catalogueOf, foldersOf, openNodeHosts } from "./nodes/open-hosts.ts";
 import { openControlSnapshots, type RunningSnapshots } from "./open-snapshots.ts";
 import { createPipelines } from "./pipelines.ts";
@@ -195,6 +197,7 @@ class RuntimeService {
   readonly #parts: Parts;
   readonly #book: SessionBook;
   readonly #leases: LeaseKeeper;
+  readonly #migrations: Migrations;
   readonly #linked: LinkSessions;
   readonly #links: LinkServer;
   readonly #snapshots: RunningSnapshots;
@@ -210,6 +213,7 @@ class RuntimeService {
     const { log: logger, instanceId, build } = context;
     const { clock, registry, lease, runtime, providers } = parts;
     this.#book = createSessionBook(runtime, instanceId);
+    this.#migrations = new Migrations(clock, logger);
     this.#leases = createLeaseKeeper({ lease, clock, logger, instanceId });
     this.proofs = createProofVerifier({ registry, lease, clock });
     this.#snapshots = openControlSnapshots(values, context, { clock, registry, providers });
@@ -228,7 +232,10 @@ class RuntimeService {
       capacity: values.capacity_sessions,
       draining: () => this.#draining(),
       over: (tenantId, sessionId) => this.#book.find(tenantId, sessionId)?.live === null,
-      onOpened: (session) => this.#book.opened(session),
+      onOpened: (session, request) => {
+        this.#book.opened(session);
+        this.#migrations.opened(session, request);
+      },
     });
     this.#linked = acceptLinkSessions({
       onOpen: linkOpenHandler(this.admission, this.proofs),
@@ -245,7 +252,7 @@ class RuntimeService {
 
   started(): StartedService {
     return {
-      routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock })],
+      routes: [sessionRoute({ book: this.#book, clock: this.#parts.clock, migrations: this.#migrations })],
       streams: [this.#links.service],
       loadLater: [this.#parts.watchdog.start, () => import("./pipeline-build.ts"), () => import("@rspp/spec/cel")],
       bound: async (_api, streams) => this.#bound(streams),
@@ -282,15 +289,21 @@ class RuntimeService {
         // For clients that hold a link of their own; they are their own adapter.
         endpoints: [{ transport: "link", url: `grpc://${address}`, region }],
       }),
-      onDrain: (drain) => this.#onDrain(drain),
+      onDrain: (drain, order) => this.#onDrain(drain, order),
+      onMigrate: (sessions) => {
+        const ask = { reason: "migration", target: "", deadlineMs: limits.HANDOVER_DEADLINE_MS } as const;
+        for (const name of sessions) void this.#migrations.begin(name, ask);
+      },
       onReachable: (there) => dependency("registry", there),
     });
     return { links: address };
   }
 
-  #onDrain(drain: boolean): void {
+  #onDrain(drain: boolean, order: DrainOrder | null): void {
     if (drain === this.#drained) return;
     this.#drained = drain;
+    if (drain && order?.mode === DrainMode.MIGRATE)
+      void this.#migrations.all({ reason: "draining", target: "", deadlineMs: limits.HANDOVER_DEADLINE_MS });
     const words = drain ? "registry asks: no new sessions" : "registry asks: new sessions again";
     this.#context.log.info({ drain }, words);
     this.#reporting?.now();
@@ -303,12 +316,31 @@ class RuntimeService {
     const { clock, runtime, exporter } = this.#parts;
     const endNs = clock.nowNs() + graceMs * 1e6;
     for (const end of this.#links.links()) end.goAway(Reason.DRAINING, graceMs);
-    const cut = await runtime.drain(graceMs);
+    if (this.#values.drain_policy === "migrate" && (await this.#othersReady())) {
+      const turnMs = Math.max(0, (graceMs - limits.DRAIN_FINISH_MS - limits.HANDOVER_TAKEN_MS) / 2);
+      const deadlineMs = Math.min(limits.HANDOVER_DEADLINE_MS, turnMs);
+      await this.#migrations.all({ reason: "draining", target: "", deadlineMs });
+    }
+    const cut = await runtime.drain(Math.max(0, (endNs - clock.nowNs()) / 1e6));
     const leftMs = Math.min(limits.EXPORT_LAST_MS, Math.max(0, (endNs - clock.nowNs()) / 1e6));
     const late = new AbortController();
     await Promise.race([exporter?.idle(), pause(clock, leftMs, late.signal)]);
     late.abort();
     return cut === 0;
+  }
+
+  /** Whether calls can go on anywhere else, as far as the registry says. */
+  async #othersReady(): Promise<boolean> {
+    const { registry, runtime } = this.#parts;
+    if (runtime.sessions().length === 0) return false;
+    try {
+      const { view } = await registry.client(InstanceService).getRoutingView({}, { timeoutMs: limits.DRAIN_ASK_MS });
+      const { instanceId } = this.#context;
+      const others = (view?.instances ?? []).filter((it) => it.role === service && it.instanceId !== instanceId);
+      return others.some(({ ready, draining }) => ready && !draining);
+    } catch {
+      return false;
+    }
   }
 
   async #close(): Promise<void> {

@@ -4,8 +4,13 @@
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { sessionKey } from "@rspp/base/session-key";
+import type { SessionKey } from "@rspp/gen/rspp/common/v1/reference_pb";
 import type { InstanceStatusSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
-import { InstanceService, type ReportInstanceRequestSchema } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import {
+  type DrainOrder,
+  InstanceService,
+  type ReportInstanceRequestSchema,
+} from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { type SessionInfo, SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { RpcConnection } from "@rspp/rpc/clients";
@@ -23,7 +28,9 @@ export interface InstanceReportOptions {
   /** What is true now; asked for before each report. */
   status(): MessageInitShape<typeof InstanceStatusSchema>;
   /** The registry asks, or asks no more, that no new sessions are taken. */
-  onDrain(drain: boolean): void;
+  onDrain(drain: boolean, order: DrainOrder | null): void;
+  /** Sessions that are to go on elsewhere; named again until they do. */
+  onMigrate?(sessions: readonly SessionKey[]): void;
   /** The registry takes reports, or does not. */
   onReachable(there: boolean): void;
   /** 0 to 1, spreads the waits. */
@@ -99,16 +106,17 @@ class Reporting implements InstanceReporting {
   }
 
   async #stream(signal: AbortSignal, alive: () => void): Promise<void> {
-    const { registry, onDrain } = this.#options;
+    const { registry, onDrain, onMigrate } = this.#options;
     const ended = new AbortController();
     const both = AbortSignal.any([signal, ended.signal]);
     this.#changes.again();
     try {
       const answers = registry.client(InstanceService).reportInstance(this.#reports(both, ended), { signal: both });
-      for await (const { drain, reportEveryMs } of answers) {
+      for await (const { drain, reportEveryMs, drainOrder = null, migrateSessions } of answers) {
         this.#everyMs = Math.max(limits.REPORT_EVERY_MIN_MS, reportEveryMs || limits.REPORT_EVERY_MS);
         alive();
-        onDrain(drain);
+        onDrain(drain, drainOrder);
+        if (migrateSessions.length > 0) onMigrate?.(migrateSessions);
         this.#answered(true);
       }
     } finally {

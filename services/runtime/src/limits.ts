@@ -34,6 +34,11 @@ export const limits = {
   HANDOVER_CUT_MS: 2_000,
   HANDOVER_FLUSH_MS: 3_000,
   HANDOVER_TAKEN_MS: 5_000,
+  HANDOVER_AGAIN_MS: 5_000,
+  /** Kept of a stop's grace for what did not go: its turns end, the timeline goes out. */
+  DRAIN_FINISH_MS: 2_000,
+  /** The registry is asked for other runtimes so long. */
+  DRAIN_ASK_MS: 1_500,
   /** Of one instance at once. */
   HANDOVERS_MAX: 32,
 

@@ -10,6 +10,7 @@ import type { SessionInfo } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import {
   type CancelScopeRequest,
   type EndSessionRequest,
+  type HandOverSessionRequest,
   type ListSessionsRequest,
   type ProposeTurnRequest,
   SessionService,
@@ -23,6 +24,7 @@ import { claimsOfCall } from "@rspp/rpc/token-interceptor";
 import { runtimeEventId } from "@rspp/wire/kernel-event";
 import { reasonFromWire } from "@rspp/wire/reason";
 import { limits } from "./limits.ts";
+import type { Migrations } from "./migrations.ts";
 import type { EventKind } from "./observers.ts";
 import type { RuntimeSession, SayOptions } from "./runtime.ts";
 import { type KnownSession, newestFirst, type SessionBook, type SessionPlace } from "./session-service-book.ts";
@@ -33,6 +35,8 @@ import { eventAfter, watchSession } from "./session-service-watch.ts";
 export interface SessionServiceOptions {
   readonly book: SessionBook;
   readonly clock: Clock;
+  /** Default: none of its sessions can go on elsewhere. */
+  readonly migrations?: Migrations;
   /** Events that wait for a watcher. Default WATCH_QUEUE_ITEMS_MAX. */
   readonly watchCapacity?: number;
 }
@@ -62,6 +66,7 @@ export function sessionRoute(options: SessionServiceOptions): RpcRoute {
     proposeTurn: (ask) => service.propose(ask),
     cancelScope: (ask) => service.cancel(ask),
     endSession: (ask) => service.end(ask),
+    handOverSession: (ask) => service.handOver(ask),
   });
 }
 
@@ -109,6 +114,18 @@ class Service {
     const kinds = asked.length === 0 ? kindsDefault : [...new Set(asked)];
     const batches = watchSession(session, { clock, kinds, debugForMs: ask.debugForMs, signal, ...capacity });
     for await (const { events, dropped } of batches) yield { events, dropped: BigInt(dropped) };
+  }
+
+  /** Begun when it answers; what becomes of it the session's own status tells. */
+  handOver({ session, targetInstance: target, deadlineMs }: HandOverSessionRequest): { info: SessionInfo } {
+    const { config } = this.#live(session);
+    const ask = { reason: "migration", target, deadlineMs: deadlineMs || limits.HANDOVER_DEADLINE_MS } as const;
+    const begun = this.#options.migrations?.begin(config, ask) ?? null;
+    if (begun === null) {
+      const remedy = "Its adapter runs in the runtime's own process: end the call, or let it finish.";
+      throw rpcError(ErrorReason.SESSION_ENDED, { domain, remedy, metadata: { session: config.sessionId } });
+    }
+    return { info: this.known(session).info };
   }
 
   propose(ask: ProposeTurnRequest): Promise<{ proposalEventId: string }> {
