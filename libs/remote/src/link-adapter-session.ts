@@ -366,7 +366,7 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
       const { open, last: lastTurn } = this.#turns;
       const key = `${this.#init.adapterId}-${session}-${this.#moves}-${avoid.length}`.slice(-128);
       const about = { ...from, epoch: this.#epoch, openTurn: open?.turn ?? 0, lastTurn, avoid, key };
-      const moved = await mover.move({ claims: request.claims, from: from.instance, ...about });
+      const moved = await mover.move({ claims: request.claims, from: this.#instance, ...about });
       if (this.#isOver()) return true;
       if (!moved.ok) {
         notice({ kind: "move_failed", tenant, session, reason: moved.error.reason });
@@ -405,6 +405,8 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     old?.leave(from.why === "lost" ? "superseded" : HANDED_OVER);
     const answer = await this.#bind(deadlineNs, "takeover");
     this.#moving = null;
+    const { tenant, session } = this.#init.request.claims;
+    if (!answer.ok) this.#init.notice({ kind: "move_failed", tenant, session, reason: refusalOf(answer.error).reason });
     return answer.ok;
   }
 

@@ -25,3 +25,19 @@ test("a name that could be taken for the mark is refused by its field; leases wi
   expect(marked).toMatchObject({ ok: false, error: { field: "receivers[0].receiver_id" } });
   expect(wireReceivers(["adapter"])).toEqual([{ receiverId: "adapter", kind: ReceiverKind.UNSPECIFIED }]);
 });
+
+test("F-156 receivers keep their kinds where the machine sorts their names, and where a takeover adds those of the grant before", () => {
+  const before = [
+    { receiverId: "websocket-1", kind: ReceiverKind.ADAPTER },
+    { receiverId: "runtime-1/ingress", kind: ReceiverKind.RUNTIME_INGRESS },
+  ];
+  const after = [{ receiverId: "runtime-2/ingress", kind: ReceiverKind.RUNTIME_INGRESS }];
+  const stored = [before, after].flatMap((one) => {
+    const kept = storedReceivers(one);
+    return kept.ok ? kept.value : [];
+  });
+  const known = wireReceivers([...stored].sort());
+  expect(known).toEqual([...before, ...after].sort((a, b) => (a.receiverId < b.receiverId ? -1 : 1)));
+  expect(wireReceivers(["a", "b", "#kinds=3,1"]).map(({ kind }) => kind)).toEqual([3, 1]);
+  expect(storedReceivers([{ receiverId: "#kinds=x", kind: 1 }])).toMatchObject({ ok: false });
+});

@@ -1,0 +1,126 @@
+/** Runtimes that die, hang or are cut off under calls that talk (R3, F8), on processes of their own. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Caller } from "./fleet-caller.ts";
+import { Fleet, type RuntimeOfFleet, until } from "./fleet-rig.ts";
+import { REPLY } from "./fleet-spec.ts";
+
+const calls = Number(process.env.RSPP_FAILOVER_CALLS ?? 10);
+const fleet = new Fleet();
+
+beforeAll(async () => {
+  await fleet.start(3);
+  for (let n = 0; n < calls; n++) await fleet.call();
+}, 120_000);
+afterAll(() => fleet.close(), 30_000);
+
+/** Everyone says something at once; settles when all are being answered. */
+async function allTalk(): Promise<void> {
+  const before = new Map(fleet.callers.map((caller) => [caller, caller.lastTurn]));
+  await Promise.all(fleet.callers.map((caller) => caller.speak()));
+  await until(
+    () => fleet.callers.every((caller) => (caller.heard.get((before.get(caller) ?? 0) + 1)?.length ?? 0) > 10),
+    "all are answered",
+  );
+}
+
+async function allHeard(): Promise<void> {
+  await until(() => fleet.callers.every((caller) => caller.ends.has(caller.lastTurn)), "all answers are heard");
+}
+
+interface Loss {
+  readonly victims: readonly Caller[];
+  readonly gapsMs: number[];
+}
+
+/** Loses the runtime that holds most sessions, in the middle of its answers. */
+async function lose(how: (runtime: RuntimeOfFleet) => void): Promise<Loss & { readonly runtime: RuntimeOfFleet }> {
+  await allTalk();
+  await allHeard();
+  await allTalk();
+  const holders = [...(await fleet.holders())].sort((a, b) => b[1].length - a[1].length);
+  const [instance = "", victims = []] = holders[0] ?? [];
+  const runtime = fleet.runtime(instance);
+  const lost = new Map(victims.map((caller) => [caller, caller.lastTurn]));
+  const others = fleet.callers.filter((caller) => !victims.includes(caller));
+  const otherTurns = others.map((caller) => caller.lastTurn);
+  const atMs = performance.now();
+  how(runtime);
+  const answered = (caller: Caller): number => caller.firstMs.get((lost.get(caller) ?? 0) + 1) ?? 0;
+  await until(() => victims.every((caller) => answered(caller) > 0), "first audio again of all");
+  const gapsMs = victims.map((caller) => answered(caller) - atMs);
+  await allHeard();
+  // Nobody else was moved.
+  expect(others.map((caller) => caller.lastTurn)).toEqual(otherTurns);
+  const now = await fleet.holders();
+  expect(now.get(instance) ?? []).toEqual([]);
+  for (const caller of victims) await expectIntact(caller, lost.get(caller) ?? 0);
+  return { victims, gapsMs, runtime };
+}
+
+/** One answer, nothing doubled, the open turn closed once, the conversation whole. */
+async function expectIntact(caller: Caller, cut: number): Promise<void> {
+  expect(caller.open).toBe(true);
+  for (const [turn, sequences] of caller.heard) {
+    const rising = sequences.every((sequence, i) => i === 0 || sequence > (sequences[i - 1] ?? 0));
+    expect([turn, rising]).toEqual([turn, true]);
+  }
+  for (let turn = 1; turn <= caller.lastTurn; turn++) {
+    const terminals = caller.signals.filter((one) => one === `commit/${turn}` || one === `abort/${turn}`);
+    expect([turn, terminals.length]).toEqual([turn, 1]);
+    expect([turn, caller.signals.filter((one) => one === `close/${turn}`).length]).toEqual([turn, 1]);
+  }
+  expect(caller.signals.filter((one) => one === `turn_open/${cut + 1}`)).toHaveLength(1);
+  expect(caller.signals).toContain("reconnecting/0");
+  await until(async () => (await fleet.state(caller.session)).lastTurn === caller.lastTurn, "the state is written");
+  const { conversation } = await fleet.state(caller.session);
+  const said = (turn: number, role: string) =>
+    conversation
+      .filter((part) => part.turn === turn && part.role === role)
+      .map(({ text }) => text)
+      .join("");
+  expect(said(cut - 1, "assistant")).toBe(REPLY);
+  expect(said(cut, "user")).toMatch(/^question/);
+  // What was heard of it before and after is the answer, once.
+  const whole = `${said(cut, "assistant").trim()} ${said(cut + 1, "assistant").trim()}`.replace(/\s+/g, " ").trim();
+  expect(REPLY.startsWith(said(cut, "assistant").trim())).toBe(true);
+  expect([whole, said(cut + 1, "assistant").trim()]).toContain(REPLY);
+}
+
+function p95(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.ceil(values.length * 0.95) - 1] ?? 0;
+}
+
+/** Bars are judged on a quiet machine; a bound that no working fleet passes here. */
+function tell(what: string, { gapsMs, victims }: Loss, barMs: number): void {
+  const line = `R3 ${what}: ${victims.length} of ${calls} calls, first audio again p95 ${Math.round(p95(gapsMs))} ms (bar ${barMs} ms)`;
+  process.stdout.write(`${line}\n`);
+}
+
+test("F-096 F-103 R3 kill -9 of a runtime: every call goes on elsewhere with what was said, one answer is given", async () => {
+  const loss = await lose(({ service }) => service.signal("SIGKILL"));
+  tell("kill -9", loss, 1_000);
+  expect(loss.victims.length).toBeGreaterThanOrEqual(3);
+  await loss.runtime.service.start();
+}, 60_000);
+
+test("F-096 F8 R3 a runtime that hangs and comes back: it is fenced, ends its sessions quietly, and nothing of it is heard", async () => {
+  const loss = await lose(({ service }) => service.signal("SIGSTOP"));
+  tell("SIGSTOP", loss, 6_000);
+  const { runtime, victims } = loss;
+  const before = victims.map((caller) => [caller.lastTurn, caller.signals.length]);
+  runtime.service.signal("SIGCONT");
+  await until(async () => (await fleet.sessionsAt(runtime)) === 0, "its sessions end");
+  expect(victims.map((caller) => [caller.lastTurn, caller.signals.length])).toEqual(before);
+  expect(victims.every((caller) => caller.open)).toBe(true);
+}, 60_000);
+
+test("F-096 F8 R3 a runtime that is cut off: its calls go on elsewhere, and it is fenced when it is reached again", async () => {
+  const loss = await lose(({ line }) => line.cut());
+  tell("cut network", loss, 6_000);
+  const { runtime } = loss;
+  await until(async () => (await fleet.sessionsAt(runtime)) === 0, "its sessions end");
+  runtime.line.mend();
+  await allTalk();
+  await allHeard();
+  expect(fleet.callers.every((caller) => caller.open)).toBe(true);
+}, 60_000);
