@@ -15,12 +15,20 @@ afterAll(() => fleet.close(), 30_000);
 
 /** Everyone says something at once; settles when all are being answered. */
 async function allTalk(): Promise<void> {
-  const before = new Map(fleet.callers.map((caller) => [caller, caller.lastTurn]));
-  await Promise.all(fleet.callers.map((caller) => caller.speak()));
-  await until(
-    () => fleet.callers.every((caller) => (caller.heard.get((before.get(caller) ?? 0) + 1)?.length ?? 0) > 10),
-    "all are answered",
-  );
+  await Promise.all(fleet.callers.map((caller) => talk(caller)));
+}
+
+/** A machine that has no time for it lets a turn miss its budget: whoever is not answered asks again. */
+async function talk(caller: Caller): Promise<void> {
+  for (let tries = 0; tries < 5; tries++) {
+    const before = caller.lastTurn;
+    await caller.speak();
+    const given = () => caller.signals.some((one) => one.startsWith("abort/") && Number(one.slice(6)) > before);
+    const answered = () => (caller.heard.get(caller.lastTurn)?.length ?? 0) > 10 && caller.lastTurn > before;
+    await until(() => answered() || given(), "an answer", 10_000).catch(() => undefined);
+    if (answered()) return;
+  }
+  throw new Error(`in vain: an answer for ${caller.session}: ${caller.signals.join(" ")}`);
 }
 
 async function allHeard(): Promise<void> {
@@ -78,7 +86,8 @@ async function expectIntact(caller: Caller, cut: number): Promise<void> {
       .filter((part) => part.turn === turn && part.role === role)
       .map(({ text }) => text)
       .join("");
-  expect(said(cut - 1, "assistant")).toBe(REPLY);
+  const earlier = Math.max(...[...caller.ends].filter((turn) => turn < cut));
+  expect(said(earlier, "assistant")).toBe(REPLY);
   expect(said(cut, "user")).toMatch(/^question/);
   // What was heard of it before and after is the answer, once.
   const whole = `${said(cut, "assistant").trim()} ${said(cut + 1, "assistant").trim()}`.replace(/\s+/g, " ").trim();
@@ -100,8 +109,8 @@ test("F-096 F-103 R3 kill -9 of a runtime: every call goes on elsewhere with wha
   const loss = await lose(({ service }) => service.signal("SIGKILL"));
   tell("kill -9", loss, 1_000);
   expect(loss.victims.length).toBeGreaterThanOrEqual(3);
-  await loss.runtime.service.start();
-}, 60_000);
+  await fleet.addRuntime();
+}, 120_000);
 
 test("F-096 F8 R3 a runtime that hangs and comes back: it is fenced, ends its sessions quietly, and nothing of it is heard", async () => {
   const loss = await lose(({ service }) => service.signal("SIGSTOP"));
@@ -112,7 +121,8 @@ test("F-096 F8 R3 a runtime that hangs and comes back: it is fenced, ends its se
   await until(async () => (await fleet.sessionsAt(runtime)) === 0, "its sessions end");
   expect(victims.map((caller) => [caller.lastTurn, caller.signals.length])).toEqual(before);
   expect(victims.every((caller) => caller.open)).toBe(true);
-}, 60_000);
+  await fleet.addRuntime();
+}, 120_000);
 
 test("F-096 F8 R3 a runtime that is cut off: its calls go on elsewhere, and it is fenced when it is reached again", async () => {
   const loss = await lose(({ line }) => line.cut());
@@ -123,4 +133,4 @@ test("F-096 F8 R3 a runtime that is cut off: its calls go on elsewhere, and it i
   await allTalk();
   await allHeard();
   expect(fleet.callers.every((caller) => caller.open)).toBe(true);
-}, 60_000);
+}, 120_000);

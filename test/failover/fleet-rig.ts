@@ -289,7 +289,7 @@ function websocketPort(adapter: Service | undefined): string {
   return URL.parse(adapter?.ready?.addresses.websocket ?? "")?.port || "0";
 }
 
-export async function until(holds: () => boolean | Promise<boolean>, what: string, ms = 20_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, what: string, ms = 40_000): Promise<void> {
   const end = performance.now() + ms;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`in vain: ${what}`);

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { CommandError, EXIT_INPUT } from "../errors.ts";
 import { type Done, dataOption, examples, jsonOption, nodesOption, whole } from "../options.ts";
-import { isPortName, type PortName, portBaseDefault, portOffsets, type UpOptions } from "./plan.ts";
+import { isPortName, type PortName, portBaseDefault, portOffsets, runtimesMax, type UpOptions } from "./plan.ts";
 
 interface UpFlags {
   readonly data: string;
@@ -8,6 +9,7 @@ interface UpFlags {
   readonly portBase: number;
   readonly port?: ReadonlyMap<PortName, number>;
   readonly processes?: boolean;
+  readonly runtimes?: number;
   readonly gateway?: "library" | "service";
   readonly logLevel: string;
   readonly stopGraceMs: number;
@@ -35,6 +37,7 @@ export function registerUp(cli: Command, done: Done): void {
     .summary("a platform on this machine")
     .description("start registry, lease, replay, runtime and the WebSocket adapter, in one process or in one each")
     .option("--processes", "a process for each service, the provider gateway included; one that dies is started again")
+    .option("--runtimes <number>", "with --processes: a fleet of so many runtimes, one a core", whole(1, runtimesMax))
     .addOption(dataOption("database, keys, recordings; made when it is not there"))
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option(
@@ -62,6 +65,13 @@ export function registerUp(cli: Command, done: Done): void {
     .action(async (flags: UpFlags) => {
       const { port, gateway, processes = false, json = false, ...rest } = flags;
       const ports = port ?? new Map<PortName, number>();
+      if ((rest.runtimes ?? 1) > 1 && !processes)
+        throw new CommandError({
+          status: EXIT_INPUT,
+          reason: "config_invalid",
+          what: "--runtimes is for --processes: one process has one runtime",
+          remedy: "add --processes, or leave --runtimes out",
+        });
       const where = gateway ?? (processes ? "service" : "library");
       const options: UpOptions = { ...rest, ports, processes, json, gateway: where };
       const up = processes
@@ -73,6 +83,7 @@ export function registerUp(cli: Command, done: Done): void {
     command,
     ["rspp up", "and in another terminal: rspp talk voice-assistant --wav question.wav"],
     ["rspp up --processes --data /var/lib/rspp", ""],
+    ["rspp up --processes --runtimes 3", "a fleet on this machine: calls go on when one of its runtimes dies"],
     ["rspp up --port-base 0 --json", "on free ports, told in JSON"],
   );
 }

@@ -6,6 +6,8 @@ import {
   flagsOf,
   portOf,
   portsOf,
+  replicaOf,
+  replicasOf,
   stagesOf,
   stopStages,
   type UpOptions,
@@ -31,6 +33,21 @@ test("ports stand at their place above the base, unless they are set; a base of 
   expect(portOf(options, "websocket")).toBe(7_206);
   expect(portOf(options, "links")).toBe(9_999);
   expect(portOf({ ...options, portBase: 0 }, "registry")).toBe(0);
+});
+
+test("F-103 runtimes of a local fleet have folders and ports of their own; the first is where it always was", () => {
+  const fleet = { ...options, ports: new Map(), runtimes: 3 };
+  expect(replicasOf("runtime", fleet)).toBe(3);
+  expect([replicasOf("registry", fleet), replicasOf("runtime", options)]).toEqual([1, 1]);
+  expect(replicaOf("runtime", fleet, 1)).toBe(fleet);
+  const third = replicaOf("runtime", fleet, 3);
+  expect([third.data, portOf(third, "runtime"), portOf(third, "links")]).toEqual(["data/runtime-3", 7_123, 7_223]);
+  const free = replicaOf("runtime", { ...fleet, portBase: 0 }, 2);
+  expect([portOf(free, "runtime"), portOf(free, "links")]).toEqual([0, 0]);
+  const all = [1, 2, 3].flatMap((n) =>
+    (["runtime", "links"] as const).map((port) => portOf(replicaOf("runtime", fleet, n), port)),
+  );
+  expect(new Set(all).size).toBe(6);
 });
 
 test("a service is told of those it needs, and comes back on the ports it was given", () => {

@@ -1,4 +1,5 @@
 /** Which services `rspp up` starts, on which ports, and how each is told of the others. */
+import { join } from "node:path";
 
 export const upServices = [
   "registry",
@@ -33,6 +34,8 @@ export interface UpOptions {
   readonly portBase: number;
   readonly ports: ReadonlyMap<PortName, number>;
   readonly processes: boolean;
+  /** Runtimes, each a process of its own; more than one with processes only. Default 1. */
+  readonly runtimes?: number;
   /** Providers within the runtime, or in a service of their own. */
   readonly gateway: "library" | "service";
   /** Folders of node packages, for the runtime. */
@@ -55,6 +58,26 @@ export function portOf({ ports, portBase }: Pick<UpOptions, "ports" | "portBase"
 export function stagesOf({ gateway }: Pick<UpOptions, "gateway">): readonly (readonly UpService[])[] {
   const providers: readonly UpService[] = gateway === "service" ? ["provider-gateway"] : [];
   return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket"]];
+}
+
+/** Ports of replicas are so far apart. */
+const replicaPorts = 10;
+export const runtimesMax = 9;
+
+/** The `n`th of the same service, from 1: the first is where it always is, the others have a folder and ports of their own. */
+export function replicaOf(service: UpService, options: UpOptions, n: number): UpOptions {
+  if (n === 1) return options;
+  const ports = new Map(options.ports);
+  for (const name of [service, told[service].streamPort]) {
+    if (name === undefined) continue;
+    ports.set(name, options.portBase === 0 ? 0 : options.portBase + portOffsets[name] + replicaPorts * (n - 1));
+  }
+  return { ...options, ports, data: join(options.data, `${service}-${n}`) };
+}
+
+/** How many of it there are. */
+export function replicasOf(service: UpService, { runtimes = 1 }: Pick<UpOptions, "runtimes">): number {
+  return service === "runtime" ? runtimes : 1;
 }
 
 /**

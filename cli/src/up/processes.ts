@@ -19,6 +19,8 @@ import {
   flagsOf,
   localUrl,
   portsOf,
+  replicaOf,
+  replicasOf,
   stagesOf,
   stopStages,
   type UpOptions,
@@ -57,9 +59,8 @@ class Fleet {
   readonly lost: Promise<UpService>;
   #lose: (service: UpService) => void = () => undefined;
   readonly #options: UpOptions;
-  readonly #children = new Map<UpService, Child>();
-  /** With the ports that were found, so that a service that is started again is where it was. */
-  #settled: UpOptions;
+  /** By service, and number from 1. */
+  readonly #children = new Map<UpService, Child[]>();
   readonly #names = new Names();
   #addresses: Addresses = {};
   #database: Database | null = null;
@@ -68,7 +69,6 @@ class Fleet {
 
   constructor(options: UpOptions) {
     this.#options = options;
-    this.#settled = options;
     this.lost = new Promise((resolve) => {
       this.#lose = resolve;
     });
@@ -84,42 +84,49 @@ class Fleet {
     this.#database = database;
     let published: string[] = [];
     for (const stage of stagesOf(this.#options)) {
-      await startTogether(stage.map((service) => this.#startOne(service, database.url)));
+      const all = stage.flatMap((service) =>
+        Array.from({ length: replicasOf(service, this.#options) }, (_, at) => ({ service, n: at + 1 })),
+      );
+      await startTogether(all.map(({ service, n }) => this.#startOne(service, n, database.url)));
       const { registry } = this.#addresses;
       if (stage.includes("registry") && registry !== undefined)
         published = await publishTemplates(this.#connect(registry));
     }
     await untilReady(() => this.#allReady());
-    const websocket = this.#children.get("transport-websocket")?.ready?.addresses.websocket ?? "";
+    const websocket = this.#children.get("transport-websocket")?.[0]?.ready?.addresses.websocket ?? "";
     const { registry = "" } = this.#addresses;
     tellPlatform({ registry, websocket, published, readyMs: performance.now() }, this.#options);
   }
 
-  async #startOne(service: UpService, databaseUrl: string): Promise<void> {
+  async #startOne(service: UpService, n: number, databaseUrl: string): Promise<void> {
+    // With the ports that are found, so that a service that is started again is where it was.
+    let settled = replicaOf(service, this.#options, n);
     const child = new Child({
       service,
       env: environmentOf(service, process.env, databaseUrl),
-      flags: () => flagsOf(service, this.#settled, this.#addresses),
+      flags: () => flagsOf(service, settled, this.#addresses),
       ...(service === "runtime" && this.#options.gateway === "library" ? { main: runtimeWithProviders } : {}),
       onBack: (ready) => this.#back(ready),
       onDied: (why, lastLines, againMs) => this.#died(service, why, lastLines, againMs),
     });
-    this.#children.set(service, child);
+    const children = this.#children.get(service) ?? [];
+    children[n - 1] = child;
+    this.#children.set(service, children);
     const ready = await child.start().catch((failure: unknown) => {
       throw failure instanceof ChildNotReady
         ? childFailure(service, failure.status, failure.lastLines)
         : startFailure(service, failure);
     });
-    this.#names.take(service, ready.instance);
+    this.#names.take(service, ready.instance, n);
     this.#addresses = { ...this.#addresses, ...addressOf(service, ready) };
-    this.#settled = { ...this.#settled, ports: new Map([...this.#settled.ports, ...portsOf(service, ready)]) };
+    settled = { ...settled, ports: new Map([...settled.ports, ...portsOf(service, ready)]) };
     tellService(ready, this.#options);
   }
 
   async #allReady(): Promise<boolean> {
-    const states = [...this.#children.values()].map(({ ready }) =>
-      isServing(this.#connect(localUrl(ready?.url ?? ""))),
-    );
+    const states = [...this.#children.values()]
+      .flat()
+      .map(({ ready }) => isServing(this.#connect(localUrl(ready?.url ?? ""))));
     return (await Promise.all(states)).every((serving) => serving);
   }
 
@@ -145,13 +152,12 @@ class Fleet {
   async stop(): Promise<boolean> {
     let inOrder = true;
     for (const stage of stopStages) {
-      const ends = await Promise.all(
-        stage.map((service) => this.#children.get(service)?.stop(this.#options.stopGraceMs + closeMs)),
-      );
+      const all = stage.flatMap((service) => (this.#children.get(service) ?? []).map((child) => ({ service, child })));
+      const ends = await Promise.all(all.map(({ child }) => child.stop(this.#options.stopGraceMs + closeMs)));
       for (const [at, end] of ends.entries()) {
         if (end === undefined || (end.status === 0 && end.signal === null)) continue;
         inOrder = false;
-        note(`${stage[at]} ended with status ${end.status ?? end.signal}: something had to be cut off`);
+        note(`${all[at]?.service} ended with status ${end.status ?? end.signal}: something had to be cut off`);
       }
     }
     this.#identity?.close();
