@@ -8,6 +8,7 @@ import { registerDoctor } from "./commands/doctor.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerLint } from "./commands/lint.ts";
+import { registerMigrate } from "./commands/migrate.ts";
 import { registerNodes } from "./commands/nodes.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
@@ -46,7 +47,10 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
       registerNodes,
     ],
   ],
-  ["Sessions:", [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd]],
+  [
+    "Sessions:",
+    [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
+  ],
   ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],

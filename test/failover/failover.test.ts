@@ -43,9 +43,9 @@ interface Loss {
 /** Loses the runtime that holds most sessions, in the middle of its answers. */
 async function lose(how: (runtime: RuntimeOfFleet) => void): Promise<Loss & { readonly runtime: RuntimeOfFleet }> {
   await allTalk();
+  const holders = [...(await fleet.holders())].sort((a, b) => b[1].length - a[1].length);
   await allHeard();
   await allTalk();
-  const holders = [...(await fleet.holders())].sort((a, b) => b[1].length - a[1].length);
   const [instance = "", victims = []] = holders[0] ?? [];
   const runtime = fleet.runtime(instance);
   const lost = new Map(victims.map((caller) => [caller, caller.lastTurn]));
@@ -54,8 +54,16 @@ async function lose(how: (runtime: RuntimeOfFleet) => void): Promise<Loss & { re
   const atMs = performance.now();
   how(runtime);
   const answered = (caller: Caller): number => caller.firstMs.get((lost.get(caller) ?? 0) + 1) ?? 0;
-  await until(() => victims.every((caller) => answered(caller) > 0), "first audio again of all");
-  const gapsMs = victims.map((caller) => answered(caller) - atMs);
+  // Who had been sent all of it hears it to its end.
+  const wasHeard = (caller: Caller): boolean => caller.ends.has(lost.get(caller) ?? 0);
+  await until(
+    () => victims.every((caller) => answered(caller) > 0 || wasHeard(caller)),
+    "first audio again of all",
+  ).catch((failure: Error) => {
+    const told = victims.map((caller) => `${caller.session}: ${caller.signals.join(" ")}`).join("\n");
+    throw new Error(`${failure.message}\n${told}\n${fleet.adapter.errors.slice(-4_000)}`);
+  });
+  const gapsMs = victims.filter((caller) => answered(caller) > 0).map((caller) => answered(caller) - atMs);
   await allHeard();
   // Nobody else was moved.
   expect(others.map((caller) => caller.lastTurn)).toEqual(otherTurns);
@@ -77,9 +85,10 @@ async function expectIntact(caller: Caller, cut: number): Promise<void> {
     expect([turn, terminals.length]).toEqual([turn, 1]);
     expect([turn, caller.signals.filter((one) => one === `close/${turn}`).length]).toEqual([turn, 1]);
   }
-  expect(caller.signals.filter((one) => one === `turn_open/${cut + 1}`)).toHaveLength(1);
   expect(caller.signals).toContain("reconnecting/0");
   await until(async () => (await fleet.state(caller.session)).lastTurn === caller.lastTurn, "the state is written");
+  if (caller.ends.has(cut)) return;
+  expect(caller.signals.filter((one) => one === `turn_open/${cut + 1}`)).toHaveLength(1);
   const { conversation } = await fleet.state(caller.session);
   const said = (turn: number, role: string) =>
     conversation
@@ -108,7 +117,7 @@ function tell(what: string, { gapsMs, victims }: Loss, barMs: number): void {
 test("F-096 F-103 R3 kill -9 of a runtime: every call goes on elsewhere with what was said, one answer is given", async () => {
   const loss = await lose(({ service }) => service.signal("SIGKILL"));
   tell("kill -9", loss, 1_000);
-  expect(loss.victims.length).toBeGreaterThanOrEqual(3);
+  expect(loss.victims.length).toBeGreaterThanOrEqual(Math.floor(calls / 3));
   await fleet.addRuntime();
 }, 120_000);
 
