@@ -192,4 +192,4 @@ test("F-134 F-107 four of each kind loop, throw, leak and hang; a worker, a modu
       /: (failed 1 (threw|overload)|stopped (threw|out_of_memory|emits_too_much|crashed|protocol_broken))$/,
     );
   }
-}, 60_000);
+}, 120_000);
