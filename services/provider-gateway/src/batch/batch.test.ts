@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { createProviderGateway } from "../gateway.ts";
 import { createSimBatch, type SimBatchOptions } from "../sim/batch.ts";
 import { ManualClock } from "../testing/clocks.ts";
+import { describeConformance } from "../testing/conformance.ts";
 import { type Recorder, recorder, request } from "../testing/recorder.ts";
 import { CALL_SIZE_MAX } from "./collector.ts";
 
@@ -145,4 +146,12 @@ test("F-051 what a call holds until it is complete is bounded; one without input
   const sink = recorder();
   gateway.open(request({ modality: "llm", provider: "sim/batch" }), sink).finish();
   expect(kinds(sink)).toEqual(["empty"]);
+});
+
+describeConformance({
+  create: (clock) => createSimBatch({ clock }),
+  clock: "manual",
+  settings: {},
+  feed: (call) => call.push({ kind: "messages", messages: [{ role: "user", text: "hello" }] }),
+  badSetting: { name: "answer_ms", value: "soon" },
 });
