@@ -38,8 +38,8 @@ export async function startReplicas(count: number): Promise<Replicas> {
   writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
   const start = (name: string): Promise<RunningService> =>
     startService("lease", {
-      args: ["--data", join(data.dir, name), "--database-url", "env:THE_DATABASE", "--grant-key", `file:${key}`],
-      env: { THE_DATABASE: database.url, RSPP_INSTANCE_ID: `${name}-${randomUUID().slice(0, 8)}` },
+      args: ["--data", join(data.dir, name), "--grant-key", `file:${key}`],
+      env: { DATABASE_URL: database.url, RSPP_INSTANCE_ID: `${name}-${randomUUID().slice(0, 8)}` },
     });
   const all = Array.from({ length: count }, (_, i): Replica => ({ name: `lease-${i}`, running: null, stopped: false }));
   const close = async (): Promise<void> => {

@@ -105,7 +105,10 @@ export class Holder {
           () => this.#lease.renew(session, holder, epoch),
           (answer) => {
             if (!answer.ok) return this.step({ kind: "renew_refused", epoch, reason: answer.error });
-            this.step({ kind: "renewed", epoch, termMs: answer.value.termMs, requestedAtNs });
+            const { termMs, signed } = answer.value;
+            // Rotated since, and the answer was lost: the renewal brings the grant.
+            if (answer.value.epoch > epoch) this.#granted({ signed, oldRunsOutInMs: 0 }, requestedAtNs);
+            else this.step({ kind: "renewed", epoch, termMs, requestedAtNs });
             this.#host.renewed(this.state.deadlineNs);
           },
         );

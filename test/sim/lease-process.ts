@@ -18,6 +18,7 @@ import type {
   GrantorState,
   GrantRefusal,
   ReceiverState,
+  Renewed,
   SignedGrant,
 } from "@rspp/protocol/lease-types";
 import type { SimProcess } from "./process.ts";
@@ -79,7 +80,7 @@ export class LeaseProcess {
     return this.#told(transferLease(this.grantor, { session, toHolder: holder, receivers: RECEIVERS }, sign, now));
   }
 
-  renew(session: string, holder: string, epoch: number): Result<{ epoch: number; termMs: number }, GrantRefusal> {
+  renew(session: string, holder: string, epoch: number): Result<Renewed, GrantRefusal> {
     return renewLease(this.grantor, { session, holder, epoch }, this.proc.clock.nowNs());
   }
 

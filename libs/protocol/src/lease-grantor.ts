@@ -9,6 +9,7 @@ import type {
   GrantorState,
   GrantRefusal,
   LeaseRecord,
+  Renewed,
   SignedGrant,
   SignGrant,
   SyncAnswer,
@@ -116,13 +117,14 @@ export function renewLease(
   state: GrantorState,
   ask: { session: string; holder: string; epoch: number },
   now: MonoNs,
-): Result<{ epoch: number; termMs: number }, GrantRefusal> {
+): Result<Renewed, GrantRefusal> {
   const known = state.leases[ask.session];
   const goesOn = known !== undefined && heldThroughout(known, ask) && isOfThisStore(state, known.signed.grant.epoch);
   const own = goesOn ? ok(known) : current(state, ask);
   if (!own.ok) return own;
   own.value.expiresAtNs = monoPlusNs(now, msToNs(limits.LEASE_TERM_MS));
-  return ok({ epoch: own.value.signed.grant.epoch, termMs: limits.LEASE_TERM_MS });
+  const { signed } = own.value;
+  return ok({ epoch: signed.grant.epoch, termMs: limits.LEASE_TERM_MS, signed });
 }
 
 /** Takes the session from whoever holds it: a floor without a holder, to be announced to its receivers. */

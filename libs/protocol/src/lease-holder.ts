@@ -153,7 +153,8 @@ function takeGrant(
   if (sameEpoch) return;
   state.epoch = grant.epoch;
   state.signed = input.signed;
-  state.oldRunsOutAtNs = monoPlusNs(now, msToNs(input.oldRunsOutInMs));
+  // What was to be waited for stays so: a rotation's grant may come without it, as an answer to a renewal.
+  state.oldRunsOutAtNs = asMonoNs(Math.max(state.oldRunsOutAtNs, now + msToNs(input.oldRunsOutInMs)));
   state.receivers = {};
   for (const receiver of grant.receivers) state.receivers[receiver] = { acked: false, announcedAtNs: null };
   out.push({ kind: "acquired", epoch: grant.epoch, previousEpoch, rotated: grant.lastSequence !== null });

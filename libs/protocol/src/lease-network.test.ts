@@ -87,8 +87,13 @@ class World {
     const requestedAtNs = this.nowNs;
     this.send(() => {
       const answer = renewLease(this.grantor, { session: "s", holder: name, epoch }, this.nowNs);
-      if (answer.ok) this.send(() => this.toHolder(name, { kind: "renewed", ...answer.value, requestedAtNs }));
-      else this.send(() => this.toHolder(name, { kind: "renew_refused", epoch, reason: answer.error }));
+      if (answer.ok && answer.value.epoch > epoch) {
+        const { signed } = answer.value;
+        this.send(() => this.toHolder(name, { kind: "granted", signed, requestedAtNs, oldRunsOutInMs: 0 }));
+      } else if (answer.ok) {
+        const { termMs } = answer.value;
+        this.send(() => this.toHolder(name, { kind: "renewed", epoch, termMs, requestedAtNs }));
+      } else this.send(() => this.toHolder(name, { kind: "renew_refused", epoch, reason: answer.error }));
     });
   }
 

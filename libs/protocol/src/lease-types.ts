@@ -71,6 +71,13 @@ export interface Granted {
   oldRunsOutInMs: number;
 }
 
+/** A lengthened lease. `epoch` is later than the one asked under where a rotation's answer was lost; `signed` proves it. */
+export interface Renewed {
+  epoch: number;
+  termMs: number;
+  signed: SignedGrant;
+}
+
 /** What a restarted receiver is given: the current grants that name it, and how far the store's issue had come. */
 export interface SyncAnswer {
   nonce: number;

@@ -218,6 +218,20 @@ describe("holder", () => {
     ]);
   });
 
+  test("F-095 comes along when others are renewed, and is due again five seconds after; a fenced one does not", () => {
+    const { granted } = grantorWith();
+    const holder = holderWith(granted);
+    const renew = { kind: "renew", session: "s", epoch: holder.epoch };
+    for (const receiver of receivers) {
+      holderStep(holder, { kind: "floor_acked", receiver, epoch: holder.epoch }, at(1));
+    }
+    expect(holderStep(holder, { kind: "renew_now" }, at(3_000))).toEqual([renew]);
+    expect(holderStep(holder, { kind: "tick" }, at(7_999))).toEqual([]);
+    expect(holderStep(holder, { kind: "tick" }, at(8_000))).toEqual([renew]);
+    holderStep(holder, { kind: "revoked", epoch: holder.epoch }, at(8_001));
+    expect(holderStep(holder, { kind: "renew_now" }, at(8_002))).toEqual([]);
+  });
+
   test("the term counts from the request, and a renewal too late to matter changes nothing", () => {
     const { granted } = grantorWith();
     const holder = holderWith(granted);

@@ -12,5 +12,6 @@ describe.skipIf(missing !== undefined)(
   async () => {
     await import("./lease-service.test.ts");
     await import("./repeats.test.ts");
+    await import("./lease-replicas.test.ts");
   },
 );
