@@ -79,7 +79,9 @@ export class AdapterProcess {
 
   start(): void {
     this.#originNs = this.proc.clock.nowNs();
-    this.device.connect({ receive: (message) => this.#say(message) });
+    const { device } = this;
+    // Whoever still holds on to a device that died says nothing with it.
+    device.connect({ receive: (message) => (device === this.device ? this.#say(message) : undefined) });
     this.device.lose("no_runtime_yet");
     this.#online = false;
   }

@@ -16,10 +16,14 @@ export const RELEASES_CALLER_AUDIO = 2;
 /** A turn commits once the end of its audio is admitted to the output's edge; no pressure or flow of an edge is told behind it (`flow.ts`). */
 export const COMMITS_AT_ADMISSION = 3;
 
+/** A call that a model names twice in one answer is made once (`tool-state.ts`). */
+export const MAKES_A_CALL_ONCE = 4;
+
 export const BEHAVIOURS: readonly Behaviour[] = [
   { id: 1, name: "initial semantics", since: "2026-11-22" },
   { id: RELEASES_CALLER_AUDIO, name: "caller audio is released", since: "2026-11-22" },
   { id: COMMITS_AT_ADMISSION, name: "the commit waits for blocked audio", since: "2026-11-22" },
+  { id: MAKES_A_CALL_ONCE, name: "a tool call that is repeated is made once", since: "2026-11-22" },
 ];
 
 /** What a new session starts with. */

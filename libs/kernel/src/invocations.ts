@@ -5,6 +5,7 @@
  */
 
 import { NS_PER_MS } from "@rspp/base/brand";
+import { isOn, MAKES_A_CALL_ONCE } from "./behaviours.ts";
 import { circuitNoted, circuitTried, usableFrom } from "./breaker.ts";
 import { budgetAnswered, budgetAsked, budgetClosed, budgetOpened } from "./budget-meter.ts";
 import { noteProvider } from "./conditions.ts";
@@ -203,7 +204,8 @@ export function onChunk(cx: StepContext, inv: InvocationState, chunk: ChunkText 
   if (run === undefined) return;
   if (chunk.type === "tool_call") {
     const tools = toolRun(cx, inv);
-    if (tools !== undefined && !noteCall(tools, nodeOf(cx, inv), chunk)) cx.s.counters.lateDropped += 1;
+    const once = isOn(cx.s.config.behaviours, MAKES_A_CALL_ONCE);
+    if (tools !== undefined && !noteCall(tools, nodeOf(cx, inv), chunk, once)) cx.s.counters.lateDropped += 1;
     return;
   }
   if (chunk.type === "text") {

@@ -85,13 +85,19 @@ export function isUninterruptible(node: NodeDefinition, work: ToolWork | undefin
   return work !== undefined && toolOf(node, work)?.sideEffect === "side_effecting";
 }
 
-/** A call the model asks for; nothing is done before its answer has come to its end. False when there are too many. */
-export function noteCall(run: ToolRun, node: NodeDefinition, chunk: ChunkToolCall): boolean {
+/**
+ * A call the model asks for; nothing is done before its answer has come to its end. False when there are too many, and, with
+ * `once`, for one that its answer has named before.
+ */
+export function noteCall(run: ToolRun, node: NodeDefinition, chunk: ChunkToolCall, once: boolean): boolean {
   if (run.calls.length >= TOOL_CALLS_ASKED_MAX) return false;
+  const callId = chunk.callId.slice(0, TOOL_CALL_NAME_CHARS_MAX);
+  // The model's name of a call is unique in its answer: said again it is the same call, and its side effect is one.
+  if (once && run.calls.some((call) => call.round === run.round + 1 && call.callId === callId)) return false;
   const tool = (node.tools ?? []).findIndex(({ name }) => name === chunk.name);
   run.calls.push({
     round: run.round + 1,
-    callId: chunk.callId.slice(0, TOOL_CALL_NAME_CHARS_MAX),
+    callId,
     name: chunk.name.slice(0, TOOL_CALL_NAME_CHARS_MAX),
     tool,
     arguments: { ref: chunk.payload.ref, from: 0, to: chunk.chars },

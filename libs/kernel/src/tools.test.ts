@@ -31,6 +31,23 @@ function played(h: KernelHarness, turn: number): void {
 }
 
 describe("a round", () => {
+  test("X-03 a call that an answer names twice is made once, and told once", () => {
+    const h = toolCall();
+    h.utter("order a pizza");
+    const llm = h.open("llm");
+    h.feed(callChunk(h, "order"));
+    h.feed(callChunk(h, "order"));
+    h.feed(h.outcome(llm));
+    expect(opens(h)).toEqual(["order session-1/tool/1/1"]);
+    answers(h, h.open("tool"), '{"ordered":1}');
+    expect(askedWith(h)).toEqual([
+      "user order a pizza",
+      "assistant call_order:order({})",
+      'tool call_order {"ordered":1}',
+    ]);
+    same(h);
+  });
+
   test("X-03 a tool-call-only answer is no empty one: the tool runs, its result is told, the answer is spoken", () => {
     const h = toolCall();
     h.utter("how much do I have");

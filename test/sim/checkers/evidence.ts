@@ -10,7 +10,13 @@ export class EvidenceChecker extends BaseChecker {
   readonly #early = new Map<string, string>();
   readonly #declaredLost = new Set<string>();
 
-  see(event: TraceEvent): void {
+  /** T9: turns that opened in the very instant in which there was no room for their plan. */
+  readonly #unaccounted = new Set<string>();
+  readonly #lastOpen = new Map<string, { key: string; atNs: number }>();
+  #fullNow = false;
+
+  see(event: TraceEvent, atNs: number): void {
+    this.#t9(event, atNs);
     if (event.kind === "signal" && event.event.signal === "turn_open")
       this.#opened.add(`${event.life}#${event.event.turn}`);
     if (event.kind === "egress" && event.message.kind === "control") {
@@ -23,6 +29,22 @@ export class EvidenceChecker extends BaseChecker {
     const record: { kind: string } = event.record;
     if (record.kind === "evidence_lost") return this.#lost(event.life, record);
     this.#appended(event.life, event.record);
+  }
+
+  /** A turn that cannot be accounted for ends; what ranks higher in its batch may end it first (`kernel.md` §2). */
+  #t9(event: TraceEvent, atNs: number): void {
+    if (event.kind === "fault" && event.name === "store_full_at_open") this.#fullNow = true;
+    if (event.kind === "record" && event.record.kind === "plan") {
+      const last = this.#lastOpen.get(event.life);
+      if (this.#fullNow && !event.appended && last?.atNs === atNs) this.#unaccounted.add(last.key);
+      this.#fullNow = false;
+    }
+    if (event.kind !== "signal") return;
+    const { signal, turn } = event.event;
+    const key = `${event.life}#${turn}`;
+    if (signal === "turn_open") this.#lastOpen.set(event.life, { key, atNs });
+    if (signal === "commit" && this.#unaccounted.has(key))
+      this.fail(`${key}: committed, though there was no room for its evidence`);
   }
 
   #lost(life: string, record: object): void {

@@ -6,9 +6,11 @@ interface Seen {
   /** Frames given to the detector lately: which, and whether it began anew right before. */
   given: { ref: number; anew: boolean }[];
   anew: boolean;
-  /** Lost in the step in which they came: a recogniser cannot have had them before. */
+  /** Lost in the step in which they came. */
   lost: Set<number>;
-  recognised: Set<number>;
+  /** By frame: notices of the detector's edge before the recogniser was given it. */
+  recognised: Map<number, number>;
+  notices: number;
   /** The newest lost frame behind which none has been given yet. */
   gapRef: number;
   lastUs: number;
@@ -23,6 +25,7 @@ const givenMax = 256;
  */
 export class SyncChecker extends BaseChecker {
   readonly name = "sync";
+  readonly #detector: string;
   readonly #atomic: boolean;
   readonly #synced: boolean;
   readonly #every: number;
@@ -33,6 +36,7 @@ export class SyncChecker extends BaseChecker {
     super();
     const detector = edges.find(({ to }) => nodes.find(({ id }) => id === to.node)?.kind === "vad");
     const sync = detector?.buffer.sync;
+    this.#detector = detector?.id ?? "";
     this.#synced = sync !== undefined;
     this.#atomic = sync?.policy === "atomic_drop" && sync.scope === "plan_wide";
     this.#every = detector?.buffer.strategy === "sample" ? (detector.buffer.sampleEvery ?? 1) : 1;
@@ -41,6 +45,7 @@ export class SyncChecker extends BaseChecker {
   see(event: TraceEvent): void {
     if (event.kind === "signal") {
       const { signal, fields } = event.event;
+      if (signal === "drop_notice" && fields.edge === this.#detector) this.#of(event.life).notices += 1;
       if (signal === "discontinuity") {
         this.#told.set(event.life, (this.#told.get(event.life) ?? 0) + 1);
         if (fields.syncDomain !== "mic" || fields.discontinuityId === undefined)
@@ -58,7 +63,7 @@ export class SyncChecker extends BaseChecker {
         return;
       case "frame_recognised":
         if (!this.#atomic) return;
-        this.#of(event.life).recognised.add(event.ref);
+        this.#of(event.life).recognised.set(event.ref, this.#of(event.life).notices);
         if (this.#of(event.life).lost.has(event.ref)) this.#kept(event.life, event.ref);
         return;
       case "edge_lost":
@@ -73,7 +78,15 @@ export class SyncChecker extends BaseChecker {
   #of(life: string): Seen {
     const known = this.#lives.get(life);
     if (known !== undefined) return known;
-    const made: Seen = { given: [], anew: false, lost: new Set(), recognised: new Set(), gapRef: -1, lastUs: -1 };
+    const made: Seen = {
+      given: [],
+      anew: false,
+      lost: new Set(),
+      recognised: new Map(),
+      notices: 0,
+      gapRef: -1,
+      lastUs: -1,
+    };
     this.#lives.set(life, made);
     return made;
   }
@@ -83,7 +96,8 @@ export class SyncChecker extends BaseChecker {
     if ((this.#told.get(life) ?? 0) === 0) this.fail(`${life}: audio was lost, and no discontinuity was told`);
     for (const ref of fresh) {
       seen.lost.add(ref);
-      if (this.#atomic && seen.recognised.has(ref)) this.#kept(life, ref);
+      // What it had taken before the loss, it has.
+      if (this.#atomic && seen.recognised.get(ref) === seen.notices) this.#kept(life, ref);
     }
     const newest = refs.at(-1) ?? -1;
     const behind = seen.given.find(({ ref }) => ref > newest);
