@@ -12,7 +12,7 @@ export class EvidenceChecker extends BaseChecker {
 
   /** T9: turns that opened in the very instant in which there was no room for their plan. */
   readonly #unaccounted = new Set<string>();
-  readonly #lastOpen = new Map<string, { key: string; atNs: number }>();
+  readonly #openedNs = new Map<string, number>();
   #fullNow = false;
 
   see(event: TraceEvent, atNs: number): void {
@@ -35,14 +35,14 @@ export class EvidenceChecker extends BaseChecker {
   #t9(event: TraceEvent, atNs: number): void {
     if (event.kind === "fault" && event.name === "store_full_at_open") this.#fullNow = true;
     if (event.kind === "record" && event.record.kind === "plan") {
-      const last = this.#lastOpen.get(event.life);
-      if (this.#fullNow && !event.appended && last?.atNs === atNs) this.#unaccounted.add(last.key);
+      const of = `${event.life}#${event.record.turn}`;
+      if (this.#fullNow && !event.appended && this.#openedNs.get(of) === atNs) this.#unaccounted.add(of);
       this.#fullNow = false;
     }
     if (event.kind !== "signal") return;
     const { signal, turn } = event.event;
     const key = `${event.life}#${turn}`;
-    if (signal === "turn_open") this.#lastOpen.set(event.life, { key, atNs });
+    if (signal === "turn_open") this.#openedNs.set(key, atNs);
     if (signal === "commit" && this.#unaccounted.has(key))
       this.fail(`${key}: committed, though there was no room for its evidence`);
   }
