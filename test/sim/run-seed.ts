@@ -29,6 +29,7 @@ import { ToolsChecker } from "./checkers/tools.ts";
 import { type Coverage, coverageListener, newCoverage } from "./coverage.ts";
 import { Faults } from "./faults.ts";
 import type { Life } from "./life.ts";
+import { moduleDiffers } from "./spec-graphs.ts";
 import { Workload } from "./workload.ts";
 import { type Injected, type RunOptions, World } from "./world.ts";
 
@@ -86,6 +87,8 @@ export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
       problem: keepLines ? stack : `${message} ${stack.split("\n")[1]?.trim() ?? ""}`,
     });
   }
+  if (world.pipeline !== null && moduleDiffers(world.pipeline))
+    failures.push({ checker: "modules", problem: "a module is not what it stands for" });
   for (const { name, problems } of checkers) for (const problem of problems) failures.push({ checker: name, problem });
   return {
     seed,
