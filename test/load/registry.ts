@@ -15,6 +15,7 @@ import { p10 } from "./p10-runtime-start.ts";
 import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
 import { rLanes } from "./r-lanes.ts";
+import { rRoutes } from "./r-routes.ts";
 import { wire } from "./wire.ts";
 
 export const BENCHES: readonly Bench[] = [
@@ -33,5 +34,6 @@ export const BENCHES: readonly Bench[] = [
   pNodes,
   rExport,
   rLanes,
+  rRoutes,
   p5a,
 ];

@@ -23,7 +23,7 @@ export interface SigningKey {
 
 /** Signs the claims; their own instants decide how long the token lives. */
 export async function signSessionToken(claims: SessionTokenClaims, key: SigningKey): Promise<string> {
-  const { tenantId, sessionId, pipelineVersion, instanceId, transport, tokenId, variables } = claims;
+  const { tenantId, sessionId, pipelineVersion, instanceId, transport, tokenId, variables, degraded } = claims;
   const { SignJWT } = await jose();
   return new SignJWT({
     tnt: tenantId,
@@ -32,6 +32,7 @@ export async function signSessionToken(claims: SessionTokenClaims, key: SigningK
     ins: instanceId,
     trn: transport,
     vars: variables,
+    ...(degraded ? { dgr: true } : {}),
   })
     .setProtectedHeader({ alg: algorithm, typ: tokenType, kid: key.keyId })
     .setJti(tokenId)
@@ -205,6 +206,7 @@ function claimsOf(payload: JWTPayload): SessionTokenClaims {
     issuedWallMs: ms(payload.iat),
     expiresWallMs: ms(payload.exp),
     variables: Object.fromEntries(variables.map(([name, value]) => [name, text(value)])),
+    degraded: payload.dgr === true,
   });
 }
 

@@ -1,8 +1,7 @@
 /** Quotas and rates of a tenant's session starts (F-050, F-098), exact over replicas. */
 import { and, eq, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
-import { rateBuckets as b, sessions as t } from "./schema.ts";
-import { holdsPlace } from "./session-rows.ts";
+import { rateBuckets as b } from "./schema.ts";
 import type { RouteAsk, RouteLimits, RouteOutcome } from "./session-store.ts";
 
 type Refused = Extract<RouteOutcome, { kind: "over_limit" }>;
@@ -16,46 +15,37 @@ const oneToken = 1_000;
 export interface Admitted {
   readonly kind: "admitted";
   readonly degraded: boolean;
-  /** Takes the start from its bucket, once there is a place for it: a start that finds none costs nothing. */
-  take(tx: Tx): Promise<void>;
+  /** What is left in the bucket after this start, in thousandths; null: nothing is counted. */
+  readonly tokensLeft: number | null;
+}
+
+/** In thousandths, filled up to now; the number is without meaning where starts have no limit. */
+export async function tokensNow(tx: Tx, ask: RouteAsk): Promise<number> {
+  const { starts } = ask.limits;
+  return starts === null ? 0 : tokensOf(tx, ask, starts);
 }
 
 /** A cheap look without any lock: an empty bucket only fills with time, so that a refusal by it is right. */
-export async function refusedAtOnce(tx: Tx, ask: RouteAsk): Promise<Refused | undefined> {
-  const { starts } = ask.limits;
-  if (starts === null || starts.over === "degrade") return undefined;
-  const tokens = await tokensOf(tx, ask, starts);
-  return tokens < oneToken ? overStarts(starts, tokens) : undefined;
+export function refusedAtOnce({ limits: { starts } }: RouteAsk, tokens: number): Refused | undefined {
+  if (starts === null || starts.over === "degrade" || tokens >= oneToken) return undefined;
+  return overStarts(starts, tokens);
 }
 
-/** To be called under the lock on places, which makes starts of a tenant take turns. */
-export async function admit(tx: Tx, ask: RouteAsk): Promise<Admitted | Refused> {
-  const { concurrent, starts } = ask.limits;
+/** To be decided by what was read under the lock on places, which makes starts of a tenant take turns. */
+export function admit({ limits }: RouteAsk, found: { tenantHolds: number; tokens: number }): Admitted | Refused {
+  const { concurrent, starts } = limits;
   let degraded = false;
-  if (concurrent !== null) {
-    const live = await liveSessions(tx, ask);
-    const { max, hardMax, over } = concurrent;
-    if (live >= max) {
-      if (over !== "degrade" || live >= hardMax) return overConcurrent(concurrent);
-      degraded = true;
-    }
+  if (concurrent !== null && found.tenantHolds >= concurrent.max) {
+    if (concurrent.over !== "degrade" || found.tenantHolds >= concurrent.hardMax) return overConcurrent(concurrent);
+    degraded = true;
   }
-  if (starts === null) return { kind: "admitted", degraded, take: () => Promise.resolve() };
-  const tokens = await tokensOf(tx, ask, starts);
-  if (tokens < oneToken) {
-    if (starts.over !== "degrade") return overStarts(starts, tokens);
-    return { kind: "admitted", degraded: true, take: () => Promise.resolve() };
-  }
-  return { kind: "admitted", degraded, take: (within) => keep(within, ask, tokens - oneToken) };
+  if (starts === null) return { kind: "admitted", degraded, tokensLeft: null };
+  if (found.tokens >= oneToken) return { kind: "admitted", degraded, tokensLeft: found.tokens - oneToken };
+  if (starts.over !== "degrade") return overStarts(starts, found.tokens);
+  return { kind: "admitted", degraded: true, tokensLeft: null };
 }
 
-async function liveSessions(tx: Tx, { session, nowWallMs, instanceFreshMs }: RouteAsk): Promise<number> {
-  const mine = and(eq(t.tenantId, session.tenantId), holdsPlace(nowWallMs, instanceFreshMs));
-  const [row] = await tx.select({ live: sql<number>`count(*)::integer` }).from(t).where(mine);
-  return row?.live ?? 0;
-}
-
-/** In thousandths, filled up to now. Replicas' clocks differ: what one of them filled another does not fill again. */
+/** Replicas' clocks differ: what one of them filled another does not fill again. */
 async function tokensOf(tx: Tx, { session, nowWallMs }: RouteAsk, { perMinute, burst }: Starts): Promise<number> {
   const [row] = await tx
     .select()
@@ -67,7 +57,8 @@ async function tokensOf(tx: Tx, { session, nowWallMs }: RouteAsk, { perMinute, b
   return Math.min(full, Math.floor(row.tokensMilli + filled));
 }
 
-async function keep(tx: Tx, { session, nowWallMs }: RouteAsk, tokensMilli: number): Promise<void> {
+/** Takes the start from its bucket, once there is a place for it: a start that finds none costs nothing. */
+export async function take(tx: Tx, { session, nowWallMs }: RouteAsk, tokensMilli: number): Promise<void> {
   const values = { tenantId: session.tenantId, bucket: startsBucket, tokensMilli, filledWallMs: nowWallMs };
   await tx
     .insert(b)
@@ -80,13 +71,8 @@ async function keep(tx: Tx, { session, nowWallMs }: RouteAsk, tokensMilli: numbe
 
 function overStarts({ perMinute, over }: Starts, tokens: number): Refused {
   const retryAfterMs = Math.ceil(((oneToken - tokens) * 60) / perMinute);
-  return {
-    kind: "over_limit",
-    limit: "starts",
-    max: perMinute,
-    over: over === "throttle" ? over : "reject",
-    retryAfterMs,
-  };
+  const refused = over === "throttle" ? over : "reject";
+  return { kind: "over_limit", limit: "starts", max: perMinute, over: refused, retryAfterMs };
 }
 
 function overConcurrent({ hardMax, over }: NonNullable<RouteLimits["concurrent"]>): Refused {

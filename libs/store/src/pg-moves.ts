@@ -1,5 +1,5 @@
 /** Moves of live sessions and drains of instances (F-096, F-106), with their audit. */
-import { and, eq, gt, ne, sql } from "drizzle-orm";
+import { and, eq, ne, sql } from "drizzle-orm";
 import { PLATFORM_TENANT } from "./active-versions.ts";
 import type { Database, Tx } from "./database.ts";
 import { appendAudit } from "./pg-audit-store.ts";
@@ -15,6 +15,7 @@ import type {
   ReassignOutcome,
   SessionStore,
 } from "./session-store.ts";
+import type { SessionKey } from "./state-store.ts";
 
 type Row = typeof t.$inferSelect;
 
@@ -70,9 +71,9 @@ async function reassign(tx: Tx, ask: ReassignAsk): Promise<ReassignOutcome> {
   // What was only concluded to have ended is taken back by an adapter that still holds the caller.
   if (row.state === stateNumbers.ended && row.endReason === "") return { kind: "ended" };
   if (row.instanceId !== ask.fromInstanceId) return moved(tx, ask, row);
-  const place = { ...ask, avoid: [...row.lostInstances, ...ask.avoidInstanceIds, row.instanceId] };
+  const place = { ...ask, tenantId, avoid: [...row.lostInstances, ...ask.avoidInstanceIds, row.instanceId] };
   const region = ask.region || row.region;
-  const chosen = await choose(tx, { ...place, region, transport: row.transport, endpoint: false });
+  const { chosen } = await choose(tx, { ...place, region, transport: row.transport, endpoint: false });
   if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
   const placed = await settle(tx, ask, row, chosen);
   const { fromInstanceId: from, reason, actor, nowWallMs: atWallMs } = ask;
@@ -179,19 +180,20 @@ function noteInstance(
   return appendAudit(tx, { ...entry, tenantId: PLATFORM_TENANT, subject: `instance/${instanceId}` });
 }
 
+/** One statement: it is asked with every report of every instance. */
 async function orders(tx: Tx, instanceId: string): Promise<InstanceOrders> {
-  const [drained] = await tx.select().from(d).where(eq(d.instanceId, instanceId));
-  const wanted = and(eq(t.instanceId, instanceId), ne(t.state, stateNumbers.ended), gt(t.migrateWantedWallMs, 0));
-  const migrate = await tx
-    .select({ tenantId: t.tenantId, sessionId: t.sessionId })
-    .from(t)
-    .where(wanted)
-    .orderBy(t.migrateWantedWallMs)
-    .limit(migrateMax);
-  const drainOrder = drained && {
-    mode: drainModes[drained.mode - 1] ?? "finish",
-    deadlineWallMs: drained.deadlineWallMs,
-    reason: drained.reason,
-  };
-  return { drain: drainOrder ?? null, migrate };
+  const { rows } = await tx.execute<{ drain: InstanceOrders["drain"]; migrate: SessionKey[] }>(sql`
+    SELECT (
+      SELECT json_build_object('mode', CASE ${d.mode} WHEN 2 THEN 'migrate' ELSE 'finish' END,
+        'deadlineWallMs', ${d.deadlineWallMs}, 'reason', ${d.reason})
+      FROM ${d} WHERE ${d.instanceId} = ${instanceId}
+    ) AS drain, (
+      SELECT coalesce(json_agg(json_build_object('tenantId', w.tenant_id, 'sessionId', w.session_id)), '[]')
+      FROM (
+        SELECT ${t.tenantId}, ${t.sessionId} FROM ${t}
+        WHERE ${t.instanceId} = ${instanceId} AND ${t.state} <> ${stateNumbers.ended} AND ${t.migrateWantedWallMs} > 0
+        ORDER BY ${t.migrateWantedWallMs} LIMIT ${migrateMax}
+      ) w
+    ) AS migrate`);
+  return { drain: rows[0]?.drain ?? null, migrate: rows[0]?.migrate ?? [] };
 }

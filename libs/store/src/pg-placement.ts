@@ -1,11 +1,13 @@
 /** Where a session is placed (F-094, F-049): one statement, under one lock over all replicas. */
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
 import { instanceDrains as d, instances as i, sessions as t } from "./schema.ts";
 import { holdsPlace } from "./session-rows.ts";
 import type { NoInstance } from "./session-store.ts";
 
 export interface PlacementAsk {
+  /** Whose session it is. */
+  readonly tenantId: string;
   readonly nowWallMs: number;
   readonly instanceFreshMs: number;
   readonly transport: string;
@@ -26,11 +28,18 @@ export interface Chosen {
   readonly url: string;
 }
 
-type Candidate = {
-  readonly [F in keyof Chosen]: Chosen[F];
+export interface Places {
+  readonly chosen: Chosen | { readonly reason: NoInstance };
+  /** Places that the tenant holds, everywhere. */
+  readonly tenantHolds: number;
+}
+
+type PlacementRow = {
+  readonly [F in keyof Chosen]: Chosen[F] | null;
 } & {
   readonly full: boolean;
   readonly allowed: boolean;
+  readonly tenantHolds: number;
 };
 
 const runtimeRole = "runtime";
@@ -45,23 +54,27 @@ export async function lockPlaces(tx: Tx): Promise<void> {
  * transport, else at that of adapters, which are chosen in the same way, near the runtime; adapters behind one address
  * count as one. To be called under {@link lockPlaces}.
  */
-export async function choose(tx: Tx, ask: PlacementAsk): Promise<Chosen | { readonly reason: NoInstance }> {
-  const { rows } = await tx.execute<Candidate>(placementQuery(ask));
-  const best = rows[0];
-  if (best === undefined) return { reason: "none_ready" };
-  if (!best.allowed) return { reason: "no_region" };
-  return best.full ? { reason: "all_full" } : best;
+export async function choose(tx: Tx, ask: PlacementAsk): Promise<Places> {
+  const { rows } = await tx.execute<PlacementRow>(placementQuery(ask));
+  const [row] = rows;
+  const tenantHolds = row?.tenantHolds ?? 0;
+  if (row === undefined || row.instanceId === null) return { chosen: { reason: "none_ready" }, tenantHolds };
+  if (!row.allowed) return { chosen: { reason: "no_region" }, tenantHolds };
+  if (row.full) return { chosen: { reason: "all_full" }, tenantHolds };
+  const { instanceId, address, region, url } = row;
+  return { chosen: { instanceId, address: address ?? "", region: region ?? "", url: url ?? "" }, tenantHolds };
 }
 
-function placementQuery(ask: PlacementAsk) {
+function placementQuery(ask: PlacementAsk): SQL {
   const { nowWallMs: now, transport, region, endpoint } = ask;
   const regions = sql.param([...ask.regions]);
   const reachable = endpoint ? sql`coalesce(r.url, a.url) IS NOT NULL` : sql`r.address <> ''`;
   const noAdapter = endpoint ? sql`r.url IS NULL AND a.held >= a.capacity` : sql`false`;
   return sql`
-    WITH held AS (
+    WITH held AS MATERIALIZED (
       SELECT ${t.instanceId} AS id, ${t.endpointUrl} AS url, count(*) AS places,
-        count(*) FILTER (WHERE ${t.asOfWallMs} = 0) AS unseen
+        count(*) FILTER (WHERE ${t.asOfWallMs} = 0) AS unseen,
+        count(*) FILTER (WHERE ${t.tenantId} = ${ask.tenantId}) AS mine
       FROM ${t} WHERE ${holdsPlace(now, ask.instanceFreshMs)} GROUP BY 1, 2
     ), open AS (
       SELECT ${i.instanceId} AS id, ${i.role} AS role, ${i.region} AS region, ${i.address} AS address,
@@ -85,17 +98,20 @@ function placementQuery(ask: PlacementAsk) {
       ) o LEFT JOIN (
         SELECT url, sum(places) AS places, sum(unseen) AS unseen FROM held GROUP BY url
       ) h USING (url)
-    )
-    SELECT r.id AS "instanceId", r.address, r.region, coalesce(r.url, a.url, '') AS url, r.allowed,
-      r.held >= r.capacity OR coalesce(${noAdapter}, false) AS full
-    FROM runtimes r LEFT JOIN LATERAL (
-      SELECT * FROM adapters
-      ORDER BY adapters.held >= adapters.capacity, adapters.region <> r.region,
-        adapters.held::float8 / adapters.capacity, adapters.url
+    ), best AS (
+      SELECT r.id AS "instanceId", r.address, r.region, coalesce(r.url, a.url, '') AS url, r.allowed,
+        r.held >= r.capacity OR coalesce(${noAdapter}, false) AS full
+      FROM runtimes r LEFT JOIN LATERAL (
+        SELECT * FROM adapters
+        ORDER BY adapters.held >= adapters.capacity, adapters.region <> r.region,
+          adapters.held::float8 / adapters.capacity, adapters.url
+        LIMIT 1
+      ) a ON r.url IS NULL AND r.address <> ''
+      WHERE ${reachable}
+      ORDER BY r.allowed DESC, "full", r.suspect, r.region <> ${region},
+        greatest(r.held, r.told)::float8 / r.capacity, r.id
       LIMIT 1
-    ) a ON r.url IS NULL AND r.address <> ''
-    WHERE ${reachable}
-    ORDER BY r.allowed DESC, "full", r.suspect, r.region <> ${region},
-      greatest(r.held, r.told)::float8 / r.capacity, r.id
-    LIMIT 1`;
+    )
+    SELECT q."tenantHolds", best.*
+    FROM (SELECT coalesce(sum(mine), 0)::integer AS "tenantHolds" FROM held) q LEFT JOIN best ON true`;
 }

@@ -1,7 +1,7 @@
 /** A route: version, place and quota, in one transaction. */
 import { and, eq, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
-import { type Admitted, admit, refusedAtOnce } from "./pg-admission.ts";
+import { type Admitted, admit, refusedAtOnce, take, tokensNow } from "./pg-admission.ts";
 import { type Chosen, choose, lockPlaces } from "./pg-placement.ts";
 import { sessions as t } from "./schema.ts";
 import { rowOf, stateNumbers } from "./session-rows.ts";
@@ -22,14 +22,15 @@ export async function route(tx: Tx, ask: RouteAsk): Promise<RouteOutcome> {
       : { kind: "key_reused" };
   }
   // A tenant far over its rate does not make the others wait for the lock.
-  const refused = await refusedAtOnce(tx, ask);
+  const refused = refusedAtOnce(ask, await tokensNow(tx, ask));
   if (refused !== undefined) return refused;
   await lockPlaces(tx);
-  const admitted = await admit(tx, ask);
-  if (admitted.kind !== "admitted") return admitted;
+  // From here to the commit everybody else waits: few and short statements.
   const { limits, nowWallMs, instanceFreshMs, transport, region } = ask;
-  const place = { nowWallMs, instanceFreshMs, transport, region, regions: limits.regions, avoid: [], endpoint: true };
-  const chosen = await choose(tx, place);
+  const place = { tenantId, nowWallMs, instanceFreshMs, transport, region, regions: limits.regions };
+  const { chosen, tenantHolds } = await choose(tx, { ...place, avoid: [], endpoint: true });
+  const admitted = admit(ask, { tenantHolds, tokens: await tokensNow(tx, ask) });
+  if (admitted.kind !== "admitted") return admitted;
   if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
   return reserve(tx, ask, chosen, admitted);
 }
@@ -60,6 +61,6 @@ async function reserve(tx: Tx, ask: RouteAsk, chosen: Chosen, admitted: Admitted
     .onConflictDoNothing({ target: [t.tenantId, t.sessionId] })
     .returning();
   if (row === undefined) return { kind: "session_exists" };
-  await admitted.take(tx);
+  if (admitted.tokensLeft !== null) await take(tx, ask, admitted.tokensLeft);
   return { kind: "routed", row: rowOf(row) };
 }
