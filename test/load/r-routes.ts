@@ -8,7 +8,7 @@ const ROUTES = 4_000;
 const WARM_UP = 400;
 const AT_ONCE = 16;
 const LIVE_SESSIONS = 2_000;
-/** At least as many a minute: at most so long for as many. */
+/** As many a minute must fit one core: at most 12 ms of its time for each. */
 const WANTED = 5_000;
 const WANTED_MS = 60_000;
 
@@ -17,6 +17,7 @@ export interface RoutesServerFigures {
   seconds: number;
   /** Of the registry's process, without the database's. */
   cpuUs: number;
+  databaseUs: number;
   /** Of the time, for its core. */
   waitedUs: number;
   /** Held when it was asked. */
@@ -54,6 +55,8 @@ async function run(): Promise<BenchResult> {
   const tookMs = performance.now() - before;
   const figures = await server.ask<RoutesServerFigures>();
   await server.stop();
+  // Of the core's time: other processes on the machine do not make it longer, as they do with the time by the clock.
+  const totalUs = figures.cpuUs + figures.databaseUs;
   return {
     name: "R-routes",
     title: "Session routes of one registry on one core",
@@ -61,8 +64,9 @@ async function run(): Promise<BenchResult> {
     compared: `the bar: ${WANTED} routes a minute`,
     rows: [
       row("routes a minute", "/min", [(ROUTES / tookMs) * 60_000]),
-      row(`${WANTED} routes take`, "s", [(tookMs / ROUTES) * (WANTED / 1_000)], WANTED_MS / 1_000),
-      row("CPU of the registry's process", "µs/route", [figures.cpuUs / ROUTES]),
+      row("CPU of registry and database", "µs/route", [totalUs / ROUTES], (WANTED_MS * 1_000) / WANTED),
+      row("  of it the registry's process", "µs/route", [figures.cpuUs / ROUTES]),
+      row("routes a minute that fill one core", "/min", [(60e6 * ROUTES) / totalUs]),
       quantileRow("CreateRoute, p50", "ms", latenciesMs, 0.5),
       quantileRow("CreateRoute, p99", "ms", latenciesMs, 0.99),
     ],

@@ -2,7 +2,7 @@
  * The registry on an embedded database, with pipelines, a rollout, a tenant's limits and live sessions, for `r-routes.ts`.
  * Says `{"url":…}` when it listens, then a line of figures since the last one for every line on its standard input.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -18,6 +18,8 @@ import { waitedUs } from "./bench.ts";
 import type { RoutesServerFigures } from "./r-routes.ts";
 
 const RUNTIMES = 20;
+/** Of `/proc`, 100 a second on every Linux. */
+const usPerTick = 10_000;
 const tenantId = "acme";
 const live = Number(process.argv[2] ?? 0);
 const folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));
@@ -43,6 +45,7 @@ for await (const _line of createInterface({ input: process.stdin })) {
   const figures: RoutesServerFigures = {
     seconds: (next.ms - last.ms) / 1_000,
     cpuUs: next.cpuUs - last.cpuUs,
+    databaseUs: next.databaseUs - last.databaseUs,
     waitedUs: next.waitedUs - last.waitedUs,
     live: Number(row?.live),
   };
@@ -112,5 +115,21 @@ async function report(instanceId: string): Promise<void> {
 
 function counters() {
   const { user, system } = process.cpuUsage();
-  return { ms: performance.now(), cpuUs: user + system, waitedUs: waitedUs() };
+  return { ms: performance.now(), cpuUs: user + system, databaseUs: databaseUs(), waitedUs: waitedUs() };
+}
+
+/** CPU of the database's processes that live; connections stay open. 0 where the system does not tell. */
+function databaseUs(): number {
+  const parent = db.server?.pid() ?? 0;
+  let ticks = 0;
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+      const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+      if (Number(pid) === parent || Number(fields[1]) === parent) ticks += Number(fields[11]) + Number(fields[12]);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return ticks * usPerTick;
 }
