@@ -5,6 +5,7 @@ import { registerCompletion } from "./commands/completion.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
+import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerLint } from "./commands/lint.ts";
@@ -14,6 +15,8 @@ import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerResolved } from "./commands/resolved.ts";
+import { registerRollback } from "./commands/rollback.ts";
+import { registerRollout } from "./commands/rollout.ts";
 import { registerRoute } from "./commands/route.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerSchema } from "./commands/schema.ts";
@@ -22,6 +25,7 @@ import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerStore } from "./commands/store.ts";
 import { registerTalk } from "./commands/talk.ts";
+import { registerTenant } from "./commands/tenant.ts";
 import { registerTimeline } from "./commands/timeline.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerValidate } from "./commands/validate.ts";
@@ -47,6 +51,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
       registerNodes,
     ],
   ],
+  ["Fleet:", [registerRollout, registerRollback, registerTenant, registerDrain, registerUndrain]],
   [
     "Sessions:",
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],

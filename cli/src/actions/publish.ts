@@ -1,10 +1,14 @@
 /** `rspp publish`: an immutable version of a pipeline (F-015, F-092). */
-import { userInfo } from "node:os";
+import { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
+import { ArtifactKindSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { documentKind } from "@rspp/spec/document-kind";
+import { type PublishedKind, parsePublished } from "@rspp/spec/published/documents";
 import type { PublishOptions } from "../commands/publish.ts";
-import { CommandError, EXIT_INPUT, EXIT_OK } from "../errors.ts";
+import { valueOfWord } from "../enum-words.ts";
+import { CommandError, EXIT_INPUT, EXIT_OK, usageError } from "../errors.ts";
 import { catalogueFrom } from "../node-packages.ts";
-import { createPrinter } from "../output/printer.ts";
+import { createPrinter, type Printer } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
 import { connectTo } from "../platform-client/connect.ts";
 import { versionData } from "../registry-view.ts";
@@ -15,13 +19,60 @@ import {
   findingsOfWire,
   readSpecFile,
   refuseSecrets,
+  type SpecFile,
   selfContained,
   tellFindings,
 } from "../spec-file.ts";
+import { userName } from "../user-name.ts";
 
-export async function publishSpec(path: string, options: PublishOptions): Promise<number> {
+/** What the file is, it says itself: a pipeline, or one of the other documents (F-102). */
+export async function publishFile(path: string, options: PublishOptions): Promise<number> {
   const printer = createPrinter(options.json ?? false);
   const written = await readSpecFile(path);
+  const kind = documentKind(written.source);
+  if (kind === "pipeline") return publishSpec(written, options, printer);
+  if (kind === "overrides")
+    throw usageError(`${path}: a layer of configuration is not published`, "give it to the commands that take --layer");
+  return publishDocument(written, kind, options, printer);
+}
+
+async function publishDocument(
+  file: SpecFile,
+  kind: PublishedKind,
+  options: PublishOptions,
+  printer: Printer,
+): Promise<number> {
+  const checked = parsePublished(file.source, file.path);
+  if (!checked.ok) {
+    const findings = asErrors(checked.error);
+    printer.note(tellFindings(findings, file.source));
+    printer.data({ ok: false, reason: "document_invalid", file: file.path, kind, findings: findings.map(findingData) });
+    return EXIT_INPUT;
+  }
+  const registry = connectTo("registry", options.registry, ArtifactService, options);
+  const { version, unchanged, activated } = await registry.ask((client) =>
+    client.publishArtifact({
+      tenantId: options.tenant,
+      kind: valueOfWord(ArtifactKindSchema, kind),
+      version: options.as ?? 0,
+      note: options.note,
+      source: new TextEncoder().encode(file.source),
+      sourceFormat: file.format,
+      author: options.author ?? userName(),
+      keepActive: options.keepActive ?? false,
+    }),
+  );
+  const data = version === undefined ? undefined : versionData(version);
+  const { pipeline: artifact = "", ...rest } = data ?? {};
+  printer.data({ ok: true, unchanged, activated, kind, artifact, ...rest });
+  const word = unchanged ? paint("dim", "unchanged") : paint("green", "published");
+  const force = activated ? ", in force" : "";
+  printer.line(`${word} ${kind.replace("_", " ")} ${paint("bold", artifact)}${force}`);
+  return EXIT_OK;
+}
+
+async function publishSpec(written: SpecFile, options: PublishOptions, printer: Printer): Promise<number> {
+  const { path } = written;
   const checked = checkFile(written, [], await catalogueFrom(options.nodes));
   refuseSecrets(checked, written);
   const file = selfContained(written, checked);
@@ -32,7 +83,7 @@ export async function publishSpec(path: string, options: PublishOptions): Promis
     return EXIT_INPUT;
   }
   const registry = connectTo("registry", options.registry, RegistryService, options);
-  const { version, unchanged, warnings } = await registry.ask((client) =>
+  const { version, unchanged, warnings, activated } = await registry.ask((client) =>
     client.publishPipeline({
       tenantId: options.tenant,
       version: options.as ?? 0,
@@ -40,6 +91,7 @@ export async function publishSpec(path: string, options: PublishOptions): Promis
       source: new TextEncoder().encode(file.source),
       sourceFormat: file.format,
       author: options.author ?? userName(),
+      keepActive: options.keepActive ?? false,
     }),
   );
   if (version === undefined)
@@ -52,22 +104,15 @@ export async function publishSpec(path: string, options: PublishOptions): Promis
   const findings = findingsOfWire(warnings, file);
   if (findings.length > 0) printer.note(tellFindings(findings, file.source));
   const data = versionData(version);
-  printer.data({ ok: true, unchanged, ...data, warnings: findings.map(findingData) });
+  printer.data({ ok: true, unchanged, activated, ...data, warnings: findings.map(findingData) });
   const word = unchanged ? paint("dim", "unchanged") : paint("green", "published");
   printer.line(`${word} ${paint("bold", data.pipeline)}  sha256 ${data.digest.slice(0, 12)}, by ${data.author}`);
   if (!unchanged && String(version.version) !== checked.compiled.version)
     printer.line(
       paint("dim", `the file calls itself version ${checked.compiled.version}; the registry counts its own`),
     );
+  if (!unchanged && !activated)
+    printer.line(paint("dim", `new sessions do not get it yet: rspp rollout show ${data.name}`));
   printer.line(paint("dim", `next: rspp talk ${data.pipeline} --wav FILE`));
   return EXIT_OK;
-}
-
-function userName(): string {
-  try {
-    return userInfo().username.slice(0, 128) || "unknown";
-  } catch {
-    // A uid without a name, as in containers.
-    return "unknown";
-  }
 }

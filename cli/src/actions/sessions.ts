@@ -1,6 +1,6 @@
 /** `rspp sessions`: the sessions of a platform with their status, or those recorded on this machine. */
 import { RecordingLevelSchema } from "@rspp/gen/rspp/common/v1/lane_pb";
-import type { SessionStatus } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import { ArtifactKindSchema, type SessionStatus, VersionSourceSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import type { SessionsOptions } from "../commands/sessions.ts";
@@ -38,7 +38,8 @@ function tellOfLocal(error: unknown): never {
   throw new CommandError({ ...error.facts, remedy });
 }
 
-function sessionData({ info, asOfWallMs, stale }: SessionStatus) {
+function sessionData(status: SessionStatus) {
+  const { info, asOfWallMs, stale, decision, lostSinceWallMs, placementNumber, endReason } = status;
   return {
     session: info?.session?.sessionId ?? "",
     pipeline: `${info?.pipeline?.name}@${info?.pipeline?.version}`,
@@ -53,6 +54,14 @@ function sessionData({ info, asOfWallMs, stale }: SessionStatus) {
     recording: wordOf(RecordingLevelSchema, info?.recordingLevel).toUpperCase(),
     started_wall_ms: Number(info?.startedWallMs ?? 0),
     as_of_wall_ms: Number(asOfWallMs),
+    version_by: wordOf(VersionSourceSchema, decision?.source),
+    rollout: decision?.rollout === undefined ? "" : `${decision.rollout.name}@${decision.rollout.version}`,
+    in_force: (decision?.inForce ?? []).map(
+      ({ kind, name, version }) => `${wordOf(ArtifactKindSchema, kind)}/${name}@${version}`,
+    ),
+    placement: placementNumber,
+    lost_since_wall_ms: Number(lostSinceWallMs),
+    end_reason: endReason,
   };
 }
 
@@ -64,6 +73,7 @@ function sessionTable(rows: readonly SessionData[]): string[] {
     { head: "SESSION" },
     { head: "STATE" },
     { head: "PIPELINE" },
+    { head: "BY" },
     { head: "TURNS", right: true },
     { head: "STARTED" },
     { head: "RUNTIME" },
@@ -73,20 +83,23 @@ function sessionTable(rows: readonly SessionData[]): string[] {
     paint("bold", row.session),
     stateWords(row),
     row.pipeline,
+    row.version_by.replace("_", " "),
     String(row.turns),
     row.started_wall_ms > 0 ? `${timeWords(row.started_wall_ms)} (${agoWords(row.started_wall_ms, now)})` : "not yet",
-    row.instance,
+    row.placement > 1 ? `${row.instance} (${row.placement}.)` : row.instance,
     row.recording,
   ]);
   return table(columns, cells);
 }
 
-function stateWords({ state, reconnecting, degraded, stale, open_turn }: SessionData): string {
+function stateWords(row: SessionData): string {
+  const { state, reconnecting, degraded, stale, open_turn } = row;
   const asides = [
     open_turn > 0 ? `turn ${open_turn} open` : "",
     reconnecting ? "caller away" : "",
     degraded ? "degraded" : "",
-    stale ? "not heard of lately" : "",
+    row.lost_since_wall_ms > 0 && state !== "ended" ? "runtime lost" : stale ? "not heard of lately" : "",
+    row.end_reason,
   ].filter((word) => word !== "");
   const shown = state === "active" ? paint("green", state) : state === "ended" ? paint("dim", state) : state;
   return asides.length === 0 ? shown : `${shown} (${asides.join(", ")})`;

@@ -1,10 +1,12 @@
 /** Calls of ArtifactService. */
 
+import { canonicalJson } from "@rspp/base/canonical-json";
 import type { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
 import { ArtifactKind } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
 import type { route } from "@rspp/rpc/route";
 import type { PublishedKind } from "@rspp/spec/published/documents";
+import type { TenantConfig } from "@rspp/spec/tenant/tenant-config";
 import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { ArtifactKind as KindName, VersionInfo } from "@rspp/store/pipeline-store";
 import type { Artifacts } from "./artifacts.ts";
@@ -17,11 +19,12 @@ import { bytesOf, findingToWire, kindOfWire, pointerToWire, versionToWire } from
 interface ArtifactLogic {
   readonly versions: Versions;
   readonly artifacts: Artifacts;
+  readonly configOf: (tenantId: string) => Promise<TenantConfig>;
   readonly clock: WallClock;
 }
 
 export function artifactCalls(logic: ArtifactLogic) {
-  const { artifacts } = logic;
+  const { artifacts, configOf } = logic;
   return {
     publishArtifact: (ask) =>
       overStore(domain, async () => {
@@ -59,6 +62,7 @@ export function artifactCalls(logic: ArtifactLogic) {
       overStore(domain, async () => {
         const found = await artifacts.active({ tenantId, kinds: kinds.map(nameOf) });
         return {
+          tenantConfig: canonicalJson(await configOf(tenantId)),
           artifacts: found.map((one) => ({
             artifact: pointerToWire(one),
             digest: bytesOf(one.digest),

@@ -7,6 +7,7 @@ import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/
 import { fieldError, overStore } from "@rspp/host/store-failure";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
+import type { TenantConfig } from "@rspp/spec/tenant/tenant-config";
 import { artifactCalls, publishedToWire } from "./artifact-handlers.ts";
 import type { Artifacts } from "./artifacts.ts";
 import type { Fleet } from "./fleet.ts";
@@ -41,6 +42,8 @@ export interface RegistryLogic {
   readonly health: HealthReports;
   readonly artifacts: Artifacts;
   readonly fleet: Fleet;
+  /** What holds for a tenant. */
+  readonly configOf: (tenantId: string) => Promise<TenantConfig>;
   readonly clock: WallClock;
   readonly watch: StartsWatch;
   /** Public halves, newest first. */

@@ -134,7 +134,7 @@ export function rollbackError(
 }
 
 export function instanceNotFound(instance: string): RpcError {
-  const remedy = "No such instance tells of itself: list those that do (rspp sessions --instances).";
+  const remedy = "No such instance tells of itself: list those that do (rspp drain).";
   return rpcError(ErrorReason.NOT_FOUND, { domain, metadata: { instance }, remedy });
 }
 

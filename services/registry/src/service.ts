@@ -21,7 +21,7 @@ import { snapshotContents } from "./snapshots/ports.ts";
 import { type SnapshotRoutes, snapshotRoutes } from "./snapshots/snapshot-routes.ts";
 import { checkPipelineSource } from "./spec-check.ts";
 import { createStatuses, type Statuses, type StatusesConfig } from "./statuses.ts";
-import { createTenantLimits, createVersionDecision } from "./version-decision.ts";
+import { createTenantConfigs, createVersionDecision } from "./version-decision.ts";
 import { createVersions } from "./versions.ts";
 import { claimsToWire } from "./wire.ts";
 
@@ -70,8 +70,8 @@ export function createRegistryService(ports: RegistryPorts, config: RegistryServ
   };
   const decide = createVersionDecision({ artifacts, pipelines });
   const createRoute = createRoutes({ sessions, decide, signer, clock, newId }, config);
-  const limitsOf = createTenantLimits(artifacts);
-  const regionsOf = async (tenantId: string) => (await limitsOf(tenantId)).regions;
+  const configOf = createTenantConfigs(artifacts);
+  const regionsOf = async (tenantId: string) => (await configOf(tenantId)).placement?.regions ?? [];
   const watch = measureStarts(ports.metrics);
   const hub = new SnapshotHub({
     store: snapshots,
@@ -90,6 +90,7 @@ export function createRegistryService(ports: RegistryPorts, config: RegistryServ
         health: healthReports(snapshots, clock),
         artifacts: createArtifacts({ pipelines, artifacts, clock }),
         fleet: createFleet({ sessions, clock, regionsOf }, config),
+        configOf,
         clock,
         watch,
         tokenKeys: published,

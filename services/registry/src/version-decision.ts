@@ -113,17 +113,16 @@ export function createVersionDecision(ports: DecisionPorts): DecideVersion {
   };
 }
 
-/** What a tenant may use, apart from a route. */
-export function createTenantLimits(artifacts: ArtifactStore): (tenantId: string) => Promise<RouteLimits> {
+/** The tenant's configuration that holds, apart from a route: its own over the platform's. */
+export function createTenantConfigs(artifacts: ArtifactStore): (tenantId: string) => Promise<TenantConfig> {
   return async (tenantId) => {
     const found = await artifacts.inForce(tenantId, "");
     const config = (owner: string): TenantConfig | null => {
       const one = found.find((of) => of.kind === "tenant_config" && of.tenantId === owner);
-      return one === undefined
-        ? null
-        : (JSON.parse(new TextDecoder().decode(one.content)) as { config: TenantConfig }).config;
+      if (one === undefined) return null;
+      return (JSON.parse(new TextDecoder().decode(one.content)) as { config: TenantConfig }).config;
     };
-    return sessionLimitsOf(overPlatform(config(tenantId), config(PLATFORM_TENANT)));
+    return overPlatform(config(tenantId), config(PLATFORM_TENANT));
   };
 }
 

@@ -376,6 +376,13 @@ export declare type ListActiveArtifactsResponse = Message<"rspp.registry.v1.List
    * @generated from field: repeated rspp.registry.v1.ActiveArtifact artifacts = 1;
    */
   artifacts: ActiveArtifact[];
+
+  /**
+   * Configuration of the tenant that holds, JSON: field by field its own over the platform's.
+   *
+   * @generated from field: string tenant_config = 2;
+   */
+  tenantConfig: string;
 };
 
 /**

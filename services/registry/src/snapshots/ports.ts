@@ -1,12 +1,15 @@
 /** What the snapshots of the registry are made of, and what must hold of a document before it goes out. */
 import { parsePolicy, providersOf } from "@rspp/spec/policy/parse-policy";
+import { type Rollout, versionsOf } from "@rspp/spec/rollout/rollout";
 import type { ActiveDocuments } from "@rspp/store/active-documents";
+import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { PipelineStore } from "@rspp/store/pipeline-store";
 import type { SnapshotStore } from "@rspp/store/snapshot-store";
 import type { WallClock } from "../ports.ts";
 import type { Statuses } from "../statuses.ts";
 import type { DocumentCheck } from "./consistency.ts";
 import type { ContentPorts } from "./contents.ts";
+import { admissionContent } from "./tenant-admission.ts";
 
 export interface SnapshotPorts {
   readonly documents: ActiveDocuments;
@@ -18,7 +21,14 @@ export interface SnapshotPorts {
 export function snapshotContents(ports: SnapshotPorts, statuses: Statuses): ContentPorts {
   const { documents, snapshots, clock } = ports;
   const checks = { policy: policyCheck(snapshots), rollout: rolloutCheck(ports.pipelines) };
-  return { documents, store: snapshots, statuses, wallMs: () => clock.wallMs(), checks };
+  return {
+    documents,
+    store: snapshots,
+    statuses,
+    wallMs: () => clock.wallMs(),
+    checks,
+    admission: () => admissionContent(documents),
+  };
 }
 
 /** A policy can be read by this build and names providers that some gateway has; while none ever told, nothing is known. */
@@ -36,37 +46,26 @@ export function policyCheck(store: Pick<SnapshotStore, "providerReports">): Docu
   };
 }
 
-/** Every version a rollout names was published. */
+/** Every version a rollout names was published, by the tenant or by the platform. */
 export function rolloutCheck(pipelines: Pick<PipelineStore, "get">): DocumentCheck {
   return async ({ tenantId, name, content }) => {
     const rollout = readRollout(content);
     if (rollout === null) return "it cannot be read: publish it again";
-    const pipeline = typeof rollout.pipeline === "string" ? rollout.pipeline : name;
     for (const version of versionsOf(rollout)) {
-      const found = await pipelines.get(tenantId, "pipeline", pipeline, version);
-      if (found === undefined) return `it names ${pipeline}@${version}, which is not published: publish that version`;
+      const found =
+        (await pipelines.get(tenantId, "pipeline", name, version)) ??
+        (await pipelines.get(PLATFORM_TENANT, "pipeline", name, version));
+      if (found === undefined) return `it names ${name}@${version}, which is not published: publish that version`;
     }
     return null;
   };
 }
 
-interface RolloutShape {
-  readonly pipeline?: unknown;
-  readonly stable?: unknown;
-  readonly canary?: { readonly version?: unknown } | null;
-  readonly tenants?: Readonly<Record<string, unknown>> | null;
-}
-
-function readRollout(content: Uint8Array): RolloutShape | null {
+function readRollout(content: Uint8Array): Rollout | null {
   try {
-    const read: unknown = JSON.parse(new TextDecoder().decode(content));
-    return typeof read === "object" && read !== null ? read : null;
+    const { rollout } = JSON.parse(new TextDecoder().decode(content)) as { rollout?: Rollout };
+    return typeof rollout?.stable === "number" ? rollout : null;
   } catch {
     return null;
   }
-}
-
-function versionsOf({ stable, canary, tenants }: RolloutShape): number[] {
-  const named = [stable, canary?.version, ...Object.values(tenants ?? {})];
-  return [...new Set(named.filter((version): version is number => Number.isInteger(version) && Number(version) > 0))];
 }

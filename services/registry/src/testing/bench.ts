@@ -11,7 +11,7 @@ import { createFleet, type Fleet } from "../fleet.ts";
 import { type CreateRoute, createRoutes, type RouteRequest } from "../routes.ts";
 import { checkPipelineSource } from "../spec-check.ts";
 import { createStatuses, type Statuses } from "../statuses.ts";
-import { createTenantLimits, createVersionDecision } from "../version-decision.ts";
+import { createTenantConfigs, createVersionDecision } from "../version-decision.ts";
 import { createVersions, type Versions } from "../versions.ts";
 
 export const echo = readFileSync(new URL("../../../../pipelines/specs/echo.yaml", import.meta.url), "utf8");
@@ -42,8 +42,8 @@ export function bench(db: () => Database): Bench {
       const decide = createVersionDecision({ artifacts, pipelines });
       const signer = { sign: async (claims: object) => JSON.stringify(claims) };
       const newId = (prefix: string) => `${prefix}_${count++}`;
-      const limitsOf = createTenantLimits(artifacts);
-      const regionsOf = async (tenantId: string) => (await limitsOf(tenantId)).regions;
+      const configOf = createTenantConfigs(artifacts);
+      const regionsOf = async (tenantId: string) => (await configOf(tenantId)).placement?.regions ?? [];
       return {
         versions: createVersions({ store: pipelines, clock, check: checkPipelineSource }),
         artifacts: createArtifacts({ pipelines, artifacts, clock }),
