@@ -1,4 +1,5 @@
 import { measureBatches } from "@rspp/provider-gateway/metrics";
+import { measureStarts } from "@rspp/registry/metrics";
 import { Metrics } from "@rspp/runtime/metrics";
 import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
 import { measureLinks } from "@rspp/runtime/metrics-links";
@@ -30,9 +31,10 @@ interface Measured {
   readonly runtime: readonly Metric[];
   readonly gateway: readonly Metric[];
   readonly adapter: readonly Metric[];
+  readonly registry: readonly Metric[];
 }
 
-const page = ({ service, runtime, gateway, adapter }: Measured): string =>
+const page = ({ service, runtime, gateway, adapter, registry }: Measured): string =>
   [
     "# Metrics",
     "",
@@ -71,6 +73,13 @@ const page = ({ service, runtime, gateway, adapter }: Measured): string =>
     ...head,
     ...rows(adapter),
     "",
+    "## Registry",
+    "",
+    "Of the first 256 combinations of tenant, outcome and reason; the rest counts as `other`.",
+    "",
+    ...head,
+    ...rows(registry),
+    "",
     "## In-band",
     "",
     "A session that asks for `metrics` events gets these with node and edge (F-026), in the unit that ends the name:",
@@ -96,7 +105,10 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   const callers = new MetricRegistry();
   measureTransport(callers, () => null);
   const adapter = callers.collect();
-  const all = [...service, ...runtime, ...gateway, ...adapter];
+  const starts = new MetricRegistry();
+  measureStarts(starts);
+  const registry = starts.collect();
+  const all = [...service, ...runtime, ...gateway, ...adapter, ...registry];
   const names = all.map(({ family }) => family.definition.name);
   expect(new Set(names).size).toBe(names.length);
   for (const { kind, family } of all) {
@@ -107,5 +119,5 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     expect(help, name).toMatch(/^[A-Z0-9]/);
   }
   await telemetry.close();
-  await expect(page({ service, runtime, gateway, adapter })).toMatchFileSnapshot("../../docs/metrics.md");
+  await expect(page({ service, runtime, gateway, adapter, registry })).toMatchFileSnapshot("../../docs/metrics.md");
 });

@@ -33,7 +33,7 @@ export async function rollback(text: string, options: RollbackOptions): Promise<
   if (version === undefined) return EXIT_OK;
   const data = versionData(version);
   printer.data({ kind: word, ...data, from_version: fromVersion, rollout_withdrawn: rolloutWithdrawn });
-  const before = fromVersion > 0 ? `, instead of ${fromVersion}` : "";
+  const before = fromVersion > 0 && fromVersion !== version.version ? `, instead of ${fromVersion}` : "";
   printer.line(`${paint("green", "in force")} ${word} ${paint("bold", data.pipeline)}${before}`);
   if (rolloutWithdrawn) printer.line(paint("dim", "its rollout was withdrawn: it decided otherwise"));
   return EXIT_OK;

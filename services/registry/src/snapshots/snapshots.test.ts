@@ -276,10 +276,11 @@ test("F-102 a policy that names a provider nobody has, or a rollout a version no
   const published = {
     get: async (_t: string, _k: string, _n: string, version: number) => (version < 3 ? ({} as never) : undefined),
   };
-  expect(await rolloutCheck(published)(document('{"stable":1,"canary":{"version":2,"percent":5}}'))).toBeNull();
-  expect(await rolloutCheck(published)(document('{"stable":1,"canary":{"version":3,"percent":5}}'))).toContain(
-    "main@3",
-  );
+  const rollout = (canary: number) =>
+    document(JSON.stringify({ rollout: { stable: 1, canary: { version: canary, perTenThousand: 5 }, tenants: {} } }));
+  expect(await rolloutCheck(published)(rollout(2))).toBeNull();
+  expect(await rolloutCheck(published)(rollout(3))).toContain("main@3");
+  expect(await rolloutCheck(published)(document("{}"))).toContain("publish it again");
 });
 
 test("F-050 the admission snapshot holds each tenant's limits over the platform's, and a runtime's part of its rate", () => {
