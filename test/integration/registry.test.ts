@@ -8,8 +8,10 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
-import type { SessionRoute } from "@rspp/gen/rspp/registry/v1/registry_pb";
-import { InstanceService, RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
+import { FleetService, MoveReason } from "@rspp/gen/rspp/registry/v1/fleet_service_pb";
+import { ArtifactKind, type SessionRoute, VersionSource } from "@rspp/gen/rspp/registry/v1/registry_pb";
+import { DrainMode, InstanceService, RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { SessionState } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { connectRpc } from "@rspp/rpc/clients";
 import { TokenKeys, tokenKeyToJwk, verifySessionToken } from "@rspp/rpc/tokens";
@@ -165,7 +167,7 @@ describe("routes", () => {
     await expect(told.next()).rejects.toThrow();
     const isReady = async () => (await instances.getRoutingView({})).view?.instances.some(({ ready }) => ready);
     while (await isReady());
-    expect((await refusal(ask())).metadata).toEqual({ problem: "none_ready" });
+    expect((await refusal(ask())).metadata).toEqual({ problem: "none_ready", outcome: "defer" });
     await report();
     expect((await ask()).route?.instanceId).toBe("runtime-1");
   });
@@ -185,6 +187,97 @@ describe("routes", () => {
     });
     const lie = { info: { ...told, instanceId: "runtime-2" }, asOfWallMs: 1n };
     expect((await refusal(report({ sessions: [lie] }))).violations[0]?.field).toBe("sessions[0].info.instance_id");
+  });
+});
+
+describe("the fleet and what is in force", () => {
+  const owner = "fleet";
+
+  test("F-093 F-100 F-102 a rollout and limits are published by their content, told with the route, rolled back with what they decide", async () => {
+    const artifacts = service.rpc.client(ArtifactService);
+    await report();
+    for (const text of ["one", "two"]) await registry.publishPipeline({ tenantId: owner, source: described(text) });
+    const rules = "schema: rspp/rollout/v1\nrollout: echo\nstable: 1\ncanary: {version: 2, percent: 100}\n";
+    const published = await artifacts.publishArtifact({ tenantId: owner, source: bytes(rules), author: "ada" });
+    expect(published).toMatchObject({
+      activated: true,
+      version: { kind: ArtifactKind.ROLLOUT, name: "echo", version: 1 },
+    });
+    const limits = "schema: rspp/tenant-config/v1\nsessions: {concurrent_max: 1, on_concurrent: throttle}\n";
+    await artifacts.publishArtifact({ tenantId: owner, source: bytes(limits) });
+    const ask = () =>
+      registry.createRoute({ tenantId: owner, pipelineName: "echo", idempotencyKey: crypto.randomUUID() });
+    const { route } = await ask();
+    expect(route).toMatchObject({
+      pipeline: { version: 2 },
+      decision: {
+        source: VersionSource.CANARY,
+        rollout: { name: "echo", version: 1 },
+        inForce: [{ kind: ArtifactKind.TENANT_CONFIG, tenantId: owner, version: 1 }],
+      },
+    });
+    expect(await refusal(ask())).toMatchObject({
+      reason: ErrorReason.QUOTA_EXCEEDED,
+      metadata: { outcome: "defer", limit: "concurrent_max", max: "1" },
+      retryAfterMs: 1_000,
+    });
+    const page = await (await fetch(`${service.url}/metrics`)).text();
+    expect(page).toContain('rspp_session_starts_total{tenant="fleet",outcome="admitted",reason=""} 1');
+    expect(page).toContain('rspp_session_starts_total{tenant="fleet",outcome="deferred",reason="concurrent"} 1');
+    const kind = ArtifactKind.PIPELINE;
+    const back = await artifacts.rollbackArtifact({ tenantId: owner, kind, name: "echo", version: 1, actor: "ada" });
+    expect(back).toMatchObject({ version: { version: 1, active: true }, fromVersion: 2, rolloutWithdrawn: true });
+    await artifacts.withdrawArtifact({ tenantId: owner, kind: ArtifactKind.TENANT_CONFIG, name: "default" });
+    expect((await ask()).route).toMatchObject({ pipeline: { version: 1 }, decision: { source: VersionSource.ACTIVE } });
+    const { artifacts: active } = await artifacts.listActiveArtifacts({ tenantId: owner });
+    expect(active.map(({ artifact }) => [artifact?.kind, artifact?.version])).toEqual([[kind, 1]]);
+    const faulty = artifacts.publishArtifact({
+      tenantId: owner,
+      source: bytes(rules.replace("version: 2", "version: 7")),
+    });
+    expect((await refusal(faulty)).violations[0]).toMatchObject({ field: "rollout" });
+  });
+
+  test("F-096 F-106 an instance is told to drain and to hand over; a session is reassigned once, under its id", async () => {
+    const fleet = service.rpc.client(FleetService);
+    const { session } = await routed();
+    const info = {
+      session,
+      pipeline: { name: "echo", version: 1 },
+      state: SessionState.ACTIVE,
+      instanceId: "runtime-1",
+    };
+    await report({ sessions: [{ info, asOfWallMs: BigInt(Date.now()) }] });
+    await fleet.migrateSession({ session, actor: "ada", reason: "rebalance" });
+    const drained = await fleet.drainInstance({ instanceId: "runtime-1", mode: DrainMode.MIGRATE, deadlineMs: 60_000 });
+    expect(drained).toMatchObject({ instance: { instanceId: "runtime-1", draining: true } });
+    expect(drained.sessions).toBeGreaterThan(0);
+    for await (const told of service.rpc.client(InstanceService).reportInstance(once({ status: instance }))) {
+      expect(told).toMatchObject({ drain: true, drainOrder: { mode: DrainMode.MIGRATE }, migrateSessions: [session] });
+    }
+    const move = {
+      session,
+      fromInstanceId: "runtime-1",
+      reason: MoveReason.MIGRATION,
+      idempotencyKey: "move-1",
+      actor: "adapter-1",
+    };
+    expect((await refusal(fleet.reassignSession(move))).name).toBe("CAPACITY_EXHAUSTED");
+    const next = { ...instance, instanceId: "runtime-2", address: "http://127.0.0.1:9" };
+    for await (const { drain } of service.rpc.client(InstanceService).reportInstance(once({ status: next })))
+      expect(drain).toBe(false);
+    const placed = await fleet.reassignSession(move);
+    expect(placed).toMatchObject({
+      unchanged: false,
+      placement: { session, instanceId: "runtime-2", address: "http://127.0.0.1:9", placementNumber: 2 },
+    });
+    expect(await fleet.reassignSession(move)).toEqual({ ...placed, unchanged: true });
+    expect((await registry.getSessionStatus({ session })).status).toMatchObject({
+      placementNumber: 2,
+      info: { instanceId: "runtime-2", state: SessionState.ACTIVE },
+    });
+    expect(await fleet.undrainInstance({ instanceId: "runtime-1" })).toMatchObject({ wasDrained: true });
+    expect((await refusal(fleet.drainInstance({ instanceId: "nobody" }))).reason).toBe(ErrorReason.NOT_FOUND);
   });
 });
 
