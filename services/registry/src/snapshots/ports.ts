@@ -9,7 +9,6 @@ import type { WallClock } from "../ports.ts";
 import type { Statuses } from "../statuses.ts";
 import type { DocumentCheck } from "./consistency.ts";
 import type { ContentPorts } from "./contents.ts";
-import { admissionContent } from "./tenant-admission.ts";
 
 export interface SnapshotPorts {
   readonly documents: ActiveDocuments;
@@ -27,7 +26,6 @@ export function snapshotContents(ports: SnapshotPorts, statuses: Statuses): Cont
     statuses,
     wallMs: () => clock.wallMs(),
     checks,
-    admission: () => admissionContent(documents),
   };
 }
 
