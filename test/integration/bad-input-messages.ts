@@ -63,7 +63,8 @@ function leastNumber(rules: FieldRules | undefined): number {
 
 function leastEnum(field: DescField & { enum: NonNullable<DescField["enum"]> }, rules: EnumRules | undefined): number {
   const bad = new Set(rules?.notIn ?? []);
-  return field.enum.values.map(({ number }) => number).find((number) => !bad.has(number)) ?? 0;
+  const allowed = (number: number): boolean => !bad.has(number) && (!rules?.in.length || rules.in.includes(number));
+  return field.enum.values.map(({ number }) => number).find(allowed) ?? 0;
 }
 
 const known = new Map<string, Message>([
@@ -225,7 +226,7 @@ function only(made: ReflectMessage, field: DescField & { fieldKind: "list" }, va
 }
 
 function badNumbers(rules: EnumRules): number[] {
-  return [...(rules.definedOnly ? [farNumber] : []), ...rules.notIn];
+  return [...(rules.definedOnly || rules.in.length > 0 ? [farNumber] : []), ...rules.notIn];
 }
 
 function describe(value: string | number | bigint | boolean | Uint8Array): string {
