@@ -1,6 +1,7 @@
 /**
  * Calls over an in-memory transport in a process of their own, to be pinned to one core: `node core-load.ts MODE CALLS
- * WARM_S RUN_S`. MODE is `voice` (trivial detector), `silero` (the neural one) or `echo` (the 7-node chain). Says one line
+ * WARM_S RUN_S`. MODE is `voice` (trivial detector), `policy` (the same under live snapshots), `silero` (the neural one) or
+ * `echo` (the 7-node chain). Says one line
  * of `CoreFigures`. The callers are in the process, so that what they cost counts.
  */
 import { readFileSync } from "node:fs";
@@ -12,6 +13,7 @@ import type { SessionEnd, TransportEgress, TransportEnd } from "@rspp/ports/tran
 import { createVadHost } from "@rspp/runtime/vad/vad";
 import { quantile, waitedUs } from "./bench.ts";
 import { filterChain } from "./graphs.ts";
+import { liveSnapshots } from "./live-snapshots.ts";
 import { createRig, ENDPOINT_AT_ONCE, FRAME_US, PCM, type RigParts } from "./runtime-rig.ts";
 
 export interface CoreFigures {
@@ -34,6 +36,8 @@ export interface CoreFigures {
   openP95Ms: number;
   replies: number;
   rssMb: number;
+  /** Snapshots put in force while it ran; mode `policy`. */
+  snapshots: number;
 }
 
 const [mode = "voice", callsText = "100", warmText = "5", runText = "10"] = process.argv.slice(2);
@@ -74,6 +78,8 @@ async function speechFrames(): Promise<Uint8Array[]> {
     return bytes;
   });
 }
+
+const snapshots = mode === "policy" ? await liveSnapshots(clock, rig.graph) : null;
 
 const lateMs: number[] = [];
 const firstMs: number[] = [];
@@ -163,7 +169,9 @@ class Caller implements TransportEnd {
 
 const callers = Array.from({ length: calls }, (_, i) => {
   const caller = new Caller(Math.floor((i * CYCLE_FRAMES) / calls));
-  caller.connect(rig.open(`call-${i}`, caller));
+  const session = rig.open(`call-${i}`, caller);
+  snapshots?.bind(session);
+  caller.connect(session);
   return caller;
 });
 
@@ -201,6 +209,7 @@ const figures: CoreFigures = {
   openP95Ms: quantile(openMs, 0.95),
   replies,
   rssMb: process.memoryUsage.rss() / 2 ** 20,
+  snapshots: snapshots?.accepted() ?? 0,
 };
 process.stdout.write(`${JSON.stringify(figures)}\n`);
 clearInterval(timer);

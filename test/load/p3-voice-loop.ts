@@ -10,7 +10,11 @@ const LATE_MS_MAX = 20;
 const STEPS = { voice: [100, 200, 300, 400, 500], silero: [50, 100, 150] } as const;
 const NAMES = { voice: "trivial detector", silero: "Silero" } as const;
 
-export async function runCore(mode: "voice" | "silero" | "echo", calls: number, warmS = WARM_S): Promise<CoreFigures> {
+export async function runCore(
+  mode: "voice" | "policy" | "silero" | "echo",
+  calls: number,
+  warmS = WARM_S,
+): Promise<CoreFigures> {
   const child = new Child("./core-load.ts", [mode, String(calls), String(warmS), String(RUN_S)], 0);
   try {
     return await child.next<CoreFigures>((warmS + RUN_S + 60) * 1_000);

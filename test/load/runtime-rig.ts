@@ -143,6 +143,7 @@ export const byteVad: VadPort = {
 
 export interface Rig {
   runtime: Runtime;
+  readonly graph: GraphDefinition;
   open(id: string, line: TransportEnd): RuntimeSession;
   close(): Promise<void>;
 }
@@ -178,6 +179,7 @@ export function createRig(
   const base = testConfig(graph, { authority: { epoch: 1, incarnation: "bench", deadlineNs: FAR_NS }, ...over });
   return {
     runtime,
+    graph,
     open(id, line) {
       const opened = runtime.openSession({ config: { ...base, sessionId: id }, transport: line });
       if (!opened.ok) throw new Error(`session ${id}: ${opened.error.detail}`);

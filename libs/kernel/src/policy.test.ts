@@ -27,7 +27,7 @@ const plans = (h: KernelHarness) => records(h).flatMap((record) => (record.kind 
 const opened = (h: KernelHarness, node: string) =>
   h.log.flatMap(({ effect }) => (effect.type === "provider_open" && effect.node === node ? [effect] : []));
 
-describe("F-056 a turn is bound by the policy in force as it opens", () => {
+describe("F-056 F-161 a turn is bound by the policy in force as it opens", () => {
   test("the plan names policy, candidates, reasons and snapshot versions; the first candidate is asked", () => {
     const h = new KernelHarness(testConfig(assistantGraph()));
     h.connect();

@@ -84,3 +84,36 @@ test("F-159 the gateway is seen in the registry: role, address of its stream por
   expect(await running.stop(500)).toBe(true);
   expect(reports.at(-1)?.status).toMatchObject({ draining: true, ready: false });
 });
+
+test("F-060 F-066 the gateway tells the registry how its providers are, whether it can open them, and what they cost", async () => {
+  const reports: ReportInstanceRequest[] = [];
+  const reportInstance = async function* (requests: AsyncIterable<ReportInstanceRequest>) {
+    for await (const report of requests) {
+      reports.push(report);
+      yield { reportEveryMs: 20 };
+    }
+  };
+  const registry = await startRpcServer({
+    domain: "registry",
+    port: 0,
+    routes: [route(InstanceService, { reportInstance })],
+  });
+  onTestFinished(async () => void (await registry.stop(0)));
+  const { remote } = await start(
+    {},
+    ...["--registry", `http://127.0.0.1:${registry.port}`, "--provider-prices", "sim/llm=120, sim/tts=40"],
+  );
+  const last = (provider: string) => reports.at(-1)?.providerHealth.find((one) => one.provider === provider);
+  await expect.poll(() => last("sim/llm")).toMatchObject({ priceMicros: 120n, available: true, circuit: 1 });
+  expect(last("sim/tts")).toMatchObject({ priceMicros: 40n });
+  expect(last("sim/stt")?.priceMicros).toBeUndefined();
+  expect(last("openai/chat")).toMatchObject({ available: false });
+  for (let i = 0; i < 6; i++) {
+    const sink = recorder();
+    const settings = { fault: "error" };
+    remote.open(request({ modality: "llm", provider: "sim/llm", settings }), sink).finish();
+    await sink.ended;
+  }
+  await expect.poll(() => last("sim/llm")?.circuit).toBe(2);
+  await expect(start({}, "--provider-prices", "sim/llm=cheap")).rejects.toThrow();
+});

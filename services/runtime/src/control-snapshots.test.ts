@@ -216,3 +216,19 @@ test("F-050 a session has the tenant's rate of turns, or its share of it, and is
     refs: { admission: "admission@2" },
   });
 });
+
+test("F-114 a tenant's policy and rate bind no other tenant", async () => {
+  const { snapshots, book, told, session, watch } = rig();
+  book.takePolicies(policies({ acme: rules('{"id":"own","candidates":{"llm":["v/c"]}}') }));
+  watch.admission = create(AdmissionSnapshotSchema, { tenants: [{ tenantId: "acme", sessionTurnsPerMinute: 6 }] });
+  for (const tenant of ["beta", "acme.", "*acme", "Acme"]) {
+    const other = { ...subject, tenant };
+    expect(book.decide(other).policy).toBe("");
+    const opened = await snapshots.open(pipeline(), other);
+    if (!opened.ok) throw new Error("was refused");
+    snapshots.keep(session, opened.value.pipeline, other);
+  }
+  expect(told).toEqual([]);
+  snapshots.keep(session, pipeline(), subject);
+  expect(told).toMatchObject([{ resolution: { policy: "acme/default@1" }, rate: { perMinute: 6 } }]);
+});

@@ -184,6 +184,7 @@ export class EffectRunner {
       case "telemetry":
         if (effect.name === "cancel_fence_ns") return host.measures.anchors.cancelFence(effect.turn, effect.value);
         if (effect.name === "turn_cost_micros") return host.measures.spent(effect.value, effect.turn);
+        if (effect.name === "turn_throttled_ms") host.measures.limited("throttle");
         return host.measures.tell(effect.name, effect.value, effect.turn, effect.node, "");
       case "status":
         return host.status(effect.phase, effect.reconnecting, effect.degraded, effect.reason);

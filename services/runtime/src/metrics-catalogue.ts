@@ -73,6 +73,12 @@ function sessionInstruments(r: MetricRegistry) {
     turnsOpened: r.counter(total("turns_opened", "turn", "Turns opened, by what proposed them.", ["origin"])),
     turnsClosed: r.counter(total("turns_closed", "turn", "Turns by outcome: commit or abort.", ["outcome", "reason"])),
     turnsRefused: r.counter(total("turns_refused", "proposal", "Proposals that became no turn.", ["outcome"])),
+    turnsLimited: r.counter(
+      total("turns_limited", "turn", "Turns past a tenant's rate: refused, put off, or in the lesser posture.", [
+        "tenant",
+        "action",
+      ]),
+    ),
     bargeIns: r.counter(total("barge_ins", "turn", "Turns cut by a caller who spoke.")),
   };
 }

@@ -5,6 +5,7 @@
 import { NS_PER_MS } from "@rspp/base/brand";
 import type { Effect, SignalEvent } from "@rspp/kernel/effect";
 import type { SessionConfig } from "@rspp/kernel/session-config";
+import { RATE_LIMITED } from "@rspp/kernel/turn-rate";
 import type { Clock } from "@rspp/ports/clock";
 import type { NodeTelemetry } from "@rspp/ports/node-host";
 import type { SpanSource } from "@rspp/telemetry/spans";
@@ -54,6 +55,7 @@ export class SessionMeasures {
   private readonly turns = new Map<number, OpenTurn>();
   private readonly blockedSinceNs = new Map<string, number>();
   private readonly nowNs = (): number => this.ports.clock.nowNs();
+  private readonly tenantId: string;
   private sampled = false;
   private toldNs = 0;
 
@@ -61,6 +63,7 @@ export class SessionMeasures {
     const { sessionId, graph, authority } = config;
     this.ports = ports;
     this.state = state;
+    this.tenantId = config.tenantId;
     const { clock, kernel, graphs, spans } = ports;
     const now = { monoNs: clock.nowNs(), wallMs: clock.wallMs() };
     const ids = { sessionId, pipeline: graph.pipelineVersion, epoch: authority.epoch };
@@ -129,6 +132,7 @@ export class SessionMeasures {
       case "defer":
       case "reject":
       case "stale_epoch_reject":
+        if (event.reason === RATE_LIMITED) this.limited("reject");
         return of.turnsRefused.with(event.signal).add();
       case "barge_in":
         return of.bargeIns.with().add();
@@ -139,6 +143,8 @@ export class SessionMeasures {
       case "fallback":
         return of.fallbacks.with(text("node"), safeReason(event.reason)).add();
       case "degrade":
+        if (event.reason === RATE_LIMITED) this.limited("degrade");
+        return of.degraded.with(event.signal).add();
       case "degraded":
       case "recovered":
         return of.degraded.with(event.signal).add();
@@ -150,6 +156,11 @@ export class SessionMeasures {
       case "flow_xon":
         return this.unblocked(`${event.turn} ${text("edge")}`, text("edge"), nowNs);
     }
+  }
+
+  /** A turn past the tenant's rate (F-050). */
+  limited(action: "reject" | "throttle" | "degrade"): void {
+    this.ports.metrics.of.turnsLimited.with(this.tenantId, action).add();
   }
 
   /** @returns the `traceparent` that the provider is called with; null where nobody follows. */
