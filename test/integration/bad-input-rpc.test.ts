@@ -437,7 +437,9 @@ test("NF-013 after all of it nothing is half-written, all is healthy, and what w
   });
   // What another tenant wrote was his own, and whole; `s` is what a least message is made of. The audit log says who did it.
   const own = /\["tenant_id","(?:other|s)"\]|"instance_id","s"/;
-  expect(added.filter((row) => !own.test(row) && !moving.has(row.split(" ", 1)[0] ?? ""))).toEqual([]);
+  // Calls that need nothing were made: a key was rotated, and all that was done is in the log.
+  const done = new Set([...moving, "audit", "signing_keys"]);
+  expect(added.filter((row) => !own.test(row) && !done.has(row.split(" ", 1)[0] ?? ""))).toEqual([]);
   for (const port of rig.ports) port.close();
   const end = performance.now() + 5_000;
   while (process.getActiveResourcesInfo().length > resources + 16 && performance.now() < end) {
