@@ -162,9 +162,8 @@ interface LockedView {
 async function lockView(tx: Tx, session: SessionKey, issuing: boolean, requestKey: string): Promise<LockedView> {
   const { changeSeq, ...state } = await lockStore(tx, issuing);
   const [lease] = await tx.select().from(l).where(ofSession(session)).for("update");
-  const request = requestKey === "" ? undefined : await requestOf(tx, session, requestKey);
-  // Read again now that nobody can change anything: while waiting for the locks time went by.
-  const nowWallMs = await nowOf(tx);
+  // Read now that nobody can change anything: while waiting for the locks time went by.
+  const { nowWallMs, request } = await requestAndNow(tx, session, requestKey);
   return { view: { store: state, lease: lease && aliveOf(lease), request, nowWallMs }, changeSeq };
 }
 
@@ -181,12 +180,16 @@ function aliveOf(row: typeof l.$inferSelect): LeaseRow | undefined {
   return row.endedWallMs > 0 ? undefined : leaseOf(row);
 }
 
-async function requestOf(tx: Tx, session: SessionKey, requestKey: string): Promise<LeaseRequest | undefined> {
+/** In one go: every grant of every replica waits for whoever holds the store's row. */
+async function requestAndNow(tx: Tx, { tenantId, sessionId }: SessionKey, requestKey: string) {
+  const ofRequest = and(eq(q.tenantId, tenantId), eq(q.sessionId, sessionId), eq(q.requestKey, requestKey));
   const [row] = await tx
-    .select({ kind: q.kind, holder: q.holder, askedEpoch: q.askedEpoch, epoch: q.epoch })
-    .from(q)
-    .where(and(eq(q.tenantId, session.tenantId), eq(q.sessionId, session.sessionId), eq(q.requestKey, requestKey)));
-  return row;
+    .select({ now: clockMs, kind: q.kind, holder: q.holder, askedEpoch: q.askedEpoch, epoch: q.epoch })
+    .from(sql`(VALUES (1)) AS one`)
+    .leftJoin(q, ofRequest);
+  const { now = 0, kind, holder, askedEpoch, epoch } = row ?? {};
+  const there = kind != null && holder != null && askedEpoch != null && epoch != null;
+  return { nowWallMs: now, request: there ? { kind, holder, askedEpoch, epoch } : undefined };
 }
 
 async function remember(
@@ -269,7 +272,11 @@ async function write<T>(
     return;
   }
   const seq = changeSeq + 1;
-  await tx.update(store).set({ ...decision.store, changeSeq: seq });
+  // Watchers are told once this commits.
+  await tx
+    .update(store)
+    .set({ ...decision.store, changeSeq: seq })
+    .returning({ told: sql`pg_notify(${channel}, '')` });
   if (decision.lease === null) {
     await tx.update(l).set({ endedWallMs: view.nowWallMs, changeSeq: seq }).where(ofSession(session));
     await tx.delete(f).where(and(eq(f.tenantId, session.tenantId), eq(f.sessionId, session.sessionId)));
@@ -281,7 +288,6 @@ async function write<T>(
       .values(values)
       .onConflictDoUpdate({ target: [l.tenantId, l.sessionId], set: values });
   }
-  await tx.execute(sql`SELECT pg_notify(${channel}, '')`);
 }
 
 function leaseOf(row: typeof l.$inferSelect): LeaseRow {
