@@ -253,7 +253,7 @@ describe("F-119 access tokens at every entry", () => {
   });
 });
 
-test("F-115 F-117 denials are recorded within a bound, with who and why, and nothing of the token", async () => {
+test("F-115 F-117 NF-012 denials are recorded within a bound, with who and why, and nothing of the token", async () => {
   const { ask, audit, records } = rig();
   const [method] = byTenant;
   if (method === undefined) throw new Error("no method");

@@ -15,6 +15,8 @@ export interface AuditWriterOptions {
   wallMs?(): number;
   /** From one attempt to the next; default 250, doubled up to 5000. */
   readonly retryMs?: number;
+  /** A caller whose change is done waits no longer for its record; default 2000, 0 not at all. */
+  readonly waitMs?: number;
 }
 
 interface Waiting {
@@ -24,8 +26,7 @@ interface Waiting {
 
 const queueMax = 4_096;
 const batchMax = 128;
-/** A caller whose change is done waits no longer for its record. */
-const waitMs = 2_000;
+const waitMsDefault = 2_000;
 const retryMsMax = 5_000;
 const closeMs = 1_000;
 
@@ -37,6 +38,8 @@ export class AuditWriter implements AuditSink {
   /** Ends a wait between two attempts. */
   #wake: () => void = () => undefined;
   #lost = 0;
+  /** The last attempt failed: told once, not at each. */
+  #away = false;
 
   constructor(options: AuditWriterOptions) {
     this.#options = options;
@@ -48,7 +51,7 @@ export class AuditWriter implements AuditSink {
   }
 
   record(record: CallRecord): Promise<void> {
-    const { log, wallMs = Date.now } = this.#options;
+    const { log, wallMs = Date.now, waitMs = waitMsDefault } = this.#options;
     if (this.#queue.length >= queueMax || this.#closing) {
       this.#lost++;
       if (this.#lost === 1) log.error({ action: record.action }, "audit record lost: the audit log cannot be written");
@@ -62,6 +65,7 @@ export class AuditWriter implements AuditSink {
         clearTimeout(timer);
         resolve();
       };
+      if (waitMs === 0) done();
       this.#queue.push({ entry, done });
       this.#running ??= this.#run();
     });
@@ -100,13 +104,20 @@ export class AuditWriter implements AuditSink {
           () => null,
           (thrown: unknown) => thrown ?? "nothing",
         );
-        if (failure === null) break;
+        if (failure === null) {
+          if (this.#away) log.info({ waiting: this.#queue.length }, "audit log is written again");
+          this.#away = false;
+          break;
+        }
         if (!mayPass(failure)) {
           this.#lost += batch.length;
           log.error({ records: batch.length, ...describeFailure(failure) }, "audit records refused");
           break;
         }
-        log.warn({ waiting: this.#queue.length, ...describeFailure(failure) }, "audit log cannot be written yet");
+        if (!this.#away) {
+          log.warn({ waiting: this.#queue.length, ...describeFailure(failure) }, "audit log cannot be written yet");
+        }
+        this.#away = true;
         if (this.#closing) return;
         await this.#pause(pauseMs);
         pauseMs = Math.min(retryMsMax, pauseMs * 2);

@@ -58,7 +58,8 @@ export async function openGuard({ started, context, identity, db, registryUrl }:
     audit = new AuditWriter({ write: writeToStore(pgAuditStore(db)), log });
   } else if (registry !== null) {
     tokens = tokensOfRegistry(registry);
-    audit = new AuditWriter({ write: writeToRegistry(registry), log });
+    // Nobody who steers a session waits for a registry that is away.
+    audit = new AuditWriter({ write: writeToRegistry(registry), log, waitMs: 0 });
   }
   tokens = started.tokens ?? tokens;
   const guard = new CallGuard({

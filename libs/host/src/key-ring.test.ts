@@ -122,7 +122,7 @@ test("F-169 a key by reference is taken up when it was changed there, and by tha
   expect(await idsOf(ring)).toEqual([ring.current.keyId, old]);
 });
 
-test("F-169 a key of the data directory is replaced at its age", async () => {
+test("F-169 NF-035 a key of the data directory is replaced at its age", async () => {
   const ring = await openWith(storeOf(), { maxAgeMs: 100_000 });
   const old = ring.current.keyId;
   nowMs += 99_999;
