@@ -1,6 +1,8 @@
 /** Every service of the platform in this process, at log level debug, with one call on the line; and all contracts. */
 import { readdirSync } from "node:fs";
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { Role } from "@rspp/gen/rspp/common/v1/access_pb";
+import { AccessService } from "@rspp/gen/rspp/registry/v1/access_service_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { StateService } from "@rspp/gen/rspp/state/v1/state_service_pb";
 import type { RunningService } from "@rspp/host/start";
@@ -84,6 +86,7 @@ export async function badInputRig(): Promise<BadInputRig> {
   const registryRpc = connectionTo(registry);
   const source = new TextEncoder().encode(assistant("assistant"));
   await registryRpc.client(RegistryService).publishPipeline({ tenantId, source });
+  await registryRpc.client(AccessService).createToken({ tenantId, role: Role.VIEWER, subject: "x", ttlMs: 60_000n });
   const ticket = await ticketOf({ registry, lease }, runtime, "assistant");
   const onLine = await call(runtime, ticket);
   const session = { tenantId, sessionId: ticket.sessionId };
