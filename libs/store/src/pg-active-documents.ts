@@ -1,11 +1,10 @@
 import { and, asc, eq } from "drizzle-orm";
-import type { ActiveDocuments } from "./active-documents.ts";
+import { ACTIVE_DOCUMENTS_MAX, type ActiveDocuments } from "./active-documents.ts";
 import type { Database } from "./database.ts";
 import type { ArtifactKind } from "./pipeline-store.ts";
 import { activeVersions as a, publishedVersions as v } from "./schema.ts";
 
 const channel = "rspp_active_versions";
-const documentsMax = 4_096;
 
 export function pgActiveDocuments(db: Database): ActiveDocuments {
   return {
@@ -24,7 +23,7 @@ export function pgActiveDocuments(db: Database): ActiveDocuments {
           .innerJoin(v, inForce)
           .where(eq(a.kind, kind))
           .orderBy(asc(a.tenantId), asc(a.name))
-          .limit(documentsMax),
+          .limit(ACTIVE_DOCUMENTS_MAX),
       );
       return rows.map(({ document: { tenantId, kind: of, name, version, digest, content } }) => ({
         tenantId,

@@ -1,7 +1,9 @@
 import { join, resolve } from "node:path";
 import type { DatabaseService } from "@rspp/host/service";
 import { openFileObjectStore } from "@rspp/store/file-object-store";
+import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgTimelineIndex } from "@rspp/store/pg-timeline-index";
+import { pgTimelineRetention } from "@rspp/store/pg-timeline-retention";
 import { replayFields } from "./config.ts";
 import { createReplayService } from "./service.ts";
 
@@ -18,6 +20,7 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
       log,
       after: (ms, fire) => void setTimeout(fire, ms).unref(),
       wallMs: () => Date.now(),
+      retention: { retention: pgTimelineRetention(db), documents: pgActiveDocuments(db), actor: "replay" },
     });
     return {
       routes,

@@ -35,6 +35,13 @@ export const limits = {
   SWEEP_OBJECTS: 500,
   /** All of them are looked at again this often. */
   SWEEP_ROUND_MS: 21_600_000,
+  /** Retention looks at so many tenants at a time, and removes so many timelines (F-116). */
+  RETENTION_TENANTS: 64,
+  RETENTION_TIMELINES: 256,
+  RETENTION_TIMELINES_AT_ONCE: 64,
+  RETENTION_OBJECTS_AT_ONCE: 100,
+  /** From a timeline's last record on: no configuration removes it sooner. */
+  RETENTION_LEAST_MS: 3_600_000,
   /** One record, typed body and canonical form. */
   RECORD_BYTES_MAX: 3_670_016,
   /** Segments of one page of the index. */

@@ -10,6 +10,7 @@ import { appendStream, domain, sessionOf } from "./append-stream.ts";
 import { limits } from "./limits.ts";
 import { OrphanSweep } from "./orphan-sweep.ts";
 import { notFound, type ReaderOptions, readSegments, readTimeline } from "./read-timeline.ts";
+import { type RetentionPorts, RetentionSweep } from "./retention-sweep.ts";
 import { TimelineKeeper } from "./timeline-keeper.ts";
 import { TimelineVerifier } from "./verify-timeline.ts";
 
@@ -20,13 +21,15 @@ export interface ReplayPorts {
   /** Runs `fire` after `ms`; such a timer keeps no process alive. */
   readonly after: (ms: number, fire: () => void) => void;
   readonly wallMs: () => number;
+  /** Default: timelines stay for ever. */
+  readonly retention?: RetentionPorts;
 }
 
 export interface ReplayService {
   readonly routes: readonly RpcRoute[];
   /** Settles when everything that was taken is stored. */
   idle(): Promise<void>;
-  /** Looks at some objects and removes those that no timeline needs; called now and then, by any number of processes. */
+  /** Removes some timelines past their time, and some objects that no timeline needs; called now and then, by any number of processes. */
   sweep(): Promise<void>;
 }
 
@@ -35,7 +38,15 @@ export function createReplayService(ports: ReplayPorts): ReplayService {
   const keeper = new TimelineKeeper(ports);
   const reader: ReaderOptions = { ...ports, keeper };
   const orphans = new OrphanSweep(ports);
-  return { routes: [timelineRoute(ports, reader)], idle: () => keeper.idle(), sweep: () => orphans.step() };
+  const expiry = ports.retention === undefined ? null : new RetentionSweep({ ...ports, ...ports.retention });
+  return {
+    routes: [timelineRoute(ports, reader)],
+    idle: () => keeper.idle(),
+    sweep: async () => {
+      await expiry?.step();
+      await orphans.step();
+    },
+  };
 }
 
 function timelineRoute(ports: ReplayPorts, reader: ReaderOptions): RpcRoute {

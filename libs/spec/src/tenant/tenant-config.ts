@@ -3,7 +3,7 @@ import { ok, type Result } from "@rspp/base/result";
 import { placeOf } from "../places.ts";
 import type { SpecProblem } from "../problem.ts";
 import { readDocument } from "../published/read-document.ts";
-import { tenantSchema } from "./tenant-schema.ts";
+import { TENANT_SCHEMA, tenantSchema } from "./tenant-schema.ts";
 
 export type OverLimit = "reject" | "throttle" | "degrade";
 
@@ -47,6 +47,19 @@ export function parseTenantConfig(text: string, fileName: string): Result<Tenant
     }
   });
   return read.ok ? ok(read.value.value) : read;
+}
+
+/** From the bytes the registry keeps of a published one; null when this build cannot read them. Never throws. */
+export function publishedTenantConfig(content: Uint8Array): TenantConfig | null {
+  try {
+    const kept: unknown = JSON.parse(new TextDecoder().decode(content));
+    const config = typeof kept === "object" && kept !== null && "config" in kept ? kept.config : null;
+    if (typeof config !== "object" || config === null) return null;
+    const read = parseTenantConfig(JSON.stringify({ schema: TENANT_SCHEMA, ...config }), "tenant_config");
+    return read.ok ? read.value : null;
+  } catch {
+    return null;
+  }
 }
 
 /** What the registry enforces for a session; `null`: no limit. */

@@ -2,7 +2,12 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { OverRateAction, type TenantAdmission, TenantAdmissionSchema } from "@rspp/gen/rspp/registry/v1/admission_pb";
 import { AdmissionSnapshotSchema } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
-import { overPlatform, parseTenantConfig, sessionLimitsOf, type TenantConfig } from "@rspp/spec/tenant/tenant-config";
+import {
+  overPlatform,
+  publishedTenantConfig,
+  sessionLimitsOf,
+  type TenantConfig,
+} from "@rspp/spec/tenant/tenant-config";
 import type { ActiveDocument } from "@rspp/store/active-documents";
 
 const PLATFORM = "*";
@@ -24,9 +29,8 @@ export function admissionContent(documents: readonly ActiveDocument[], runtimes:
 }
 
 /** One that this build cannot read limits nobody; the registry has checked it as it was published. */
-function read({ version, content, tenantId }: ActiveDocument): Held {
-  const parsed = parseTenantConfig(new TextDecoder().decode(content), tenantId);
-  return { version, config: parsed.ok ? parsed.value : null };
+function read({ version, content }: ActiveDocument): Held {
+  return { version, config: publishedTenantConfig(content) };
 }
 
 function entryOf(

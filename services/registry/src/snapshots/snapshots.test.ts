@@ -1,5 +1,6 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { asWallMs } from "@rspp/base/brand";
+import { canonicalJson } from "@rspp/base/canonical-json";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import {
   type WatchSnapshotsRequest,
@@ -11,6 +12,7 @@ import {
   ProviderHealthSnapshotSchema,
   RoutingSnapshotSchema,
 } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
+import { parsePublished } from "@rspp/spec/published/documents";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
@@ -283,6 +285,13 @@ test("F-102 a policy that names a provider nobody has, or a rollout a version no
   expect(await rolloutCheck(published)(document("{}"))).toContain("publish it again");
 });
 
+/** As the registry keeps what was published. */
+function publishedBytes(text: string): Uint8Array {
+  const read = parsePublished(text, "document.yaml");
+  if (!read.ok) throw new Error(JSON.stringify(read.error));
+  return new TextEncoder().encode(canonicalJson(read.value.content));
+}
+
 test("F-050 the admission snapshot holds each tenant's limits over the platform's, and a runtime's part of its rate", () => {
   const document = (tenantId: string, version: number, text: string) => ({
     tenantId,
@@ -290,7 +299,7 @@ test("F-050 the admission snapshot holds each tenant's limits over the platform'
     name: "config",
     version,
     digest: "",
-    content: new TextEncoder().encode(`schema: rspp/tenant-config/v1\n${text}`),
+    content: publishedBytes(`schema: rspp/tenant-config/v1\n${text}`),
   });
   const documents = [
     document("*", 4, "turns: {per_minute: 600, on_exceeded: reject}\nsessions: {concurrent_max: 10}"),
