@@ -62,7 +62,7 @@ export function artifactCalls(logic: ArtifactLogic) {
       overStore(domain, async () => {
         const found = await artifacts.active({ tenantId, kinds: kinds.map(nameOf) });
         return {
-          tenantConfig: canonicalJson(await configOf(tenantId)),
+          tenantConfig: configText(await configOf(tenantId)),
           artifacts: found.map((one) => ({
             artifact: pointerToWire(one),
             digest: bytesOf(one.digest),
@@ -120,6 +120,12 @@ export function publishedToWire(value: Published) {
     warnings,
     activated,
   };
+}
+
+/** Empty where nothing is said of the tenant. */
+function configText(config: TenantConfig): string {
+  const said = Object.entries(config).filter(([, fields]) => Object.keys(fields ?? {}).length > 0);
+  return said.length === 0 ? "" : canonicalJson(Object.fromEntries(said));
 }
 
 /** The contract refuses kinds it does not know. */
