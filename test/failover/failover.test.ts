@@ -143,3 +143,84 @@ test("F-096 F8 R3 a runtime that is cut off: its calls go on elsewhere, and it i
   await allHeard();
   expect(fleet.callers.every((caller) => caller.open)).toBe(true);
 }, 120_000);
+
+/** Calls that were moved as planned: nobody was cut off, nothing was said twice, all was known. */
+async function expectMoved(moved: readonly Caller[], before: ReadonlyMap<Caller, number>): Promise<void> {
+  for (const caller of moved) {
+    const since = caller.signals.slice(before.get(caller) ?? 0);
+    expect([caller.open, since.filter((one) => one.startsWith("reconnecting/"))]).toEqual([true, []]);
+    expect(since.filter((one) => one.startsWith("migration_"))).toEqual(["migration_start/0", "migration_finish/0"]);
+    expect(since.filter((one) => one.startsWith("abort/"))).toEqual([]);
+  }
+}
+
+test("F-157 F-155 a session is handed over in the middle of an answer: it is heard to its end first, the session goes on elsewhere", async () => {
+  await allTalk();
+  const [instance = "", callers = []] = [...(await fleet.holders())].find(([, held]) => held.length > 0) ?? [];
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("nobody is called");
+  const { session } = caller;
+  const before = new Map([[caller, caller.signals.length]]);
+  const turn = caller.lastTurn;
+  const target = fleet.runtimes.find((one) => one.service.running && one.instance() !== instance)?.instance() ?? "";
+  await fleet.handOver(fleet.runtime(instance), session, target);
+  await until(() => caller.signals.slice(before.get(caller)).includes("migration_finish/0"), "the move");
+  expect(caller.heardToEnd(turn)).toBe(true);
+  expect((await fleet.holders()).get(target) ?? []).toContain(caller);
+  await allHeard();
+  await expectMoved([caller], before);
+  await talk(caller);
+  await until(() => caller.ends.has(caller.lastTurn), "an answer");
+  expect([caller.session, caller.lastTurn > turn]).toEqual([session, true]);
+  await until(async () => (await fleet.state(session)).lastTurn === caller.lastTurn, "the state is written");
+  const { conversation } = await fleet.state(session);
+  expect(
+    conversation.filter((part) => part.turn === turn && part.role === "assistant").map(({ text }) => text),
+  ).toEqual([REPLY]);
+}, 120_000);
+
+test("F-106 F-113 NF-016 R4 rolling restart of runtimes, registry and lease under calls: none is dropped", async () => {
+  for (const old of fleet.runtimes.filter((one) => one.service.running)) {
+    const held = (await fleet.holders()).get(old.instance()) ?? [];
+    if (held.length > 0) await fleet.addRuntime();
+    await allTalk();
+    const before = new Map(held.map((caller) => [caller, caller.signals.length]));
+    expect([old.instance(), await old.service.stop()]).toEqual([old.instance(), 0]);
+    await expectMoved(held, before);
+    await allHeard();
+  }
+  for (const service of [fleet.registry, fleet.lease]) {
+    await allTalk();
+    await service.stop();
+    await service.start();
+    await allHeard();
+  }
+  await allTalk();
+  await allHeard();
+  expect(fleet.callers.filter((caller) => !caller.open)).toEqual([]);
+}, 300_000);
+
+test("R3 F-103 while registry and lease are gone no call ends; new ones are told, and come in when they are back", async () => {
+  const outageMs = Number(process.env.RSPP_OUTAGE_MS ?? 8_000);
+  await Promise.all([fleet.registry.stop("SIGKILL"), fleet.lease.stop("SIGKILL")]);
+  const end = performance.now() + outageMs;
+  const refused = fleet.call();
+  await expect(refused).rejects.toThrow();
+  while (performance.now() < end) {
+    await allTalk();
+    await allHeard();
+  }
+  await Promise.all([fleet.registry.start(), fleet.lease.start()]);
+  await allTalk();
+  await allHeard();
+  expect(fleet.callers.filter((caller) => !caller.open)).toEqual([]);
+  await until(
+    () =>
+      fleet.call().then(
+        () => true,
+        () => false,
+      ),
+    "a new call",
+  );
+  await allTalk();
+}, 300_000);
