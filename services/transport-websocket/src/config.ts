@@ -49,6 +49,13 @@ export const websocketFields = {
     min: 0,
     max: limits.RESUME_WITHIN_MS,
   },
+  failover_after_ms: {
+    kind: "whole",
+    about: "A runtime whose connection is lost and not back within it has its calls go on on another one",
+    fallback: 1_500,
+    min: 0,
+    max: 30_000,
+  },
   links_per_runtime: { kind: "whole", about: "Pairs of connections to one runtime", fallback: 1, min: 1, max: 4 },
 } as const satisfies ConfigFields;
 

@@ -55,6 +55,7 @@ async function start(
     registry,
     domain: service,
     link: { ...streamsAt(values.registry, context.streams), linksPerRuntime: values.links_per_runtime, warm: true },
+    deadlines: { failoverAfterMs: values.failover_after_ms },
     onNotice: (notice) => tellNotice(log, notice),
     ...(runtime === null ? {} : { local: runtime }),
   });

@@ -23,6 +23,8 @@ export function measureTransport(
     [counter("rspp_websocket_resumed_total", "Sessions whose caller came back"), (s) => s.resumed],
     [counter("rspp_websocket_given_up_total", "Sessions whose caller did not come back"), (s) => s.givenUp],
   ] as const satisfies readonly (readonly [{ value: number }, (stats: WebSocketTransportStats) => number])[];
+  const failedOver = counter("rspp_websocket_failed_over_total", "Sessions that went on when their runtime was lost");
+  const migrated = counter("rspp_websocket_migrated_total", "Sessions that went on elsewhere as their runtime asked");
   const refused = metrics.counter({
     name: "rspp_websocket_refused_total",
     help: "Connections and frames refused",
@@ -38,6 +40,8 @@ export function measureTransport(
     waiting.set(transport.waiting);
     linksUp.set(opener.links.filter(({ up }) => up).length);
     stale.set(opener.view.stale ? 1 : 0);
+    failedOver.value = opener.failedOver;
+    migrated.value = opener.migrated;
     for (const [metric, of] of counters) metric.value = of(transport);
     for (const [reason, count] of Object.entries(transport.refused)) refused.with(reason).value = count;
   });
