@@ -186,7 +186,6 @@ test("F-096 F-150 F-159 the runtime: its calls go on as soon as there is one aga
   const other = await newCall();
   // The story is taken up again, or told anew, by the one that takes its place.
   await until(() => caller.heardMs(3) > 0, "the rest of the answer", 60_000, told(caller));
-  await goesOn(caller, 3);
   expect(caller.states).toEqual([]);
   await other.hangUp();
   expect(await timeline(keyOf(other), complete)).toMatchObject({ chainIntact: true, complete: true });

@@ -182,7 +182,9 @@ test("F-157 F-155 a session is handed over in the middle of an answer: it is hea
 test("F-106 F-113 NF-016 R4 rolling restart of runtimes, registry and lease under calls: none is dropped", async () => {
   for (const old of fleet.runtimes.filter((one) => one.service.running)) {
     const held = (await fleet.holders()).get(old.instance()) ?? [];
-    if (held.length > 0) await fleet.addRuntime();
+    // Of those that hold nothing there is always another one left.
+    if (held.length === 0) continue;
+    await fleet.addRuntime();
     await allTalk();
     const before = new Map(held.map((caller) => [caller, caller.signals.length]));
     expect([old.instance(), await old.service.stop()]).toEqual([old.instance(), 0]);
