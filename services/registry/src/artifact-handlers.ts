@@ -136,9 +136,14 @@ function nameOf(kind: ArtifactKind): KindName {
   return name;
 }
 
-const keyOf = ({ tenantId, kind, name, version }: Pick<VersionInfo, "tenantId" | "kind" | "name" | "version">) =>
+export const keyOf = ({ tenantId, kind, name, version }: Pick<VersionInfo, "tenantId" | "kind" | "name" | "version">) =>
   JSON.stringify([tenantId, kind, name, version]);
 
-async function activeKeys(artifacts: Artifacts, tenantId: string, kinds: readonly KindName[]): Promise<Set<string>> {
+/** Versions in force. */
+export async function activeKeys(
+  artifacts: Artifacts,
+  tenantId: string,
+  kinds: readonly KindName[],
+): Promise<Set<string>> {
   return new Set((await artifacts.active({ tenantId, kinds })).map(keyOf));
 }

@@ -8,7 +8,7 @@ import { fieldError, overStore } from "@rspp/host/store-failure";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import type { TenantConfig } from "@rspp/spec/tenant/tenant-config";
-import { artifactCalls, publishedToWire } from "./artifact-handlers.ts";
+import { activeKeys, artifactCalls, keyOf, publishedToWire } from "./artifact-handlers.ts";
 import type { Artifacts } from "./artifacts.ts";
 import type { Fleet } from "./fleet.ts";
 import { fleetCalls, ordersToWire } from "./fleet-handlers.ts";
@@ -63,7 +63,7 @@ export function registryRoutes(logic: RegistryLogic): readonly RpcRoute[] {
   ];
 }
 
-function pipelineCalls({ versions }: RegistryLogic) {
+function pipelineCalls({ versions, artifacts }: RegistryLogic) {
   return {
     publishPipeline: (ask) =>
       overStore(domain, async () => {
@@ -96,13 +96,17 @@ function pipelineCalls({ versions }: RegistryLogic) {
         const found = await versions.get(tenantId, name, version);
         if (found === undefined) throw pipelineNotFound(name, version);
         const { source, sourceFormat } = found;
-        return { version: versionToWire(found), source: new Uint8Array(source), sourceFormat };
+        const active = await activeKeys(artifacts, found.tenantId, ["pipeline"]);
+        const told = versionToWire(found, active.has(keyOf(found)));
+        return { version: told, source: new Uint8Array(source), sourceFormat };
       }),
     listPipelines: ({ tenantId, name, page }) =>
       overStore(domain, async () => {
         const ask = { tenantId, ...pageOf(page), ...(name === "" ? {} : { name }) };
         const { versions: found, next } = await versions.list(ask);
-        return { versions: found.map((version) => versionToWire(version)), nextPageToken: next ?? "" };
+        const active = await activeKeys(artifacts, tenantId, ["pipeline"]);
+        const told = found.map((version) => versionToWire(version, active.has(keyOf(version))));
+        return { versions: told, nextPageToken: next ?? "" };
       }),
     getSchema: ({ schemaVersion }) => schemaSet(schemaVersion),
   } satisfies Parameters<typeof route<typeof RegistryService>>[1];
