@@ -65,13 +65,13 @@ export function encodeDurable(
     summary: text(state.summary),
     replies: state.replies.map(({ turn, clauses }) => ({ turn, clauses: clauses.map(clause) })),
   };
-  for (let left = 0; ; left = Math.max(1, left * 2)) {
-    const conversation = whole.conversation.slice(left);
-    const bytes = encoder.encode(
-      JSON.stringify({ ...whole, conversation, left: Math.min(left, state.conversation.length) }),
-    );
-    if (bytes.length <= limits.STATE_BYTES_MAX || conversation.length === 0) return bytes;
-  }
+  const bytes = encoder.encode(JSON.stringify(whole));
+  if (bytes.length <= limits.STATE_BYTES_MAX) return bytes;
+  let over = bytes.length - limits.STATE_BYTES_MAX;
+  let left = 0;
+  for (; left < whole.conversation.length && over > 0; left++)
+    over -= encoder.encode(JSON.stringify(whole.conversation[left])).length;
+  return encoder.encode(JSON.stringify({ ...whole, conversation: whole.conversation.slice(left), left }));
 }
 
 function exchangeOf({ callId, name, arguments: args, result }: ToolExchange, text: (s: readonly TextSpan[]) => string) {
