@@ -50,7 +50,7 @@ async function publishDocument(
     return EXIT_INPUT;
   }
   const registry = connectTo("registry", options.registry, ArtifactService, options);
-  const { version, unchanged, activated } = await registry.ask((client) =>
+  const { version, unchanged, activated, warnings } = await registry.ask((client) =>
     client.publishArtifact({
       tenantId: options.tenant,
       kind: valueOfWord(ArtifactKindSchema, kind),
@@ -60,11 +60,14 @@ async function publishDocument(
       sourceFormat: file.format,
       author: options.author ?? userName(),
       keepActive: options.keepActive ?? false,
+      overrideFreeze: options.overrideFreeze ?? "",
     }),
   );
+  for (const { violation, remedy } of warnings) printer.note(`${violation?.message ?? "a warning"}: ${remedy}`);
   const data = version === undefined ? undefined : versionData(version);
   const { pipeline: artifact = "", ...rest } = data ?? {};
-  printer.data({ ok: true, unchanged, activated, kind, artifact, ...rest });
+  const told = warnings.map(({ violation }) => violation?.message ?? "");
+  printer.data({ ok: true, unchanged, activated, kind, artifact, ...rest, warnings: told });
   const word = unchanged ? paint("dim", "unchanged") : paint("green", "published");
   const force = activated ? ", in force" : "";
   printer.line(`${word} ${kind.replace("_", " ")} ${paint("bold", artifact)}${force}`);

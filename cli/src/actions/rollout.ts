@@ -104,7 +104,7 @@ async function set(registry: Registry, name: string, options: RolloutOptions, pr
     ...(stickyBy === undefined ? {} : { sticky_by: `variable ${stickyBy}` }),
   };
   const source = new TextEncoder().encode(`${JSON.stringify(document, null, 2)}\n`);
-  const { version, unchanged } = await registry.ask((client) =>
+  const { version, unchanged, warnings } = await registry.ask((client) =>
     client.publishArtifact({
       tenantId,
       kind: ArtifactKind.ROLLOUT,
@@ -112,9 +112,16 @@ async function set(registry: Registry, name: string, options: RolloutOptions, pr
       sourceFormat: "json",
       note,
       author: userName(),
+      overrideFreeze: options.overrideFreeze ?? "",
     }),
   );
-  printer.data({ pipeline: name, version: version?.version ?? 0, unchanged });
+  for (const { violation, remedy } of warnings) printer.note(`${violation?.message ?? "a warning"}: ${remedy}`);
+  printer.data({
+    pipeline: name,
+    version: version?.version ?? 0,
+    unchanged,
+    warnings: warnings.map(({ violation }) => violation?.message ?? ""),
+  });
   const word = unchanged ? paint("dim", "unchanged") : paint("green", "in force");
   printer.line(`${word} rollout ${version?.version ?? 0} of ${paint("bold", name)}`);
   return EXIT_OK;

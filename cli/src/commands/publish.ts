@@ -16,6 +16,7 @@ export interface PublishOptions extends PlatformOptions {
   author?: string;
   nodes?: string[];
   keepActive?: boolean;
+  overrideFreeze?: string;
 }
 
 const versionMax = 4_294_967_295;
@@ -33,6 +34,7 @@ export function registerPublish(cli: Command, done: Done): void {
     .option("--note <words>", "what changed, for those who read the list", "")
     .addOption(new Option("--author <name>", "who publishes").env("RSPP_AUTHOR").default(undefined, "your user name"))
     .option("--keep-active", "publish, and leave the version that is in force as it is")
+    .option("--override-freeze <reason>", "pass a rollout while the error budget is spent; kept in the audit")
     .addOption(nodesOption())
     .addOption(registryOption())
     .addOption(jsonOption())

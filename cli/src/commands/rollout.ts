@@ -18,6 +18,7 @@ export interface RolloutOptions extends PlatformOptions {
   stickyBy?: string;
   note: string;
   reason: string;
+  overrideFreeze?: string;
 }
 
 function percent(text: string): number {
@@ -41,6 +42,7 @@ export function registerRollout(cli: Command, done: Done): void {
     .option("--sticky-by <variable>", "with set: session variable by which sessions keep their version")
     .option("--note <words>", "with set: what changed", "")
     .option("--reason <words>", "with end: why; kept in the audit", "")
+    .option("--override-freeze <reason>", "with set: pass while the error budget is spent; kept in the audit")
     .addOption(registryOption())
     .addOption(jsonOption())
     .action(async (action: string, name: string | undefined, options: RolloutOptions) =>

@@ -80,7 +80,7 @@ async function publish(tx: Tx, wanted: NewVersion): Promise<PublishOutcome> {
     return { kind: "immutable", existing: platform, offeredDigest };
   }
   const version = wanted.version ?? Math.max(existing?.version ?? 0, platform?.version ?? 0) + 1;
-  const { keepActive = false, ...columns } = wanted;
+  const { keepActive = false, auditDetail = {}, ...columns } = wanted;
   const [row] = await tx
     .insert(t)
     .values({ ...columns, version, digest })
@@ -90,7 +90,7 @@ async function publish(tx: Tx, wanted: NewVersion): Promise<PublishOutcome> {
   const { author: actor, publishedWallMs: atWallMs } = wanted;
   const activated = !keepActive && !(wanted.kind === "pipeline" && (await hasRollout(tx, wanted)));
   if (activated) await setActive(tx, info, { actor, atWallMs });
-  await noteVersion(tx, info, "publish", { actor, atWallMs });
+  await noteVersion(tx, info, "publish", { actor, atWallMs }, auditDetail);
   return { kind: "published", version: info, activated };
 }
 

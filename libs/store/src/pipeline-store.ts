@@ -45,6 +45,8 @@ export interface NewVersion {
   readonly sourceFormat: string;
   /** True: the version in force stays. Default false; a pipeline with a rollout in force is never activated. */
   readonly keepActive?: boolean;
+  /** More for its audit entry. */
+  readonly auditDetail?: Readonly<Record<string, string | number>>;
 }
 
 export type PublishOutcome =

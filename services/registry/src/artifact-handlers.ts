@@ -11,7 +11,7 @@ import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { ArtifactKind as KindName, VersionInfo } from "@rspp/store/pipeline-store";
 import type { Artifacts } from "./artifacts.ts";
 import type { WallClock } from "./ports.ts";
-import { artifactNotFound, domain, publishError, rollbackError } from "./refusals.ts";
+import { artifactNotFound, domain, frozenError, publishError, rollbackError } from "./refusals.ts";
 import { pageOf, sourceOf } from "./requests.ts";
 import type { Published, Versions } from "./versions.ts";
 import { bytesOf, findingToWire, kindOfWire, pointerToWire, versionToWire } from "./wire.ts";
@@ -28,8 +28,16 @@ export function artifactCalls(logic: ArtifactLogic) {
   return {
     publishArtifact: (ask) =>
       overStore(domain, async () => {
-        const { tenantId, version, note, validateOnly, keepActive } = ask;
-        const common = { tenantId, version, note, validateOnly, keepActive, author: ask.author || "unknown" };
+        const { tenantId, version, note, validateOnly, keepActive, overrideFreeze } = ask;
+        const common = {
+          tenantId,
+          version,
+          note,
+          validateOnly,
+          keepActive,
+          overrideFreeze,
+          author: ask.author || "unknown",
+        };
         const published = await publish(logic, ask.kind, { ...common, ...sourceOf(ask) });
         if (!published.ok) throw publishError(published.error);
         return publishedToWire(published.value);
@@ -83,6 +91,7 @@ function changes({ artifacts, clock }: ArtifactLogic) {
         const by = { actor: actor || "unknown", atWallMs: clock.wallMs(), reason };
         const ask = { tenantId, kind: nameOf(kind), name, version, ...by };
         const done = await artifacts.rollback(ask);
+        if (done.kind === "rollout_frozen") throw frozenError(done);
         if (done.kind !== "rolled_back") throw rollbackError(done, ask);
         const { fromVersion, rolloutWithdrawn } = done;
         return { version: versionToWire(done.version, true), fromVersion, rolloutWithdrawn };
@@ -97,7 +106,7 @@ function changes({ artifacts, clock }: ArtifactLogic) {
   } satisfies Parameters<typeof route<typeof ArtifactService>>[1];
 }
 
-type Ask = Parameters<Versions["publish"]>[0] & { readonly keepActive: boolean };
+type Ask = Parameters<Versions["publish"]>[0] & { readonly keepActive: boolean; readonly overrideFreeze: string };
 
 /** A pipeline goes the way of pipelines, whose changes are compared. */
 function publish({ versions, artifacts }: ArtifactLogic, kind: ArtifactKind, ask: Ask) {

@@ -22,6 +22,13 @@ export const registryFields = {
     min: 1_000,
     max: 600_000,
   },
+  slo_url: {
+    kind: "text",
+    about:
+      "Base URL of a Prometheus with deploy/prometheus/rules.yaml: rollouts wait while the error budget is spent; empty: off",
+    fallback: "",
+    charsMax: 1_024,
+  },
   session_keep_ms: {
     kind: "whole",
     about: "Ended sessions are forgotten after",

@@ -10,9 +10,11 @@ import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
 import { pgTokenStore } from "@rspp/store/pg-token-store";
+import { StoreError } from "@rspp/store/store-error";
 import { accessRoute } from "./access/access-service.ts";
 import { auditRoute } from "./audit/audit-service.ts";
 import { registryFields } from "./config.ts";
+import { createErrorBudget } from "./error-budget.ts";
 import { createRegistryService } from "./service.ts";
 import { measureSnapshots } from "./snapshots/snapshot-routes.ts";
 
@@ -40,6 +42,7 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       maxAgeMs: config.token_key_days * 86_400_000,
       wallMs,
     });
+    const slo = sloUrl(config.slo_url);
     const documents = pgActiveDocuments(db);
     const ports = {
       pipelines: pgPipelineStore(db),
@@ -53,6 +56,7 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
       clock: { wallMs },
       newId: (prefix: string) => `${prefix}_${randomBytes(16).toString("base64url")}`,
       tokenKeys,
+      ...(slo === null ? {} : { budget: createErrorBudget({ url: slo, nowMs: () => performance.now(), log }) }),
     };
     const { routes, http, sweep, snapshots } = createRegistryService(ports, { tokenMs, instanceFreshMs, keepEndedMs });
     const { hub, served } = snapshots;
@@ -75,3 +79,16 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
     };
   },
 };
+
+/** @throws StoreError `invalid`, which ends the start with what is to be written instead. */
+function sloUrl(text: string): string | null {
+  if (text === "") return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const web = url !== null && (url.protocol === "http:" || url.protocol === "https:");
+  if (web && url.username === "" && url.password === "") return text;
+  throw new StoreError(
+    "invalid",
+    "slo_url is no address of a Prometheus",
+    "Write it as http://host:9090, or leave it out",
+  );
+}

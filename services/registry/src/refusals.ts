@@ -3,6 +3,7 @@ import { fieldError } from "@rspp/host/store-failure";
 import { type RpcError, rpcError } from "@rspp/rpc/errors";
 import type { ChangeAsk, RollbackOutcome } from "@rspp/store/artifact-store";
 import type { NoInstance, Placement, ReassignOutcome } from "@rspp/store/session-store";
+import { type FrozenRefusal, moreWords, percent } from "./rollout-freeze.ts";
 import type { RouteRefusal } from "./routes.ts";
 import type { PublishRefusal } from "./versions.ts";
 import { violationOf } from "./wire.ts";
@@ -17,6 +18,7 @@ export function publishError(refusal: PublishRefusal): RpcError {
     error.detail.violations = refusal.findings.slice(0, 64).map(violationOf);
     return error;
   }
+  if (refusal.kind === "rollout_frozen") return frozenError(refusal);
   const { existing, offeredDigest, remedy } = refusal;
   return rpcError(ErrorReason.VERSION_IMMUTABLE, {
     domain,
@@ -28,6 +30,15 @@ export function publishError(refusal: PublishRefusal): RpcError {
     },
     remedy,
   });
+}
+
+/** A rollout that gives more while the error budget is spent, or a way back that leads forward (NF-030). */
+export function frozenError({ pipeline, ratio, more }: FrozenRefusal): RpcError {
+  const metadata = { problem: "rollout_frozen", pipeline, error_budget_spent: String(ratio), gives: moreWords(more) };
+  const remedy =
+    `Rollouts are frozen: ${percent(ratio)} of the error budget of 30 days is spent. Wait until it is below 100 %, lower ` +
+    "the rollout or roll back; an admin may pass it with --override-freeze REASON.";
+  return rpcError(ErrorReason.OUT_OF_ORDER, { domain, metadata, remedy });
 }
 
 export function routeError(refusal: RouteRefusal): RpcError {

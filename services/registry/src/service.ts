@@ -10,10 +10,12 @@ import type { SnapshotStore } from "@rspp/store/snapshot-store";
 import type { PublicKeyRow } from "@rspp/store/token-store";
 import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { createArtifacts } from "./artifacts.ts";
+import type { ErrorBudget } from "./error-budget.ts";
 import { createFleet, type FleetConfig } from "./fleet.ts";
 import { registryRoutes } from "./handlers.ts";
 import { measureStarts } from "./metrics.ts";
 import type { NewId, WallClock } from "./ports.ts";
+import { createRolloutFreeze } from "./rollout-freeze.ts";
 import { createRoutes, type RoutesConfig } from "./routes.ts";
 import { healthReports } from "./snapshots/health-reports.ts";
 import { SnapshotHub } from "./snapshots/hub.ts";
@@ -38,6 +40,8 @@ export interface RegistryPorts {
   readonly newId: NewId;
   /** Of session tokens. */
   readonly tokenKeys: TokenKeyRing;
+  /** Default: rollouts are never frozen. */
+  readonly budget?: ErrorBudget;
   /** Default: nobody measures. */
   readonly metrics?: MetricRegistry;
 }
@@ -88,7 +92,12 @@ export function createRegistryService(ports: RegistryPorts, config: RegistryServ
         createRoute,
         statuses,
         health: healthReports(snapshots, clock),
-        artifacts: createArtifacts({ pipelines, artifacts, clock }),
+        artifacts: createArtifacts({
+          pipelines,
+          artifacts,
+          clock,
+          freeze: createRolloutFreeze(artifacts, ports.budget ?? null),
+        }),
         fleet: createFleet({ sessions, clock, regionsOf }, config),
         configOf,
         clock,

@@ -3,6 +3,7 @@ import { majorOf } from "@rspp/spec/breaking";
 import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { PipelineStore, StoredVersion, VersionInfo, VersionPage } from "@rspp/store/pipeline-store";
 import type { CheckedSpec, SpecFinding, WallClock } from "./ports.ts";
+import type { FrozenRefusal } from "./rollout-freeze.ts";
 import { contractOf } from "./spec-check.ts";
 
 export interface PublishAsk {
@@ -21,6 +22,7 @@ export interface PublishAsk {
 }
 
 export type PublishRefusal =
+  | FrozenRefusal
   | { readonly kind: "invalid"; readonly findings: readonly SpecFinding[] }
   /** F-015: names both hashes, so that the author sees which bytes stand and which were offered. */
   | {

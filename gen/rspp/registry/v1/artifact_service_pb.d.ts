@@ -83,6 +83,13 @@ export declare type PublishArtifactRequest = Message<"rspp.registry.v1.PublishAr
    * @generated from field: bool keep_active = 9;
    */
   keepActive: boolean;
+
+  /**
+   * Why a rollout is to pass while rollouts are frozen; kept in the audit. Empty: it is refused then.
+   *
+   * @generated from field: string override_freeze = 10;
+   */
+  overrideFreeze: string;
 };
 
 /**
