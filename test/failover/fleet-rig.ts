@@ -87,7 +87,8 @@ export class Service {
     if (child === null || !this.running) return child?.exitCode ?? null;
     const gone = new Promise<number | null>((resolve) => child.once("close", (status) => resolve(status)));
     child.kill(signal);
-    if (signal === "SIGKILL") child.kill("SIGCONT");
+    // One that a test left stopped would never end.
+    child.kill("SIGCONT");
     return gone;
   }
 

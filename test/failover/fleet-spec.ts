@@ -2,7 +2,7 @@
 export const REPLY =
   "This answer goes on for a while so that a runtime can be lost in the middle of it. It has a second sentence of some length. And it has a third one that ends here.";
 /** Milliseconds of audio for one character. */
-export const MS_PER_CHAR = 20;
+export const MS_PER_CHAR = 30;
 
 export const SPEC = `
 schema: rspp/pipeline/v1
