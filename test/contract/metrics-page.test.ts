@@ -1,8 +1,9 @@
+import { measureDatabase } from "@rspp/host/database-metrics";
 import { measureBatches } from "@rspp/provider-gateway/metrics";
 import { measureStarts } from "@rspp/registry/metrics";
 import { Metrics } from "@rspp/runtime/metrics";
 import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
-import { measureLinks } from "@rspp/runtime/metrics-links";
+import { measureInvocations, measureLinks } from "@rspp/runtime/metrics-links";
 import { type Metric, MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import { measureTransport } from "@rspp/transport-websocket/metrics";
@@ -91,13 +92,19 @@ const page = ({ service, runtime, gateway, adapter, registry }: Measured): strin
 test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning", async () => {
   const config = { otlp: "http://127.0.0.1:9", trace_sample_percent: 0, otlp_metrics_every_ms: 3_600_000 };
   const telemetry = await openTelemetry({ service: "t", instanceId: "t", build: "t", env: {}, config });
+  measureDatabase(telemetry.metrics, () => ({ open: 0, idle: 0, waiting: 0 }));
   const service = telemetry.metrics.collect();
   const own = new MetricRegistry();
   new Metrics(own);
-  measureLinks(own, () => {
-    const none = { opening: 0, open: 0, waiting: 0, opened: 0, reattached: 0, duplicates: 0 };
-    return { ...none, refused: {}, unsent: {} };
-  });
+  measureLinks(
+    own,
+    () => {
+      const none = { opening: 0, open: 0, waiting: 0, opened: 0, reattached: 0, duplicates: 0 };
+      return { ...none, refused: {}, unsent: {} };
+    },
+    () => 0,
+  );
+  measureInvocations(own, () => ({ sharedStreams: 0, inFlight: 0 }));
   const runtime = own.collect();
   const batches = new MetricRegistry();
   measureBatches(batches);

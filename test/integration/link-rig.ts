@@ -114,6 +114,11 @@ export class Line {
   #stalled = false;
   bytesPerS = Number.POSITIVE_INFINITY;
 
+  /** TCP connections through it. */
+  get connections(): number {
+    return this.#sockets.size / 2;
+  }
+
   constructor(targetPort: number) {
     this.#server = createServer((near) => {
       const far = connect({ host: "127.0.0.1", port: targetPort, noDelay: true });

@@ -1,4 +1,5 @@
 /** A service from its definition to open ports, wherever it runs: in a process of its own or beside others in one. */
+
 import { randomBytes } from "node:crypto";
 import type { CallGuard } from "@rspp/rpc/call-guard";
 import { connectDirect, type RpcConnection } from "@rspp/rpc/clients";
@@ -17,6 +18,7 @@ import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import type { Telemetry } from "@rspp/telemetry/telemetry";
 import type { HostValues, ServiceFields } from "./common-fields.ts";
 import type { ConfigValues } from "./config-fields.ts";
+import { measureDatabase } from "./database-metrics.ts";
 import { checkExposure, openGuard } from "./guard.ts";
 import { connectPeer, type Identity, openIdentity, streamAccess } from "./peers.ts";
 import { startProbeServer } from "./probe-server.ts";
@@ -169,6 +171,7 @@ async function startDefined<F extends ServiceFields>(
     },
   });
   undo.push(() => db.close());
+  measureDatabase(context.telemetry.metrics, () => db.connections());
   return { started: await definition.start(values, context, db), db };
 }
 

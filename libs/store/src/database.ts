@@ -22,6 +22,8 @@ export interface Database {
   transaction<T>(body: (tx: Tx) => Promise<T>, options?: { readonly timeoutMs?: number }): Promise<T>;
   /** Calls `wake` at each NOTIFY on `channel`, and after every reconnect, since some may have been missed. */
   listen(channel: string, wake: () => void): { close(): void };
+  /** Of the pool, which everything here shares: connections, those of them at rest, and transactions that wait for one. */
+  connections(): { readonly open: number; readonly idle: number; readonly waiting: number };
   /** For other processes; holds a password. */
   readonly url: string;
   /** The embedded server, when there is one. */
@@ -117,6 +119,7 @@ function connect(url: string, server: Supervised | undefined, options: DatabaseO
         running--;
       }
     },
+    connections: () => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     listen: (channel, wake) => {
       const listener = keepListening(url, channel, wake);
       listeners.add(listener);

@@ -11,6 +11,7 @@ import { rpcError } from "@rspp/rpc/errors";
 import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { RuntimeConfig } from "./config.ts";
 import { limits } from "./limits.ts";
+import { measureInvocations } from "./metrics-links.ts";
 import { pause } from "./stream-loop.ts";
 
 /** Providers within the runtime's process, which measure where it does. */
@@ -47,6 +48,7 @@ export async function openProviders(options: OpenProviders): Promise<ProviderPor
     onReachable: (there) => context.dependency("provider-gateway", there),
     ...(tls === undefined ? {} : { tls }),
   });
+  measureInvocations(context.telemetry.metrics, () => providers);
   await providers.refresh();
   return providers;
 }

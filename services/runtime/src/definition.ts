@@ -245,7 +245,11 @@ class RuntimeService {
         logger.info({ ...where, reason: ErrorReason[reason], metadata }, "link session refused");
       },
     });
-    measureLinks(context.telemetry.metrics, () => this.#linked.stats());
+    measureLinks(
+      context.telemetry.metrics,
+      () => this.#linked.stats(),
+      () => this.#links.links().length,
+    );
     const { onLink } = this.#linked;
     this.#links = createLinkServer({ domain: service, peerId: instanceId, build, onLink });
   }
