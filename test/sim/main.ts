@@ -22,6 +22,8 @@ const { values } = parseArgs({
     /** Failing seeds decide alone, not the floors. */
     safety: { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
+    /** A seed that is asked before the others. */
+    first: { type: "string" },
   },
 });
 
@@ -70,6 +72,7 @@ async function many(): Promise<void> {
     workers: Number(values.workers),
     untilFailure: values["until-failure"],
     shrinking: !values["until-failure"],
+    first: values.first === undefined ? null : Number(values.first),
   });
   if (values.json) console.log(JSON.stringify(summary));
   else table(summary);
@@ -77,8 +80,8 @@ async function many(): Promise<void> {
   process.exitCode = ok ? 0 : 1;
 }
 
-function mutants(): void {
-  const report = runMutants(values.name);
+async function mutants(): Promise<void> {
+  const report = await runMutants(values.name);
   console.log(
     values.json
       ? JSON.stringify(report)
@@ -88,6 +91,6 @@ function mutants(): void {
 }
 
 if (values.worker) work();
-else if (values.mutants) mutants();
+else if (values.mutants) await mutants();
 else if (values.seed !== undefined) one(Number(values.seed));
 else await many();

@@ -37,6 +37,8 @@ export interface ManyOptions {
   untilFailure: boolean;
   /** Failing seeds are made smaller. */
   shrinking: boolean;
+  /** Asked before the others, in this process. */
+  first: number | null;
 }
 
 export interface Summary extends Coverage {
@@ -96,6 +98,8 @@ export async function runMany(options: ManyOptions): Promise<Summary> {
     return one.ok || !options.untilFailure;
   };
   const shrinking = (): boolean => options.shrinking && shrunk < shrunkMax;
+  if (options.first !== null && !take(tell(options.first, false)) && options.untilFailure)
+    return summarise(options, told, seconds());
   if (options.workers <= 1) {
     for (let seed = options.from; seed < options.from + options.seeds; seed++)
       if (!take(tell(seed, shrinking()))) break;

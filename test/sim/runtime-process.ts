@@ -469,7 +469,8 @@ export class RuntimeProcess {
     const append = spool.append.bind(spool);
     spool.append = (stream, kind, payload, evidence) => {
       if (!this.#effect()) return { ok: false, code: "closed", detail: "the process is dead", exhausted: false };
-      this.#fullNow = kind === "plan" && this.fullAtPlan();
+      // Where no byte is left anyway nothing is tried at the store: what is set aside is not used up (T9), it waits.
+      this.#fullNow = kind === "plan" && !this.storeFull && this.fullAtPlan();
       const result = append(stream, kind, payload, evidence);
       this.#fullNow = false;
       // The id is the session's own object: it stays when a rotation gives it another epoch.

@@ -29,8 +29,8 @@ test("the same seed gives the same run, another seed another", { timeout: 60_000
   expect(other?.hash).not.toBe(first?.hash);
 });
 
-test("a planted bug is caught: a turn that can be ended twice", { timeout: 120_000 }, () => {
-  const { ok, mutants } = runMutants("second-terminal");
+test("a planted bug is caught: a turn that can be ended twice", { timeout: 120_000 }, async () => {
+  const { ok, mutants } = await runMutants("second-terminal");
   expect(mutants).toMatchObject([{ applied: true, caught: true, checker: "lifecycle" }]);
   expect(ok).toBe(true);
 });
