@@ -1,4 +1,3 @@
-import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import { assistantGraph } from "@rspp/kernel/testing/harness";
 import type { TimerHandle } from "@rspp/ports/clock";

@@ -9,6 +9,8 @@ interface Life {
   connectedNs: number;
   /** When somebody was last heard or something of a turn happened. */
   stirredNs: number;
+  /** When the line was last told to be away. */
+  awayNs: number;
   prompts: number;
   warned: boolean;
   speaking: boolean;
@@ -32,13 +34,15 @@ export class DialogueChecker extends BaseChecker {
   see(event: TraceEvent, atNs: number): void {
     if (event.kind === "process" && !event.up) this.#stood.add(event.proc);
     if (event.kind === "life_begins" && event.session === "session-1")
-      this.#lives.set(event.life, { connectedNs: 0, stirredNs: atNs, prompts: 0, warned: false, speaking: false });
+      this.#lives.set(event.life, { connectedNs: 0, stirredNs: atNs, awayNs: -1, prompts: 0, warned: false, speaking: false });
     const life = "life" in event ? this.#lives.get(event.life) : undefined;
     if (life === undefined) return;
     if (event.kind === "life_ends") return this.#ended(event, life, atNs);
     if (event.kind === "signal") return this.#signal(event.life, life, event.event, atNs);
-    if (event.kind === "ingress" && event.message.kind === "control" && event.message.signal !== "reconnecting")
-      life.stirredNs = atNs;
+    if (event.kind !== "ingress" || event.message.kind !== "control") return;
+    const { signal } = event.message;
+    if (signal === "reconnecting") life.awayNs = atNs;
+    else if (signal !== "connected") life.stirredNs = atNs;
   }
 
   #signal(
@@ -51,7 +55,10 @@ export class DialogueChecker extends BaseChecker {
     if (signal === "turn_open_proposed" && reason === "silence") return this.#prompt(id, life, atNs);
     if (signal === "turn_open_proposed" && reason === "max_duration") return this.#warning(id, life, atNs);
     if (signal === "turn_open_proposed" && emitter === "prelude") life.prompts = 0;
-    if (["turn_open", "close", "barge_in", "connected", "end_of_utterance"].includes(signal)) life.stirredNs = atNs;
+    if (["turn_open", "close", "barge_in", "end_of_utterance"].includes(signal)) life.stirredNs = atNs;
+    // A batch is one scheduling point (`kernel.md` §1): a line that was lost and restored within it was never awaited, and
+    // the caller has been silent all along.
+    if (signal === "connected" && life.awayNs !== atNs) life.stirredNs = atNs;
     if (/^(playback_|output_)/.test(signal)) life.stirredNs = atNs;
   }
 
