@@ -229,7 +229,9 @@ export class RuntimeProcess {
           this.#resend.push(...this.#binding.unacked.filter((u) => u.seq > acked).map((u) => u.payload));
         }
         this.#binding = null;
-        this.#awaitPair();
+        // As the shipped end of the link has it: closed by the adapter, its session is told so at once.
+        if (output.kind === "session_closed" && output.by === "peer") this.#lineIsGone(output.reason);
+        else this.#awaitPair();
         return;
       case "event": {
         const { event } = output;
@@ -280,18 +282,16 @@ export class RuntimeProcess {
     if (session === null) return;
     this.#away?.clear();
     this.#away = this.proc.after(session.config.policy.reconnectMs, () => {
-      if (this.session !== session) return;
-      const { epoch } = this.holder?.state ?? { epoch: session.config.authority.epoch };
-      const sequence = this.#controlSequence + 1;
-      session.receive({
-        kind: "control",
-        epoch,
-        sequence,
-        signal: "ended",
-        controlClass: "overtaking",
-        reason: "connection_lost",
-      });
+      if (this.session === session) this.#lineIsGone("connection_lost");
     });
+  }
+
+  #lineIsGone(reason: string): void {
+    const { session } = this;
+    if (session === null) return;
+    const { epoch } = this.holder?.state ?? { epoch: session.config.authority.epoch };
+    const sequence = this.#controlSequence + 1;
+    session.receive({ kind: "control", epoch, sequence, signal: "ended", controlClass: "overtaking", reason });
   }
 
   #away: TimerHandle | null = null;

@@ -10,6 +10,8 @@ const expectedEnds: ReadonlySet<string> = new Set([
   // By the pipeline's own policy, of which the dialogue's checker knows whether it was time.
   "max_duration",
   "silence",
+  // The adapter has left it for a holder of a higher epoch (`kernel.md` §7), whose session may begin a little later.
+  "taken_over",
 ]);
 
 /** Healed, everything settles: the last utterance is answered, no session died on the way, all evidence is exported. */

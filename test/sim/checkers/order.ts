@@ -50,7 +50,7 @@ export class OrderChecker extends BaseChecker {
   /** What the adapter said once acts once, however often it is sent (F-158). */
   #once(life: string, { emitter, signal, fields, reason }: Extract<TraceEvent, { kind: "signal" }>["event"]): void {
     // The shell's own word in the adapter's name: nobody came back.
-    if (signal === "ended" && reason === "connection_lost") return;
+    if (signal === "ended" && (reason === "connection_lost" || reason === "taken_over")) return;
     if (emitter !== "adapter" || fields.mediaUs !== undefined || life.includes("extra")) return;
     // By life: a successor is told again.
     const acted = (this.#acted.get(`${life} ${signal}`) ?? 0) + 1;
