@@ -34,7 +34,14 @@ export class DialogueChecker extends BaseChecker {
   see(event: TraceEvent, atNs: number): void {
     if (event.kind === "process" && !event.up) this.#stood.add(event.proc);
     if (event.kind === "life_begins" && event.session === "session-1")
-      this.#lives.set(event.life, { connectedNs: 0, stirredNs: atNs, awayNs: -1, prompts: 0, warned: false, speaking: false });
+      this.#lives.set(event.life, {
+        connectedNs: 0,
+        stirredNs: atNs,
+        awayNs: -1,
+        prompts: 0,
+        warned: false,
+        speaking: false,
+      });
     const life = "life" in event ? this.#lives.get(event.life) : undefined;
     if (life === undefined) return;
     if (event.kind === "life_ends") return this.#ended(event, life, atNs);
