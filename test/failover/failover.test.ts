@@ -89,12 +89,23 @@ async function expectIntact(caller: Caller, cut: number): Promise<void> {
   await until(async () => (await fleet.state(caller.session)).lastTurn === caller.lastTurn, "the state is written");
   if (caller.ends.has(cut)) return;
   expect(caller.signals.filter((one) => one === `turn_open/${cut + 1}`)).toHaveLength(1);
-  const { conversation } = await fleet.state(caller.session);
+  let { conversation } = await fleet.state(caller.session);
   const said = (turn: number, role: string) =>
     conversation
       .filter((part) => part.turn === turn && part.role === role)
       .map(({ text }) => text)
       .join("");
+  // What was heard of the last answer is known when its delivery is, after the turn.
+  await until(
+    async () => {
+      ({ conversation } = await fleet.state(caller.session));
+      return said(cut + 1, "assistant")
+        .trim()
+        .endsWith("ends here.");
+    },
+    "what was heard is written",
+    10_000,
+  ).catch(() => undefined);
   const earlier = Math.max(...[...caller.ends].filter((turn) => turn < cut));
   expect(said(earlier, "assistant")).toBe(REPLY);
   expect(said(cut, "user")).toMatch(/^question/);
