@@ -1,3 +1,4 @@
+import { createBell } from "@rspp/host/bell";
 import type { LeaseChangeRow, LeaseFilter, LeaseStore } from "@rspp/store/lease-store";
 import { sessionName } from "./session-name.ts";
 
@@ -24,7 +25,7 @@ export async function* watchLeases(
   signal: AbortSignal,
   wakeEveryMs = 1_000,
 ): AsyncGenerator<WatchBatch, void> {
-  const alarm = createAlarm(signal);
+  const alarm = createBell(signal);
   const listener = store.onChange(alarm.ring);
   try {
     const told = new Set<string>();
@@ -71,31 +72,4 @@ function concerns({ lease, ended }: LeaseChangeRow, holder: string, told: Set<st
   if (lease.holder === holder && !ended) told.add(name);
   else told.delete(name);
   return known || lease.holder === holder;
-}
-
-/** Rung while nobody waits, it is heard at the next wait. */
-function createAlarm(signal: AbortSignal) {
-  let rung = false;
-  let wake: (() => void) | undefined;
-  const ring = (): void => {
-    rung = true;
-    wake?.();
-  };
-  signal.addEventListener("abort", ring);
-  return {
-    ring,
-    wait: async (withinMs: number): Promise<void> => {
-      if (!rung && !signal.aborted) {
-        let timer: NodeJS.Timeout | undefined;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          timer = setTimeout(resolve, withinMs);
-        });
-        clearTimeout(timer);
-        wake = undefined;
-      }
-      rung = false;
-    },
-    close: () => signal.removeEventListener("abort", ring),
-  };
 }

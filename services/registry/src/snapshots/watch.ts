@@ -1,9 +1,11 @@
 /** One watcher's stream: both directions at once, at most one unanswered offer per kind, so that nothing can pile up. */
+
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   WatchSnapshotsRequest,
   WatchSnapshotsResponseSchema,
 } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { createBell } from "@rspp/host/bell";
 import { fieldError } from "@rspp/host/store-failure";
 import { limits } from "@rspp/protocol/limits";
 import {
@@ -182,31 +184,4 @@ function* unchanged(state: WatchServerState, seen: ReadonlyMap<SnapshotKind, Sto
 
 export function watchedKinds(state: WatchServerState): SnapshotKind[] {
   return Object.keys(state.kinds).filter(isSnapshotKind);
-}
-
-/** Rung while nobody waits, it is heard at the next wait. */
-function createBell(signal: AbortSignal) {
-  let rung = false;
-  let wake: (() => void) | undefined;
-  const ring = (): void => {
-    rung = true;
-    wake?.();
-  };
-  signal.addEventListener("abort", ring);
-  return {
-    ring,
-    wait: async (withinMs: number): Promise<void> => {
-      if (!rung && !signal.aborted) {
-        let timer: NodeJS.Timeout | undefined;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          timer = setTimeout(resolve, withinMs);
-        });
-        clearTimeout(timer);
-        wake = undefined;
-      }
-      rung = false;
-    },
-    close: () => signal.removeEventListener("abort", ring),
-  };
 }
