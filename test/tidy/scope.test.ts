@@ -19,8 +19,11 @@ const scopes = Object.keys(OUTSIDE) as Scope[];
 const outside = (scope: Scope, names: readonly string[]): string[] => names.filter((name) => OUTSIDE[scope].test(name));
 
 interface Lockfile {
-  readonly packages: Readonly<Record<string, unknown>>;
+  readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
 }
+
+/** Strangers' clients that tests call RSPP with, unchanged. They are installed for the tests alone and never shipped. */
+const CLIENTS_IN_TESTS = new Set(["@openai/agents-realtime", "@openai/agents-core"]);
 
 function textOf(path: string): string {
   const text = readText(path);
@@ -31,8 +34,11 @@ function textOf(path: string): string {
 /** Everything that is installed, own rooms aside: what a dependency brings with it, too. */
 function installed(): string[] {
   const { packages } = JSON.parse(textOf("package-lock.json")) as Lockfile;
-  const names = Object.keys(packages).map((path) => path.split("node_modules/").at(-1) ?? "");
-  return [...new Set(names)].filter((name) => name !== "" && !name.startsWith("@rspp/"));
+  const named = Object.entries(packages).map(
+    ([path, { dev = false }]) => [path.split("node_modules/").at(-1) ?? "", dev] as const,
+  );
+  const asked = named.filter(([name, dev]) => !(dev && CLIENTS_IN_TESTS.has(name))).map(([name]) => name);
+  return [...new Set(asked)].filter((name) => name !== "" && !name.startsWith("@rspp/"));
 }
 
 /** Words of services, methods and rooms that would be such a system's own. */
