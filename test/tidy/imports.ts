@@ -54,6 +54,7 @@ const allLibs = [
   "host",
   "remote",
   "telemetry",
+  "transport",
 ];
 
 /** The table of rooms. A room under libs/ that is not in it is refused until it is given its line. */
@@ -70,6 +71,11 @@ const libRules: Readonly<Record<string, RoomRule>> = {
   telemetry: { rooms: ["base", "rpc"], node: true, packages: "declared" },
   remote: { rooms: ["base", "ports", "protocol", "wire", "rpc", "gen"], node: true, packages: "declared" },
   host: { rooms: ["base", "ports", "gen", "rpc", "store", "telemetry"], node: true, packages: "declared" },
+  transport: {
+    rooms: ["base", "kernel", "ports", "protocol", "audio", "wire", "rpc", "host", "remote", "telemetry", "gen"],
+    node: true,
+    packages: "declared",
+  },
   client: { rooms: ["gen"], node: false, packages: "declared" },
   "node-sdk": { rooms: ["base", "kernel", "ports"], typesOnly: ["ports"], node: true, packages: "none" },
 };
