@@ -106,6 +106,10 @@ export type InvocationChunk =
       final: boolean;
       confidence?: number;
       language?: string;
+      /** STT, where the recogniser tells them: microseconds from the start of the invocation's audio. */
+      words?: readonly WordTiming[];
+      /** STT: the recogniser takes the caller to have finished speaking here; a hint for endpointing. */
+      endpoint?: boolean;
     }
   /** TTS: audio of `segment` (the pushed clause). Word timings come once per segment, with its first or a later chunk; omitted when the engine gives none. */
   | {

@@ -10,6 +10,8 @@ export const invocationLimits = {
   AUDIO_CHUNK_BYTES_MAX: 131_072,
   AUDIO_CHUNK_MS_MAX: 5_000,
   TEXT_CHARS_MAX: 32_768,
+  /** Word timings of one chunk; more are left out. */
+  WORDS_MAX: 4_096,
   SETTINGS_MAX: 256,
   /** What waits for credit of one invocation; past it the outcome is `overload`. */
   QUEUE_CHUNKS_MAX: 8_192,

@@ -25,6 +25,7 @@ import type {
   Modality,
   OutcomeKind,
   SettingValue,
+  WordTiming,
 } from "@rspp/ports/provider";
 import { codecNames, outcomeNames } from "@rspp/wire/names";
 import type { InvocationOrigin } from "./invocation-api.ts";
@@ -238,11 +239,12 @@ function formatFromWire(format: AudioFormatMessage | undefined): AudioFormat {
 /** Text of an LLM goes as revisions too: the next tokens with their count, so that nothing of the port is lost. */
 export function chunkToWire(chunk: InvocationChunk): Fit<SizedOutput> {
   if (chunk.kind === "text") {
-    const { kind: _, ...value } = chunk;
-    if (value.text.length > limits.TEXT_CHARS_MAX)
+    const { kind: _, endpoint = false, words = [], ...text } = chunk;
+    if (text.text.length > limits.TEXT_CHARS_MAX)
       return err(`the provider's text is longer than ${limits.TEXT_CHARS_MAX} characters`);
-    const output = create(OutputChunkSchema, { output: { case: "text", value }, segmentEnd: value.final });
-    return ok({ output, bytes: Buffer.byteLength(value.text) });
+    const value = { ...text, words: words.slice(0, limits.WORDS_MAX) };
+    const output = create(OutputChunkSchema, { output: { case: "text", value }, segmentEnd: value.final, endpoint });
+    return ok({ output, bytes: Buffer.byteLength(text.text) });
   }
   if (chunk.kind === "tool_call") return toolCallToWire(chunk);
   const { bytes, format, durationUs, segment, segmentEnd, segmentChars, words } = chunk;
@@ -272,7 +274,12 @@ export function chunkFromWire(chunk: OutputChunk, deltas: number): Fit<Invocatio
   switch (output.case) {
     case "text": {
       const { text, segment, revision, final, confidence, language } = output.value;
-      const more = { ...(confidence === undefined ? {} : { confidence }), ...(language === "" ? {} : { language }) };
+      const more = {
+        ...(confidence === undefined ? {} : { confidence }),
+        ...(language === "" ? {} : { language }),
+        ...timingsFromWire(output.value.words),
+        ...(chunk.endpoint ? { endpoint: true } : {}),
+      };
       return ok({ kind: "text", text, segment, revision, final, ...more });
     }
     case "delta":
@@ -284,13 +291,17 @@ export function chunkFromWire(chunk: OutputChunk, deltas: number): Fit<Invocatio
     case "audio": {
       const audio = audioFromWire(output.value);
       if (audio.format.codec === ("" as string)) return err("audio of a codec nobody knows here");
-      const timings = words.map(({ from, to, startUs, endUs }) => ({ from, to, startUs, endUs }));
-      const more = timings.length === 0 ? {} : { words: timings };
-      return ok({ kind: "audio", ...audio, segment: output.value.segment ?? 0, segmentEnd, segmentChars, ...more });
+      const timings = timingsFromWire(words);
+      return ok({ kind: "audio", ...audio, segment: output.value.segment ?? 0, segmentEnd, segmentChars, ...timings });
     }
     default:
       return err("an output of a kind this runtime does not take");
   }
+}
+
+function timingsFromWire(words: readonly WordTiming[]): { words?: WordTiming[] } {
+  if (words.length === 0) return {};
+  return { words: words.map(({ from, to, startUs, endUs }) => ({ from, to, startUs, endUs })) };
 }
 
 // --- outcome ---

@@ -486,6 +486,13 @@ export declare type OutputChunk = Message<"rspp.provider.v1.OutputChunk"> & {
    * @generated from field: uint32 segment_characters = 9;
    */
   segmentCharacters: number;
+
+  /**
+   * Stt: the recogniser takes the caller to have finished speaking here; a hint for endpointing.
+   *
+   * @generated from field: bool endpoint = 10;
+   */
+  endpoint: boolean;
 };
 
 /**
