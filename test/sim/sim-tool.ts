@@ -25,7 +25,7 @@ export function createSimTool({ clock }: { clock: Clock }): ManagedProvider {
           asked = true;
           if (pace.failsAtOnce()) return;
           const send = (): void => (late ? sink.chunk(chunk) : attempt.chunk(chunk));
-          sendPaced(pace, attempt, [chunk], send, () => {
+          sendPaced(pace, [chunk], send, () => {
             attempt.end("success", "");
             if (pace.fault === "chunk_after_terminal") sink.chunk(chunk);
           });

@@ -116,7 +116,6 @@ export function createPhrasebook(options: { clock: Clock }): ManagedProvider {
           }
           sendPaced(
             pace,
-            attempt,
             words,
             (text, revision) =>
               attempt.chunk({ kind: "text", text, segment: 0, revision, final: false, language: target }),

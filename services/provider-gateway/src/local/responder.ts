@@ -39,7 +39,6 @@ export function createResponder(options: { clock: Clock }): ManagedProvider {
           if (calls.length > 0) {
             return sendPaced(
               pace,
-              attempt,
               calls,
               (call) => attempt.chunk({ kind: "tool_call", ...call }),
               () => attempt.end("success", "", { outputTokens: calls.length }),
@@ -48,7 +47,6 @@ export function createResponder(options: { clock: Clock }): ManagedProvider {
           const words = (scriptedAnswer(read.values, messages) ?? answerTo(messages)).match(/\s*\S+/g) ?? [];
           sendPaced(
             pace,
-            attempt,
             words,
             (text, revision) => attempt.chunk({ kind: "text", text, segment: 0, revision, final: false }),
             () => attempt.end("success", "", { outputTokens: words.length }),

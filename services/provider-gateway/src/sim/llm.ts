@@ -51,13 +51,13 @@ function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): I
       const caller = messages.findLast((message) => message.role === "user")?.text;
       const said = scriptedAnswer(read.values, messages) || text || caller || "";
       const pieces = cut(said, chunks);
-      if (pieces.length === 0) {
+      if (pieces.length === 0 || pace.fault === "silent_audio") {
         pace.after(0, () => attempt.end("empty", "nothing to say"));
         return;
       }
       const send = (piece: string, index: number) =>
         late ? sink.chunk(chunkOf(piece, index)) : attempt.chunk(chunkOf(piece, index));
-      sendPaced(pace, attempt, pieces, send, () => {
+      sendPaced(pace, pieces, send, () => {
         attempt.end("success", "", { outputTokens: pieces.length });
         if (pace.fault === "chunk_after_terminal") send(" late", pieces.length);
       });
@@ -76,7 +76,6 @@ function sendCalls(pace: Pace, attempt: Attempt, calls: readonly ToolCall[], pre
   const chunks = [...said, ...calls.map((call): InvocationChunk => ({ kind: "tool_call", ...call }))];
   sendPaced(
     pace,
-    attempt,
     chunks,
     (chunk) => attempt.chunk(chunk),
     () => attempt.end("success", "", { outputTokens: chunks.length }),

@@ -1,22 +1,41 @@
 import { monoPlusNs, msToNs } from "@rspp/base/brand";
 import { createStream, nextFloat } from "@rspp/base/random";
 import type { Clock } from "@rspp/ports/clock";
-import type { InvocationOpen } from "@rspp/ports/provider";
+import type { InvocationOpen, OutcomeKind } from "@rspp/ports/provider";
 import type { Attempt } from "../attempt.ts";
 import type { SettingValues } from "../settings.ts";
 
 export const faults = [
   "none",
   "timeout",
+  /** Stops half way and ends in a timeout of its own. */
+  "timeout_midway",
   "overload",
+  "rate_limited",
+  "server_error",
   "unauthorized",
   "disconnect",
+  /** Stops half way, says nothing more and does not end. */
+  "stall",
+  "garbage",
+  /** TTS: frames of silence. Others: as `empty`. */
+  "silent_audio",
   "silent",
   "empty",
   "late_data",
   "chunk_after_terminal",
 ] as const;
 export type Fault = (typeof faults)[number];
+
+/** Faults that are one outcome after the first wait. */
+const atOnce: Readonly<Partial<Record<Fault, readonly [OutcomeKind, string]>>> = {
+  overload: ["overload", "sim: too many requests"],
+  rate_limited: ["overload", "rate_limited: sim"],
+  server_error: ["error", "HTTP 500"],
+  unauthorized: ["unauthorized", "sim: key refused"],
+  garbage: ["error", "malformed answer"],
+  empty: ["empty", "sim: nothing to say"],
+};
 
 /** Settings every `sim` provider understands; times in milliseconds. */
 export const simSpecs = {
@@ -74,27 +93,29 @@ export class Pace {
    */
   failsAtOnce(): boolean {
     const attempt = this.#attempt;
-    switch (this.fault) {
-      case "silent":
-        return true;
-      case "timeout": {
-        const at = monoPlusNs(this.#clock.nowNs(), msToNs(this.#request.attemptTimeoutMs));
-        const timer = this.#clock.timerAt(at, () => attempt.end("timeout", "sim: no answer in time"));
-        attempt.onEnd(() => timer.clear());
-        return true;
-      }
-      case "overload":
-        this.after(0, () => attempt.end("overload", "sim: too many requests"));
-        return true;
-      case "unauthorized":
-        this.after(0, () => attempt.end("unauthorized", "sim: key refused"));
-        return true;
-      case "empty":
-        this.after(0, () => attempt.end("empty", "sim: nothing to say"));
-        return true;
-      default:
-        return false;
+    if (this.fault === "silent") return true;
+    if (this.fault === "timeout") {
+      this.timesOut();
+      return true;
     }
+    const outcome = atOnce[this.fault];
+    if (outcome !== undefined) this.after(0, () => attempt.end(...outcome));
+    return outcome !== undefined;
+  }
+
+  /** Ends in a timeout after the time allowed. */
+  timesOut(): void {
+    const at = monoPlusNs(this.#clock.nowNs(), msToNs(this.#request.attemptTimeoutMs));
+    const timer = this.#clock.timerAt(at, () => this.#attempt.end("timeout", "sim: no answer in time"));
+    this.#attempt.onEnd(() => timer.clear());
+  }
+
+  /** The faults that strike after the answer began. True when it did something: nothing more is sent. */
+  breaksOff(): boolean {
+    if (this.fault === "disconnect") this.#attempt.end("disconnect", "sim: connection lost");
+    else if (this.fault === "timeout_midway") this.timesOut();
+    else if (this.fault !== "stall") return false;
+    return true;
   }
 
   #firstMs(): number {
@@ -112,22 +133,18 @@ export class Pace {
 }
 
 /**
- * Sends pieces one after the other with their waits, then calls `done`. Honours `disconnect` (stops half way).
+ * Sends pieces one after the other with their waits, then calls `done`. Honours the faults that break off half way.
  */
 export function sendPaced<T>(
   pace: Pace,
-  attempt: Attempt,
   pieces: readonly T[],
   send: (piece: T, index: number) => void,
   done: () => void,
 ): void {
-  const cut = pace.fault === "disconnect" ? Math.floor(pieces.length / 2) : -1;
+  const cut = Math.floor(pieces.length / 2);
   const step = (from: number): void => {
     for (let i = from; ; i++) {
-      if (i === cut) {
-        attempt.end("disconnect", "sim: connection lost");
-        return;
-      }
+      if (i === cut && pace.breaksOff()) return;
       const piece = pieces[i];
       if (piece === undefined) {
         done();

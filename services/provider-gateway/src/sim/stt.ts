@@ -18,6 +18,8 @@ const specs = {
 
 type Values = SettingValues<typeof specs>;
 const sessionsMax = 10_000;
+/** Under which partials come as ever. */
+const speaksFirst: ReadonlySet<string> = new Set(["none", "chunk_after_terminal", "timeout_midway", "stall"]);
 
 /**
  * `sim/stt`: knows what was said only from its settings. Partials come with the audio, the final `first_chunk_ms`
@@ -61,8 +63,7 @@ class SimRecognition implements Invocation {
   push(input: InvocationInput): void {
     if (input.kind !== "audio" || this.#attempt.done || this.#finished) return;
     this.#audioUs += input.durationUs;
-    const quiet = this.#pace.fault !== "none" && this.#pace.fault !== "chunk_after_terminal";
-    if (this.#values.word_ms === 0 || quiet) return;
+    if (this.#values.word_ms === 0 || !speaksFirst.has(this.#pace.fault)) return;
     const words = this.#transcript().split(" ");
     const heard = Math.min(Math.floor(this.#audioUs / 1000 / this.#values.word_ms), words.length - 1);
     if (heard <= this.#shown) return;
@@ -88,9 +89,8 @@ class SimRecognition implements Invocation {
   }
 
   #conclude(text: string): void {
-    if (this.#pace.fault === "disconnect") {
-      this.#attempt.end("disconnect", "sim: connection lost");
-    } else if (text === "") {
+    if (this.#pace.breaksOff()) return;
+    if (text === "" || this.#pace.fault === "silent_audio") {
       this.#attempt.end("empty", "no transcript left in setting `transcripts`");
     } else {
       this.#text(text, true);

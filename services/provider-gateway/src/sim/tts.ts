@@ -95,10 +95,9 @@ class SimSpeech implements Invocation {
     }
     this.#speaking = true;
     this.#characters += clause.text.length;
-    const frames = clauseChunks(clause.text, clause.segment, this.#values);
+    const frames = clauseChunks(clause.text, clause.segment, this.#values, this.#pace.fault === "silent_audio");
     sendPaced(
       this.#pace,
-      this.#attempt,
       frames,
       (frame) => this.#send(frame),
       () => {
@@ -145,13 +144,13 @@ function spokenWords(pronunciations: readonly string[]): Map<string, string> {
   return new Map(entries.map(([word = "", letters = ""]) => [word.toLowerCase(), letters]));
 }
 
-function clauseChunks(text: string, segment: number, values: Values): InvocationChunk[] {
+function clauseChunks(text: string, segment: number, values: Values, silent = false): InvocationChunk[] {
   const words = simWordTimings(text, values.ms_per_char, spokenWords(values.pronunciations));
   const plainUs = text.length * values.ms_per_char * 1000;
   const last = words.at(-1);
   const moreUs = last === undefined ? 0 : last.endUs - last.to * values.ms_per_char * 1000;
   const frames = Math.max(1, Math.ceil((plainUs + moreUs) / FRAME_US));
-  const voiced = (us: number) => words.some((word) => us >= word.startUs && us < word.endUs);
+  const voiced = (us: number) => !silent && words.some((word) => us >= word.startUs && us < word.endUs);
   return Array.from({ length: frames }, (_, n) => {
     const chunk: InvocationChunk = {
       kind: "audio",
