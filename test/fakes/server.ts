@@ -184,11 +184,12 @@ function upgrade(
   const gone = new AbortController();
   let ending = false;
   socket.on("error", () => {});
-  socket.on("end", () => state.end(call, ending ? "server" : "client"));
-  socket.on("close", () => {
+  const ended = (): void => {
     state.end(call, ending ? "server" : "client");
     gone.abort();
-  });
+  };
+  socket.on("end", ended);
+  socket.on("close", ended);
   if (fault === "timeout_before") return;
   const refused = handlers.accept?.({ request, url, fault, call });
   if (refused !== undefined || handlers.socket === undefined) {
@@ -202,51 +203,67 @@ function upgrade(
     socket.end(`HTTP/1.1 ${status} Refused\r\n${lines.map(([n, v]) => `${n}: ${v}\r\n`).join("")}\r\n${body}`);
     return;
   }
+  const serverEnds = (): void => {
+    ending = true;
+  };
   upgrades.handleUpgrade(request, socket, head, (ws) => {
-    ws.on("error", () => {});
-    ws.on("message", (data: Buffer) => {
-      call.bytesIn += data.length;
-    });
     // A close frame is the client's end: work, and the bill, stop there.
-    ws.on("close", () => {
-      state.end(call, ending ? "server" : "client");
-      gone.abort();
-    });
-    const send = (data: string | Uint8Array): boolean => {
-      if (gone.signal.aborted || ws.readyState !== ws.OPEN) return false;
-      ws.send(data);
-      return true;
-    };
-    const connection: FakeConnection = {
-      request,
-      url,
-      socket: ws,
-      call,
-      fault,
-      answer: state.answer,
-      gone: gone.signal,
-      violation: (text) => state.violation(text),
-      send: (message) => send(typeof message === "string" ? message : JSON.stringify(message)),
-      sendBytes: (bytes) => send(bytes),
-      pause: pauseOf(gone.signal),
-      close(code, reason) {
-        ending = true;
-        ws.close(code, reason);
-      },
-      cut() {
-        ending = true;
-        setTimeout(() => socket.destroy(), 5);
-      },
-    };
-    const failed = (error: unknown): void => {
-      if (!gone.signal.aborted) state.violation(`the fake's handler failed: ${String(error).slice(0, 200)}`);
-    };
-    try {
-      Promise.resolve(handlers.socket?.(connection)).catch(failed);
-    } catch (error) {
-      failed(error);
-    }
+    ws.on("close", ended);
+    connected(state, handlers, { request, url, ws, call, fault, gone, ending: serverEnds });
   });
+}
+
+interface Accepted {
+  readonly request: IncomingMessage;
+  readonly url: URL;
+  readonly ws: WebSocket;
+  readonly call: FakeCall;
+  readonly fault: Fault;
+  readonly gone: AbortController;
+  /** The end that follows is the server's. */
+  ending(): void;
+}
+
+function connected(state: FakeState, handlers: FakeHandlers, accepted: Accepted): void {
+  const { request, url, ws, call, fault, gone, ending } = accepted;
+  ws.on("error", () => {});
+  ws.on("message", (data: Buffer) => {
+    call.bytesIn += data.length;
+  });
+  const send = (data: string | Uint8Array): boolean => {
+    if (gone.signal.aborted || ws.readyState !== ws.OPEN) return false;
+    ws.send(data);
+    return true;
+  };
+  const failed = (error: unknown): void => {
+    if (!gone.signal.aborted) state.violation(`the fake's handler failed: ${String(error).slice(0, 200)}`);
+  };
+  const connection: FakeConnection = {
+    request,
+    url,
+    socket: ws,
+    call,
+    fault,
+    answer: state.answer,
+    gone: gone.signal,
+    violation: (text) => state.violation(text),
+    send: (message) => send(typeof message === "string" ? message : JSON.stringify(message)),
+    sendBytes: (bytes) => send(bytes),
+    pause: pauseOf(gone.signal),
+    close(code, reason) {
+      ending();
+      ws.close(code, reason);
+    },
+    cut() {
+      ending();
+      setTimeout(() => request.socket.destroy(), 5);
+    },
+  };
+  try {
+    Promise.resolve(handlers.socket?.(connection)).catch(failed);
+  } catch (error) {
+    failed(error);
+  }
 }
 
 function pauseOf(gone: AbortSignal): (ms: number) => Promise<boolean> {

@@ -26,6 +26,7 @@ for (const create of [createSimStt, createSimLlm, createSimTts]) {
     name,
     modality,
     modes: ["streaming"],
+    settings: { ms_per_char: 5 },
     faults: simFaults,
     stage: (clock) => simStage(create({ clock })),
   });
