@@ -7,6 +7,7 @@ import type { NodeHostPort } from "@rspp/ports/node-host";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
 import { createProviders } from "@rspp/provider-gateway/providers";
 import { toolAccessOf } from "@rspp/provider-gateway/tools/access";
+import { vendorsOf } from "@rspp/provider-gateway/vendors/vendors";
 import { createVirtualClock, runFast, type VirtualClock } from "@rspp/runtime/clock/virtual-clock";
 import { type Logger, silentLogger } from "@rspp/runtime/logger";
 import { createRuntime, type Runtime } from "@rspp/runtime/runtime";
@@ -54,7 +55,8 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
   const store = opened.value;
   const spool = createSpool({ store, clock });
   const tools = toolAccessOf(process.env);
-  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, tools }) });
+  const vendors = await vendorsOf(process.env);
+  const gateway = createProviderGateway({ clock, providers: createProviders({ clock, vendors, tools }) });
   const [vad, lease] = await Promise.all([
     createVadHost({ silero: options.silero ?? "auto", clock }),
     openLocalLease(options.dataDir, clock),

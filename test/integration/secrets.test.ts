@@ -20,9 +20,9 @@ import type { ServiceDefinition } from "@rspp/host/service";
 import { type RunningService, startService } from "@rspp/host/start";
 import { leaseDefinition } from "@rspp/lease/definition";
 import { createProviderGateway } from "@rspp/provider-gateway/gateway";
-import { createOpenAiChat } from "@rspp/provider-gateway/openai/chat";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
+import { openVendors } from "@rspp/provider-gateway/vendors/vendors";
 import { registryDefinition } from "@rspp/registry/definition";
 import { connectRpc } from "@rspp/rpc/clients";
 import { RpcError } from "@rspp/rpc/errors";
@@ -125,9 +125,12 @@ beforeAll(async () => {
   const definition = createRuntimeDefinition({
     watchdog: false,
     providers: async () => {
-      const secret = (ref: string) => (ref === "env:PLANTED_KEY" ? env.PLANTED_KEY : undefined);
-      const chat = createOpenAiChat({ clock, baseUrl, secret });
-      return createProviderGateway({ clock, providers: [createSimStt({ clock }), chat, createSimTts({ clock })] });
+      const vendors = await openVendors({
+        values: { openai_base_url: baseUrl, openai_api_key: "env:PLANTED_KEY" },
+        env,
+      });
+      const providers = [createSimStt({ clock }), ...vendors.providers(clock), createSimTts({ clock })];
+      return createProviderGateway({ clock, providers });
     },
     onAdmission: (admission, proofs) => {
       door = { admission, proofs };

@@ -1,6 +1,7 @@
 /** `rspp secrets`: references and whether they resolve (F-061); nothing here holds a secret longer than it takes to look. */
 import { readFile } from "node:fs/promises";
 import { resolveConfig } from "@rspp/host/config";
+import { vendorCatalogue } from "@rspp/provider-gateway/vendors/catalogue";
 import { isSecretReference } from "@rspp/spec/secret";
 import { type SecretStatus, secretStatus } from "@rspp/store/secret";
 import { osCode } from "@rspp/store/store-error";
@@ -55,7 +56,8 @@ async function ofServices(files: readonly string[]): Promise<Named[]> {
       }
     }
   }
-  if (process.env.OPENAI_API_KEY !== undefined) named.push({ reference: "env:OPENAI_API_KEY", by: "openai/chat" });
+  for (const { name, keyVariable } of vendorCatalogue)
+    if (process.env[keyVariable] !== undefined) named.push({ reference: `env:${keyVariable}`, by: name });
   const tools = (process.env.RSPP_TOOL_SECRETS ?? "").split(",").map((reference) => reference.trim());
   return [...named, ...tools.filter((it) => it !== "").map((reference) => ({ reference, by: "tool_secrets" }))];
 }

@@ -42,13 +42,14 @@ test("a node that nothing can serve is refused with what is available", () => {
   expect(requireCandidates(pipeline(), all).ok).toBe(true);
 });
 
-test("an OpenAI-compatible endpoint goes first when the environment names it and a key, which stays a reference", () => {
+test("an OpenAI-compatible endpoint goes first when the environment names it; a key stays a reference, and none is needed", () => {
   const llm = openAiCandidate({ baseUrl: "http://model.example/v1", hasKey: true, model: undefined });
   expect(llm).toEqual({ provider: "openai/chat", settings: { model: "gpt-4o-mini", api_key: "env:OPENAI_API_KEY" } });
   const bound = bindForSession(pipeline(), { available: all, transcripts: [], llm });
   expect(bound.ok && candidates(bound.value, "llm").map((c) => c.provider)[0]).toBe("openai/chat");
   expect(openAiCandidate({ baseUrl: "", hasKey: true, model: "m" })).toBeNull();
-  expect(openAiCandidate({ baseUrl: "http://model.example/v1", hasKey: false, model: "m" })).toBeNull();
+  const keyless = openAiCandidate({ baseUrl: "http://model.example/v1", hasKey: false, model: "m" });
+  expect(keyless).toEqual({ provider: "openai/chat", settings: { model: "m" } });
 });
 
 test("a session starts with the pipeline's own values, its variables and the versions in force", () => {

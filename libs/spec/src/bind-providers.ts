@@ -85,10 +85,11 @@ export interface OpenAiEnvironment {
   model: string | undefined;
 }
 
-/** Any OpenAI-compatible endpoint, when the environment names one and its key; it is put before the spec's models. */
+/** Any OpenAI-compatible endpoint, when the environment names one; it is put before the spec's models. A key it may have. */
 export function openAiCandidate({ baseUrl, hasKey, model }: OpenAiEnvironment): ProviderCandidate | null {
-  if (baseUrl === undefined || baseUrl === "" || !hasKey) return null;
-  return { provider: "openai/chat", settings: { model: model || "gpt-4o-mini", api_key: "env:OPENAI_API_KEY" } };
+  if (baseUrl === undefined || baseUrl === "") return null;
+  const key = hasKey ? { api_key: "env:OPENAI_API_KEY" } : {};
+  return { provider: "openai/chat", settings: { model: model || "gpt-4o-mini", ...key } };
 }
 
 export interface SessionBinding {

@@ -1,6 +1,35 @@
 import { commonFields, peerField, portField, streamPortAbout } from "@rspp/host/common-fields";
 import type { ConfigFields, ConfigValues } from "@rspp/host/config-fields";
 
+type UrlField = { kind: "text"; about: string; fallback: ""; charsMax: number };
+type KeyField = { kind: "secret"; about: string; fallback: "" };
+
+function vendorUrl(vendor: string, variable: string): UrlField {
+  return {
+    kind: "text",
+    about: `Endpoint in place of that of ${vendor}; also ${variable}`,
+    fallback: "",
+    charsMax: 1_024,
+  };
+}
+
+function vendorKey(vendor: string, variable: string): KeyField {
+  return { kind: "secret", about: `Key of ${vendor}; pipelines name no other; also ${variable}`, fallback: "" };
+}
+
+/** As the entries in `vendors/catalogue.ts` name them. */
+function vendorFields<const V extends string>(
+  name: V,
+  vendor: string,
+): Record<`${V}_base_url`, UrlField> & Record<`${V}_api_key`, KeyField> {
+  const variable = name.toUpperCase();
+  const fields = {
+    [`${name}_base_url`]: vendorUrl(vendor, `${variable}_BASE_URL`),
+    [`${name}_api_key`]: vendorKey(vendor, `${variable}_API_KEY`),
+  };
+  return fields as Record<`${V}_base_url`, UrlField> & Record<`${V}_api_key`, KeyField>;
+}
+
 /** Every key of the provider gateway. */
 export const gatewayFields = {
   port: portField(7104),
@@ -21,12 +50,16 @@ export const gatewayFields = {
     min: 1,
     max: 16_384,
   },
-  openai_base_url: {
-    kind: "text",
-    about: "An OpenAI-compatible endpoint for openai/chat, e.g. https://api.openai.com/v1; also OPENAI_BASE_URL",
-    fallback: "",
-    charsMax: 1_024,
-  },
+  ...vendorFields("openai", "OpenAI, or any OpenAI-compatible endpoint, e.g. http://127.0.0.1:11434/v1 without a key"),
+  ...vendorFields("anthropic", "Anthropic"),
+  ...vendorFields("cohere", "Cohere"),
+  ...vendorFields("gemini", "Google Gemini"),
+  ...vendorFields("deepgram", "Deepgram"),
+  ...vendorFields("assemblyai", "AssemblyAI"),
+  ...vendorFields("elevenlabs", "ElevenLabs"),
+  ...vendorFields("google", "Google Cloud speech"),
+  polly_base_url: vendorUrl("Amazon Polly", "POLLY_BASE_URL"),
+  aws_secret_access_key: vendorKey("Amazon Polly", "AWS_SECRET_ACCESS_KEY"),
   tool_origins: {
     kind: "text",
     about: "Origins that tools of pipelines may call, comma-separated, e.g. https://tools.example.org; * for any",
@@ -52,7 +85,6 @@ export const gatewayFields = {
     fallback: "",
     charsMax: 4_096,
   },
-  openai_api_key: { kind: "secret", about: "Its key; pipelines never name another", fallback: "" },
 } as const satisfies ConfigFields;
 
 export type GatewayConfig = ConfigValues<typeof gatewayFields>;

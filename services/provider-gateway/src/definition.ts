@@ -6,8 +6,6 @@ import type { Bound, PlainService, ServiceContext } from "@rspp/host/service";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import { type InvocationService, invocationService } from "@rspp/remote/invocation-server";
-import { describeFailure } from "@rspp/rpc/log";
-import { secretSource } from "@rspp/store/secret";
 import type { ManagedProvider } from "./attempt.ts";
 import type { PriceOf } from "./caps.ts";
 import { type GatewayConfig, gatewayFields } from "./config.ts";
@@ -17,6 +15,7 @@ import { watchHealth } from "./health.ts";
 import { readPrices } from "./prices.ts";
 import { createProviders } from "./providers.ts";
 import { toolAccessFrom } from "./tools/access.ts";
+import { openVendors } from "./vendors/vendors.ts";
 
 /** Of the contract. */
 const healthReportsMax = 256;
@@ -33,10 +32,9 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
     database: false,
     start: async (values, context) => {
       const clock = createSystemClock();
-      const key = await providerKey(values, context);
-      const openai = { baseUrl: values.openai_base_url || context.env.OPENAI_BASE_URL || "", secret: key.secret };
+      const vendors = await openVendors({ values, env: context.env, log: context.log });
       const tools = toolAccessFrom(values, context.env);
-      const providers = options.providers?.(clock) ?? createProviders({ clock, openai, tools });
+      const providers = options.providers?.(clock) ?? createProviders({ clock, vendors, tools });
       const priceOf = readPrices(values.provider_prices);
       const gateway = createProviderGateway({ clock, providers, priceOf, metrics: context.telemetry.metrics });
       const health = watchHealth(
@@ -56,7 +54,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       return {
         routes: [service.route],
         streams: [service.grpc],
-        sweep: () => key.refresh(),
+        sweep: () => vendors.refresh(),
         bound: async (_api, streams) => {
           if (values.registry !== "" && streams !== null)
             reporting = report(values, context, service, streams, () =>
@@ -74,37 +72,6 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
           await gateway.close();
         },
       };
-    },
-  };
-}
-
-export interface ProviderKey {
-  secret(reference: string): string | undefined;
-  refresh(): Promise<void>;
-}
-
-/**
- * The one key of `openai/chat`. A pipeline names it by the reference it is configured under, or not at all; any other
- * reference finds nothing, so that no caller reads this process's environment by way of a provider.
- */
-export async function providerKey(
-  { openai_api_key }: Pick<GatewayConfig, "openai_api_key">,
-  { env, log }: Pick<ServiceContext, "env" | "log">,
-): Promise<ProviderKey> {
-  const reference = openai_api_key || (env.OPENAI_API_KEY ? "env:OPENAI_API_KEY" : "");
-  if (reference === "") return { secret: () => undefined, refresh: () => Promise.resolve() };
-  const source = secretSource(reference, env);
-  let key = (await source.read()).reveal();
-  return {
-    secret: (asked) => (asked === reference || asked === "env:OPENAI_API_KEY" ? key : undefined),
-    // A rotated one is met without a restart; one that cannot be read leaves the last.
-    refresh: async () => {
-      await source.read().then(
-        (found) => {
-          key = found.reveal();
-        },
-        (failure: unknown) => log.warn(describeFailure(failure), "provider key cannot be read"),
-      );
     },
   };
 }

@@ -8,6 +8,7 @@ import {
 } from "@rspp/gen/rspp/provider/v1/provider_pb";
 import { modalityToWire } from "@rspp/remote/invocation-messages";
 import type { ManagedProvider } from "./attempt.ts";
+import { vendorCatalogue } from "./vendors/catalogue.ts";
 
 type Capabilities = MessageInitShape<typeof ProviderCapabilitiesSchema>;
 
@@ -32,11 +33,6 @@ const known: Readonly<Record<string, About>> = {
     absent: "pocketsphinx is not installed; apt-get install pocketsphinx pocketsphinx-en-us",
   },
   "local/responder": { terms: "a small deterministic agent without a model", capabilities: calling },
-  "openai/chat": {
-    terms: "any OpenAI-compatible chat endpoint",
-    capabilities: calling,
-    absent: "no endpoint; set openai_base_url and openai_api_key",
-  },
   "sim/stt": { terms: "a simulated recogniser that says its transcripts", capabilities: { ...stt, keyTerms: true } },
   "sim/llm": { terms: "a simulated model", capabilities: calling },
   "sim/batch": { terms: "a simulated model that answers several calls in one request", capabilities: {} },
@@ -53,10 +49,18 @@ const known: Readonly<Record<string, About>> = {
   },
 };
 
+const vendors: ReadonlyMap<string, About> = new Map(
+  vendorCatalogue.map(({ name, terms, capabilities, keyVariable, baseUrlVariable, keyOptional }) => {
+    const either = keyOptional ? ` or ${baseUrlVariable}` : "";
+    return [name, { terms, capabilities, absent: `not configured; set ${keyVariable}${either}` }];
+  }),
+);
+
 export function describeProviders(providers: readonly ManagedProvider[]): readonly ProviderDescriptor[] {
-  return providers.map(({ name, modality, available }) => {
-    const there = available?.() ?? true;
-    const about = known[name];
+  return providers.map((provider) => {
+    const { name, modality } = provider;
+    const there = provider.available?.() ?? true;
+    const about = known[name] ?? vendors.get(name);
     return create(ProviderDescriptorSchema, {
       name,
       modality: modalityToWire(modality),

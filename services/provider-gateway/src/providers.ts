@@ -4,7 +4,6 @@ import { createFlite } from "./local/flite.ts";
 import { createPhrasebook } from "./local/phrasebook.ts";
 import { createPocketsphinx } from "./local/pocketsphinx.ts";
 import { createResponder } from "./local/responder.ts";
-import { createOpenAiChat, type OpenAiChatOptions } from "./openai/chat.ts";
 import { createSimBatch } from "./sim/batch.ts";
 import { createSimLlm } from "./sim/llm.ts";
 import { createSimStt } from "./sim/stt.ts";
@@ -13,11 +12,13 @@ import { noToolAccess, type ToolAccess } from "./tools/access.ts";
 import { ExecutedCalls } from "./tools/executed.ts";
 import { createHttpTool } from "./tools/http.ts";
 import { createMcpTool } from "./tools/mcp.ts";
+import type { Vendors } from "./vendors/vendors.ts";
 
 /** Every provider that ships with RSPP, for `createProviderGateway`; each starts nothing before it is used. */
 export function createProviders(options: {
   clock: Clock;
-  openai?: Pick<OpenAiChatOptions, "baseUrl" | "secret">;
+  /** What is configured of the vendors, see `openVendors`; default none is. */
+  vendors?: Vendors;
   /** What tools may reach; default nothing. */
   tools?: ToolAccess;
 }): ManagedProvider[] {
@@ -27,12 +28,12 @@ export function createProviders(options: {
     createPocketsphinx(options),
     createResponder(options),
     createPhrasebook(options),
-    createOpenAiChat({ clock: options.clock, ...options.openai }),
     createSimStt(options),
     createSimLlm(options),
     createSimBatch(options),
     createSimTts(options),
     createHttpTool(tools),
     createMcpTool(tools),
+    ...(options.vendors?.providers(options.clock) ?? []),
   ];
 }

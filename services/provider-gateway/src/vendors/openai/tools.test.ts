@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { systemClock } from "../testing/clocks.ts";
-import { recorder, request } from "../testing/recorder.ts";
-import { startWebhook } from "../testing/tool-servers.ts";
+import { systemClock } from "../../testing/clocks.ts";
+import { recorder, request } from "../../testing/recorder.ts";
+import { startWebhook } from "../../testing/tool-servers.ts";
 import { createOpenAiChat } from "./chat.ts";
 import { GatheredCalls, messageOf, type ToolCallDelta } from "./tools.ts";
 
@@ -19,7 +19,7 @@ test("X-03 definitions, calls in pieces and results are what the API publishes",
     response.end(`${delta([], "tool_calls")}data: [DONE]\n\n`);
   };
   const sink = recorder();
-  const chat = createOpenAiChat({ clock: systemClock(), baseUrl: hook.origin, secret: () => "k" });
+  const chat = createOpenAiChat({ clock: systemClock(), baseUrl: hook.origin, key: () => "k", options: {} });
   const invocation = chat.open(request({ modality: "llm", provider: "openai/chat" }), sink);
   invocation.push({
     kind: "messages",

@@ -1,7 +1,8 @@
 import type { Clock } from "@rspp/ports/clock";
 import type { Invocation, InvocationInput, InvocationOpen, InvocationSink, OutcomeKind } from "@rspp/ports/provider";
-import { Attempt, endedInvocation, type ManagedProvider } from "../attempt.ts";
-import { readSettings, type SettingValues } from "../settings.ts";
+import { Attempt, endedInvocation, type ManagedProvider } from "../../attempt.ts";
+import { readSettings, type SettingValues } from "../../settings.ts";
+import type { VendorAccess } from "../vendor.ts";
 import { readSse } from "./sse.ts";
 import { type Asked, GatheredCalls, messageOf, type ToolCallDelta, toolsOf } from "./tools.ts";
 
@@ -11,8 +12,6 @@ const specs = {
   prompt: { type: "string", default: "" },
   temperature: { type: "number", default: 0.7, min: 0, max: 2 },
   max_tokens: { type: "number", default: 300, min: 1, max: 16_384 },
-  /** Reference of the key, `env:NAME`; the key itself is never a setting. */
-  api_key: { type: "string", default: "env:OPENAI_API_KEY" },
   /** Bound of the whole answer, in real time. */
   total_timeout_ms: { type: "number", default: 60_000, min: 1, max: 600_000 },
 } as const;
@@ -20,44 +19,23 @@ const specs = {
 type Values = SettingValues<typeof specs>;
 const textCharsMax = 64 * 1024;
 
-export interface OpenAiChatOptions {
-  clock: Clock;
-  /** E.g. `https://api.openai.com/v1`; default the environment's OPENAI_BASE_URL, without which it is not available. */
-  baseUrl?: string;
-  /** Looks a secret up by its reference; default `env:NAME` in the environment. */
-  secret?: (ref: string) => string | undefined;
-}
-
 /** `openai/chat`: any OpenAI-compatible chat endpoint, streamed. Starts when the messages arrive. */
-export function createOpenAiChat(options: OpenAiChatOptions): ManagedProvider {
-  const baseUrl = options.baseUrl ?? process.env.OPENAI_BASE_URL;
-  const secret = options.secret ?? ((ref: string) => (ref.startsWith("env:") ? process.env[ref.slice(4)] : undefined));
-  const { clock } = options;
+export function createOpenAiChat(access: VendorAccess): ManagedProvider {
+  const { clock } = access;
   return {
     name: "openai/chat",
     modality: "llm",
-    available: () => baseUrl !== undefined && baseUrl !== "",
     open(request, sink) {
       const read = readSettings(request.settings, specs);
       if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
-      if (!baseUrl) return endedInvocation(clock, sink, "error", "OPENAI_BASE_URL is not set");
-      const key = secret(read.values.api_key);
-      if (!key) {
-        return endedInvocation(
-          clock,
-          sink,
-          "unauthorized",
-          "no key under the reference in setting `api_key`; name it as env:NAME",
-        );
-      }
-      return new Chat(clock, { baseUrl, key, values: read.values, request }, sink);
+      return new Chat(clock, { baseUrl: access.baseUrl, key: access.key(), values: read.values, request }, sink);
     },
   };
 }
 
 interface ChatConfig {
   baseUrl: string;
-  key: string;
+  key: string | undefined;
   values: Values;
   request: InvocationOpen;
 }
@@ -117,11 +95,11 @@ class Chat implements Invocation {
   async #run({ messages, tools = [] }: Asked): Promise<void> {
     const { baseUrl, key, values, request } = this.#config;
     const system = values.prompt === "" ? [] : [{ role: "system", content: values.prompt }];
-    const response = await fetch(`${baseUrl.replace(/\/+$/, "")}/chat/completions`, {
+    const response = await fetch(`${baseUrl}/chat/completions`, {
       method: "POST",
       signal: this.#abort.signal,
       headers: {
-        authorization: `Bearer ${key}`,
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
         "content-type": "application/json",
         "idempotency-key": request.idempotencyKey,
       },

@@ -1,0 +1,20 @@
+import type { VendorEntry } from "../vendor.ts";
+
+const openai = {
+  baseUrl: "https://api.openai.com/v1",
+  keyVariable: "OPENAI_API_KEY",
+  baseUrlVariable: "OPENAI_BASE_URL",
+  // Ollama, vLLM, llama.cpp and others on one's own machine ask for none.
+  keyOptional: true,
+} as const;
+
+export const openaiEntries: readonly VendorEntry[] = [
+  {
+    ...openai,
+    name: "openai/chat",
+    modality: "llm",
+    terms: "OpenAI, or any OpenAI-compatible chat endpoint",
+    capabilities: { streamingOutput: true, tools: true },
+    load: async () => (await import("./chat.ts")).createOpenAiChat,
+  },
+];
