@@ -30,7 +30,7 @@ function replayed(golden: Golden): { told: string[]; result: ReturnType<typeof r
 }
 
 describe("NF-009 golden recordings", () => {
-  test.each(["b1", "b1-2", "b1-2-3"])("there is one of each scenario for behaviours %s", (behaviours) => {
+  test.each(["b1", "b1-2", "b1-2-3", "b1-2-3-4"])("there is one of each scenario for behaviours %s", (behaviours) => {
     expect(files).toEqual(expect.arrayContaining(Object.keys(SCENARIOS).map((name) => `${name}.${behaviours}.json`)));
   });
 

@@ -105,12 +105,18 @@ export function observedKernel(trace: Trace, lifeOf: (config: SessionConfig) => 
         if (body.type === "timer") trace.add({ kind: "timer", life: life.id, what: "fired", id: body.id, dueNs: 0 });
       }
       for (const effect of result.effects) observe(trace, life, effect);
+      if (heard(state as SessionState)) trace.tell({ kind: "heard", life: life.id });
       watch.after(life, state as SessionState, batch, result.effects);
       if (several(life)) stepped(trace, life, batch.inputs.length + result.effects.length, result.runnable);
       if (batch.index % boundsEvery === 0) bounds(trace, state as SessionState);
       return result;
     },
   };
+}
+
+/** Speech that words are still to decide on is heard by nobody yet. */
+function heard({ prelude: { utterance, closing } }: SessionState): boolean {
+  return utterance.phase === "confirmed" || closing.some(({ unjudged }) => unjudged !== true);
 }
 
 function several(life: Life): boolean {

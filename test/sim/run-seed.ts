@@ -56,6 +56,7 @@ export interface SeedResult {
 
 const horizonMs = 1_800_000;
 const answerTries = 3;
+const exportMs = 2_000;
 
 /** One run, from one number. */
 export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
@@ -204,11 +205,18 @@ class Run {
       9_000,
       () => {
         if (!this.#answered && tries > 1) return this.#ask(tries - 1);
-        this.#workload.quiet(() => {
-          this.over = true;
-        });
+        this.#workload.quiet(() => this.#exported());
       },
     );
+  }
+
+  /** What was recorded last, e.g. of a sentence that the agent said by itself, has its time to be exported. */
+  #exported(): void {
+    const world = this.#world;
+    const all = (): boolean => world.runtimes.every((runtime) => exportFacts(runtime, world).unacked === 0);
+    this.#workload.until(all, exportMs, () => {
+      this.over = true;
+    });
   }
 
   facts(coverage: Coverage): RunEnd {

@@ -23,13 +23,22 @@ function drawLimits(draft: Draft): LimitDocument[] {
   const limits: LimitDocument[] = [];
   if (rng.chance(20)) limits.push({ scope: "turn", soft_ms: 6_000, hard_ms: 20_000, on_exhausted: "terminate" });
   if (rng.chance(15)) limits.push({ scope: "turn", characters: rng.int(20, 200), on_exhausted: gentle(rng) });
-  if (rng.chance(12)) limits.push({ scope: "turn", characters: rng.int(160, 400), on_exhausted: "terminate" });
+  if (rng.chance(12)) {
+    const characters = Math.round(rng.int(160, 400) * wordiness(draft));
+    limits.push({ scope: "turn", characters, on_exhausted: "terminate" });
+  }
   if (rng.chance(12)) limits.push({ scope: "turn", cost_micros: rng.int(50, 2_000), on_exhausted: gentle(rng) });
   if (rng.chance(15)) limits.push({ scope: "edge", target: "e1", audio_ms: 60_000, on_exhausted: "continue" });
   ofModel(draft, rng, limits);
   ofVoice(draft, rng, limits);
   ofPath(draft, rng, limits);
   return limits;
+}
+
+/** How many times over a reply is counted: what ends a turn must let most of them be said. */
+function wordiness({ nodes }: Draft): number {
+  const branches = nodes.some(({ kind }) => kind === "merge") ? 2 : 1;
+  return nodes.some(({ tools }) => tools !== undefined) ? branches * 1.5 : branches;
 }
 
 const gentle = (rng: Rng): "continue" | "degrade" => rng.pick(["continue", "degrade"] as const);

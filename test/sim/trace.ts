@@ -94,6 +94,8 @@ export type TraceEvent =
   | { kind: "call_cancelled"; life: LifeId; call: number; reason: string }
   /** A tool has answered, a piece of it. */
   | { kind: "tool_said"; life: LifeId; invocation: string; text: string }
+  /** Confirmed speech of the caller, as the session's state has it after a step. */
+  | { kind: "heard"; life: LifeId }
   /** The detector is given a frame, or begins anew. */
   | { kind: "frame"; life: LifeId; ref: number; mediaUs: number; durationUs: number }
   | { kind: "frame_recognised"; life: LifeId; ref: number }
@@ -247,6 +249,7 @@ function describe(event: TraceEvent): string {
     case "call":
     case "call_cancelled":
     case "tool_said":
+    case "heard":
     case "frame":
     case "frame_recognised":
     case "detector_reset":

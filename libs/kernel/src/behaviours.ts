@@ -19,11 +19,23 @@ export const COMMITS_AT_ADMISSION = 3;
 /** A call that a model names twice in one answer is made once (`tool-state.ts`). */
 export const MAKES_A_CALL_ONCE = 4;
 
+/** To prompts on silence, speech that words discard is nobody heard, and every key is somebody (`silence.ts`). */
+export const KNOWS_WHO_IS_HEARD = 5;
+
+/** What a node was told to end has one grace, however often it is told (`custom-stop.ts`). */
+export const GRANTS_ONE_GRACE = 6;
+
+/** A clause that was cut keeps the space behind its last word where more was heard after it (`conversation.ts`). */
+export const PARTS_CUT_CLAUSES = 7;
+
 export const BEHAVIOURS: readonly Behaviour[] = [
   { id: 1, name: "initial semantics", since: "2026-11-22" },
   { id: RELEASES_CALLER_AUDIO, name: "caller audio is released", since: "2026-11-22" },
   { id: COMMITS_AT_ADMISSION, name: "the commit waits for blocked audio", since: "2026-11-22" },
   { id: MAKES_A_CALL_ONCE, name: "a tool call that is repeated is made once", since: "2026-11-22" },
+  { id: KNOWS_WHO_IS_HEARD, name: "prompts on silence know who is heard", since: "2026-11-22" },
+  { id: GRANTS_ONE_GRACE, name: "a later cancel renews no grace", since: "2026-11-22" },
+  { id: PARTS_CUT_CLAUSES, name: "heard words do not run together", since: "2026-11-22" },
 ];
 
 /** What a new session starts with. */

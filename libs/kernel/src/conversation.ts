@@ -1,4 +1,5 @@
 /** The conversation: what the caller said and what of the replies was heard, as handles (`kernel.md` §6; F-039). */
+import { isOn, PARTS_CUT_CLAUSES } from "./behaviours.ts";
 import { committedUs } from "./commit-point.ts";
 import type { ChatMessage, MessagesBody, TextSpan } from "./event.ts";
 import { boundHistory } from "./history.ts";
@@ -166,22 +167,34 @@ export interface Heard {
 export function heardUpTo(cx: StepContext, turn: TurnState, playedUs: number): Heard {
   const played = playedToEnd(turn, playedUs);
   const heard: Heard = { spans: [], chars: 0, by: "none" };
-  turn.segments.forEach((segment, at) => {
+  let cut: readonly TextSpan[] = [];
+  const add = (segment: SegmentPlay, chars: number): void => {
+    if (chars === 0) return;
+    if (cut.length > 0) heard.spans.push(...spaceBehind(cx, cut));
+    heard.chars += chars;
+    heard.spans.push(...sliceSpans(segment.spans, 0, chars));
+    cut = sliceSpans(segment.spans, chars, chars + 1);
+  };
+  for (const [at, segment] of turn.segments.entries()) {
     if (toldAsText(turn, at)) {
-      heard.chars += segment.chars;
-      heard.spans.push(...segment.spans);
-      return;
+      add(segment, segment.chars);
+      continue;
     }
     const later = turn.segments.slice(at + 1).filter((next) => next.startUs >= 0);
     const silent = segment.startUs < 0 && segment.shedUs === 0 && later.some((next) => next.startUs < played);
-    if (!silent && (segment.startUs < 0 || segment.startUs >= played)) return;
+    if (!silent && (segment.startUs < 0 || segment.startUs >= played)) continue;
     const intoUs = silent ? 0 : Math.min(played - segment.startUs, segment.durationUs);
     const part = heardOf(cx, turn, segment, intoUs, later.length > 0);
     if (heard.by !== "proportional") heard.by = part.by;
-    heard.chars += part.chars;
-    heard.spans.push(...sliceSpans(segment.spans, 0, part.chars));
-  });
+    add(segment, part.chars);
+  }
   return heard;
+}
+
+/** Of the character behind a cut: kept where it parts words. */
+function spaceBehind(cx: StepContext, next: readonly TextSpan[]): readonly TextSpan[] {
+  const keeps = isOn(cx.s.config.behaviours, PARTS_CUT_CLAUSES);
+  return keeps && ask(cx, { fn: "is_blank", spans: next }) === true ? next : [];
 }
 
 /** An adapter may round what it played to the end by a frame; what it did not play beyond that was not heard. */
@@ -232,7 +245,8 @@ function usPerChar(turn: TurnState): number {
 export function rememberReply(cx: StepContext, turn: TurnState, heard: Heard): void {
   turn.heardChars = heard.chars;
   turn.heardEstimated = heard.by === "proportional";
-  const { spans, chars } = heard;
+  const { spans } = heard;
   if (spans.length === 0) return;
+  const chars = spansLength(spans);
   appendPart(cx, { role: "assistant", turn: turn.number, spans: [cutText(cx, spans)], chars });
 }

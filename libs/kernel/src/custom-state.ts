@@ -37,6 +37,8 @@ export interface CustomCommand {
   /** asked · warned · exhausted: told, cancelled and awaited for the grace · cancelled. */
   stage: "asked" | "warned" | "exhausted" | "cancelled";
   end: boolean;
+  /** When it was first told to end, from which its grace counts; absent before. */
+  toldNs?: number;
   /** Of turn audio, or of a clause a node is to speak: what its emissions are part of. */
   clause?: CustomClause;
 }

@@ -203,6 +203,42 @@ describe("cancel (kernel.md §6)", () => {
     same(host);
   });
 
+  test("F-037 a later cancel does not renew the grace of what was told to end before", () => {
+    const host = start();
+    host.behaviour.shout = silent;
+    host.hanging.cancel = true;
+    asked(host);
+    host.advance(400);
+    expect(host.of("node_cancel")).toMatchObject([{ reason: "node_timeout" }]);
+    host.advance(60);
+    host.feed(host.control("cancel", { turn: 1, reason: "user_cancel" }));
+    host.advance(14);
+    expect(host.of("node_stop")).toEqual([]);
+    host.advance(1);
+    expect(host.of("node_stop")).toMatchObject([{ kill: true, reason: "cancel_ignored" }]);
+    same(host);
+  });
+
+  test("F-037 cancelled again and again by name, a session's node has the grace of its oldest cancel", () => {
+    const host = tapped({ maxInFlight: 2 });
+    host.behaviour.meter = silent;
+    host.hanging.cancel = true;
+    const cancel = () =>
+      host.feed(host.control("cancel", { turn: 0, reason: "operator", fields: { scope: "node", node: "meter" } }));
+    host.hear(false, 1);
+    cancel();
+    for (let n = 0; n < 3; n++) {
+      host.hear(false, 1);
+      expect(host.of("node_stop")).toEqual([]);
+      cancel();
+    }
+    host.advance(14);
+    expect(host.of("node_stop")).toEqual([]);
+    host.advance(1);
+    expect(host.of("node_stop")).toMatchObject([{ kill: true, reason: "cancel_ignored" }]);
+    same(host);
+  });
+
   test("F-034 a cancel of the node alone ends its stream; its turn goes on with what it has", () => {
     const host = start();
     host.behaviour.shout = silent;

@@ -3,6 +3,7 @@
  * stop hooks, crashes and bounded restarts. Every wait has a deadline here, so that a host that hangs holds nothing up.
  */
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
+import { GRANTS_ONE_GRACE, isOn } from "./behaviours.ts";
 import { definitionOf, endStream, goOn, limitsOf, nodeRunOf, openInstance, settleCommand } from "./custom-nodes.ts";
 import type { CustomCommand, CustomInstance } from "./custom-state.ts";
 import { degradeNode } from "./degraded.ts";
@@ -78,6 +79,7 @@ function warn(cx: StepContext, command: CustomCommand): void {
 /** The node is told, and has the cancel grace to come to an end: an answer within it still counts. */
 function exhaust(cx: StepContext, instance: CustomInstance, id: number, command: CustomCommand): void {
   command.stage = "exhausted";
+  if (isOn(cx.s.config.behaviours, GRANTS_ONE_GRACE)) command.toldNs = cx.nowNs;
   const fields = { node: definitionOf(cx, command.node).id, budgetLeft: 0 };
   signal(cx, "budget_exhausted", "budget", command.turn, "node_event", fields, false);
   cx.effects.push({ type: "node_hook", instance: instance.id, hook: "budget_exhausted" });
@@ -196,7 +198,24 @@ function cancelInstance(cx: StepContext, instance: CustomInstance, reason: strin
       cx.effects.push({ type: "node_cancel", instance: instance.id, command: id, reason });
     command.stage = "cancelled";
   }
-  setTimerIn(cx, `ngrace:${instance.id}`, cx.s.config.budgets.cancelGraceMs);
+  startGrace(cx, instance);
+}
+
+/** The grace of what is cancelled: of the one that was told first (kernel.md §6). */
+function startGrace(cx: StepContext, instance: CustomInstance): void {
+  if (!isOn(cx.s.config.behaviours, GRANTS_ONE_GRACE))
+    return setTimerIn(cx, `ngrace:${instance.id}`, cx.s.config.budgets.cancelGraceMs);
+  for (const [, command] of commandsOf(cx, instance)) if (command.stage === "cancelled") command.toldNs ??= cx.nowNs;
+  const dueNs = graceNs(cx, instance);
+  if (dueNs !== null) setTimer(cx, `ngrace:${instance.id}`, dueNs);
+}
+
+/** When the first grace of what is cancelled is over; null where nothing is. */
+function graceNs(cx: StepContext, instance: CustomInstance): MonoNs | null {
+  let first = Number.POSITIVE_INFINITY;
+  for (const [, { stage, toldNs = 0 }] of commandsOf(cx, instance))
+    if (stage === "cancelled") first = Math.min(first, toldNs);
+  return Number.isFinite(first) ? ((first + cx.s.config.budgets.cancelGraceMs * NS_PER_MS) as MonoNs) : null;
 }
 
 /** At commit: what has nothing left to do is stopped; a side branch finishes what it was given, up to settlement. */
@@ -237,7 +256,7 @@ export function cancelNamed(cx: StepContext, turn: number, target: string, reaso
       command.stage = "cancelled";
       cx.effects.push({ type: "node_cancel", instance: instance.id, command: id, reason });
     }
-    if (instance.inFlight.length > 0) setTimerIn(cx, `ngrace:${instance.id}`, cx.s.config.budgets.cancelGraceMs);
+    if (instance.inFlight.length > 0) startGrace(cx, instance);
   }
   return found;
 }
@@ -259,6 +278,9 @@ function end(cx: StepContext, instance: CustomInstance, reason: string, kill: bo
 function onGrace(cx: StepContext, instance: CustomInstance): void {
   const ignored = commandsOf(cx, instance).some(([, command]) => command.stage === "cancelled");
   if (!ignored || instance.phase === "stopping") return;
+  const dueNs = graceNs(cx, instance) ?? 0;
+  // The one that was told first has come to its end: the grace of the next is not over yet.
+  if (dueNs > cx.nowNs && isOn(cx.s.config.behaviours, GRANTS_ONE_GRACE)) return startGrace(cx, instance);
   const node = definitionOf(cx, instance.node).id;
   end(cx, instance, "cancel_ignored", true);
   const fields = { scope: "node", node, ofTurn: instance.turn };

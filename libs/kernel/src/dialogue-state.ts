@@ -68,3 +68,8 @@ export interface Dialogue {
 export interface DialogueSession {
   dialogue?: Dialogue;
 }
+
+/** The caller was heard: prompts on silence are counted from here. */
+export function countPromptsAnew({ dialogue }: DialogueSession): void {
+  if (dialogue !== undefined) dialogue.prompted = 0;
+}

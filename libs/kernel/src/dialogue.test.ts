@@ -140,6 +140,43 @@ describe("X-01 prompts on silence", () => {
     expect(h.state.lifecycle.phase).toBe("active");
   });
 
+  const CUT = { silence: { ...SILENCE, maxPrompts: 1 }, backChannel: { words: ["mhm"], maxMs: 600 } } as const;
+
+  /** Speech over the prompt of turn 1, and what its transcript says; the prompt is heard to its end. */
+  function overThePrompt(h: KernelHarness, words: string): void {
+    h.advance(5_000);
+    h.speakPending();
+    h.deliver(1, "accepted", 0);
+    h.deliver(1, "started", 0);
+    h.hear(true, 10);
+    h.hear(false, 30);
+    if (words !== "") h.feed(h.textChunk(h.open("stt"), words));
+    h.feed(h.outcome(h.open("stt")));
+    h.advance(1_000);
+    h.deliver(1, "completed", h.state.turns.find((t) => t.number === 1)?.output.sentUs ?? 0);
+  }
+
+  test.each(["mhm", ""])("X-01 what words discard (%j) does not start the count anew: the call ends", (words) => {
+    const h = call(CUT, PROMPTS);
+    overThePrompt(h, words);
+    expect(h.state.dialogue?.prompted).toBe(1);
+    h.advance(6_000);
+    expect(status(h).at(-1)).toBe("ended(silence)");
+    replays(h);
+  });
+
+  test("X-01 what words let in starts the count anew; so did, before behaviour 5, whatever was awaited", () => {
+    const h = call(CUT, PROMPTS);
+    overThePrompt(h, "no wait");
+    expect(h.state.dialogue?.prompted).toBe(0);
+    expect(h.signals("turn_open#2")).toEqual(["turn_open#2"]);
+    replays(h);
+    const before = call(CUT, PROMPTS, { behaviours: [1, 2, 3, 4] });
+    overThePrompt(before, "mhm");
+    expect(before.state.dialogue?.prompted).toBe(0);
+    replays(before);
+  });
+
   test("X-01 a session without the policy sets no timer and leaves no state behind", () => {
     const h = call({});
     h.advance(600_000);

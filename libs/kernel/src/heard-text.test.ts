@@ -57,6 +57,21 @@ describe("F-039 heard text never says more than was heard", () => {
     expect(told.heardChars as number).toBeGreaterThan(0);
   });
 
+  test("F-039 a clause that was cut does not run together with what was heard after it", () => {
+    const h = shedding();
+    const [first, second] = h.state.turns[0]?.segments ?? [];
+    Object.assign(first ?? {}, { startUs: 0, durationUs: 200_000, shedUs: 400_000 });
+    Object.assign(second ?? {}, { startUs: 200_000, durationUs: 400_000, shedUs: 0 });
+    playOut(h);
+    // What was cut is asked with, too, before its turn has settled.
+    h.deliver(1, "completed", h.state.turns[0]?.output.sentUs ?? 0);
+    const text = conversation(h).at(-1) ?? "";
+    const said = new Set("assistant: Once upon a time there was a fox. It lived in a wood.".split(" "));
+    expect(text).toContain(" It lived");
+    expect(text.split(" ").filter((word) => !said.has(word))).toEqual([]);
+    expect(addendum(h, 1).heardChars as number).toBeLessThan(text.length - "assistant: ".length);
+  });
+
   test("a clause whose audio was all shed is left out, not the words after it", () => {
     const h = committed();
     const [first, second] = h.state.turns[0]?.segments ?? [];

@@ -6,8 +6,10 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
+import { isOn, KNOWS_WHO_IS_HEARD } from "./behaviours.ts";
 import { joinText } from "./conversation.ts";
 import { recoverNode } from "./degraded.ts";
+import { countPromptsAnew } from "./dialogue-state.ts";
 import type { KernelEvent, TextBody, TextSpan } from "./event.ts";
 import { emit, take } from "./flow.ts";
 import type { Settings } from "./graph.ts";
@@ -265,6 +267,7 @@ function settleHearing(cx: StepContext, hearing: Hearing): void {
     releaseText(cx, heard);
     return;
   }
+  if (isOn(cx.s.config.behaviours, KNOWS_WHO_IS_HEARD)) countPromptsAnew(cx.s);
   const spans = [joinText(cx, heard)];
   const chars = spansLength(spans);
   releaseText(cx, heard);

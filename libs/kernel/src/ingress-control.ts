@@ -14,7 +14,7 @@ import { endSession, moveSession } from "./session-end.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import { ensureSessionPlan } from "./session-plan.ts";
 import { TRANSPORT_GONE } from "./settlement.ts";
-import { startCallClock } from "./silence.ts";
+import { startCallClock, stirredByKey } from "./silence.ts";
 import { findTurn } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimer, setTimerIn, signal, status } from "./step-context.ts";
 import { goOnAfterTakeover } from "./takeover.ts";
@@ -136,6 +136,7 @@ function carryOut(cx: StepContext, body: IngressControl): void {
       cx.effects.push({ type: "telemetry", name: "end_of_utterance_ignored", value: 1, turn: 0, node: "" });
       return;
     case "dtmf":
+      stirredByKey(cx, body.fields ?? {});
       heedKey(cx, body.fields ?? {});
       return onDtmf(cx, body.fields ?? {});
     case "stall":

@@ -4,7 +4,7 @@ import type { NodeDefinition } from "./graph.ts";
 import { replayJournal } from "./replay.ts";
 import type { SessionConfig } from "./session-config.ts";
 import { EAR_EDGES, EAR_NODES, graphOf, MODEL_NODES, VOICE_EDGES, VOICE_NODES } from "./testing/graphs.ts";
-import { assistantGraph, KernelHarness, node, testConfig } from "./testing/harness.ts";
+import { assistantGraph, KernelHarness, node, POLICY, testConfig } from "./testing/harness.ts";
 import { clauses } from "./testing/said.ts";
 import { conversation, lastMessages } from "./testing/scenes.ts";
 
@@ -85,6 +85,28 @@ describe("F-010 DTMF", () => {
     plain.advance(5_000);
     for (const one of [h, plain]) expect(one.signals("turn_open_proposed")).toEqual([]);
   });
+
+  test.each(["#", "*"])(
+    "X-01 a key (%s) is no silence: its time begins anew, and so does the count of prompts",
+    (pressed) => {
+      const silence = { afterMs: 5_000, prompts: 1, maxPrompts: 1, andThen: "hang_up" } as const;
+      const spoken = { "silence[0]": [{ ref: 9_000, from: 0, to: 6 }] };
+      const h = menu({ timeout_ms: 1_000 }, { policy: { ...POLICY, silence }, spoken });
+      h.texts.set(9_000, "Hello?");
+      h.advance(4_000);
+      key(h, "#");
+      h.advance(4_999);
+      expect(h.signals("turn_open#")).toEqual([]);
+      h.advance(1);
+      expect(h.signals("turn_open#")).toEqual(["turn_open#1"]);
+      h.speakPending();
+      h.deliver(1, "completed", h.state.turns[0]?.output.sentUs ?? 0);
+      expect(h.state.dialogue?.prompted).toBe(1);
+      key(h, pressed);
+      expect(h.state.dialogue?.prompted).toBe(0);
+      expect(replayJournal(h.config, h.journal).identical).toBe(true);
+    },
+  );
 
   test("F-034 the first digit cuts the reply, as speech does; without barge-in it does not", () => {
     const playing = (bargeIn: boolean): KernelHarness => {

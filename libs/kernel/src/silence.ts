@@ -3,9 +3,12 @@
  * quiet. It is not quiet while the agent speaks or is about to, while the caller speaks or has muted himself, and while
  * the line is being restored.
  */
+import { isOn, KNOWS_WHO_IS_HEARD } from "./behaviours.ts";
 import { SPOKEN_MAX_CALL_WARNING, spokenSilence } from "./dialogue-policy.ts";
+import { countPromptsAnew } from "./dialogue-state.ts";
 import { dialogueOf, hangUp, hangUpStep } from "./hang-up.ts";
 import { summaryStep } from "./history.ts";
+import { keysOf } from "./keypad.ts";
 import { proposeSentence } from "./proposals.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
 import type { SessionState } from "./state.ts";
@@ -27,15 +30,26 @@ function watchSilence(cx: StepContext): void {
   const policy = s.config.policy.silence;
   if (policy === undefined) return;
   const running = s.timers[SILENCE_TIMER] !== undefined;
-  if (callerHeard(s) && s.dialogue !== undefined) s.dialogue.prompted = 0;
+  if (callerHeard(s)) countPromptsAnew(s);
   const spent = (s.dialogue?.prompted ?? 0) >= policy.maxPrompts && policy.andThen === "nothing";
   const due = !spent && quiet(s);
   if (due && !running) setTimerIn(cx, SILENCE_TIMER, policy.afterMs);
   else if (!due && running) clearTimer(cx, SILENCE_TIMER);
 }
 
-function callerHeard({ prelude, keypad }: SessionState): boolean {
-  return prelude.utterance.phase === "confirmed" || prelude.closing.length > 0 || keypad !== undefined;
+/** Confirmed speech, or keys. What words are still to decide on may be the agent's own echo (`kernel.md` §2). */
+function callerHeard({ prelude, keypad, config }: SessionState): boolean {
+  if (prelude.utterance.phase === "confirmed" || keypad !== undefined) return true;
+  const { closing } = prelude;
+  if (!isOn(config.behaviours, KNOWS_WHO_IS_HEARD)) return closing.length > 0;
+  return closing.some(({ unjudged }) => unjudged !== true);
+}
+
+/** The caller has pressed a key, and be it one that says nothing: silence is measured, and prompts are counted, from here. */
+export function stirredByKey(cx: StepContext, fields: Readonly<Record<string, string | number>>): void {
+  if (!isOn(cx.s.config.behaviours, KNOWS_WHO_IS_HEARD) || keysOf(fields).length === 0) return;
+  countPromptsAnew(cx.s);
+  clearTimer(cx, SILENCE_TIMER);
 }
 
 function quiet(s: SessionState): boolean {

@@ -16,9 +16,13 @@ interface Life {
   speaking: boolean;
 }
 
+function isKey(event: TraceEvent): boolean {
+  return event.kind === "ingress" && event.message.kind === "control" && event.message.signal === "dtmf";
+}
+
 /**
  * Silence and the longest call (X-01): no prompt before it was quiet for as long as the policy says, nor more of them than it
- * allows; a call ends for silence only after the last prompt, for its length not before and not long after it.
+ * allows, counted anew once the caller is heard, whether or not his words are understood, or presses a key; a call ends for silence only after the last prompt, for its length not before and not long after it.
  */
 export class DialogueChecker extends BaseChecker {
   readonly name = "dialogue";
@@ -44,6 +48,7 @@ export class DialogueChecker extends BaseChecker {
       });
     const life = "life" in event ? this.#lives.get(event.life) : undefined;
     if (life === undefined) return;
+    if (event.kind === "heard" || isKey(event)) life.prompts = 0;
     if (event.kind === "life_ends") return this.#ended(event, life, atNs);
     if (event.kind === "signal") return this.#signal(event.life, life, event.event, atNs);
     if (event.kind !== "ingress" || event.message.kind !== "control") return;

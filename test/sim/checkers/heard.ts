@@ -142,7 +142,7 @@ export class HeardChecker extends BaseChecker {
     const before = [...this.#replies.values()].filter((of) => of.life === life && (turn === 0 || of.turn < turn));
     this.compared += 1;
     for (const text of told) {
-      const fits = before.some((reply) => reply.unsure || mostHeard(reply).startsWith(text));
+      const fits = before.some((reply) => reply.unsure || mayHaveHeard(reply, text));
       if (!fits) this.fail(`${life}#${turn}: the model is told of "${text}", which nobody heard`);
     }
     // A history that is full has let go of older ones.
@@ -177,13 +177,31 @@ function played(reply: Reply): boolean {
   return end > 0 && reply.playedUs >= end && [...reply.clauses.keys()].every((segment) => ended.has(segment));
 }
 
-/** The most that can have been heard: clauses and words whose audio came out, a frame's rounding forgiven. */
-function mostHeard(reply: Reply): string {
+/** No more than can have been heard; of a reply that goes on as text from some clause on, some of the one, then the other. */
+function mayHaveHeard(reply: Reply, text: string): boolean {
+  if (!reply.textual) return heardBefore(reply, Number.POSITIVE_INFINITY).startsWith(text);
+  const shown = [...reply.shown].sort(([a], [b]) => a - b);
+  const words = text.split(" ");
+  return shown.some(([from], n) => {
+    const heard = heardBefore(reply, from);
+    const told = plain(
+      shown
+        .slice(n)
+        .map(([, one]) => one)
+        .join(" "),
+    );
+    const split = (at: number): boolean =>
+      heard.startsWith(words.slice(0, at).join(" ")) && told.startsWith(words.slice(at).join(" "));
+    return words.some((_, at) => split(at)) || split(words.length);
+  });
+}
+
+/** Clauses and words whose audio came out, a frame's rounding forgiven; of clauses before this one. */
+function heardBefore(reply: Reply, before: number): string {
   const heard: string[] = [];
   const playedUs = reply.playedUs + roundingUs;
-  const clauses = reply.textual ? [...reply.shown].sort(([a], [b]) => a - b) : inOrder(reply);
-  if (reply.textual) return plain(clauses.map(([, text]) => text).join(" "));
-  for (const [segment, text] of clauses) {
+  for (const [segment, text] of inOrder(reply)) {
+    if (segment >= before) break;
     let upToUs = -1;
     let whole = false;
     for (const { offsetUs, voice } of reply.pieces) {
