@@ -1,8 +1,9 @@
-import { createLeaseService, type LeaseAnswer as Issued } from "@rspp/lease/lease-service";
+import { createLeaseService } from "@rspp/lease/lease-service";
 import type { SessionKey } from "@rspp/store/state-store";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkLinearizable, type Model, type Operation } from "./checker.ts";
+import { carryOut } from "./lease-carry-out.ts";
 import { type LeaseAnswer, type LeaseCall, leaseModel } from "./lease-model.ts";
 import { memoryLeaseStore } from "./memory-lease-store.ts";
 
@@ -68,44 +69,13 @@ function sequentialLease() {
   let now = 1_000_000;
   const store = memoryLeaseStore(3, () => now);
   const service = createLeaseService({ store, sign: ({ epoch }) => `${epoch}`, monoMs: () => now });
-  const told = (answer: Issued, state: "granted" | "revoked" | "released" = "granted"): LeaseAnswer => {
-    const expired = state === "granted" && answer.lease.expiresWallMs <= now;
-    return {
-      ok: true,
-      epoch: answer.lease.epoch,
-      holder: answer.lease.holder ?? "",
-      state: expired ? "expired" : state,
-    };
-  };
-  return async (call: LeaseCall): Promise<LeaseAnswer> => {
+  const lapse = () =>
+    store.update(session, "renew", ({ lease }) => {
+      return { answer: null, ...(lease && !lease.revoked ? { lease: { ...lease, expiresWallMs: now - 1 } } : {}) };
+    });
+  return (call: LeaseCall): Promise<LeaseAnswer> => {
     now += 1;
-    const asked = "holder" in call && "epoch" in call ? { session, holder: call.holder, epoch: call.epoch } : null;
-    const key = "key" in call ? { requestKey: call.key } : { requestKey: "" };
-    if (call.kind === "get") {
-      const found = await store.get(session);
-      if (found === undefined) return { ok: false, problem: "unknown_session" };
-      const answer = { lease: found.lease, nowWallMs: now, oldRunsOutInMs: 0, unchanged: true, repeated: false };
-      return told(answer, found.lease.revoked ? "revoked" : found.ended ? "released" : "granted");
-    }
-    if (call.kind === "lapse") {
-      await store.update(session, "renew", ({ lease }) => {
-        return { answer: null, ...(lease && !lease.revoked ? { lease: { ...lease, expiresWallMs: now - 1 } } : {}) };
-      });
-      return { ok: true, epoch: 0, holder: "", state: "expired" };
-    }
-    const answer = await (call.kind === "grant"
-      ? service.grant({ session, ...call, ...key, expectedEpoch: call.expected, receivers: [] })
-      : call.kind === "revoke"
-        ? service.revoke(session, call.epoch)
-        : asked === null
-          ? Promise.reject(new Error("not asked"))
-          : call.kind === "rotate"
-            ? service.rotate({ ...asked, ...key, lastSequence: 1 })
-            : call.kind === "transfer"
-              ? service.transfer({ ...asked, ...key, toHolder: call.to, receivers: [], consented: true })
-              : service[call.kind](asked));
-    if (!answer.ok) return { ok: false, problem: answer.error };
-    return told(answer.value, call.kind === "revoke" ? "revoked" : call.kind === "release" ? "released" : "granted");
+    return carryOut(service, session, call, lapse);
   };
 }
 
@@ -156,7 +126,7 @@ function callOf(one: Drawn, i: number, epochs: readonly number[]): LeaseCall {
 
 /** Calls that take effect one after the other, told as if they had overlapped: linearizable by construction. */
 async function truthful(drawn: readonly Drawn[]): Promise<Op[]> {
-  const carryOut = sequentialLease();
+  const carriedOut = sequentialLease();
   const seen: { epoch: number; at: number }[] = [];
   const calls: LeaseCall[] = [];
   const history: Op[] = [];
@@ -169,7 +139,7 @@ async function truthful(drawn: readonly Drawn[]): Promise<Op[]> {
     const known = seen.filter(({ at }) => at < called).map(({ epoch }) => epoch);
     const call = before ?? callOf(one, i, known);
     calls.push(call);
-    const output = one.fate === "never" ? undefined : await carryOut(call);
+    const output = one.fate === "never" ? undefined : await carriedOut(call);
     if (one.fate === "known" && output?.ok && output.epoch > 0 && call.kind !== "lapse") {
       seen.push({ epoch: output.epoch, at: returned });
     }

@@ -19,13 +19,45 @@ const callsMax = 70;
 const lostMax = 6;
 const lifeMaxMs = 30_000;
 const holders = ["a", "b", "c"] as const;
-type AskedCall = Exclude<LeaseCall, { kind: "lapse" }>;
+export type AskedCall = Exclude<LeaseCall, { kind: "lapse" }>;
+
+export interface SeenEpoch {
+  readonly epoch: number;
+  readonly holder: string;
+}
+
+export function pick<T>(among: readonly T[], random: () => number): T {
+  const found = among[Math.floor(random() * among.length)];
+  if (found === undefined) throw new Error("nothing to choose from");
+  return found;
+}
+
+/** A call about a session of which `epochs` were heard, newest last. */
+export function drawCall(epochs: readonly SeenEpoch[], key: string, random: () => number): AskedCall {
+  const back = random() < 0.75 ? 1 : 1 + Math.floor(random() * Math.min(4, epochs.length));
+  const known = epochs.at(-back);
+  const dice = random();
+  if (dice < 0.25) return { kind: "get" };
+  const other = pick(holders, random);
+  if (known === undefined || dice < 0.4) {
+    const takeover = random() < 0.5;
+    const expected = takeover && random() < 0.5 ? (known?.epoch ?? 0) : 0;
+    return { kind: "grant", holder: other, takeover, expected, key };
+  }
+  const { epoch } = known;
+  // Mostly by who has it.
+  const holder = random() < 0.9 ? known.holder : other;
+  if (dice < 0.6) return { kind: "renew", holder, epoch };
+  if (dice < 0.75) return { kind: "rotate", holder, epoch, key };
+  if (dice < 0.87) return { kind: "transfer", holder, to: holder === other ? `${other}2` : other, epoch, key };
+  return dice < 0.94 ? { kind: "revoke", epoch } : { kind: "release", holder, epoch };
+}
 
 /** What the clients know of one session, all together. */
 interface Known {
   readonly name: string;
   /** As told, newest last. */
-  readonly epochs: { epoch: number; holder: string }[];
+  readonly epochs: SeenEpoch[];
   lastKeyed: AskedCall | null;
   calls: number;
   /** Answers that were lost. */
@@ -87,7 +119,7 @@ class Client {
 
   async run(): Promise<void> {
     while (!this.#options.enough()) {
-      const replica = this.#pick(this.#options.replicas.all);
+      const replica = pick(this.#options.replicas.all, this.#options.random);
       // Now and then a replica that is stopped is asked too: what becomes of that call is not known for long.
       if (replica.stopped && this.#options.random() < 0.8) {
         await pause(2);
@@ -105,7 +137,7 @@ class Client {
     const session = this.#sessions.at(Math.floor(random() * sessionsAtOnce));
     if (dice < 0.1) return this.#lapse(session);
     const again = dice < 0.18 ? session.lastKeyed : null;
-    const call = again ?? this.#draw(session, `${replica.name}-${this.#id}-${this.#calls++}`);
+    const call = again ?? drawCall(session.epochs, `${replica.name}-${this.#id}-${this.#calls++}`, random);
     if ("key" in call) session.lastKeyed = call;
     const ask = () => askLease(rpc, session.name, call);
     const answer = await recorder.record(this.#id, session.name, call, ask);
@@ -117,29 +149,8 @@ class Client {
     if (other) await recorder.record(this.#id, session.name, call, () => askLease(other.rpc, session.name, call));
   }
 
-  #draw({ epochs }: Known, key: string): AskedCall {
-    const { random } = this.#options;
-    const back = random() < 0.75 ? 1 : 1 + Math.floor(random() * Math.min(4, epochs.length));
-    const known = epochs.at(-back);
-    const dice = random();
-    if (dice < 0.25) return { kind: "get" };
-    const other = this.#pick(holders);
-    if (known === undefined || dice < 0.4) {
-      const takeover = random() < 0.5;
-      const expected = takeover && random() < 0.5 ? (known?.epoch ?? 0) : 0;
-      return { kind: "grant", holder: other, takeover, expected, key };
-    }
-    const { epoch } = known;
-    // Mostly by who has it.
-    const holder = random() < 0.9 ? known.holder : other;
-    if (dice < 0.6) return { kind: "renew", holder, epoch };
-    if (dice < 0.75) return { kind: "rotate", holder, epoch, key };
-    if (dice < 0.87) return { kind: "transfer", holder, to: holder === other ? `${other}2` : other, epoch, key };
-    return dice < 0.94 ? { kind: "revoke", epoch } : { kind: "release", holder, epoch };
-  }
-
   async #keepAlive(rpc: NonNullable<Replica["running"]>["rpc"]): Promise<void> {
-    const holder = this.#pick(holders);
+    const holder = pick(holders, this.#options.random);
     const held = Array.from({ length: sessionsAtOnce }, (_, slot) => this.#sessions.at(slot)).flatMap((session) => {
       const last = session.epochs.at(-1);
       return last === undefined ? [] : [{ session: session.name, epoch: last.epoch }];
@@ -159,11 +170,5 @@ class Client {
       );
       return { ok: true, epoch: 0, holder: "", state: "expired" };
     });
-  }
-
-  #pick<T>(among: readonly T[]): T {
-    const found = among[Math.floor(this.#options.random() * among.length)];
-    if (found === undefined) throw new Error("nothing to choose from");
-    return found;
   }
 }

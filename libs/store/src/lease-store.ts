@@ -22,9 +22,11 @@ export interface LeaseRow {
 
 export interface LeaseStoreState {
   readonly incarnation: number;
+  /** The next epoch is one more; in a `renew` the last one given. */
   readonly lastEpoch: number;
   /** After a restore: until when leases that the backup does not know may live. */
   readonly lostRunOutWallMs: number;
+  /** About as many as are alive: a bound, counted every few seconds. */
   readonly sessionCount: number;
 }
 
@@ -50,6 +52,7 @@ export interface LeaseView {
 /** What the decision changed. `lease` null ends the session. */
 export interface LeaseDecision<T> {
   readonly answer: T;
+  /** Set where something was issued or ended. A store that keeps epochs by itself takes only the lease's from it. */
   readonly store?: LeaseStoreState;
   readonly lease?: LeaseRow | null;
   /** To be remembered under the key of the request. */
@@ -70,7 +73,7 @@ export const renewAllMax = 512;
 export type LeaseMode = "issue" | "renew";
 
 export interface LeaseChangeRow {
-  /** Position in the order of commits; rises by one per change, ends included, renewals not. */
+  /** Position in the order that watchers are told; rises with each change, ends included, renewals not. */
   readonly seq: number;
   readonly lease: LeaseRow;
   readonly ended: boolean;

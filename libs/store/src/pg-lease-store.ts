@@ -4,6 +4,7 @@ import type {
   LeaseChangeRow,
   LeaseDecision,
   LeaseFilter,
+  LeaseMode,
   LeaseRequest,
   LeaseRow,
   LeaseStore,
@@ -13,30 +14,27 @@ import type {
 } from "./lease-store.ts";
 import { renewAllMax } from "./lease-store.ts";
 import { checkLimit } from "./page.ts";
+import {
+  clockMs,
+  epochPosition,
+  epochSpan,
+  makeOrReopen,
+  nowOf,
+  reopen,
+  type StoreRow,
+  theStore,
+} from "./pg-lease-incarnation.ts";
+import { AliveCount, leaseChannel, leaseTeller } from "./pg-lease-notices.ts";
 import { leaseFloors as f, leases as l, leaseRequests as q, leaseStore as store } from "./schema.ts";
 import type { SessionKey } from "./state-store.ts";
 import { StoreError } from "./store-error.ts";
 
-const epochSpan = 2 ** 32;
-const incarnationMax = 2 ** 21 - 1;
 /** Bounds of one receiver's sync: more sessions than that it could not hold (libs/protocol, RECEIVER_SESSIONS_MAX). */
 const receiverLeasesMax = 10_000;
 const floorsMax = 256;
 const floorsOfSessionMax = 64;
-const channel = "rspp_leases";
-const slotMs = 600_000;
-const slotOriginWallMs = Date.UTC(2025, 0, 1);
 
-const clockMs = sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`.mapWith(Number);
 const ofSession = ({ tenantId, sessionId }: SessionKey) => and(eq(l.tenantId, tenantId), eq(l.sessionId, sessionId));
-
-/**
- * An incarnation that no earlier life of the store had: one more than the data says, and not below the ten-minute slot of
- * today, since a store that is restored twice, or wiped, no longer knows how far it once was. 21 bits last until 2064.
- */
-export function nextIncarnation(known: number, wallMs: number): number {
-  return Math.min(incarnationMax, Math.max(known + 1, 1, Math.floor((wallMs - slotOriginWallMs) / slotMs)));
-}
 
 /**
  * Leases in PostgreSQL. Opening it makes the store's one row, and raises the incarnation when the database is not the one
@@ -45,28 +43,36 @@ export function nextIncarnation(known: number, wallMs: number): number {
  */
 export async function openPgLeaseStore(db: Database, termMs: number): Promise<LeaseStore> {
   await db.transaction((tx) => makeOrReopen(tx, termMs));
+  const tell = leaseTeller(db);
+  const alive = new AliveCount();
   return {
-    update: (session, mode, decide, requestKey = "") =>
-      db.transaction(async (tx) => {
-        const view = await lockView(tx, session, mode === "issue", requestKey);
-        const decision = decide(view.view);
-        await write(tx, session, mode, view, decision);
-        await remember(tx, session, requestKey, decision.request, view.view.nowWallMs);
-        return decision.answer;
-      }),
+    update: async (session, mode, decide, requestKey = "") => {
+      const { answer, changed } = await db.transaction(async (tx) => {
+        const view = await lockView(tx, session, mode, requestKey, alive);
+        const decision = decide(view);
+        const changed = await write(tx, session, mode, view, decision);
+        await remember(tx, session, requestKey, decision.request, view.nowWallMs);
+        return { answer: decision.answer, changed: changed ? aliveAfter(view, decision) : undefined };
+      });
+      if (changed !== undefined) {
+        alive.add(changed);
+        tell();
+      }
+      return answer;
+    },
     renewAll: (sessions, decide) => renewAll(db, sessions, decide),
     get: (session) =>
       db.transaction(async (tx) => {
         const [row] = await tx.select({ lease: l, now: clockMs }).from(l).where(ofSession(session));
         return row && { lease: leaseOf(row.lease), ended: row.lease.endedWallMs > 0, nowWallMs: row.now };
       }),
-    ofReceiver: (receiver) => db.transaction((tx) => ofReceiver(tx, receiver)),
-    head: () => db.transaction(async (tx) => (await theStore(tx)).changeSeq),
+    ofReceiver: (receiver) => db.transaction((tx) => ofReceiver(tx, receiver, alive)),
+    head: () => db.transaction(settled),
     live: (filter, after, upTo, limit) =>
       list(db, [...conditionsOf(filter), eq(l.endedWallMs, 0), gt(l.changeSeq, after), lte(l.changeSeq, upTo)], limit),
-    changes: (filter, after, limit) => list(db, [...conditionsOf(filter), gt(l.changeSeq, after)], limit),
+    changes: (filter, after, limit) => list(db, [...conditionsOf(filter), gt(l.changeSeq, after)], limit, true),
     expired: (before, limit) => expired(db, before, limit),
-    onChange: (wake) => db.listen(channel, wake),
+    onChange: (wake) => db.listen(leaseChannel, wake),
     acknowledgeFloors: (floors) => db.transaction((tx) => acknowledge(tx, floors)),
     floors: (session) => db.transaction((tx) => floorsOf(tx, session)),
     reopen: (term, atLeast = 0) => db.transaction((tx) => reopen(tx, term, atLeast)),
@@ -79,117 +85,71 @@ export async function openPgLeaseStore(db: Database, termMs: number): Promise<Le
   };
 }
 
-type StoreRow = typeof store.$inferSelect;
-
-async function theStore(tx: Tx): Promise<StoreRow> {
-  const [row] = await tx.select().from(store);
-  if (row !== undefined) return row;
-  throw new StoreError(
-    "corrupt",
-    "The lease store's own row is gone",
-    "Restore the database and reopen the lease store",
-  );
-}
-
-/** Which database this is, as far as it can tell; empty where the account may not ask. */
-async function originOf(tx: Tx): Promise<string> {
-  const [may] = (
-    await tx.execute<{ may: boolean }>(sql`SELECT
-      has_function_privilege('pg_control_system()', 'execute')
-      AND has_function_privilege('pg_control_checkpoint()', 'execute') AS may`)
-  ).rows;
-  if (may?.may !== true) return "";
-  const { rows } = await tx.execute<{ origin: string }>(sql`SELECT
-    (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
-    (SELECT timeline_id::text FROM pg_control_checkpoint()) || '/' || current_database() AS origin`);
-  return rows[0]?.origin ?? "";
-}
-
-async function makeOrReopen(tx: Tx, termMs: number): Promise<void> {
-  const origin = await originOf(tx);
-  const incarnation = nextIncarnation(0, await nowOf(tx));
-  await tx
-    .insert(store)
-    .values({
-      id: 1,
-      incarnation,
-      lastEpoch: incarnation * epochSpan,
-      // A wiped store had leases too, perhaps.
-      lostRunOutWallMs: sql`${clockMs} + ${termMs}::bigint`,
-      sessionCount: 0,
-      changeSeq: 0,
-      origin,
-    })
-    .onConflictDoNothing();
-  const [row] = await tx.select().from(store).for("update");
-  if (row !== undefined && row.origin !== origin && origin !== "") await reopen(tx, termMs, 0);
-}
-
-async function nowOf(tx: Tx): Promise<number> {
-  const { rows } = await tx.execute<{ now: string }>(sql`SELECT ${clockMs} AS now`);
-  return Number(rows[0]?.now);
-}
-
-async function reopen(tx: Tx, termMs: number, atLeast: number): Promise<number> {
-  const [row] = await tx.select().from(store).for("update");
-  const now = await nowOf(tx);
-  const incarnation = Math.max(nextIncarnation(row?.incarnation ?? 0, now), atLeast);
-  if (incarnation > incarnationMax || incarnation === row?.incarnation) {
-    throw new StoreError(
-      "invalid",
-      "There is no higher incarnation",
-      "Begin with an empty lease store and new session ids",
-    );
-  }
-  await tx.update(store).set({
-    incarnation,
-    lastEpoch: incarnation * epochSpan,
-    lostRunOutWallMs: now + termMs,
-    origin: await originOf(tx),
-  });
-  return incarnation;
-}
-
-interface LockedView {
-  readonly view: LeaseView;
-  readonly changeSeq: number;
+function aliveAfter({ lease }: LeaseView, decision: LeaseDecision<unknown>): number {
+  return (decision.lease === null ? 0 : 1) - (lease === undefined ? 0 : 1);
 }
 
 /**
- * Grants hold the store's row, so that epochs and change numbers are given in the order of commits; renewals hold its key
- * alone, which hinders no grant and no renewal, only a reopening.
+ * Everybody holds the store open, who issues holds the session besides, so that grants of different sessions never wait for
+ * each other. The locks come first: what a statement sees is as of its beginning.
  */
-async function lockView(tx: Tx, session: SessionKey, issuing: boolean, requestKey: string): Promise<LockedView> {
-  const { changeSeq, ...state } = await lockStore(tx, issuing);
+async function lockView(
+  tx: Tx,
+  session: SessionKey,
+  mode: LeaseMode,
+  requestKey: string,
+  alive: AliveCount,
+): Promise<LeaseView> {
+  const { tenantId, sessionId } = session;
+  const issuing = mode === "issue";
+  await tx.execute(
+    issuing ? sql`SELECT rspp.lock_lease_session(${tenantId}, ${sessionId})` : sql`SELECT rspp.lock_leases()`,
+  );
   const [lease] = await tx.select().from(l).where(ofSession(session)).for("update");
   // Read now that nobody can change anything: while waiting for the locks time went by.
-  const { nowWallMs, request } = await requestAndNow(tx, session, requestKey);
-  return { view: { store: state, lease: lease && aliveOf(lease), request, nowWallMs }, changeSeq };
+  const { state, nowWallMs, request } = await stateAndRequest(tx, session, requestKey, issuing);
+  const sessionCount = issuing ? await alive.now(tx) : 0;
+  return { store: { ...state, sessionCount }, lease: lease && aliveOf(lease), request, nowWallMs };
 }
 
-async function lockStore(tx: Tx, issuing: boolean): Promise<LeaseStoreState & { readonly changeSeq: number }> {
-  const [row] = await tx
-    .select()
-    .from(store)
-    .for(issuing ? "no key update" : "key share");
-  const { incarnation, lastEpoch, lostRunOutWallMs, sessionCount, changeSeq } = row ?? (await theStore(tx));
-  return { incarnation, lastEpoch, lostRunOutWallMs, sessionCount, changeSeq };
+function stateOf(row: StoreRow, position: number): Omit<LeaseStoreState, "sessionCount"> {
+  const { incarnation, lostRunOutWallMs, epochsBefore } = row;
+  const count = position - epochsBefore;
+  if (count < 0) {
+    throw new StoreError(
+      "corrupt",
+      "The sequence of epochs was set back",
+      "Reopen the lease store: `rspp store restore` does it, and so does starting it on a restored database",
+    );
+  }
+  return { incarnation, lastEpoch: incarnation * epochSpan + Math.min(count, epochSpan - 1), lostRunOutWallMs };
 }
 
 function aliveOf(row: typeof l.$inferSelect): LeaseRow | undefined {
   return row.endedWallMs > 0 ? undefined : leaseOf(row);
 }
 
-/** In one go: every grant of every replica waits for whoever holds the store's row. */
-async function requestAndNow(tx: Tx, { tenantId, sessionId }: SessionKey, requestKey: string) {
+async function stateAndNow(tx: Tx): Promise<LeaseStoreState & { readonly nowWallMs: number }> {
+  const [row] = await tx.select({ store, now: clockMs, position: epochPosition.mapWith(Number) }).from(store);
+  if (row === undefined) return { ...stateOf(await theStore(tx), 0), sessionCount: 0, nowWallMs: 0 };
+  return { ...stateOf(row.store, row.position), sessionCount: 0, nowWallMs: row.now };
+}
+
+/** In one go. Who issues is given the next epoch, used or not. */
+async function stateAndRequest(tx: Tx, { tenantId, sessionId }: SessionKey, requestKey: string, issuing: boolean) {
   const ofRequest = and(eq(q.tenantId, tenantId), eq(q.sessionId, sessionId), eq(q.requestKey, requestKey));
+  const position = issuing ? sql`nextval('rspp.lease_epochs') - 1` : epochPosition;
   const [row] = await tx
-    .select({ now: clockMs, kind: q.kind, holder: q.holder, askedEpoch: q.askedEpoch, epoch: q.epoch })
-    .from(sql`(VALUES (1)) AS one`)
+    .select({
+      store,
+      now: clockMs,
+      position: position.mapWith(Number),
+      request: { kind: q.kind, holder: q.holder, askedEpoch: q.askedEpoch, epoch: q.epoch },
+    })
+    .from(store)
     .leftJoin(q, ofRequest);
-  const { now = 0, kind, holder, askedEpoch, epoch } = row ?? {};
-  const there = kind != null && holder != null && askedEpoch != null && epoch != null;
-  return { nowWallMs: now, request: there ? { kind, holder, askedEpoch, epoch } : undefined };
+  if (row === undefined) return { state: stateOf(await theStore(tx), 0), nowWallMs: 0, request: undefined };
+  return { state: stateOf(row.store, row.position), nowWallMs: row.now, request: row.request ?? undefined };
 }
 
 async function remember(
@@ -219,18 +179,18 @@ function renewAll<T>(
   const tenants = sessions.map(({ tenantId }) => tenantId);
   const ids = sessions.map(({ sessionId }) => sessionId);
   return db.transaction(async (tx) => {
-    const { changeSeq: _, ...state } = await lockStore(tx, false);
+    await tx.execute(sql`SELECT rspp.lock_leases()`);
     const named = sql`(${l.tenantId}, ${l.sessionId}) IN
       (SELECT * FROM unnest(${sql.param(tenants)}::text[], ${sql.param(ids)}::text[]))`;
     const rows = await tx.select().from(l).where(named).orderBy(asc(l.tenantId), asc(l.sessionId)).for("update");
-    const nowWallMs = await nowOf(tx);
+    const { nowWallMs, ...store } = await stateAndNow(tx);
     const found = new Map(rows.map((row) => [nameOf(row), aliveOf(row)]));
     const lengthened: LeaseRow[] = [];
     const answers = sessions.map((session, i) => {
       const lease = found.get(nameOf(session));
-      const decision = decide({ store: state, lease, request: undefined, nowWallMs }, i);
+      const decision = decide({ store, lease, request: undefined, nowWallMs }, i);
       if (decision.lease !== undefined || decision.store !== undefined) {
-        lengthened.push(onlyLengthened(lease, decision));
+        lengthened.push(onlyLengthened(lease, decision, "renew"));
       }
       return decision.answer;
     });
@@ -251,43 +211,51 @@ async function lengthen(tx: Tx, leases: readonly LeaseRow[]): Promise<void> {
     WHERE ${l.tenantId} = told.tenant_id AND ${l.sessionId} = told.session_id`);
 }
 
-function onlyLengthened(before: LeaseRow | undefined, decision: LeaseDecision<unknown>): LeaseRow {
-  if (decision.lease == null || decision.store !== undefined || decision.lease.epoch !== before?.epoch) {
+function onlyLengthened(
+  before: LeaseRow | undefined,
+  { lease, store }: LeaseDecision<unknown>,
+  mode: LeaseMode,
+): LeaseRow {
+  if (lease == null || (mode === "renew" && store !== undefined) || lease.epoch !== before?.epoch) {
     throw new StoreError("internal", "A renewal changed more than its term", "This is a bug: report it");
   }
-  return decision.lease;
+  return lease;
 }
 
+/** @returns whether watchers are to be told. */
 async function write<T>(
   tx: Tx,
   session: SessionKey,
-  mode: "issue" | "renew",
-  { view, changeSeq }: LockedView,
+  mode: LeaseMode,
+  view: LeaseView,
   decision: LeaseDecision<T>,
-): Promise<void> {
-  if (decision.lease === undefined && decision.store === undefined) return;
-  if (mode === "renew") {
-    const { expiresWallMs } = onlyLengthened(view.lease, decision);
+): Promise<boolean> {
+  const { lease } = decision;
+  if (lease === undefined) return false;
+  if (mode === "renew" || lease?.epoch === view.lease?.epoch) {
+    const { expiresWallMs } = onlyLengthened(view.lease, decision, mode);
     await tx.update(l).set({ expiresWallMs }).where(ofSession(session));
-    return;
+    return false;
   }
-  const seq = changeSeq + 1;
-  // Watchers are told once this commits.
-  await tx
-    .update(store)
-    .set({ ...decision.store, changeSeq: seq })
-    .returning({ told: sql`pg_notify(${channel}, '')` });
-  if (decision.lease === null) {
-    await tx.update(l).set({ endedWallMs: view.nowWallMs, changeSeq: seq }).where(ofSession(session));
+  const changeSeq = sql`rspp.next_lease_change()`;
+  if (lease === null) {
+    await tx.update(l).set({ endedWallMs: view.nowWallMs, changeSeq }).where(ofSession(session));
     await tx.delete(f).where(and(eq(f.tenantId, session.tenantId), eq(f.sessionId, session.sessionId)));
-  } else if (decision.lease !== undefined) {
-    const { session: _, receivers, ...rest } = decision.lease;
-    const values = { ...session, ...rest, receivers: [...receivers], endedWallMs: 0, changeSeq: seq };
-    await tx
-      .insert(l)
-      .values(values)
-      .onConflictDoUpdate({ target: [l.tenantId, l.sessionId], set: values });
+    return true;
   }
+  if (lease.epoch !== view.store.lastEpoch + 1) {
+    throw new StoreError("internal", "A grant took another epoch than the next", "This is a bug: report it");
+  }
+  const { session: _, receivers, ...rest } = lease;
+  const values = { ...session, ...rest, receivers: [...receivers], endedWallMs: 0, changeSeq };
+  await tx
+    .insert(l)
+    .values(values)
+    .onConflictDoUpdate({
+      target: [l.tenantId, l.sessionId],
+      set: { ...values, changeSeq: sql`excluded.change_seq` },
+    });
+  return true;
 }
 
 function leaseOf(row: typeof l.$inferSelect): LeaseRow {
@@ -303,13 +271,24 @@ function conditionsOf(filter: LeaseFilter): SQL[] {
   ];
 }
 
-function list(db: Database, conditions: SQL[], limit: number): Promise<LeaseChangeRow[]> {
+/**
+ * How far changes may be told: numbers are given before the commits, and one that commits late must not come behind a
+ * watcher's back.
+ */
+async function settled(tx: Tx): Promise<number> {
+  const { rows } = await tx.execute<{ seq: string }>(sql`SELECT rspp.settled_lease_changes() AS seq`);
+  return Number(rows[0]?.seq);
+}
+
+function list(db: Database, conditions: SQL[], limit: number, onlySettled = false): Promise<LeaseChangeRow[]> {
   checkLimit(limit);
   return db.transaction(async (tx) => {
+    // A statement of its own: the next one sees all of them.
+    const upTo = onlySettled ? [lte(l.changeSeq, await settled(tx))] : [];
     const rows = await tx
       .select({ row: l, nowWallMs: clockMs })
       .from(l)
-      .where(and(...conditions))
+      .where(and(...conditions, ...upTo))
       .orderBy(asc(l.changeSeq))
       .limit(limit);
     return rows.map(({ row, nowWallMs }) => {
@@ -331,19 +310,19 @@ function expired(db: Database, beforeWallMs: number, limit: number): Promise<Lea
   });
 }
 
-async function ofReceiver(tx: Tx, receiver: string) {
+async function ofReceiver(tx: Tx, receiver: string, alive: AliveCount) {
   // Grants are held up for as long as it takes, so that none at or below `lastEpoch` is missing from the list.
-  const [row] = await tx.select().from(store).for("share");
-  const { incarnation, lastEpoch, lostRunOutWallMs, sessionCount } = row ?? (await theStore(tx));
+  await tx.execute(sql`SELECT rspp.lock_leases(), rspp.lock_lease_issue()`);
+  const { nowWallMs: _, ...state } = await stateAndNow(tx);
   const rows = await tx
     .select()
     .from(l)
-    .where(and(...conditionsOf({ receiver }), eq(l.endedWallMs, 0), gte(l.epoch, incarnation * epochSpan)))
+    .where(and(...conditionsOf({ receiver }), eq(l.endedWallMs, 0), gte(l.epoch, state.incarnation * epochSpan)))
     .limit(receiverLeasesMax + 1);
   if (rows.length > receiverLeasesMax) {
     throw new StoreError("invalid", `${receiver} is named by too many sessions`, "Give receivers an id per process");
   }
-  return { store: { incarnation, lastEpoch, lostRunOutWallMs, sessionCount }, leases: rows.map(leaseOf) };
+  return { store: { ...state, sessionCount: await alive.now(tx) }, leases: rows.map(leaseOf) };
 }
 
 async function acknowledge(tx: Tx, floors: readonly Omit<ReceiverFloorRow, "acknowledgedWallMs">[]): Promise<void> {

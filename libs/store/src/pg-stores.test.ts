@@ -3,12 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Database, openDatabase } from "./database.ts";
 import type { LeaseRow, LeaseStore } from "./lease-store.ts";
 import { pgAuditStore } from "./pg-audit-store.ts";
-import { nextIncarnation, openPgLeaseStore } from "./pg-lease-store.ts";
+import { nextIncarnation } from "./pg-lease-incarnation.ts";
+import { openPgLeaseStore } from "./pg-lease-store.ts";
 import { pgPipelineStore } from "./pg-pipeline-store.ts";
 import { pgStateStore } from "./pg-state-store.ts";
 import { pgTimelineIndex } from "./pg-timeline-index.ts";
 import type { NewVersion } from "./pipeline-store.ts";
 import type { SessionKey, StateStore, StateWrite } from "./state-store.ts";
+import { runSql } from "./testkit/run-sql.ts";
 import { type TestDatabase, testDatabase } from "./testkit/test-database.ts";
 import type { NewTimelineSegment, TimelineInfo, TimelinePart, TimelineSegment } from "./timeline-index.ts";
 
@@ -30,6 +32,19 @@ afterAll(async () => {
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 let count = 0;
+
+/** Statements that wait for a lock. */
+async function waiting(): Promise<number> {
+  const { rows } = await other.transaction((tx) => {
+    return tx.execute<{ n: number }>(sql`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted`);
+  });
+  return rows[0]?.n ?? 0;
+}
+
+async function waitUntil(there: () => Promise<boolean>): Promise<void> {
+  const untilMs = performance.now() + 10_000;
+  while (!(await there())) if (performance.now() > untilMs) throw new Error("it does not come");
+}
 
 /** Gives `session` the next epoch, as a grant would; holder null: a revocation. */
 function grant(session: SessionKey, holder: string | null): Promise<number> {
@@ -174,6 +189,54 @@ describe("the lease store", () => {
   test("the counter of epochs cannot be set back, not even by hand", async () => {
     const back = at.db.transaction((tx) => tx.execute(sql`UPDATE rspp.lease_store SET last_epoch = last_epoch - 1`));
     await expect(back).rejects.toMatchObject({ code: "conflict" });
+  });
+
+  test("F-095 a sequence of epochs that was set back gives a session no lower one", async () => {
+    const session = { tenantId: "t", sessionId: `s${count++}` };
+    let epoch = 0;
+    for (let i = 0; i < 8; i++) epoch = await grant(session, "a");
+    const move = (by: number) =>
+      runSql(at.db, `SELECT setval('rspp.lease_epochs', last_value + ${by}) FROM rspp.lease_epochs`);
+    await move(-5);
+    await expect(grant(session, "b")).rejects.toMatchObject({ code: "conflict" });
+    await move(10);
+    expect(await grant(session, "b")).toBeGreaterThan(epoch);
+  });
+
+  test("F-095 a grant waits for nobody else's: not for one that is held up in the middle", async () => {
+    const [slow, other] = [`s${count++}`, `s${count++}`].map((sessionId) => ({ tenantId: "t", sessionId }));
+    if (slow === undefined || other === undefined) throw new Error("two sessions");
+    await grant(slow, "a");
+    let heldUp: Promise<number> | undefined;
+    const done: string[] = [];
+    await at.db.transaction(async (tx) => {
+      // As a replica that is stopped while it decides about that session.
+      await tx.execute(sql`SELECT 1 FROM rspp.leases WHERE session_id = ${slow.sessionId} FOR UPDATE`);
+      heldUp = grant(slow, "b").finally(() => done.push("slow"));
+      await waitUntil(async () => (await waiting()) > 0);
+      await grant(other, "b");
+      await grant(other, "c");
+      done.push("other");
+    });
+    await heldUp;
+    expect(done).toEqual(["other", "slow"]);
+  });
+
+  test("F-095 a change that commits late is told before those that were numbered after it", async () => {
+    const [late, early] = [`s${count++}`, `s${count++}`].map((sessionId) => ({ tenantId: "late", sessionId }));
+    if (late === undefined || early === undefined) throw new Error("two sessions");
+    await grant(late, "a");
+    const from = await leases.head();
+    const told = async () => (await leases.changes({ tenantId: "late" }, from, 10)).map(({ lease }) => lease.holder);
+    await at.db.transaction(async (tx) => {
+      await tx.execute(sql`UPDATE rspp.leases SET change_seq = rspp.next_lease_change(), holder = 'late'
+        WHERE session_id = ${late.sessionId}`);
+      await grant(early, "early");
+      // Told now, a watcher would stand behind the other and never learn of it.
+      expect(await told()).toEqual([]);
+      expect(await leases.head()).toBe(from);
+    });
+    expect(await told()).toEqual(["late", "early"]);
   });
 });
 

@@ -183,11 +183,13 @@ export const rateBuckets = rspp.table(
 export const leaseStore = rspp.table("lease_store", {
   id: smallint("id").primaryKey(),
   incarnation: integer("incarnation").notNull(),
+  /** Written for builds that counted here; epochs come from the sequence `lease_epochs`. */
   lastEpoch: whole("last_epoch").notNull(),
   lostRunOutWallMs: whole("lost_run_out_wall_ms").notNull(),
   sessionCount: integer("session_count").notNull(),
-  /** Counts changes of leases in commit order, for watchers. */
   changeSeq: whole("change_seq").notNull(),
+  /** Where the sequence of epochs stood when this incarnation began. */
+  epochsBefore: whole("epochs_before").notNull().default(0),
   /** Which database this was: a restored or copied one differs, and comes up under a higher incarnation. */
   origin: text("origin").notNull(),
 });
@@ -218,6 +220,7 @@ export const leases = rspp.table(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.sessionId] }),
     uniqueIndex("leases_change_seq").on(t.changeSeq),
+    uniqueIndex("leases_epoch").on(t.epoch),
     index("leases_holder").on(t.holder),
     index("leases_receivers").using("gin", t.receivers),
   ],

@@ -50,12 +50,11 @@ export function createDeciding(store: LeaseStore, monoMs: () => number): Decidin
       const look = looking();
       const once = (seen: LeaseView) => {
         const view = look.at(seen);
-        const decision = step(view, grantorView(view));
-        // Renewals leave the store's row alone; the mistrust is written behind them.
-        return look.stepped() && mode === "issue" ? { ...decision, store: decision.store ?? view.store } : decision;
+        return step(view, grantorView(view));
       };
       const answer = await store.update(session, mode, once, requestKey);
-      if (look.stepped() && mode === "renew") await store.distrustClock(limits.LEASE_TERM_MS);
+      // The store's row is left alone by all of them; the mistrust is written behind them.
+      if (look.stepped()) await store.distrustClock(limits.LEASE_TERM_MS);
       return answer;
     },
     renewAll: async (asks, step) => {
