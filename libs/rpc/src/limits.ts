@@ -71,6 +71,8 @@ export const limits = {
   /** Silence on the control connection before a ping, and before the pair is given up. */
   LINK_PING_AFTER_MS: 1_000,
   LINK_SILENCE_MS: 5_000,
+  /** Between looks at it: so much later than it is over, a silence may be noticed. */
+  LINK_LOOK_MS: 100,
   /** HTTP/2 pings on the media connection; patient, since they queue behind media on a slow link. */
   LINK_MEDIA_PING_MS: 5_000,
   LINK_MEDIA_PING_TIMEOUT_MS: 20_000,

@@ -33,8 +33,10 @@ function runFor(ms: number): void {
 }
 
 describe("a silent peer", () => {
-  test("is asked after a second, and given up after five", () => {
+  test("F-096 is asked every second, and given up as soon as it has been silent for five, whenever it was heard last", () => {
     const watch = silence();
+    runFor(300);
+    watch.heard(clock.nowNs());
     runFor(4_900);
     expect([pings, givenUp]).toEqual([4, 0]);
     runFor(100);
@@ -64,6 +66,18 @@ describe("a silent peer", () => {
     runFor(4_000);
     expect(givenUp).toBe(0);
     runFor(1_100);
+    expect(givenUp).toBe(1);
+    watch.stop();
+  });
+
+  test("a process that itself runs but now and then waits longer for its peer", () => {
+    const watch = silence();
+    for (let n = 0; n < 8; n++) {
+      nowMs += 1_000;
+      vi.advanceTimersByTime(100);
+    }
+    expect(givenUp).toBe(0);
+    runFor(3_000);
     expect(givenUp).toBe(1);
     watch.stop();
   });

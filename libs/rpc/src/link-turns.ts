@@ -50,7 +50,8 @@ export class LinkTurns {
   }
 }
 
-const looksMin = Math.floor(limits.LINK_SILENCE_MS / limits.LINK_PING_AFTER_MS) - 1;
+/** Three quarters of the silence must be the peer's: in the rest this process itself may have stood still. */
+const looksMin = Math.floor((limits.LINK_SILENCE_MS * 0.75) / limits.LINK_LOOK_MS);
 
 /** Asks a silent peer whether it lives, and tells when it has not answered. */
 export class LinkSilence {
@@ -59,8 +60,9 @@ export class LinkSilence {
   readonly #giveUp: () => void;
   #heardAtNs = 0;
   #pings = 0n;
-  /** Looks since it was last heard. */
+  /** Since it was last heard. */
   #looks = 0;
+  #asked = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(clock: LinkClock, ping: (nonce: bigint) => void, giveUp: () => void) {
@@ -70,14 +72,14 @@ export class LinkSilence {
   }
 
   start(): void {
-    this.#heardAtNs = this.#clock.nowNs();
-    this.#looks = 0;
-    this.#timer ??= setInterval(() => this.#check(), limits.LINK_PING_AFTER_MS);
+    this.heard(this.#clock.nowNs());
+    this.#timer ??= setInterval(() => this.#check(), limits.LINK_LOOK_MS);
   }
 
   heard(atNs: MonoNs): void {
     this.#heardAtNs = atNs;
     this.#looks = 0;
+    this.#asked = 0;
   }
 
   stop(): void {
@@ -88,10 +90,14 @@ export class LinkSilence {
   #check(): void {
     const silentNs = this.#clock.nowNs() - this.#heardAtNs;
     this.#looks++;
-    // A process that did not run for a while has heard nobody: what came meanwhile is read after this. So it looks several
+    // A process that did not run for a while has heard nobody: what came meanwhile is read after this. So it looks many
     // times before it gives a healthy peer up (kernel.md §7).
-    if (silentNs >= msToNs(limits.LINK_SILENCE_MS) && this.#looks >= looksMin) this.#giveUp();
-    // A timer may fire a little early.
-    else if (silentNs >= msToNs(limits.LINK_PING_AFTER_MS) * 0.9) this.#ping(++this.#pings);
+    if (silentNs >= msToNs(limits.LINK_SILENCE_MS) && this.#looks >= looksMin) {
+      this.stop();
+      return this.#giveUp();
+    }
+    if (silentNs < msToNs(limits.LINK_PING_AFTER_MS) * (this.#asked + 1)) return;
+    this.#asked = Math.floor(silentNs / msToNs(limits.LINK_PING_AFTER_MS));
+    this.#ping(++this.#pings);
   }
 }
