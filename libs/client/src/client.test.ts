@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { ControlSignal } from "@rspp/gen/rspp/event/v1/control_pb";
 import { type ServerFrame, ServerFrameSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Client } from "./client.ts";
@@ -42,6 +43,59 @@ describe("the client", () => {
     FakeSocket.last().say(frameOf({ case: "closed", value: { reason: 35 } }));
     expect(await client.ended).toBe("caller_hangup");
     expect(host.waiting()).toBe(0);
+  });
+
+  test("F-158 R4 a refusal that passes does not end a session that is to be taken up again; one that stands does", async () => {
+    const client = await open();
+    const errors: string[] = [];
+    client.on("error", ({ reason }) => errors.push(reason));
+    const refuse = (reason: ErrorReason, code: number): void => {
+      FakeSocket.last().accept();
+      FakeSocket.last().say(frameOf({ case: "closed", value: { error: { reason } } }));
+      FakeSocket.last().drop(code);
+    };
+    FakeSocket.last().drop(1001);
+    for (const reason of [ErrorReason.DRAINING, ErrorReason.CAPACITY_EXHAUSTED]) {
+      host.pass(1_000);
+      refuse(reason, 1013);
+      expect(client.state).toBe("reconnecting");
+    }
+    host.pass(1_000);
+    refuse(ErrorReason.SESSION_NOT_FOUND, 4404);
+    expect([client.state, errors]).toEqual(["closed", ["draining", "capacity_exhausted", "session_not_found"]]);
+    expect(await client.ended).toBe("session_not_found");
+  });
+
+  test("F-158 R4 what it saw is told when it comes back, and what its adapter had taken at the last", async () => {
+    const client = await open();
+    const socket = FakeSocket.last();
+    for (let i = 0; i < 3; i++) client.sendAudio(new Int16Array(320));
+    const control = (signal: ControlSignal, sequence: number) =>
+      socket.say(
+        frameOf(
+          { case: "event", value: { event: { turnNumber: 4, payload: { case: "control", value: { signal } } } } },
+          sequence,
+        ),
+      );
+    control(ControlSignal.TURN_OPEN, 1);
+    control(ControlSignal.COMMIT, 2);
+    client.mute();
+    socket.say(frameOf({ case: "pong", value: { audioSequence: 2n, signalSequence: 1n, last: true } }));
+    client.endOfUtterance();
+    socket.drop(1001);
+    host.pass(1_000);
+    FakeSocket.last().accept();
+    expect(FakeSocket.last().sent[0]).toMatchObject({
+      value: {
+        resume: {
+          lastServerSequence: 2n,
+          seen: { goneAudioSequence: 2n, goneSignalSequence: 1n, lastTurnNumber: 4, openTurnNumber: 4, muted: true },
+        },
+      },
+    });
+    expect(FakeSocket.last().sent[0]).toMatchObject({ value: { resume: { seen: { openTurnCommitted: true } } } });
+    FakeSocket.last().say(opened({ resumed: true, resumeAudioAfter: 2n, resumeSignalsAfter: 1n }));
+    expect(sequences(FakeSocket.last())).toEqual(["audio 3", "signal 2"]);
   });
 
   test("F-158 resends what was not taken, in its order, and leaves out what comes twice", async () => {

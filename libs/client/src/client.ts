@@ -11,6 +11,7 @@ import type {
   ServerFlush,
   ServerFrame,
   ServerOpened,
+  ServerPong,
 } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import { controlOf, type SignalFields } from "./control.ts";
 import { ClientError } from "./errors.ts";
@@ -29,6 +30,7 @@ import {
 import { globalHost, globalSocket } from "./host.ts";
 import { Outbox } from "./outbox.ts";
 import { createPacedPlayer } from "./paced-player.ts";
+import { SeenTurn } from "./seen-turn.ts";
 import type {
   AudioFormat,
   ClientEvents,
@@ -51,6 +53,8 @@ const SOCKET_BYTES_MAX = 4_194_304;
 const BACKOFF_MS = 100;
 const BACKOFF_MS_MAX = 2_000;
 const REPORTS_MAX = 256;
+/** Why a client that comes back is not taken just now. */
+const PASSING = ["draining", "capacity_exhausted", "dependency_unavailable", "rate_limited", "deadline_exceeded"];
 /** Close codes after which coming back is of no use. */
 const FINAL_CODES: readonly number[] = [1000, 4400, 4401, 4403, 4404, 4409, 4410];
 
@@ -64,6 +68,7 @@ export class Client {
   readonly #input: AudioFormat;
   readonly #player: Player;
   readonly #outbox = new Outbox();
+  readonly #seen = new SeenTurn();
   readonly #listeners = new Map<keyof ClientEvents, Set<(event: never) => void>>();
   #state: "new" | "open" | "reconnecting" | "closed" = "new";
   #socket: SocketLike | null = null;
@@ -228,6 +233,7 @@ export class Client {
   }
 
   #report(value: ClientPlayed): void {
+    this.#seen.played(value);
     if (this.#state === "open") return this.#send({ case: "played", value });
     if (this.#state !== "reconnecting" || this.#reports.length >= REPORTS_MAX) return;
     this.#reports.push(value);
@@ -238,6 +244,8 @@ export class Client {
     if (this.#state !== "open" || socket === null) return;
     if (socket.bufferedAmount > SOCKET_BYTES_MAX) return this.#lost(1006, "send buffer full");
     socket.send(encodeFrame(message, this.#encoding));
+    const { control } = message.case === "signal" ? message.value : {};
+    this.#seen.sent(message, control === undefined ? "" : signalName(control.signal));
   }
 
   // --- connections ---
@@ -271,6 +279,7 @@ export class Client {
       lastServerSequence: BigInt(this.#lastServer),
       sentAudioSequence: BigInt(this.#outbox.lastAudio()),
       sentSignalSequence: BigInt(this.#outbox.lastSignal()),
+      seen: this.#seen.toWire(),
     };
     const value = {
       $typeName: "rspp.transport.v1.ClientOpen" as const,
@@ -384,7 +393,7 @@ export class Client {
       case "closed":
         return this.#closed(message.value);
       case "pong":
-        return this.#outbox.confirmed(Number(message.value.audioSequence), Number(message.value.signalSequence));
+        return this.#pong(message.value);
       default:
         return;
     }
@@ -393,6 +402,7 @@ export class Client {
   #begun(opened: ServerOpened): void {
     this.#stopTimers();
     this.#opened = opened;
+    this.#seen.connected();
     this.#state = "open";
     this.#ping();
     if (opened.resumed) {
@@ -404,6 +414,11 @@ export class Client {
     this.#emit("state", { state: "open", reason: opened.resumed ? "resumed" : "" });
     this.#settle?.resolve();
     this.#settle = null;
+  }
+
+  #pong({ audioSequence, signalSequence, last }: ServerPong): void {
+    this.#outbox.confirmed(Number(audioSequence), Number(signalSequence));
+    if (last) this.#seen.left(audioSequence, signalSequence);
   }
 
   #flush(flush: ServerFlush, sequence: bigint): void {
@@ -429,12 +444,16 @@ export class Client {
     const said = `the server refused: ${error.reason}${fields === "" ? "" : ` (${fields})`}`;
     if (this.#settle !== null) return this.#fail(new ClientError("refused", said, error.remedy, error.reason));
     this.#emit("error", error);
+    if (this.#state === "reconnecting" && PASSING.includes(error.reason)) return;
     this.#over(error.reason);
   }
 
   #event(event: Envelope): void {
     const output = outputOf(event);
-    if (output !== null) return this.#player.play(output);
+    if (output !== null) {
+      this.#seen.output(output);
+      return this.#player.play(output);
+    }
     const text = textOf(event);
     if (text !== null) return this.#emit("text", text);
     const { payload, turnNumber: turn } = event;
@@ -460,6 +479,7 @@ export class Client {
   }
 
   #control(signal: string, turn: number, reason: string): void {
+    this.#seen.control(signal, turn);
     if (signal === "output_hold") this.#player.hold(turn);
     if (signal === "output_resume") this.#player.resume();
     if (signal === "turn_open") this.#emit("turn", { turn, phase: "open", reason });

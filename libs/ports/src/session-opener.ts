@@ -29,12 +29,32 @@ export interface SessionRequest {
   transport: TransportEnd;
   /** What the client speaks; the runtime is given pcm_s16le, 16 kHz, mono whatever it is. */
   formats: { input: AudioFormat; output: AudioFormat };
-  /** Always false today: a client that comes back is reattached here, the session knows nothing of it. */
-  resume: boolean;
+  /**
+   * Set when the session is live and another adapter had it: its client came back here. It goes on on another runtime than
+   * the one it leaves. A client that comes back to its own adapter is reattached there, and the session knows nothing of it.
+   */
+  adopt?: SessionSeen;
   /** W3C trace context of the adapter: the session's spans become its children. */
   traceparent?: string;
   /** Grants of a newer epoch for this receiver, which then believes only that one; false when it would lower the floor. */
   raiseEpoch(epoch: number): boolean;
+}
+
+/** A session as its client saw it last. */
+export interface SessionSeen {
+  /** Highest turn; 0 none. */
+  lastTurn: number;
+  /** Whose output is not played to its end. */
+  openTurn: {
+    turn: number;
+    generation: number;
+    /** Media time of it that was played, microseconds. */
+    playedUs: number;
+    committed: boolean;
+    /** All its output has come. */
+    complete: boolean;
+  } | null;
+  muted: boolean;
 }
 
 /** What an observer of the session sees, for clients that ask for metrics, debug events and errors. */
@@ -54,6 +74,10 @@ export interface OpenedSession {
   pipelineVersion: string;
   /** How long the session waits for a caller who is cut off, milliseconds; default RESUME_WITHIN_MS. */
   reconnectMs?: number;
+  /** Set when it was adopted: the caller's audio and control that the session knows already; new ones are numbered after. */
+  adopted?: { audioThrough: number; controlThrough: number };
+  /** Leaves it to another adapter: it waits for that at its runtime, and hears nothing of this one any more. */
+  leave?(): void;
   /** Told of metrics, debug events and errors until the returned function is called. */
   observe?(kinds: readonly SessionNote["kind"][], tell: (note: SessionNote) => void): () => void;
 }

@@ -8,12 +8,14 @@ import { err, ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import type { Clock } from "@rspp/ports/clock";
-import type { OpenedSession, OpenRefusal, SessionNote, SessionRequest } from "@rspp/ports/session-opener";
+import type { OpenedSession, OpenRefusal, SessionNote, SessionRequest, SessionSeen } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { SessionConstants } from "@rspp/rpc/link-api";
 import { AdapterBinding, type Answer, type BindingOwner, refused } from "./link-adapter-binding.ts";
+import type { AdapterSessionInit } from "./link-adapter-types.ts";
 import { Heard } from "./link-heard.ts";
 import { limits } from "./link-limits.ts";
+import { Observers } from "./link-observe.ts";
 import { openItem, type Reattached } from "./link-open.ts";
 import { Outgoing, type OutgoingOwner } from "./link-outgoing.ts";
 import type { PooledLink } from "./link-pool.ts";
@@ -24,36 +26,6 @@ import { TurnsSeen } from "./link-turns-seen.ts";
 import { HANDED_OVER, refusalOf } from "./link-words.ts";
 import type { Moved, SessionMover } from "./session-mover.ts";
 
-export interface AdapterSessionInit {
-  readonly clock: Clock;
-  readonly request: SessionRequest;
-  readonly instance: string;
-  readonly adapterId: string;
-  readonly grant: SignedGrant;
-  readonly epoch: number;
-  readonly link: PooledLink;
-  readonly grants: GrantVerifier;
-  readonly readyMs: number;
-  /** Finds another runtime; null: the session ends with its runtime. */
-  readonly mover: SessionMover | null;
-  /** A lost pair that is not back within it, milliseconds: the session goes on elsewhere. */
-  readonly failoverAfterMs: number;
-  readonly counts: AdapterCounts;
-  readonly notice: (notice: OpenerNotice) => void;
-  onOver(session: AdapterSession): void;
-}
-
-/** Counted over all sessions of an opener. */
-export interface AdapterCounts {
-  reattached: number;
-  /** Went on on another runtime: for the loss of theirs, or as it asked. */
-  failedOver: number;
-  migrated: number;
-  lost: number;
-  duplicates: number;
-  readonly unsent: Map<string, number>;
-}
-
 export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
   readonly #init: AdapterSessionInit;
   readonly clock: Clock;
@@ -62,9 +34,11 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
   readonly #turns = new TurnsSeen();
   /** Frames captured when a turn was heard of, by turn; until it commits. */
   readonly #heardUntil = new Map<number, number>();
-  readonly #observers = new Map<(note: SessionNote) => void, readonly SessionNote["kind"][]>();
+  readonly #observers = new Observers(() => this.#askObserve());
   #instance: string;
   #link: PooledLink;
+  /** What the runtime said of one that was another adapter's. */
+  #adopted: NonNullable<OpenedSession["adopted"]> | null = null;
   /** Being moved to another runtime. */
   #moving: TakeoverFrom | null = null;
   #moves = 0;
@@ -87,11 +61,14 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     this.#link = init.link;
     this.clock = init.clock;
     this.#out = new Outgoing(this, init.mover !== null);
+    if (init.adopts === undefined) return;
+    this.#moving = init.adopts.from;
+    this.#turns.begin(init.adopts.seen);
   }
 
   /** Binds and opens; settles when the runtime has answered, or with a refusal at the deadline. */
   async open(deadlineNs: number): Promise<Result<OpenedSession, OpenRefusal>> {
-    const answer = await this.#bind(deadlineNs, "open");
+    const answer = await this.#bind(deadlineNs, this.#moving === null ? "open" : "takeover");
     if (!answer.ok) {
       this.#over();
       return err(refusalOf(answer.error));
@@ -104,7 +81,9 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
       sessionId: session,
       pipelineVersion,
       ...(this.#reconnectMs === null ? {} : { reconnectMs: this.#reconnectMs }),
-      observe: (kinds, tell) => this.#observe(kinds, tell),
+      ...(this.#adopted === null ? {} : { adopted: this.#adopted }),
+      leave: () => this.#over(),
+      observe: (kinds, tell) => this.#observers.add(kinds, tell),
     });
   }
 
@@ -186,7 +165,7 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
   }
 
   noted(note: SessionNote): void {
-    for (const [tell, kinds] of this.#observers) if (kinds.includes(note.kind)) tell(note);
+    this.#observers.tell(note);
   }
 
   reconnectWithin(ms: number): void {
@@ -197,21 +176,12 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     void this.#raise(grant);
   }
 
-  #observe(kinds: readonly SessionNote["kind"][], tell: (note: SessionNote) => void): () => void {
-    this.#observers.set(tell, [...kinds]);
-    this.#askObserve();
-    return () => {
-      if (!this.#observers.delete(tell)) return;
-      this.#askObserve();
-    };
-  }
-
   #askObserve(): void {
     if (this.#phase !== "over") this.#say({ kind: "observe", kinds: this.observed() }, this.#epoch);
   }
 
   observed(): SessionNote["kind"][] {
-    return [...new Set([...this.#observers.values()].flat())];
+    return this.#observers.kinds();
   }
 
   // --- a newer epoch ---
@@ -270,8 +240,9 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     const first = this.#phase === "opening";
     this.#phase = "open";
     this.#rebinding = false;
-    if (this.#moving !== null) this.#arrived(taken);
-    else if (!first) this.#goOn(binding, reattached);
+    if (first) this.#adopt(taken);
+    else if (this.#moving !== null) this.#arrived(taken);
+    else this.#goOn(binding, reattached);
     // A still newer epoch came while this one was being bound.
     if (this.isStale(binding) && !this.#isOver()) void this.#rebind("rotation");
   }
@@ -410,19 +381,33 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     return answer.ok;
   }
 
-  #arrived(taken: TakenOver | null): void {
+  /** The client is told by its own adapter, which numbers what it says after what the session knows. */
+  #adopt(taken: TakenOver | null): void {
+    if (this.#moving === null) return;
+    this.#moving = null;
+    const { audioThrough = 0, controlThrough = 0 } = taken ?? {};
+    this.#adopted = { audioThrough, controlThrough };
+    this.#init.counts.adopted += 1;
+    this.#tellMoved(taken, 0);
+  }
+
+  #tellMoved(taken: TakenOver | null, resent: number): void {
     const { request, notice } = this.#init;
+    const { tenant, session } = request.claims;
+    const state = taken?.state ?? "missing";
+    notice({ kind: "session_moved", tenant, session, instance: this.#instance, state, resent });
+  }
+
+  #arrived(taken: TakenOver | null): void {
     this.#heard.successor();
     this.#openTurn = { turn: 0, generation: 0, playedUs: 0 };
     const sequence = Math.max(1, this.#turns.controlSeen);
     const connected = { kind: "control", epoch: this.#epoch, sequence, signal: "connected" } as const;
     const first: Signal[] = [{ ...connected, controlClass: "overtaking" }];
-    if (this.#observers.size > 0) first.push({ kind: "observe", kinds: this.observed() });
+    if (this.#observers.kinds().length > 0) first.push({ kind: "observe", kinds: this.observed() });
     const resent = this.#out.tellAgain(taken?.audioThrough ?? 0, first);
     if (this.#moving?.why === "lost") this.#tell("connected", "failover");
-    const { tenant, session } = request.claims;
-    const state = taken?.state ?? "missing";
-    notice({ kind: "session_moved", tenant, session, instance: this.#instance, state, resent });
+    this.#tellMoved(taken, resent);
   }
 
   /** To the caller, whose own connection stands. */
@@ -493,6 +478,6 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     this.#next = null;
     this.#out.stop();
     this.#link.release();
-    this.#init.onOver(this);
+    this.#init.onOver();
   }
 }

@@ -27,3 +27,30 @@ export function observeItem(wanted: readonly SessionNote["kind"][]): LinkItem {
 export function observedOf(message: ObserveSession): SessionNote["kind"][] {
   return kinds.filter((kind) => message.kinds.includes(numbers[kind]));
 }
+
+/** Who wants to be told of which notes. */
+export class Observers {
+  readonly #changed: () => void;
+  readonly #all = new Map<(note: SessionNote) => void, readonly SessionNote["kind"][]>();
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
+
+  /** @returns what ends it. */
+  add(kinds: readonly SessionNote["kind"][], tell: (note: SessionNote) => void): () => void {
+    this.#all.set(tell, [...kinds]);
+    this.#changed();
+    return () => {
+      if (this.#all.delete(tell)) this.#changed();
+    };
+  }
+
+  tell(note: SessionNote): void {
+    for (const [tell, kinds] of this.#all) if (kinds.includes(note.kind)) tell(note);
+  }
+
+  kinds(): SessionNote["kind"][] {
+    return [...new Set([...this.#all.values()].flat())];
+  }
+}

@@ -114,15 +114,17 @@ const takenStates = {
   unreachable: TakeoverState.UNREACHABLE,
 } as const;
 
-function takenToWire({ state, stateVersion, audioThrough, closedTurn }: TakenOver) {
-  const numbers = { stateVersion: BigInt(stateVersion), audioThrough: BigInt(audioThrough) };
+function takenToWire({ state, stateVersion, audioThrough, controlThrough, closedTurn }: TakenOver) {
+  const marks = { audioThrough: BigInt(audioThrough), controlThrough: BigInt(controlThrough) };
+  const numbers = { stateVersion: BigInt(stateVersion), ...marks };
   return create(TakeoverResultSchema, { state: takenStates[state], closedTurnNumber: closedTurn, ...numbers });
 }
 
-export function takenOf({ state, stateVersion, audioThrough, closedTurnNumber }: TakeoverResult): TakenOver {
+export function takenOf(result: TakeoverResult): TakenOver {
+  const { state, stateVersion, audioThrough, controlThrough, closedTurnNumber } = result;
   const found = state === TakeoverState.FOUND ? "found" : state === TakeoverState.MISSING ? "missing" : "unreachable";
-  const numbers = { stateVersion: Number(stateVersion), audioThrough: Number(audioThrough) };
-  return { state: found, closedTurn: closedTurnNumber, ...numbers };
+  const marks = { audioThrough: Number(audioThrough), controlThrough: Number(controlThrough) };
+  return { state: found, closedTurn: closedTurnNumber, stateVersion: Number(stateVersion), ...marks };
 }
 
 const handoverReasons = { draining: Reason.DRAINING, migration: Reason.MIGRATION } as const;

@@ -77,6 +77,8 @@ export interface TakenOver {
   readonly stateVersion: number;
   /** Caller audio up to this frame is settled: what follows is to be sent again. */
   readonly audioThrough: number;
+  /** The transport's control up to this sequence is acted on. */
+  readonly controlThrough: number;
   /** Turn of the predecessor that the successor closed; 0 none. */
   readonly closedTurn: number;
 }
@@ -248,6 +250,8 @@ export interface RemoteOpenerStats {
   /** Went on on another runtime: for the loss of theirs, or as it asked. */
   readonly failedOver: number;
   readonly migrated: number;
+  /** Taken over from another adapter, whose client came back here. */
+  readonly adopted: number;
   readonly lost: number;
   /** By reason of `OpenRefusal`. */
   readonly refused: Readonly<Record<string, number>>;

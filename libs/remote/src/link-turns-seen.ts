@@ -1,4 +1,5 @@
 /** What an adapter has seen of a session's turns, from what passes through it: a successor goes on from there (kernel.md §7). */
+import type { SessionSeen } from "@rspp/ports/session-opener";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 
 export interface OpenTurn {
@@ -20,6 +21,13 @@ export class TurnsSeen {
   #muted = false;
   #away = false;
   #controlSeen = 0;
+
+  /** Before anything was heard: what somebody else saw. */
+  begin({ lastTurn, openTurn, muted }: SessionSeen): void {
+    this.#last = Math.max(lastTurn, openTurn?.turn ?? 0);
+    this.#open = openTurn === null ? null : { ...openTurn };
+    this.#muted = muted;
+  }
 
   /** Highest turn heard of. */
   get last(): number {

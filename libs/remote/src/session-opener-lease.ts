@@ -1,6 +1,6 @@
 /** The lease of a session, asked for by the adapter on behalf of the runtime that will hold it (kernel.md §7). */
 import { err, ok, type Result } from "@rspp/base/result";
-import { type Grant, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { type Grant, LeaseState, ReceiverKind, type SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import type { OpenRefusal, TokenClaims } from "@rspp/ports/session-opener";
 import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
@@ -51,6 +51,22 @@ export async function leaseHeld(
     return grant === undefined ? null : { holder: grant.holderId, epoch: Number(grant.epoch) };
   } catch {
     return null;
+  }
+}
+
+/** Of a session that lives and that another adapter had. */
+export async function leaseToAdopt(
+  lease: RpcConnection,
+  { tenant: tenantId, session: sessionId }: TokenClaims,
+): Promise<Result<{ holder: string; epoch: number }, OpenRefusal>> {
+  try {
+    const { lease: found } = await lease.client(LeaseService).getLease({ session: { tenantId, sessionId } });
+    const grant = found?.grant;
+    const lives = found?.state === LeaseState.GRANTED || found?.state === LeaseState.EXPIRED;
+    if (grant !== undefined && lives) return ok({ holder: grant.holderId, epoch: Number(grant.epoch) });
+    return err({ reason: "not_found", remedy: "The session is over: open a new one with a new route." });
+  } catch (failure) {
+    return err(refusalOf(rpcErrorOf(failure, "lease").detail));
   }
 }
 

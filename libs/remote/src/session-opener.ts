@@ -2,10 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { asMonoNs, monoPlusNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
+import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import type { RoutingView } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import type { TimerHandle } from "@rspp/ports/clock";
-import type { OpenedSession, OpenRefusal, SessionRequest } from "@rspp/ports/session-opener";
-import { type AdapterCounts, AdapterSession } from "./link-adapter-session.ts";
+import type { OpenedSession, OpenRefusal, SessionRequest, SessionSeen } from "@rspp/ports/session-opener";
+import { AdapterSession } from "./link-adapter-session.ts";
+import type { AdapterCounts, AdapterSessionInit } from "./link-adapter-types.ts";
 import { limits } from "./link-limits.ts";
 import { LinkPool } from "./link-pool.ts";
 import type {
@@ -16,9 +18,9 @@ import type {
   RemoteSessionOpenerOptions,
 } from "./link-session-types.ts";
 import { RoutingViewCache } from "./routing-view.ts";
-import { createSessionMover, type SessionMover } from "./session-mover.ts";
+import { createSessionMover, type Moved, type SessionMover } from "./session-mover.ts";
 import { createGrantVerifier } from "./session-opener-grants.ts";
-import { giveBack, grantLease, type LeaseAsk } from "./session-opener-lease.ts";
+import { giveBack, grantLease, type LeaseAsk, leaseToAdopt } from "./session-opener-lease.ts";
 
 export function createRemoteSessionOpener(options: RemoteSessionOpenerOptions): RemoteSessionOpener {
   return new Opener(options);
@@ -39,7 +41,7 @@ class Opener implements RemoteSessionOpener {
   readonly #sessions = new Set<AdapterSession>();
   readonly #refused = new Map<string, number>();
   readonly #counts: AdapterCounts = {
-    ...{ reattached: 0, failedOver: 0, migrated: 0, lost: 0, duplicates: 0 },
+    ...{ reattached: 0, failedOver: 0, migrated: 0, adopted: 0, lost: 0, duplicates: 0 },
     unsent: new Map(),
   };
   readonly #mover: SessionMover | null;
@@ -84,6 +86,7 @@ class Opener implements RemoteSessionOpener {
       reattached: this.#counts.reattached,
       failedOver: this.#counts.failedOver,
       migrated: this.#counts.migrated,
+      adopted: this.#counts.adopted,
       lost: this.#counts.lost,
       refused: Object.fromEntries(this.#refused),
       unsent: Object.fromEntries(this.#counts.unsent),
@@ -107,6 +110,7 @@ class Opener implements RemoteSessionOpener {
     const { clock, deadlines = {}, lease, local, adapterId } = this.#options;
     const openMs = Math.min(deadlines.openMs ?? limits.LINK_OPEN_DEADLINE_MS, limits.LINK_OPEN_DEADLINE_MS);
     const deadlineNs = clock.nowNs() + msToNs(openMs);
+    if (request.adopt !== undefined) return this.#adopt(request, request.adopt, deadlineNs);
     const target = await this.#within(deadlineNs, this.#target(request.claims.instance));
     if (!target.ok) return target;
     const { instance, address } = target.value;
@@ -138,11 +142,40 @@ class Opener implements RemoteSessionOpener {
 
   async #openLink(
     request: SessionRequest,
-    to: Target & { grant: Parameters<GrantVerifier["verify"]>[0]; epoch: number; deadlineNs: number },
+    to: Target & { grant: SignedGrant; epoch: number; deadlineNs: number },
   ): Promise<Result<OpenedSession, OpenRefusal>> {
-    const { clock, adapterId, deadlines = {}, onNotice } = this.#options;
     const link = this.#pool.of(to.address);
     link.acquire();
+    return this.#bind(request, { ...to, link });
+  }
+
+  /** A live session of another adapter: it leaves its runtime, which may wait for that adapter still (kernel.md §7). */
+  async #adopt(
+    request: SessionRequest,
+    seen: SessionSeen,
+    deadlineNs: number,
+  ): Promise<Result<OpenedSession, OpenRefusal>> {
+    const { lease } = this.#options;
+    const { claims } = request;
+    if (this.#mover === null) return refuse("not_found", "The session is not known here: open a new one.");
+    const held = await this.#within(deadlineNs, leaseToAdopt(lease, claims));
+    if (!held.ok) return held;
+    const { holder: instance, epoch } = held.value;
+    this.#asked += 1;
+    const key = `${this.#life}-${this.#asked}`;
+    const from = { why: "lost", target: "", stateVersion: 0, instance, epoch } as const;
+    const about = { claims, from: instance, epoch, why: "migration", target: "", avoid: [], key } as const;
+    const turns = { openTurn: seen.openTurn?.turn ?? 0, lastTurn: seen.lastTurn };
+    const moved = await this.#within(deadlineNs, this.#mover.move({ ...about, ...turns }));
+    if (!moved.ok) return moved;
+    return this.#bind(request, { ...moved.value, deadlineNs, adopts: { from, seen } });
+  }
+
+  #bind(
+    request: SessionRequest,
+    to: Moved & { deadlineNs: number; adopts?: NonNullable<AdapterSessionInit["adopts"]> },
+  ): Promise<Result<OpenedSession, OpenRefusal>> {
+    const { clock, adapterId, deadlines = {}, onNotice } = this.#options;
     const session = new AdapterSession({
       clock,
       request,
@@ -150,14 +183,15 @@ class Opener implements RemoteSessionOpener {
       adapterId,
       grant: to.grant,
       epoch: to.epoch,
-      link,
+      link: to.link,
+      ...(to.adopts === undefined ? {} : { adopts: to.adopts }),
       grants: this.#grants,
       readyMs: deadlines.readyMs ?? limits.LINK_READY_MS,
       mover: this.#mover,
       failoverAfterMs: Math.min(deadlines.failoverAfterMs ?? limits.FAILOVER_AFTER_MS, limits.FAILOVER_AFTER_MS_MAX),
       counts: this.#counts,
       notice: (notice) => onNotice?.(notice),
-      onOver: (over) => this.#sessions.delete(over),
+      onOver: () => this.#sessions.delete(session),
     });
     this.#sessions.add(session);
     return session.open(to.deadlineNs);

@@ -128,6 +128,11 @@ export class AgentLine {
     return null;
   }
 
+  /** Nothing is being said, or waits to be heard. */
+  quiet(): boolean {
+    return this.#flushes.length === 0 && this.#deliveries.unsettled().length === 0;
+  }
+
   /** Nobody is there to flush: what waits for an answer is acknowledged with what was last reported. */
   away(): void {
     for (const flush of [...this.#flushes]) this.#unanswered(flush);

@@ -2,11 +2,10 @@
  * One session of one client, over all its connections. It is the runtime's transport end; it outlives a connection by
  * `resumeWithinMs`, and replays what was missed from a bounded buffer (libs/protocol reattach; F-091, F-158).
  */
-import { create } from "@bufbuild/protobuf";
 import { msToNs } from "@rspp/base/brand";
 import { invariant } from "@rspp/base/invariant";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
-import { type ClientFrame, type ServerFrame, ServerOpenedSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { ClientFrame, ServerFrame } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type { OpenedSession, SessionNote, TokenClaims } from "@rspp/ports/session-opener";
@@ -23,15 +22,16 @@ import { AgentLine } from "./agent-line.ts";
 import type { CallerAudio } from "./audio-in.ts";
 import type { Media } from "./audio-out.ts";
 import { CallerLine } from "./caller-line.ts";
+import { DroppedAudio } from "./dropped-audio.ts";
 import { createEventWriter, type EventWriter } from "./events.ts";
-import { formatToWire } from "./formats.ts";
 import { recordFrame } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
 import type { FramedBytes } from "./media-frame.ts";
+import { openedFrame } from "./opened-frame.ts";
 import { Outbox, type OutItem } from "./outbox.ts";
 import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
 import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
-import { againItem, ResumeRecords } from "./resume-records.ts";
+import { againItem, bindingOf, kept, ResumeRecords } from "./resume-records.ts";
 
 type Message = ServerFrame["message"];
 
@@ -72,13 +72,6 @@ export interface CallStats {
   replayBytes: number;
 }
 
-/** A stretch of audio for which there was no room. */
-interface Dropped {
-  turn: number;
-  from: number;
-  to: number;
-}
-
 export class Call implements TransportEnd {
   readonly options: CallOptions;
   readonly caller: CallerLine;
@@ -98,8 +91,7 @@ export class Call implements TransportEnd {
   #closing: string | null = null;
   #callerGone = false;
   #over = false;
-  #dropped: Dropped | null = null;
-  #mediaDropped = 0;
+  readonly #dropped = new DroppedAudio();
   #lastWriteNs = 0;
 
   constructor(options: CallOptions) {
@@ -124,6 +116,14 @@ export class Call implements TransportEnd {
       cut: (fenced) => this.#outbox.cut(fenced),
       flush: (fence, onSequence) => this.#sendFlush(fence, onSequence),
     });
+  }
+
+  /** A session that another adapter had; `seen` are its client's last frames. */
+  goOn(opened: OpenedSession, link: ClientLink, seen: { server: number; audio: number; signals: number }): void {
+    this.#records.goOnAfter(seen.server);
+    this.caller.goOnAfter(seen, opened.adopted ?? { audioThrough: 0, controlThrough: 0 });
+    link.write(0, this.openedFrame(true));
+    this.begin(opened, link);
   }
 
   /** The session is there; what the runtime has said meanwhile is heard now. */
@@ -165,14 +165,18 @@ export class Call implements TransportEnd {
       case "ping": {
         const { nonce, lastServerSequence } = message.value;
         replayAcked(this.#records.state, { control: 0, telemetry: 0, data: Number(lastServerSequence) });
-        const [audioSequence, signalSequence] = [BigInt(this.caller.audioSeen()), BigInt(this.caller.signalSeen())];
-        const value = { $typeName: "rspp.transport.v1.ServerPong" as const, nonce, audioSequence, signalSequence };
-        this.#link?.write(0, { case: "pong", value });
+        this.#pong(nonce, false);
         return null;
       }
       default:
         return null;
     }
+  }
+
+  #pong(nonce: bigint, last: boolean): void {
+    const [audioSequence, signalSequence] = [BigInt(this.caller.audioSeen()), BigInt(this.caller.signalSeen())];
+    const value = { $typeName: "rspp.transport.v1.ServerPong" as const, nonce, audioSequence, signalSequence, last };
+    this.#link?.write(0, { case: "pong", value });
   }
 
   /** Tells the client what was wrong with a frame of its. */
@@ -183,16 +187,7 @@ export class Call implements TransportEnd {
 
   /** The session as its first frame names it. */
   openedFrame(resumed: boolean): Message {
-    const { claims, resumeKey, resumeWithinMs, output } = this.options;
-    const value = create(ServerOpenedSchema, {
-      session: { tenantId: claims.tenant, sessionId: claims.session },
-      resumeKey,
-      resumeWithinMs,
-      outputFormat: formatToWire(output),
-      resumed,
-      resumeAudioAfter: BigInt(this.caller.audioSeen()),
-      resumeSignalsAfter: BigInt(this.caller.signalSeen()),
-    });
+    const value = openedFrame(this.options, this.caller, resumed);
     return { case: "opened", value };
   }
 
@@ -238,6 +233,24 @@ export class Call implements TransportEnd {
     this.agent.away();
     if (this.#closing === null && !this.#callerGone) this.caller.control("reconnecting", "overtaking", reason);
     this.pump();
+    return true;
+  }
+
+  /** Nothing is being said to the client. */
+  quiet(): boolean {
+    return this.#records.state.openTurn === null && this.agent.quiet();
+  }
+
+  /** This adapter stops: the client is sent to another one, the session waits for that. False where it cannot. */
+  handOff(): boolean {
+    const link = this.#link;
+    const leave = this.#opened?.leave;
+    if (this.#over || this.#closing !== null || this.#callerGone || leave === undefined) return false;
+    this.#pong(0n, true);
+    this.detach(link, "draining");
+    link?.close(closeCodes.goingAway, "draining: connect again, the session goes on");
+    leave();
+    this.#finish("handed_off");
     return true;
   }
 
@@ -302,7 +315,7 @@ export class Call implements TransportEnd {
       refused: this.gate.counts(),
       caller: this.caller.counts,
       framesSent: this.agent.framesSent,
-      mediaDropped: this.#mediaDropped,
+      mediaDropped: this.#dropped.frames,
       fences: this.agent.fences,
       fencesUnanswered: this.agent.fencesUnanswered,
       attachments: this.#attachment,
@@ -395,17 +408,12 @@ export class Call implements TransportEnd {
 
   /** Nothing waits that would have to go first. */
   #free(link: ClientLink): boolean {
-    return this.#dropped === null && this.#outbox.size() === 0 && link.buffered() < limits.WRITE_AHEAD_BYTES;
+    return this.#dropped.none && this.#outbox.size() === 0 && link.buffered() < limits.WRITE_AHEAD_BYTES;
   }
 
   /** The client is slow: its audio goes, with notice. The end mark stays, else the turn would never settle. */
   #drop(media: Media): void {
-    this.#mediaDropped += 1;
-    if (this.#dropped !== null && this.#dropped.turn === media.turn) this.#dropped.to = media.sequence;
-    else {
-      this.#noteDropped();
-      this.#dropped = { turn: media.turn, from: media.sequence, to: media.sequence };
-    }
+    if (this.#dropped.add(media)) this.#noteDropped();
     if (!media.end) return;
     this.#noteDropped();
     const event = this.#events.media({ ...media, bytes: new Uint8Array(0), durationUs: 0 });
@@ -413,13 +421,11 @@ export class Call implements TransportEnd {
   }
 
   #noteDropped(): void {
-    const dropped = this.#dropped;
-    if (dropped === null) return;
-    this.#dropped = null;
-    const fields = { edge: "client", lane: "data", fromSequence: dropped.from, toSequence: dropped.to };
-    const made = this.#events.control({ signal: "drop_notice", turn: dropped.turn, reason: "queue_bytes", fields });
-    invariant(made.ok, "a drop notice is legal", made);
-    this.#event(made.value, "control", 512);
+    for (const notice of this.#dropped.take()) {
+      const made = this.#events.control(notice);
+      invariant(made.ok, "a drop notice is legal", made);
+      this.#event(made.value, "control", 512);
+    }
   }
 
   #sendFlush(fence: Extract<TransportEgress, { kind: "fence" }>, onSequence: (sequence: number) => void): void {
@@ -486,14 +492,4 @@ export class Call implements TransportEnd {
     }
     this.options.onOver(this, reason);
   }
-}
-
-/** The token's part that a returning client must match; tokens are renewed, this stays. */
-function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
-  return JSON.stringify([tenant, session, pipelineVersion]);
-}
-
-/** Bytes are the runtime's own as soon as `send` has returned. */
-function kept<M extends TransportEgress>(message: M): M {
-  return message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
 }

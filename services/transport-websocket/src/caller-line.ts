@@ -84,6 +84,17 @@ export class CallerLine {
     this.#pace = new AudioPace(options.clock);
   }
 
+  /** Another adapter had the session: what the client sent to it, and what the runtime has of that. */
+  goOnAfter(
+    client: { readonly audio: number; readonly signals: number },
+    runtime: { readonly audioThrough: number; readonly controlThrough: number },
+  ): void {
+    this.#audioSeen = client.audio;
+    this.#signalSeen = client.signals;
+    this.#sequence = runtime.audioThrough;
+    this.#controls = runtime.controlThrough;
+  }
+
   audioSeen(): number {
     return this.#audioSeen;
   }

@@ -25,6 +25,8 @@ export interface WebSocketServiceOptions {
 }
 
 const service = "transport-websocket";
+/** The end of a stop's grace: calls that have not ended are sent to another adapter, first those in which nothing is said. */
+const handOffMs = 5_000;
 /** How long a start waits for the registry; without it the adapter is alive and not ready. */
 const registryMs = 3_000;
 const drainLookMs = 50;
@@ -62,8 +64,10 @@ async function start(
   const snapshots = watchRouting(values, context, clock, opener);
   const verifier = createRegistryVerifier({ registry, wallMs: clock.wallMs });
   const openSession = tracedOpener(context.telemetry.rpc, opener.open);
-  const open = () =>
-    openWebSocketTransport({ ...transportOptions(values, context.tls, log), clock, verifier, openSession });
+  // Adapters of a fleet show one another the same token; without one all run on this machine.
+  const resumeSecret = (): string => context.streams.headers().authorization ?? "";
+  const served = { ...transportOptions(values, context.tls, log), clock, verifier, openSession, resumeSecret };
+  const open = () => openWebSocketTransport(served);
   return new Adapter(values, context, opener, open, registry, snapshots).started();
 }
 
@@ -193,7 +197,7 @@ class Adapter {
     return url;
   }
 
-  /** Routes lead elsewhere from now on; calls that run may end by themselves. */
+  /** Routes lead elsewhere from now on. Calls that run may end by themselves; the rest goes on at another adapter (R4). */
   async #drain(graceMs: number): Promise<boolean> {
     this.#draining = true;
     this.#reporter?.now();
@@ -201,9 +205,12 @@ class Adapter {
     if (transport === null) return true;
     transport.drain();
     const endMs = performance.now() + graceMs;
+    const offMs = endMs - Math.min(handOffMs, graceMs / 2);
     while (transport.stats().sessions > 0 && performance.now() < endMs) {
+      if (performance.now() >= offMs) transport.handOff("quiet");
       await new Promise((resolve) => setTimeout(resolve, Math.min(drainLookMs, endMs - performance.now())));
     }
+    transport.handOff("all");
     const left = transport.stats().sessions;
     if (left > 0) this.#context.log.warn({ sessions: left }, "calls cut off by the stop");
     await transport.close();

@@ -3,6 +3,8 @@
  * long as a collector of garbage likes least, so their memory is filled anew instead of being let go (P2).
  */
 import type { MonoNs } from "@rspp/base/brand";
+import type { TokenClaims } from "@rspp/ports/session-opener";
+import type { TransportEgress } from "@rspp/ports/transport";
 import { createReattachServer, replayRecord, replaySpare } from "@rspp/protocol/reattach-server";
 import type { ReattachServerState } from "@rspp/protocol/reattach-types";
 import type { AgainItem } from "./outbox.ts";
@@ -23,6 +25,12 @@ export class ResumeRecords {
 
   constructor(session: string, tokenRef: string) {
     this.state = createReattachServer<Kept>(session, tokenRef);
+  }
+
+  /** The client has everything up to `sequence`, which another adapter sent. */
+  goOnAfter(sequence: number): void {
+    this.state.last.data = sequence;
+    this.state.lost.data = sequence;
   }
 
   /** The sequence that the next frame gets. */
@@ -56,4 +64,14 @@ export class ResumeRecords {
 export function againItem(entry: { seq: number; turn: number | null; generation: number; payload: Kept }): AgainItem {
   const { bytes, from, to } = entry.payload;
   return { sequence: entry.seq, turn: entry.turn, generation: entry.generation, record: bytes.slice(from, to) };
+}
+
+/** The token's part that a returning client must match; tokens are renewed, this stays. */
+export function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
+  return JSON.stringify([tenant, session, pipelineVersion]);
+}
+
+/** Bytes are the runtime's own as soon as `send` has returned. */
+export function kept<M extends TransportEgress>(message: M): M {
+  return message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
 }

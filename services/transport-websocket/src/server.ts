@@ -8,11 +8,12 @@ import { createResampler } from "@rspp/audio/resample";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
 import { sessionKey } from "@rspp/base/session-key";
-import type { ClientOpen } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import type { ClientOpen, SeenByClient } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
-import type { OpenedSession, OpenRefusal, SessionOpener, TokenClaims } from "@rspp/ports/session-opener";
+import type { OpenedSession, SessionOpener, SessionSeen, TokenClaims } from "@rspp/ports/session-opener";
 import type { ServerTls } from "@rspp/rpc/tls";
 import { type WebSocket, WebSocketServer } from "ws";
+import { askRuntime } from "./ask-runtime.ts";
 import { createCallerAudio } from "./audio-in.ts";
 import { Call, type CallStats, type ClientLink } from "./call.ts";
 import { Connection, type ConnectionCounts } from "./connection.ts";
@@ -21,6 +22,7 @@ import { SUBPROTOCOLS } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
 import type { AuditEntry, TokenVerifier } from "./ports.ts";
 import { closeCodes, type Refusal, refusal, refusalName } from "./refusal.ts";
+import { createResumeKeys, type ResumeKeys } from "./resume-keys.ts";
 
 export interface WebSocketTransportOptions {
   clock: Clock;
@@ -40,6 +42,8 @@ export interface WebSocketTransportOptions {
   connectionsMax?: number;
   sessionsMax?: number;
   resumeWithinMs?: number;
+  /** Of all adapters of the fleet: with it, clients of one that is gone come back to another. Default: of this one alone. */
+  resumeSecret?: () => string;
   /** Browsers that may connect, by Origin; default all: the token admits, no cookie does. */
   origins?: readonly string[];
   /** Told of everyone who comes, is refused, cut off, or comes back. */
@@ -53,6 +57,8 @@ export interface WebSocketTransportStats extends ConnectionCounts {
   /** Sessions whose client is away. */
   waiting: number;
   resumed: number;
+  /** Sessions of other adapters that went on here. */
+  adopted: number;
   givenUp: number;
   /** By name of the catalogue of errors. */
   refused: Readonly<Record<string, number>>;
@@ -73,6 +79,11 @@ export interface WebSocketTransport {
   sweep(): void;
   /** Opens no more sessions; those that are open go on, and their clients may come back. */
   drain(): void;
+  /**
+   * Sends clients elsewhere whose session may go on there: those to whom nothing is being said, or all. What cannot be handed
+   * over stays.
+   */
+  handOff(which: "quiet" | "all"): void;
   /** Ends all sessions and connections. */
   close(): Promise<void>;
 }
@@ -99,6 +110,8 @@ class Transport implements WebSocketTransport {
   readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
   #wireBytesOut = 0;
   #resumed = 0;
+  #adopted = 0;
+  readonly #keys: ResumeKeys;
   #givenUp = 0;
   #timer: TimerHandle | null = null;
   #draining = false;
@@ -109,6 +122,8 @@ class Transport implements WebSocketTransport {
 
   constructor(options: WebSocketTransportOptions) {
     this.#options = options;
+    const own = randomBytes(24).toString("base64url");
+    this.#keys = createResumeKeys(options.resumeSecret ?? (() => own));
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: limits.SOCKET_BYTES_MAX,
@@ -169,6 +184,7 @@ class Transport implements WebSocketTransport {
       sessions: calls.length,
       waiting: calls.filter((call) => !call.attached()).length,
       resumed: this.#resumed,
+      adopted: this.#adopted,
       givenUp: this.#givenUp,
       refused: Object.fromEntries(this.#refused),
       wireBytesOut: wire,
@@ -195,6 +211,10 @@ class Transport implements WebSocketTransport {
 
   drain(): void {
     this.#draining = true;
+  }
+
+  handOff(which: "quiet" | "all"): void {
+    for (const call of [...this.#calls.values()]) if (which === "all" || call.quiet()) call.handOff();
   }
 
   async close(): Promise<void> {
@@ -328,7 +348,24 @@ class Transport implements WebSocketTransport {
     return err(refusal(expired ? "token_expired" : "token_invalid", closeCodes.token));
   }
 
-  async #openNew(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
+  #openNew(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
+    if (this.#draining)
+      return Promise.resolve(err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." })));
+    return this.#make(frame, claims, this.#keys.make(claims), (call, opened) => {
+      link.write(0, call.openedFrame(false));
+      call.begin(opened, link);
+      this.#audit("opened", claims, "");
+    });
+  }
+
+  /** A session of this adapter: it is opened, and `begin` attaches the client. */
+  async #make(
+    frame: ClientOpen,
+    claims: TokenClaims,
+    resumeKey: string,
+    begin: (call: Call, opened: OpenedSession) => void,
+    adopt?: SessionSeen,
+  ): Promise<Result<Call, Refusal>> {
     const input = formatOf(frame.inputFormat, "open.input_format", 2);
     if (isRefusal(input)) return err(input);
     const output = formatOf(frame.outputFormat, "open.output_format", 1);
@@ -336,18 +373,17 @@ class Transport implements WebSocketTransport {
     const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
     const name = nameOf(claims);
     if (this.#bySession.has(name) || this.#opening.has(name)) return err(sessionExists());
-    if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." }));
     if (this.#calls.size + this.#opening.size >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
       return err(refusal("capacity_exhausted", closeCodes.tryLater));
     }
     this.#opening.add(name);
     try {
       const audio = await createCallerAudio(input);
-      const resumeKey = randomBytes(24).toString("base64url");
       const resumeWithinMs = Math.min(this.#options.resumeWithinMs ?? limits.RESUME_WITHIN_MS, limits.RESUME_WITHIN_MS);
       const onOver = (call: Call, reason: string): void => this.#over(call, reason);
       const call = new Call({ clock, claims, resumeKey, audio, output, resumeWithinMs, onOver });
-      const opened = await this.#ask(call, frame.token, { input, output });
+      const live = adopt === undefined ? {} : { adopt };
+      const opened = await askRuntime(this.#options, call, { token: frame.token, formats: { input, output }, ...live });
       if (!opened.ok) {
         audio.close();
         return opened;
@@ -356,70 +392,18 @@ class Transport implements WebSocketTransport {
       call.options.resumeWithinMs = Math.min(resumeWithinMs, reconnectMs);
       this.#calls.set(digest(resumeKey), call);
       this.#bySession.set(name, call);
-      link.write(0, call.openedFrame(false));
-      call.begin(opened.value, link);
-      this.#audit("opened", claims, "");
+      begin(call, opened.value);
       return ok(call);
     } finally {
       this.#opening.delete(name);
     }
   }
 
-  /** Asks the runtime, within a deadline; what it opens too late is ended. */
-  async #ask(
-    call: Call,
-    token: string,
-    formats: { input: Call["options"]["output"]; output: Call["options"]["output"] },
-  ): Promise<Result<OpenedSession, Refusal>> {
-    const { claims } = call.options;
-    const { clock, openSession } = this.#options;
-    const raiseEpoch = (epoch: number): boolean => call.gate.raiseEpoch(epoch);
-    const asked = openSession({ claims, token, transport: call, formats, resume: false, raiseEpoch }).catch(
-      () =>
-        err({ reason: "runtime_internal_error", remedy: "Report it with the session id." }) as Result<
-          never,
-          OpenRefusal
-        >,
-    );
-    let timer: TimerHandle | undefined;
-    const late = new Promise<null>((resolve) => {
-      timer = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(limits.OPENER_DEADLINE_MS)), () => resolve(null));
-    });
-    const opened = await Promise.race([asked, late]);
-    timer?.clear();
-    if (opened === null) {
-      void asked.then((it) => it.ok && endAtOnce(it.value));
-      return err(
-        refusal("deadline_exceeded", closeCodes.tryLater, { remedy: "The runtime did not answer: try again." }),
-      );
-    }
-    if (!opened.ok) {
-      const busy = ["capacity_exhausted", "draining", "rate_limited", "dependency_unavailable"].includes(
-        opened.error.reason,
-      );
-      return err(
-        refusal(opened.error.reason, busy ? closeCodes.tryLater : closeCodes.notAllowed, {
-          remedy: opened.error.remedy.slice(0, 512),
-        }),
-      );
-    }
-    const { tenant, sessionId, pipelineVersion } = opened.value;
-    // The token binds all three (F-088): a session of anything else is none of this caller's.
-    const bound =
-      tenant === claims.tenant && sessionId === claims.session && pipelineVersion === claims.pipelineVersion;
-    if (bound) return opened;
-    endAtOnce(opened.value);
-    const metadata = { bound: `${claims.tenant}/${claims.pipelineVersion}`.slice(0, 256) };
-    return err(
-      refusal("permission_denied", closeCodes.notAllowed, { metadata, remedy: "Ask the registry for a new route." }),
-    );
-  }
-
-  #resume(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Result<Call, Refusal> {
-    const call = this.#calls.get(digest(frame.resume?.resumeKey ?? ""));
-    const gone = refusal("session_not_found", closeCodes.noSession, {
-      remedy: "The session is over, or the key is not of this token's session: open a new one with a new route.",
-    });
+  async #resume(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
+    const key = frame.resume?.resumeKey ?? "";
+    const call = this.#calls.get(digest(key));
+    if (call === undefined && this.#keys.isOf(claims, key)) return this.#adopt(frame, claims, key, link);
+    const gone = sessionGone();
     if (call === undefined) return err(gone);
     const answer = call.resume(claims, Number(frame.resume?.lastServerSequence ?? 0n), link);
     if (answer === "refused") return err(gone);
@@ -430,6 +414,23 @@ class Transport implements WebSocketTransport {
     this.#resumed += 1;
     this.#audit("resumed", claims, "");
     return ok(call);
+  }
+
+  /** The session lives, and another adapter had it, which is gone (R4): it goes on here from what its client saw. */
+  async #adopt(frame: ClientOpen, claims: TokenClaims, key: string, link: ClientLink): Promise<Result<Call, Refusal>> {
+    if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Connect again." }));
+    const { resume } = frame;
+    const begin = (call: Call, opened: OpenedSession): void => {
+      call.goOn(opened, link, {
+        server: Number(resume?.lastServerSequence ?? 0n),
+        audio: Number(resume?.seen?.goneAudioSequence ?? 0n),
+        signals: Number(resume?.seen?.goneSignalSequence ?? 0n),
+      });
+      this.#adopted += 1;
+      this.#audit("adopted", claims, "");
+    };
+    const made = await this.#make(frame, claims, key, begin, seenOf(resume?.seen));
+    return !made.ok && refusalName(made.error) === "not_found" ? err(sessionGone()) : made;
   }
 
   #over(call: Call, reason: string): void {
@@ -451,6 +452,19 @@ class Transport implements WebSocketTransport {
   }
 }
 
+function sessionGone(): Refusal {
+  const remedy = "The session is over, or the key is not of this token's session: open a new one with a new route.";
+  return refusal("session_not_found", closeCodes.noSession, { remedy });
+}
+
+function seenOf(seen: SeenByClient | undefined): SessionSeen {
+  if (seen === undefined) return { lastTurn: 0, openTurn: null, muted: false };
+  const { lastTurnNumber: lastTurn, openTurnNumber: turn, openTurnGeneration: generation, muted } = seen;
+  const flags = { committed: seen.openTurnCommitted, complete: seen.openTurnComplete };
+  const open = { turn, generation: Math.max(1, generation), playedUs: Number(seen.openTurnPlayedUs), ...flags };
+  return { lastTurn, openTurn: turn === 0 ? null : open, muted };
+}
+
 function sessionExists(): Refusal {
   const remedy = "The session of this token is open: resume it with its key, or ask for a new route.";
   return refusal("already_exists", closeCodes.notAllowed, { remedy });
@@ -468,20 +482,6 @@ function followed({ cert, key, live }: ServerTls, patience: ServerOptions): Serv
 
 function digest(key: string): string {
   return createHash("sha256").update(key).digest("base64");
-}
-
-function endAtOnce({ session, epoch }: OpenedSession): void {
-  const head = { kind: "control", epoch, controlClass: "overtaking" } as const;
-  session.receive({ ...head, sequence: 1, signal: "connected" });
-  session.receive({
-    kind: "control",
-    epoch,
-    controlClass: "positioned",
-    sequence: 2,
-    signal: "ended",
-    lastMediaSequence: 0,
-    reason: "refused",
-  });
 }
 
 function writtenBytes(socket: Duplex): number {

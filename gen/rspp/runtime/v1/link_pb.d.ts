@@ -1626,6 +1626,13 @@ export declare type TakeoverResult = Message<"rspp.runtime.v1.TakeoverResult"> &
    * @generated from field: uint32 closed_turn_number = 4;
    */
   closedTurnNumber: number;
+
+  /**
+   * The transport's control up to this sequence is acted on; an adapter that counts anew begins after it.
+   *
+   * @generated from field: uint64 control_through = 5;
+   */
+  controlThrough: bigint;
 };
 
 /**

@@ -122,6 +122,13 @@ export declare type ResumePoint = Message<"rspp.transport.v1.ResumePoint"> & {
    * @generated from field: uint64 sent_signal_sequence = 4;
    */
   sentSignalSequence: bigint;
+
+  /**
+   * What it saw, for an adapter that has not served the session before; without it that one knows of no turn.
+   *
+   * @generated from field: rspp.transport.v1.SeenByClient seen = 5;
+   */
+  seen?: SeenByClient | undefined;
 };
 
 /**
@@ -129,6 +136,82 @@ export declare type ResumePoint = Message<"rspp.transport.v1.ResumePoint"> & {
  * Use `create(ResumePointSchema)` to create a new message.
  */
 export declare const ResumePointSchema: GenMessage<ResumePoint>;
+
+/**
+ * The session as its client saw it last. An adapter that takes it over from another one goes on from there.
+ *
+ * @generated from message rspp.transport.v1.SeenByClient
+ */
+export declare type SeenByClient = Message<"rspp.transport.v1.SeenByClient"> & {
+  /**
+   * Last audio frame that went out on the connection that was lost, or that its last pong had; 0 none.
+   *
+   * @generated from field: uint64 gone_audio_sequence = 1;
+   */
+  goneAudioSequence: bigint;
+
+  /**
+   * The same for signals.
+   *
+   * @generated from field: uint64 gone_signal_sequence = 2;
+   */
+  goneSignalSequence: bigint;
+
+  /**
+   * Highest turn it heard of; 0 none.
+   *
+   * @generated from field: uint32 last_turn_number = 3;
+   */
+  lastTurnNumber: number;
+
+  /**
+   * Turn whose output it has not played to its end; 0 none.
+   *
+   * @generated from field: uint32 open_turn_number = 4;
+   */
+  openTurnNumber: number;
+
+  /**
+   * Generation of that output.
+   *
+   * @generated from field: uint32 open_turn_generation = 5;
+   */
+  openTurnGeneration: number;
+
+  /**
+   * Microseconds of it that were played.
+   *
+   * @generated from field: uint64 open_turn_played_us = 6;
+   */
+  openTurnPlayedUs: bigint;
+
+  /**
+   * Its commit has come.
+   *
+   * @generated from field: bool open_turn_committed = 7;
+   */
+  openTurnCommitted: boolean;
+
+  /**
+   * All of its output has come.
+   *
+   * @generated from field: bool open_turn_complete = 8;
+   */
+  openTurnComplete: boolean;
+
+  /**
+   * The caller has muted himself.
+   *
+   * @generated from field: bool muted = 9;
+   */
+  muted: boolean;
+};
+
+/**
+ * Describes the message rspp.transport.v1.SeenByClient.
+ * Use `create(SeenByClientSchema)` to create a new message.
+ */
+export declare const SeenByClientSchema: GenMessage<SeenByClient>;
 
 /**
  * Sound of the caller.
@@ -509,6 +592,13 @@ export declare type ServerPong = Message<"rspp.transport.v1.ServerPong"> & {
    * @generated from field: uint64 signal_sequence = 3;
    */
   signalSequence: bigint;
+
+  /**
+   * Of this connection nothing more is taken: what follows those two is to be sent again on the next one.
+   *
+   * @generated from field: bool last = 4;
+   */
+  last: boolean;
 };
 
 /**

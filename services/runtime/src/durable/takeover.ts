@@ -71,5 +71,6 @@ export function takenOver({ state, stateVersion, durable, openTurn }: Takeover):
   const replied = durable?.replies.some(({ turn }) => turn === openTurn?.number) === true;
   const closed = openTurn !== null && !openTurn.complete && !openTurn.committed && !replied;
   const closedTurn = closed ? openTurn.number : 0;
-  return { state, stateVersion, audioThrough: durable?.audioThrough ?? 0, closedTurn };
+  const marks = { audioThrough: durable?.audioThrough ?? 0, controlThrough: durable?.controlThrough ?? 0 };
+  return { state, stateVersion, ...marks, closedTurn };
 }
