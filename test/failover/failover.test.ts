@@ -1,7 +1,8 @@
 /** Runtimes that die, hang or are cut off under calls that talk (R3, F8), on processes of their own. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Caller } from "./fleet-caller.ts";
-import { Fleet, type RuntimeOfFleet, until } from "./fleet-rig.ts";
+import { until } from "./fleet-process.ts";
+import { Fleet, type RuntimeOfFleet } from "./fleet-rig.ts";
 import { REPLY } from "./fleet-spec.ts";
 
 const calls = Number(process.env.RSPP_FAILOVER_CALLS ?? 10);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseWav, wavTo16kMono } from "@rspp/audio/wav";
 import type { Client } from "@rspp/client/client";
 import { connect } from "@rspp/client/connect";
+import { decodeFrame } from "@rspp/client/frames";
 import type { OutputFrame } from "@rspp/client/types";
 
 const frameSamples = 320;
@@ -16,6 +17,34 @@ async function voiced(): Promise<Int16Array> {
   const samples = await voice;
   const from = samples.findIndex((sample) => Math.abs(sample) > 2_000);
   return samples.subarray(from, from + speechFrames * frameSamples);
+}
+
+/** What the adapter let through, by the epoch it was made under. */
+export class EpochsHeard {
+  newest = 0;
+  frames = 0;
+  /** Of an epoch below one that was heard before. */
+  stale = 0;
+
+  /** A socket that reads along. */
+  tapped(): typeof WebSocket {
+    const read = (data: unknown): void => this.#read(data);
+    return class extends WebSocket {
+      constructor(...dial: ConstructorParameters<typeof WebSocket>) {
+        super(...dial);
+        this.addEventListener("message", ({ data }) => read(data));
+      }
+    };
+  }
+
+  #read(data: unknown): void {
+    const frame = decodeFrame(data, "binary");
+    if (frame?.message.case !== "event") return;
+    const epoch = Number(frame.message.value.event?.authorityEpoch ?? 0n);
+    this.frames += 1;
+    if (epoch < this.newest) this.stale += 1;
+    this.newest = Math.max(this.newest, epoch);
+  }
 }
 
 export class Caller {
@@ -34,19 +63,22 @@ export class Caller {
   /** When the first frame of a turn was heard. */
   readonly firstMs = new Map<number, number>();
   endedBy: string | null = null;
+  readonly epochs: EpochsHeard;
 
   static async dial(url: string, token: string): Promise<Caller> {
     const frames: ((frame: OutputFrame) => void)[] = [];
     const early: OutputFrame[] = [];
     const onAudio = (frame: OutputFrame): void => void (frames[0]?.(frame) ?? early.push(frame));
-    const client = await connect(url, token, { onAudio });
-    const caller = new Caller(client, await voiced());
+    const epochs = new EpochsHeard();
+    const client = await connect(url, token, { onAudio, WebSocket: epochs.tapped() });
+    const caller = new Caller(client, await voiced(), epochs);
     frames.push((frame) => caller.#hear(frame));
     for (const frame of early) caller.#hear(frame);
     return caller;
   }
 
-  constructor(client: Client, speech: Int16Array) {
+  constructor(client: Client, speech: Int16Array, epochs: EpochsHeard) {
+    this.epochs = epochs;
     this.#client = client;
     this.#speech = speech;
     client.on("control", ({ signal, turn }) => this.signals.push(`${signal}/${turn}`));

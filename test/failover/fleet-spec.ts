@@ -10,6 +10,7 @@ name: fleet
 version: 1
 description: Simulated providers, push to talk.
 profile: simple/v1
+recording: {level: L1}
 nodes:
   - {id: caller, kind: ingress}
   - {id: vad, kind: vad, settings: {silero: "off"}}

@@ -147,6 +147,8 @@ export class KeptLease {
     if (reason === "expired") return void this.#renew(epoch);
     const deadlineNs = this.#ports.clock.nowNs();
     const elsewhere = reason === "stale_epoch" && this.#elsewhere > epoch;
+    const floor = this.#elsewhere;
+    if (elsewhere) void this.#lease.session.ended.then(() => this.#acknowledge(floor));
     const update = elsewhere
       ? ({ kind: "granted_elsewhere", epoch: this.#elsewhere } as const)
       : ({ kind: "revoked", epoch } as const);
@@ -246,8 +248,10 @@ export class KeptLease {
   /** This process is both ends of the session inside the runtime: what it enforces is told, once. */
   async #acknowledge(epoch: number): Promise<void> {
     const inside: readonly number[] = [ReceiverKind.RUNTIME_INGRESS, ReceiverKind.RUNTIME_EGRESS];
+    // A grant names those of its predecessors, too: they speak for themselves.
+    const own = `${this.#ports.instanceId}/`;
     const floors = this.#lease.grant.receivers
-      .filter(({ kind }) => inside.includes(kind))
+      .filter(({ kind, receiverId }) => inside.includes(kind) && receiverId.startsWith(own))
       .map(({ receiverId }) => ({ receiverId, session: this.#key(), floorEpoch: BigInt(epoch) }));
     if (floors.length === 0) return;
     try {

@@ -22,7 +22,10 @@ const startWallMs = 1_700_000_000_000;
 
 function grantOf(epoch: number, part: object = {}) {
   const issuedWallMs = BigInt(startWallMs);
-  const receivers = [{ receiverId: "runtime-1/in", kind: ReceiverKind.RUNTIME_INGRESS }];
+  const receivers = [
+    { receiverId: "runtime-1/in", kind: ReceiverKind.RUNTIME_INGRESS },
+    { receiverId: "runtime-0/in", kind: ReceiverKind.RUNTIME_INGRESS },
+  ];
   const fixed = {
     session,
     storeIncarnation: 1,
@@ -47,6 +50,8 @@ interface FakeLease {
     kept: { outcome?: KeepAliveOutcome; epoch?: number } | null;
     /** Leases of each keep-alive. */
     batches: number[];
+    /** Floors that were acknowledged. */
+    floors: string[];
   };
   readonly route: ReturnType<typeof route>;
   tell(change: Change): void;
@@ -75,7 +80,7 @@ function outcomeOf(refusal: ErrorReason | null): FakeLease["state"]["kept"] {
 /** @param old of the version before: without keep-alives. */
 function fakeLease(old = false): FakeLease {
   const calls: string[] = [];
-  const state: FakeLease["state"] = { away: false, refusal: null, reissued: 0, kept: null, batches: [] };
+  const state: FakeLease["state"] = { away: false, refusal: null, reissued: 0, kept: null, batches: [], floors: [] };
   const told: Change[] = [];
   let wake: () => void = () => {};
   const answer = <T>(what: string, value: () => T, each = false): T => {
@@ -105,7 +110,10 @@ function fakeLease(old = false): FakeLease {
       state.refusal = null;
       return { lease: leaseOf(state.reissued), signed };
     },
-    acknowledgeFloor: ({ floors }) => answer(`floor ${floors[0]?.floorEpoch}`, () => ({})),
+    acknowledgeFloor: ({ floors }) => {
+      state.floors.push(...floors.map(({ receiverId, floorEpoch }) => `${receiverId} ${floorEpoch}`));
+      return answer(`floor ${floors[0]?.floorEpoch}`, () => ({}));
+    },
     watchLeases: async function* (_ask, { signal }) {
       signal.addEventListener("abort", () => wake());
       yield { synced: true, storeIncarnation: 1 };
@@ -264,6 +272,18 @@ test("revoked, given elsewhere, or given back by another hand: the watch tells, 
   await taken.pass(1);
   taken.tell({ grant: grantOf(9, { holderId: "runtime-2" }) });
   await soon(() => taken.authority().includes("granted_elsewhere 9"));
+});
+
+test("F-156 a floor is acknowledged by whose it is: a predecessor's never, its own when what ran below it has ended", async () => {
+  const r = await rig();
+  await soon(() => r.state.floors.length > 0);
+  r.tell({ grant: grantOf(9, { holderId: "runtime-2" }) });
+  await soon(() => r.authority().includes("granted_elsewhere 9"));
+  await r.pass(1);
+  expect(r.state.floors).toEqual(["runtime-1/in 5"]);
+  r.end();
+  await soon(() => r.state.floors.length > 1);
+  expect(r.state.floors).toEqual(["runtime-1/in 5", "runtime-1/in 9"]);
 });
 
 test("rotated to this same holder: the adapter's floor is raised before the session goes on under the new epoch", async () => {
