@@ -11,10 +11,13 @@ import type { Client } from "@rspp/client/client";
 import { connect } from "@rspp/client/connect";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { connectRpc } from "@rspp/rpc/clients";
-import { type Bench, type BenchResult, quantileRow } from "./bench.ts";
+import { type Bench, type BenchResult, quantileRow, type Row } from "./bench.ts";
 
 const TURNS = 60;
 const WARM_TURNS = 15;
+/** Traffic before the turns of a runtime in service: so many calls at once, so many turns each. */
+const BUSY_CALLS = 20;
+const BUSY_TURNS = 25;
 const START_MS = 60_000;
 const TURN_MS_MAX = 10_000;
 const FRAME_SAMPLES = 320;
@@ -115,11 +118,11 @@ class Platform {
   }
 }
 
-async function openCall(registryUrl: string, heard: () => void): Promise<Client> {
+async function openCall(registryUrl: string, turns: number, heard: () => void): Promise<Client> {
   const registry = connectRpc({ baseUrl: registryUrl, domain: "registry" }).client(RegistryService);
   const tenantId = "local";
   await registry.publishPipeline({ tenantId, source: new TextEncoder().encode(SPEC), author: "bench" });
-  const variables = { sim_transcripts: Array.from({ length: TURNS + WARM_TURNS }, (_, n) => `question ${n}`) };
+  const variables = { sim_transcripts: Array.from({ length: turns }, (_, n) => `question ${n}`) };
   const ask = { tenantId, pipelineName: "bench-p4", variables, idempotencyKey: randomUUID() };
   const { route } = await registry.createRoute(ask);
   return connect(route?.endpoint?.url ?? "", route?.token ?? "", {
@@ -134,43 +137,64 @@ interface Measured {
   readonly pingMs: number[];
 }
 
-async function measure(gateway: Gateway, samples: Int16Array): Promise<Measured> {
+/** One call of so many turns: what each took, and beside it a turn of this loop. */
+async function converse(registry: string, samples: Int16Array, turns: number): Promise<Measured> {
   const from = samples.findIndex((sample) => Math.abs(sample) > 2_000);
-  const platform = new Platform();
   const ms: number[] = [];
   const pingMs: number[] = [];
+  let heard: () => void = () => {};
+  const client = await openCall(registry, turns, () => heard());
+  for (let turn = 0; turn < turns; turn++) {
+    for (let f = 0; f < SPEECH_FRAMES; f++) {
+      const at = from + f * FRAME_SAMPLES;
+      client.sendAudio(samples.slice(at, at + FRAME_SAMPLES));
+      await pause(20);
+    }
+    const first = new Promise<number>((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no output within ${TURN_MS_MAX} ms`)), TURN_MS_MAX);
+      heard = () => {
+        clearTimeout(late);
+        resolve(performance.now());
+      };
+    });
+    const endMs = performance.now();
+    client.endOfUtterance();
+    ms.push((await first) - endMs);
+    heard = () => {};
+    await pause(300);
+    const idleMs = performance.now();
+    await new Promise((resolve) => setImmediate(resolve));
+    pingMs.push(performance.now() - idleMs);
+  }
+  client.end();
+  return { ms, pingMs };
+}
+
+const after = (measured: Measured, turns: number): Measured => ({
+  ms: measured.ms.slice(turns),
+  pingMs: measured.pingMs.slice(turns),
+});
+
+/** The first turns of a platform just started, then those of one that has served calls. */
+async function measure(gateway: Gateway, samples: Int16Array): Promise<{ fresh: Measured; served: Measured }> {
+  const platform = new Platform();
   try {
     const { registry } = await platform.start(gateway);
-    let heard: () => void = () => {};
-    const client = await openCall(registry, () => heard());
-    for (let turn = 0; turn < TURNS + WARM_TURNS; turn++) {
-      for (let f = 0; f < SPEECH_FRAMES; f++) {
-        const at = from + f * FRAME_SAMPLES;
-        client.sendAudio(samples.slice(at, at + FRAME_SAMPLES));
-        await pause(20);
-      }
-      const first = new Promise<number>((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error(`no output within ${TURN_MS_MAX} ms`)), TURN_MS_MAX);
-        heard = () => {
-          clearTimeout(late);
-          resolve(performance.now());
-        };
-      });
-      const endMs = performance.now();
-      client.endOfUtterance();
-      const tookMs = (await first) - endMs;
-      heard = () => {};
-      if (turn >= WARM_TURNS) ms.push(tookMs);
-      await pause(300);
-      const idleMs = performance.now();
-      await new Promise((resolve) => setImmediate(resolve));
-      if (turn >= WARM_TURNS) pingMs.push(performance.now() - idleMs);
-    }
-    client.end();
+    const fresh = after(await converse(registry, samples, WARM_TURNS + TURNS), WARM_TURNS);
+    await Promise.all(Array.from({ length: BUSY_CALLS }, () => converse(registry, samples, BUSY_TURNS)));
+    return { fresh, served: await converse(registry, samples, TURNS) };
   } finally {
     await platform.stop();
   }
-  return { ms, pingMs };
+}
+
+function rowsOf(what: string, { fresh, served }: { fresh: Measured; served: Measured }): Row[] {
+  return [
+    quantileRow(`${what}, just started, p50`, "ms", fresh.ms, 0.5),
+    quantileRow(`${what}, just started, p95`, "ms", fresh.ms, 0.95),
+    quantileRow(`${what}, in service, p50`, "ms", served.ms, 0.5, 5),
+    quantileRow(`${what}, in service, p95`, "ms", served.ms, 0.95, 12),
+  ];
 }
 
 export const p4Processes: Bench = {
@@ -187,14 +211,12 @@ export const p4Processes: Bench = {
         "client, adapter, runtime, registry, lease, replay and the provider gateway each a process on two shared cores, not pinned; then the same with the providers within the runtime's process; simulated providers without delay; one session; the caller pushes to talk",
       compared: "P4 in one process; a turn of the client's own event loop in the same run",
       rows: [
-        quantileRow("gateway a process of its own, p50", "ms", own.ms, 0.5, 5),
-        quantileRow("gateway a process of its own, p95", "ms", own.ms, 0.95, 12),
-        quantileRow("providers within the runtime, p50", "ms", within.ms, 0.5, 5),
-        quantileRow("providers within the runtime, p95", "ms", within.ms, 0.95, 12),
-        quantileRow("a turn of the client's loop, p50", "ms", [...own.pingMs, ...within.pingMs], 0.5),
+        ...rowsOf("gateway a process of its own", own),
+        ...rowsOf("providers within the runtime", within),
+        quantileRow("a turn of the client's loop, p50", "ms", [...own.served.pingMs, ...within.served.pingMs], 0.5),
       ],
       notes: [
-        `${TURNS} turns each after ${WARM_TURNS}; stamped where the client hands \`end_of_utterance\` to its socket and where the first frame of the reply has been decoded`,
+        `${TURNS} turns each: "just started" after ${WARM_TURNS} turns, "in service" after ${BUSY_CALLS} calls of ${BUSY_TURNS} turns at once; stamped where the client hands \`end_of_utterance\` to its socket and where the first frame of the reply has been decoded`,
         "ten passages from one process to another with the gateway apart, four without",
       ],
     };
