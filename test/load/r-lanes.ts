@@ -189,39 +189,55 @@ async function overLink(): Promise<Row[]> {
   await until(() => runtime !== null, "the session at the runtime");
   const port = runtime as LinkSessionPort | null;
   if (port === null) throw new Error("no session");
-  const rows: Row[] = [];
-  let of = 0;
+  const line: Line = {
+    port,
+    media: () => media,
+    fence: async (cutoff) => {
+      sentMs = performance.now();
+      const sent = port.sendControl(FENCE, { class: "overtaking", cutoff });
+      if (!sent.ok) throw new Error(JSON.stringify(sent.error));
+      await until(() => sentMs === 0, "the fence at the adapter");
+    },
+  };
   try {
-    for (const saturated of [false, true]) {
-      samplesMs.length = 0;
-      for (let i = 0; i < WARM_CANCELS + CANCELS; i++) {
-        if (i === WARM_CANCELS) samplesMs.length = 0;
-        of += 1;
-        const [frame, sample] = [envelope(of, FRAME), envelope(of, SAMPLE)];
-        const read = media;
-        for (let n = 0; saturated && n < FRAMES; n++) {
-          port.sendMedia(frame);
-          port.sendMedia(sample);
-        }
-        // The rest is on its way, in every buffer of the line, when the fence is sent.
-        if (saturated) await until(() => media > read, "the first frame at the adapter");
-        sentMs = performance.now();
-        // As a cancel does it: what of the turn still waits here is not sent any more.
-        const cutoff = { turn: of, generation: 2, olderTurns: true };
-        const sent = port.sendControl(FENCE, { class: "overtaking", cutoff });
-        if (!sent.ok) throw new Error(JSON.stringify(sent.error));
-        await until(() => sentMs === 0, "the fence at the adapter");
-        if (!saturated) await turn();
-      }
-      const what = saturated ? `${FRAMES} frames and as many samples sent before each` : "nothing else sent";
-      rows.push(...quantiles(`over a link pair, ${what}: fence until it is read`, samplesMs));
-    }
+    const calm = await fences(line, samplesMs, false);
+    return [...calm, ...(await fences(line, samplesMs, true))];
   } finally {
     client.close();
     server.close();
     await grpc.stop(200);
   }
-  return rows;
+}
+
+/** Both ends of a line, as the fences below need them. */
+interface Line {
+  readonly port: LinkSessionPort;
+  /** Events of data and telemetry that the adapter has read. */
+  media(): number;
+  /** Sends a fence; resolves when the adapter has read it. */
+  fence(cutoff: { turn: number; generation: number; olderTurns: boolean }): Promise<void>;
+}
+
+async function fences({ port, media, fence }: Line, samplesMs: number[], saturated: boolean): Promise<Row[]> {
+  samplesMs.length = 0;
+  const before = saturated ? WARM_CANCELS + CANCELS : 0;
+  for (let i = 0; i < WARM_CANCELS + CANCELS; i++) {
+    if (i === WARM_CANCELS) samplesMs.length = 0;
+    const of = before + i + 1;
+    const [frame, sample] = [envelope(of, FRAME), envelope(of, SAMPLE)];
+    const read = media();
+    for (let n = 0; saturated && n < FRAMES; n++) {
+      port.sendMedia(frame);
+      port.sendMedia(sample);
+    }
+    // The rest is on its way, in every buffer of the line, when the fence is sent.
+    if (saturated) await until(() => media() > read, "the first frame at the adapter");
+    // As a cancel does it: what of the turn still waits here is not sent any more.
+    await fence({ turn: of, generation: 2, olderTurns: true });
+    if (!saturated) await turn();
+  }
+  const what = saturated ? `${FRAMES} frames and as many samples sent before each` : "nothing else sent";
+  return quantiles(`over a link pair, ${what}: fence until it is read`, samplesMs);
 }
 
 export const rLanes: Bench = {
