@@ -1,5 +1,7 @@
 /** Every vendor that the gateway knows. Nothing here imports a vendor's code; each vendor adds its line. */
+import { elevenLabsEntries } from "./elevenlabs/entries.ts";
 import { openaiEntries } from "./openai/entries.ts";
+import { pollyEntries } from "./polly/entries.ts";
 import type { VendorEntry } from "./vendor.ts";
 
-export const vendorCatalogue: readonly VendorEntry[] = [...openaiEntries];
+export const vendorCatalogue: readonly VendorEntry[] = [...openaiEntries, ...elevenLabsEntries, ...pollyEntries];

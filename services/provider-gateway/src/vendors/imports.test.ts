@@ -18,7 +18,7 @@ const program = `
   const gateway = createProviderGateway({ clock, providers: createProviders({ clock, vendors }).slice(4) });
   await gateway.warm();
   const packages = /node_modules\\/(openai|@anthropic-ai|cohere-ai|@google|@google-cloud|@deepgram|@aws-sdk|ws)\\//;
-  const code = /provider-gateway\\/src\\/vendors\\/[a-z]+\\/(?!entries)/;
+  const code = /provider-gateway\\/src\\/vendors\\/[a-z]+\\/(?!entries|capabilities)/;
   const vendorCode = [...seen].filter((url) => packages.test(url) || code.test(url));
   process.stdout.write(JSON.stringify({ all: seen.size, vendorCode }), () => process.exit(0));
 `;

@@ -1,3 +1,4 @@
+import { speechFormats } from "../speech/capabilities.ts";
 import type { VendorEntry } from "../vendor.ts";
 
 const openai = {
@@ -16,5 +17,13 @@ export const openaiEntries: readonly VendorEntry[] = [
     terms: "OpenAI, or any OpenAI-compatible chat endpoint",
     capabilities: { streamingOutput: true, tools: true },
     load: async () => (await import("./chat.ts")).createOpenAiChat,
+  },
+  {
+    ...openai,
+    name: "openai/tts",
+    modality: "tts",
+    terms: "OpenAI, or any OpenAI-compatible speech endpoint, a request for each clause",
+    capabilities: { streamingInput: true, streamingOutput: true, outputFormats: speechFormats },
+    load: async () => (await import("./tts.ts")).createOpenAiTts,
   },
 ];
