@@ -28,8 +28,8 @@ export function signatureProblem(request: IncomingMessage, url: URL, body: Buffe
   if (!(names.includes("host") || names.includes(":authority")) || !names.includes("x-amz-date"))
     return "InvalidSignatureException";
   if (names.join(";") !== [...names].sort().join(";")) return "InvalidSignatureException";
-  const valueOf = (name: string): string => String(request.headers[name] ?? "");
-  const headers = names.map((name) => `${name}:${valueOf(name).trim().replace(/ +/g, " ")}\n`);
+  const headerOf = (name: string): string => String(request.headers[name] ?? "");
+  const headers = names.map((name) => `${name}:${headerOf(name).trim().replace(/ +/g, " ")}\n`);
   const query = [...url.searchParams]
     .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
     .sort()
