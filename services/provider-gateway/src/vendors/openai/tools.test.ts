@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../testing/clocks.ts";
 import { recorder, request } from "../../testing/recorder.ts";
 import { startWebhook } from "../../testing/tool-servers.ts";
+import { GatheredCalls, type ToolCallDelta } from "../chat/gathered-calls.ts";
 import { createOpenAiChat } from "./chat.ts";
-import { GatheredCalls, messageOf, type ToolCallDelta } from "./tools.ts";
+import { messageOf } from "./messages.ts";
 
 test("X-03 definitions, calls in pieces and results are what the API publishes", async () => {
   const hook = await startWebhook();

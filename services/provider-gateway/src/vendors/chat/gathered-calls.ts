@@ -1,36 +1,12 @@
-/** Tools as an OpenAI-compatible chat endpoint knows them: definitions, calls in pieces, results. */
+/** Tool calls as models write them: in pieces, several at once; told whole. */
 import { TOOL_ARGUMENTS_CHARS_MAX, TOOL_CALL_NAME_CHARS_MAX, TOOL_CALLS_ASKED_MAX } from "@rspp/kernel/limits";
-import type { ChatMessage, InvocationInput, ToolCall, ToolOffer } from "@rspp/ports/provider";
-
-export type Asked = Extract<InvocationInput, { kind: "messages" }>;
+import type { ToolCall } from "@rspp/ports/provider";
 
 /** A piece of a call: which one, and what is to be put behind what came of it before. */
 export interface ToolCallDelta {
   index?: number;
   id?: string | null;
   function?: { name?: string | null; arguments?: string | null };
-}
-
-export function messageOf({ role, text, toolCalls, callId }: ChatMessage): Record<string, unknown> {
-  if (role === "tool") return { role, tool_call_id: callId ?? "", content: text };
-  if (toolCalls === undefined) return { role, content: text };
-  const calls = toolCalls.map((call) => ({
-    id: call.callId,
-    type: "function",
-    function: { name: call.name, arguments: call.arguments || "{}" },
-  }));
-  return { role, content: text === "" ? null : text, tool_calls: calls };
-}
-
-/** Nothing where there are none: some endpoints refuse an empty list. */
-export function toolsOf(tools: readonly ToolOffer[]): Record<string, unknown> {
-  if (tools.length === 0) return {};
-  return {
-    tools: tools.map(({ name, description, parameters }) => ({
-      type: "function",
-      function: { name, description, parameters: JSON.parse(parameters) as unknown },
-    })),
-  };
 }
 
 interface Gathered {
