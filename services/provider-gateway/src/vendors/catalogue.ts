@@ -1,7 +1,17 @@
 /** Every vendor that the gateway knows. Nothing here imports a vendor's code; each vendor adds its line. */
+import { anthropicEntries } from "./anthropic/entries.ts";
+import { cohereEntries } from "./cohere/entries.ts";
 import { elevenLabsEntries } from "./elevenlabs/entries.ts";
+import { geminiEntries } from "./gemini/entries.ts";
 import { openaiEntries } from "./openai/entries.ts";
 import { pollyEntries } from "./polly/entries.ts";
 import type { VendorEntry } from "./vendor.ts";
 
-export const vendorCatalogue: readonly VendorEntry[] = [...openaiEntries, ...elevenLabsEntries, ...pollyEntries];
+export const vendorCatalogue: readonly VendorEntry[] = [
+  ...openaiEntries,
+  ...anthropicEntries,
+  ...cohereEntries,
+  ...geminiEntries,
+  ...elevenLabsEntries,
+  ...pollyEntries,
+];
