@@ -5,7 +5,7 @@ import type { OutcomeKind } from "@rspp/ports/provider";
 export type Ended = readonly [OutcomeKind, string];
 
 const safety = /content_filter|content_policy|safety|prohibited/i;
-const quota = /insufficient_quota|billing|credit|quota_exceeded|trial/i;
+const quota = /insufficient_quota|billing|credit|quota_exceeded|spend_limit/i;
 
 /**
  * @param code the vendor's own word for it, e.g. `insufficient_quota`; "" where it gives none. It is matched, never told.

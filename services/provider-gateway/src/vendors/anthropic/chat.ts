@@ -13,7 +13,6 @@ import type { ChatMessage, ToolOffer } from "@rspp/ports/provider";
 import type { ManagedProvider } from "../../attempt.ts";
 import { inTurns, OPENING, objectOf, systemOf } from "../chat/conversation.ts";
 import { type ChatAsk, chatProvider } from "../chat/provider.ts";
-import { temperatureOf } from "../chat/settings.ts";
 import type { ChatTurn, Finish } from "../chat/turn.ts";
 import type { VendorAccess } from "../vendor.ts";
 
@@ -26,7 +25,8 @@ export function createAnthropicChat(access: VendorAccess): ManagedProvider {
 
 /** `overloaded_error` and the like. */
 function codeOf(error: unknown): string | undefined {
-  return error instanceof APIError && typeof error.type === "string" ? error.type : undefined;
+  if (!(error instanceof APIError) || typeof error.type !== "string") return undefined;
+  return `${error.type} ${error.errorCode ?? ""}`;
 }
 
 async function speak(ask: Ask, turn: ChatTurn): Promise<void> {
@@ -55,15 +55,13 @@ async function speak(ask: Ask, turn: ChatTurn): Promise<void> {
 function bodyOf({ values, messages, tools }: Ask): MessageCreateParamsBase {
   const { model, max_tokens, stop } = values;
   const system = systemOf(messages);
-  const temperature = temperatureOf(values);
+  // No temperature: the API takes none since its version of 2026-10-21.
   return {
     model,
     max_tokens,
     messages: messagesOf(messages),
     ...(system === "" ? {} : { system }),
     ...(tools.length === 0 ? {} : { tools: tools.map(toolOf) }),
-    // Its range ends at 1.
-    ...(temperature === undefined ? {} : { temperature: Math.min(1, temperature) }),
     ...(stop.length === 0 ? {} : { stop_sequences: [...stop] }),
   };
 }
@@ -81,15 +79,18 @@ function messagesOf(messages: readonly ChatMessage[]): MessageParam[] {
 }
 
 function blocksOf({ role, text, toolCalls = [], callId = "" }: ChatMessage): ContentBlockParam[] {
-  if (role === "tool") return [{ type: "tool_result", tool_use_id: callId, content: text }];
+  if (role === "tool") return [{ type: "tool_result", tool_use_id: idOf(callId), content: text }];
   const calls = toolCalls.map((call) => ({
     type: "tool_use" as const,
-    id: call.callId,
+    id: idOf(call.callId),
     name: call.name,
     input: objectOf(call.arguments),
   }));
   return text.trim() === "" ? calls : [{ type: "text", text }, ...calls];
 }
+
+/** Calls of other vendors' models have ids of other forms. */
+const idOf = (callId: string): string => callId.replaceAll(/[^a-zA-Z0-9_-]/g, "_");
 
 /** Why the model stopped is told before the message ends. */
 interface Stopped {
