@@ -127,7 +127,7 @@ describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
       expect(states(line, 1)).toEqual([]);
       line.speak(speech(3));
       await until(() => voiced(line).length >= 3, "the words");
-      expect(voiced(line).map((a) => a.epoch)).toEqual([1, 2, 3].map(() => line.epoch + 2));
+      expect(new Set(voiced(line).map((a) => a.epoch))).toEqual(new Set([line.epoch + 2]));
     }));
 
   test("stop overtakes; whoever hangs up is told as ended, once, and nothing sent later does harm", () =>

@@ -6,7 +6,8 @@ import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
 import { measureInvocations, measureLinks } from "@rspp/runtime/metrics-links";
 import { type Metric, MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
-import { measureTransport } from "@rspp/transport-websocket/metrics";
+import { measureTransport } from "@rspp/transport/metrics";
+import { websocketMetrics } from "@rspp/transport-websocket/metrics";
 import { expect, test } from "vitest";
 
 const units: Readonly<Record<string, string>> = { s: "seconds", By: "bytes", "1": "number" };
@@ -110,7 +111,7 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   measureBatches(batches);
   const gateway = batches.collect();
   const callers = new MetricRegistry();
-  measureTransport(callers, () => null);
+  measureTransport(callers, "websocket", websocketMetrics, () => null);
   const adapter = callers.collect();
   const starts = new MetricRegistry();
   measureStarts(starts);

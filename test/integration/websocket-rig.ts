@@ -15,7 +15,8 @@ import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
 import type { OpenedSession, SessionRequest, TokenClaims } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
-import type { AuditEntry, TokenVerifier } from "@rspp/transport-websocket/ports";
+import type { AuditEntry } from "@rspp/transport/audit";
+import type { TokenVerifier } from "@rspp/transport/token-verifier";
 import {
   openWebSocketTransport,
   type WebSocketTransport,

@@ -1,5 +1,5 @@
 /**
- * One session of one client, over all its connections. It is the runtime's transport end; it outlives a connection by
+ * One session of one client, over all its connections. It outlives a connection by
  * `resumeWithinMs`, and replays what was missed from a bounded buffer (libs/protocol reattach; F-091, F-158).
  */
 import { msToNs } from "@rspp/base/brand";
@@ -9,7 +9,7 @@ import type { ClientFrame, ServerFrame } from "@rspp/gen/rspp/transport/v1/webso
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type { OpenedSession, SessionNote, TokenClaims } from "@rspp/ports/session-opener";
-import type { SessionEnd, TransportEgress, TransportEnd, TransportIngress } from "@rspp/ports/transport";
+import type { TransportEgress } from "@rspp/ports/transport";
 import {
   reattachDetached,
   reattachRequest,
@@ -17,11 +17,14 @@ import {
   replayAcked,
   replayFence,
 } from "@rspp/protocol/reattach-server";
+import type { Fence, Flush } from "@rspp/transport/agent-line";
+import type { CallerAudio } from "@rspp/transport/audio-in";
+import type { Media } from "@rspp/transport/audio-out";
+import type { GateReason } from "@rspp/transport/receiver-gate";
+import { kept, type LineStats, SessionLine } from "@rspp/transport/session-line";
 import { reasonToWire } from "@rspp/wire/reason";
-import { AgentLine } from "./agent-line.ts";
-import type { CallerAudio } from "./audio-in.ts";
-import type { Media } from "./audio-out.ts";
-import { CallerLine } from "./caller-line.ts";
+import { ClientReports } from "./client-played.ts";
+import { ClientSignals } from "./client-signals.ts";
 import { DroppedAudio } from "./dropped-audio.ts";
 import { createEventWriter, type EventWriter } from "./events.ts";
 import { recordFrame } from "./frame-codec.ts";
@@ -29,9 +32,8 @@ import { limits } from "./limits.ts";
 import type { FramedBytes } from "./media-frame.ts";
 import { openedFrame } from "./opened-frame.ts";
 import { Outbox, type OutItem } from "./outbox.ts";
-import { createReceiverGate, type GateReason, type ReceiverGate } from "./receiver-gate.ts";
-import { type CloseCode, closeCodes, type Refusal } from "./refusal.ts";
-import { againItem, bindingOf, kept, ResumeRecords } from "./resume-records.ts";
+import { type CloseCode, closeCodes, type Refusal, refusalOf } from "./refusal.ts";
+import { againItem, bindingOf, ResumeRecords } from "./resume-records.ts";
 
 type Message = ServerFrame["message"];
 
@@ -60,108 +62,91 @@ export interface CallOptions {
   onOver(call: Call, reason: string): void;
 }
 
-export interface CallStats {
-  refused: Readonly<Record<GateReason, number>>;
-  caller: CallerLine["counts"];
-  framesSent: number;
+export interface CallStats extends LineStats {
   mediaDropped: number;
-  fences: number;
-  fencesUnanswered: number;
   attachments: number;
   queuedBytes: number;
   replayBytes: number;
 }
 
-export class Call implements TransportEnd {
+export class Call {
   readonly options: CallOptions;
-  readonly caller: CallerLine;
-  readonly agent: AgentLine;
-  /** A grant later than the first raises it (kernel.md §7). */
-  readonly gate: ReceiverGate = createReceiverGate(0);
+  readonly line: SessionLine;
+  readonly #reports: ClientReports;
+  readonly #signals: ClientSignals;
   readonly #events: EventWriter;
   readonly #outbox = new Outbox();
   readonly #records: ResumeRecords;
-  readonly #early: TransportEgress[] = [];
-  #opened: OpenedSession | null = null;
-  #session: SessionEnd | null = null;
   #link: ClientLink | null = null;
   #unobserve: (() => void) | null = null;
   #detachedNs = 0;
   #attachment = 1;
-  #closing: string | null = null;
-  #callerGone = false;
-  #over = false;
   readonly #dropped = new DroppedAudio();
   #lastWriteNs = 0;
 
   constructor(options: CallOptions) {
     this.options = options;
-    const { clock, claims } = options;
-    const deliver = (message: TransportIngress): void => this.#session?.receive(message);
-    const epoch = (): number => this.gate.floor();
-    this.caller = new CallerLine({ clock, audio: options.audio, epoch, deliver, onEnded: () => this.#callerEnded() });
+    const { clock, claims, audio, output } = options;
     this.#records = new ResumeRecords(claims.session, bindingOf(claims));
+    this.line = new SessionLine({
+      clock,
+      claims,
+      audio,
+      output,
+      end: {
+        media: (media) => this.#sendMedia(media),
+        cut: (fenced) => this.#cut(fenced),
+        flush: (fence, flush) => this.#sendFlush(fence, flush),
+        control: (message) => this.#sendControl(message),
+        text: (message) => this.#sendText(message),
+        // What waits is written first, and what is said now with it.
+        closing: () => {},
+        sent: () => this.pump(),
+        over: (reason) => this.#ended(reason),
+      },
+    });
+    this.#reports = new ClientReports(this.line.agent);
+    this.#signals = new ClientSignals(this.line);
     this.#events = createEventWriter(clock, () => ({
       tenant: claims.tenant,
       session: claims.session,
       pipelineVersion: claims.pipelineVersion,
-      epoch: Math.max(1, this.gate.floor()),
+      epoch: Math.max(1, this.line.gate.floor()),
     }));
-    this.agent = new AgentLine({
-      clock,
-      gate: this.gate,
-      format: options.output,
-      deliver,
-      send: (media) => this.#sendMedia(media),
-      cut: (fenced) => this.#outbox.cut(fenced),
-      flush: (fence, onSequence) => this.#sendFlush(fence, onSequence),
-    });
   }
 
   /** A session that another adapter had; `seen` are its client's last frames. */
   goOn(opened: OpenedSession, link: ClientLink, seen: { server: number; audio: number; signals: number }): void {
     this.#records.goOnAfter(seen.server);
-    this.caller.goOnAfter(seen, opened.adopted ?? { audioThrough: 0, controlThrough: 0 });
+    this.line.caller.goOnAfter(seen.audio, opened.adopted ?? { audioThrough: 0, controlThrough: 0 });
+    this.#signals.goOnAfter(seen.signals);
     link.write(0, this.openedFrame(true));
-    this.begin(opened, link);
+    this.begin(link);
   }
 
-  /** The session is there; what the runtime has said meanwhile is heard now. */
-  begin(opened: OpenedSession, link: ClientLink): void {
-    this.#opened = opened;
-    this.#session = opened.session;
-    this.gate.raiseEpoch(opened.epoch);
+  /** The session is open; what the runtime has said meanwhile is heard now. */
+  begin(link: ClientLink): void {
     this.#attach(link);
-    this.caller.control("connected", "overtaking", "");
-    for (const message of this.#early.splice(0)) this.send(message);
-  }
-
-  send(message: TransportEgress): void {
-    if (this.#opened === null) {
-      if (this.#early.length < limits.EARLY_EGRESS_MAX) this.#early.push(kept(message));
-      else this.gate.refuse("overflow");
-      return;
-    }
-    const refused = this.gate.epochRefusal(message) ?? (this.#over ? "closed" : this.#take(message));
-    if (refused !== undefined) this.gate.refuse(refused);
+    this.line.connected();
     this.pump();
   }
 
   /** A valid frame of audio; what is wrong with it, or null. The bytes are looked at before this returns. */
   audio(sequence: number, data: Uint8Array, durationUs: number): Refusal | null {
-    return this.#over || this.#closing !== null ? null : this.caller.audio(sequence, data, durationUs);
+    const problem = this.line.audio(sequence, data, durationUs);
+    return problem === null ? null : refusalOf(problem);
   }
 
   /** A valid frame of the client; what is wrong with it, or null. */
   frame(message: ClientFrame["message"]): Refusal | null {
-    if (this.#over) return null;
+    if (this.line.isOver()) return null;
     switch (message.case) {
       case "audio":
         return this.audio(Number(message.value.sequence), message.value.data, message.value.durationUs);
       case "signal":
-        return this.caller.signal(message.value);
+        return this.#signals.take(message.value);
       case "played":
-        return this.agent.played(message.value);
+        return this.#reports.played(message.value);
       case "ping": {
         const { nonce, lastServerSequence } = message.value;
         replayAcked(this.#records.state, { control: 0, telemetry: 0, data: Number(lastServerSequence) });
@@ -174,7 +159,7 @@ export class Call implements TransportEnd {
   }
 
   #pong(nonce: bigint, last: boolean): void {
-    const [audioSequence, signalSequence] = [BigInt(this.caller.audioSeen()), BigInt(this.caller.signalSeen())];
+    const [audioSequence, signalSequence] = [BigInt(this.line.caller.audioSeen()), BigInt(this.#signals.seen())];
     const value = { $typeName: "rspp.transport.v1.ServerPong" as const, nonce, audioSequence, signalSequence, last };
     this.#link?.write(0, { case: "pong", value });
   }
@@ -187,7 +172,8 @@ export class Call implements TransportEnd {
 
   /** The session as its first frame names it. */
   openedFrame(resumed: boolean): Message {
-    const value = openedFrame(this.options, this.caller, resumed);
+    const seen = { audio: this.line.caller.audioSeen(), signals: this.#signals.seen() };
+    const value = openedFrame(this.options, seen, resumed);
     return { case: "opened", value };
   }
 
@@ -215,14 +201,14 @@ export class Call implements TransportEnd {
     link.write(0, this.openedFrame(true));
     // With what was recorded while the answer was made.
     this.#outbox.pushAgain([...missed, ...this.#records.since(answer.resumeAt.data)]);
-    if (wasAway && this.#closing === null) this.caller.control("connected", "overtaking", "");
+    if (wasAway) this.line.connected();
     this.pump();
     return "resumed";
   }
 
   /** The connection is gone; the session waits. Only the present connection counts. */
   detach(link: ClientLink | null, reason: string): boolean {
-    if (this.#over || link === null || link !== this.#link) return false;
+    if (this.line.isOver() || link === null || link !== this.#link) return false;
     this.#link = null;
     this.#unobserve?.();
     this.#unobserve = null;
@@ -230,44 +216,34 @@ export class Call implements TransportEnd {
     reattachDetached(this.#records.state, this.#attachment, this.options.clock.nowNs());
     this.#outbox.disconnected();
     this.#spill();
-    this.agent.away();
-    if (this.#closing === null && !this.#callerGone) this.caller.control("reconnecting", "overtaking", reason);
+    this.line.away(reason);
     this.pump();
     return true;
   }
 
   /** Nothing is being said to the client. */
   quiet(): boolean {
-    return this.#records.state.openTurn === null && this.agent.quiet();
+    return this.#records.state.openTurn === null && this.line.quiet();
   }
 
   /** This adapter stops: the client is sent to another one, the session waits for that. False where it cannot. */
   handOff(): boolean {
     const link = this.#link;
-    const leave = this.#opened?.leave;
-    if (this.#over || this.#closing !== null || this.#callerGone || leave === undefined) return false;
+    if (!this.line.mayLeave()) return false;
     this.#pong(0n, true);
     this.detach(link, "draining");
     link?.close(closeCodes.goingAway, "draining: connect again, the session goes on");
-    leave();
-    this.#finish("handed_off");
+    this.line.leave("handed_off");
     return true;
-  }
-
-  /** The caller has hung up. */
-  hangUp(reason: string): void {
-    if (this.#over || this.#closing !== null || this.#callerGone) return;
-    this.#callerEnded();
-    this.caller.control("ended", "positioned", reason);
   }
 
   /** Looks at what time has done: away for too long, or a socket that takes nothing. */
   tick(): void {
-    if (this.#over) return;
+    if (this.line.isOver()) return;
     const nowNs = this.options.clock.nowNs();
     if (this.#link === null) {
       const away = nowNs - this.#detachedNs;
-      if (this.#opened !== null && away >= msToNs(this.options.resumeWithinMs)) this.#giveUp();
+      if (this.line.isOpen() && away >= msToNs(this.options.resumeWithinMs)) this.line.giveUp("connection_lost");
       return;
     }
     const waits = this.#outbox.size() > 0 || this.#link.buffered() > 0;
@@ -291,7 +267,8 @@ export class Call implements TransportEnd {
     const link = this.#link;
     if (link === null) this.#spill();
     // Who has hung up does not come back; anyone else may, and hear how it ended.
-    if (link === null && !(this.#callerGone && this.#closing !== null)) return;
+    const closing = this.line.closing();
+    if (link === null && !(this.line.callerGone() && closing !== null)) return;
     while (link !== null && link === this.#link && link.buffered() < limits.WRITE_AHEAD_BYTES) {
       const again = this.#outbox.shiftAgain();
       if (again !== undefined) {
@@ -303,7 +280,7 @@ export class Call implements TransportEnd {
       if (item.lane === "telemetry") link.write(0, item.message);
       else link.writeRecord(this.#record(item));
     }
-    if (this.#closing !== null && this.#outbox.size() === 0 && !this.#over) this.#finish(this.#closing);
+    if (closing !== null && this.#outbox.size() === 0) this.line.finish(closing);
   }
 
   attached(): boolean {
@@ -312,56 +289,28 @@ export class Call implements TransportEnd {
 
   stats(): CallStats {
     return {
-      refused: this.gate.counts(),
-      caller: this.caller.counts,
-      framesSent: this.agent.framesSent,
+      ...this.line.stats(),
       mediaDropped: this.#dropped.frames,
-      fences: this.agent.fences,
-      fencesUnanswered: this.agent.fencesUnanswered,
       attachments: this.#attachment,
       queuedBytes: this.#outbox.bytes() + (this.#link?.buffered() ?? 0),
       replayBytes: this.#records.state.bytes,
     };
   }
 
-  /** The adapter stops: the session is told, the client may not come back. */
-  shutDown(reason: string): void {
-    if (this.#over) return;
-    this.hangUp(reason);
-    this.#finish(reason);
+  #sendControl(message: Extract<TransportEgress, { kind: "control" }>): GateReason | undefined {
+    if (message.signal === "turn_open") reattachTurn(this.#records.state, message.turn);
+    if (message.signal === "close") reattachTurn(this.#records.state, null);
+    const made = this.#events.control(message);
+    if (!made.ok) return "illegal";
+    this.#event(made.value, "control", 512);
+    return undefined;
   }
 
-  #take(message: TransportEgress): GateReason | undefined {
-    switch (message.kind) {
-      case "media":
-        return this.agent.media(message);
-      case "fence":
-        this.#noteDropped();
-        this.agent.fence(message);
-        replayFence(this.#records.state, {
-          turn: message.turn,
-          generation: message.generation,
-          olderTurns: message.all,
-        });
-        return undefined;
-      case "control": {
-        if (message.signal === "turn_open") reattachTurn(this.#records.state, message.turn);
-        if (message.signal === "close") reattachTurn(this.#records.state, null);
-        const made = this.#events.control(message);
-        if (!made.ok) return "illegal";
-        this.#event(made.value, "control", 512);
-        return undefined;
-      }
-      case "text": {
-        const made = this.#events.text(message);
-        if (!made.ok) return "illegal";
-        this.#event(made.value, "control", 256 + 3 * message.text.length);
-        return undefined;
-      }
-      case "close":
-        this.#closing ??= message.reason;
-        return undefined;
-    }
+  #sendText(message: Extract<TransportEgress, { kind: "text" }>): GateReason | undefined {
+    const made = this.#events.text(message);
+    if (!made.ok) return "illegal";
+    this.#event(made.value, "control", 256 + 3 * message.text.length);
+    return undefined;
   }
 
   #attach(link: ClientLink): void {
@@ -371,12 +320,12 @@ export class Call implements TransportEnd {
     if (link.wantMetrics) kinds.push("metrics");
     if (link.wantDebug) kinds.push("debug");
     this.#unobserve?.();
-    this.#unobserve = this.#opened?.observe?.(kinds, (note) => this.#note(note)) ?? null;
+    this.#unobserve = this.line.observe(kinds, (note) => this.#note(note));
   }
 
   #note(note: SessionNote): void {
     const made = this.#events.note(note);
-    if (!made.ok) return this.gate.refuse("illegal");
+    if (!made.ok) return this.line.gate.refuse("illegal");
     this.#event(made.value, note.kind === "error" ? "control" : "telemetry", 384);
     this.pump();
   }
@@ -394,13 +343,13 @@ export class Call implements TransportEnd {
       const framed = this.#events.frame(this.#records.next(), media);
       const nowNs = this.options.clock.nowNs();
       this.#records.keep(framed.bytes, framed.header, turn > 0 ? turn : null, generation, nowNs);
-      this.agent.written(turn, generation, untilUs);
+      this.line.agent.written(turn, generation, untilUs);
       link.writeFramed(framed);
       return;
     }
     const event = this.#events.media(kept(media));
     const message: Message = { case: "event", value: { $typeName: "rspp.transport.v1.ServerEvent", event } };
-    const onSequence = (): void => this.agent.written(turn, generation, untilUs);
+    const onSequence = (): void => this.line.agent.written(turn, generation, untilUs);
     const item: OutItem = { lane: "media", message, bytes: media.bytes.byteLength + 256, turn, generation, onSequence };
     if (this.#outbox.push(item) === "dropped") return this.#drop(media);
     this.#noteDropped();
@@ -428,17 +377,24 @@ export class Call implements TransportEnd {
     }
   }
 
-  #sendFlush(fence: Extract<TransportEgress, { kind: "fence" }>, onSequence: (sequence: number) => void): void {
-    const { turn, generation, all } = fence;
+  #sendFlush({ turn, generation, all, reason }: Fence, flush: Flush): void {
     const value = {
       $typeName: "rspp.transport.v1.ServerFlush" as const,
       turnNumber: Math.max(1, turn),
       fenceGeneration: generation,
       allEarlierTurns: all,
-      reason: reasonToWire(fence.reason).reason,
+      reason: reasonToWire(reason).reason,
     };
+    const onSequence = (sequence: number): void => this.#reports.flushWritten(sequence, flush);
     this.#push({ lane: "control", message: { case: "flush", value }, bytes: 64, turn: 0, generation: 0, onSequence });
-    if (this.#link === null) this.agent.away();
+    replayFence(this.#records.state, { turn, generation, olderTurns: all });
+    if (this.#link === null) this.line.agent.away();
+  }
+
+  /** What was dropped before a cut is told before it. */
+  #cut(fenced: (turn: number, generation: number) => boolean): number {
+    this.#noteDropped();
+    return this.#outbox.cut(fenced);
   }
 
   #push(item: OutItem): void {
@@ -463,25 +419,7 @@ export class Call implements TransportEnd {
     return record;
   }
 
-  #callerEnded(): void {
-    this.#callerGone = true;
-    this.agent.lose();
-  }
-
-  #giveUp(): void {
-    this.agent.lose();
-    if (this.#closing === null && !this.#callerGone) {
-      this.caller.control("disconnected", "overtaking", "connection_lost");
-      this.caller.control("ended", "positioned", "connection_lost");
-    }
-    this.#finish("connection_lost");
-  }
-
-  #finish(reason: string): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.agent.close();
-    this.caller.close();
+  #ended(reason: string): void {
     this.#unobserve?.();
     const link = this.#link;
     this.#link = null;

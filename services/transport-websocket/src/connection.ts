@@ -12,22 +12,15 @@ import {
   ServerFrameSchema,
 } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
+import { limits as shared } from "@rspp/transport/limits";
+import { ascii, closeText } from "@rspp/transport/problem";
 import type { WebSocket } from "ws";
 import { AudioFrame } from "./audio-frame.ts";
 import type { Call, ClientLink } from "./call.ts";
 import { decodeClientFrame, encodeServerFrame, type FrameEncoding, recordedFrame } from "./frame-codec.ts";
 import { limits, PROTOCOL_VERSION } from "./limits.ts";
 import type { FramedBytes } from "./media-frame.ts";
-import {
-  ascii,
-  type CloseCode,
-  closeCodes,
-  closeText,
-  fieldRefusal,
-  type Refusal,
-  refusal,
-  wireRefusal,
-} from "./refusal.ts";
+import { type CloseCode, closeCodes, fieldRefusal, type Refusal, refusal, wireRefusal } from "./refusal.ts";
 
 export interface ConnectionHost {
   readonly clock: Clock;
@@ -49,7 +42,7 @@ export interface ConnectionCounts {
 }
 
 /** From the handshake to an open session, whatever verifier and runtime do. */
-const OPENING_MS = limits.OPEN_DEADLINE_MS + 2 * limits.OPENER_DEADLINE_MS;
+const OPENING_MS = limits.OPEN_DEADLINE_MS + 2 * shared.OPENER_DEADLINE_MS;
 
 /** A frame of which the socket may keep a rest without anybody being told when that has left. */
 const UNWATCHED_BYTES_MAX = 4_096;
@@ -167,7 +160,7 @@ export class Connection implements ClientLink {
     this.#host.refused(why, this);
     const value = { $typeName: "rspp.transport.v1.ServerClosed" as const, reason, error: why.detail };
     this.write(0, { case: "closed", value });
-    this.close(why.code, closeText(why));
+    this.close(why.code, closeText(why.detail));
   }
 
   /** Looks at what time has done. */

@@ -1,6 +1,6 @@
 /** Audio for which a slow client left no room: told of in stretches, so that a gap is no loss without a notice. */
 import type { TransportEgress } from "@rspp/ports/transport";
-import type { Media } from "./audio-out.ts";
+import type { Media } from "@rspp/transport/audio-out";
 
 type Notice = Pick<Extract<TransportEgress, { kind: "control" }>, "signal" | "turn" | "reason" | "fields">;
 

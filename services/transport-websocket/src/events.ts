@@ -10,14 +10,14 @@ import { type Envelope, PayloadClass, PayloadHandling } from "@rspp/gen/rspp/eve
 import type { Clock } from "@rspp/ports/clock";
 import type { SessionNote } from "@rspp/ports/session-opener";
 import type { TransportEgress } from "@rspp/ports/transport";
+import type { Media } from "@rspp/transport/audio-out";
+import { formatToWire } from "@rspp/transport/formats";
 import { SCHEMA_VERSION_MAX, toEnvelope } from "@rspp/wire/envelope";
 import { signalInit } from "@rspp/wire/kernel-event";
 import { emitterNames, signalNames } from "@rspp/wire/names";
 import { mediaTimeToWire } from "@rspp/wire/numbers";
 import type { WireError } from "@rspp/wire/wire-error";
 import { type EventConstants, mediaTimeAt, turnIdOf } from "@rspp/wire/wire-event";
-import type { Media } from "./audio-out.ts";
-import { formatToWire } from "./formats.ts";
 import { type FramedBytes, MediaFrames } from "./media-frame.ts";
 import type { Refusal } from "./refusal.ts";
 

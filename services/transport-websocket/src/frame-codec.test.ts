@@ -1,10 +1,11 @@
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { ClientFrameSchema, ServerFrameSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
+import { ascii, closeText } from "@rspp/transport/problem";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeClientFrame, encodeServerFrame } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
-import { ascii, closeCodes, closeText, fieldRefusal, wireRefusal } from "./refusal.ts";
+import { closeCodes, fieldRefusal, wireRefusal } from "./refusal.ts";
 
 const audio = { sequence: 7n, data: new Uint8Array([1, 2, 3, 4]), durationUs: 20_000 };
 const frame = create(ClientFrameSchema, { message: { case: "audio", value: audio } });
@@ -23,7 +24,7 @@ describe("frames of the native protocol", () => {
       if (decoded.ok) return;
       const why = wireRefusal(decoded.error);
       expect(why.detail.remedy).not.toBe("");
-      expect(closeText(why).length).toBeLessThanOrEqual(120);
+      expect(closeText(why.detail).length).toBeLessThanOrEqual(120);
     };
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (data) => refusedWell(data, "binary")));
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (data) => refusedWell(data, "json")));

@@ -3,9 +3,9 @@ import { asMonoNs, asWallMs } from "@rspp/base/brand";
 import { ServerFrameSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
+import type { Media } from "@rspp/transport/audio-out";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Media } from "./audio-out.ts";
 import { createEventWriter } from "./events.ts";
 import { recordFrame } from "./frame-codec.ts";
 

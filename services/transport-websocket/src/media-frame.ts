@@ -4,10 +4,10 @@
  */
 import { Lane, Scope } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { PayloadClass, PayloadHandling } from "@rspp/gen/rspp/event/v1/event_pb";
+import type { Media } from "@rspp/transport/audio-out";
+import { formatToWire } from "@rspp/transport/formats";
 import { SCHEMA_VERSION_MAX } from "@rspp/wire/envelope";
 import type { EventConstants } from "@rspp/wire/wire-event";
-import type { Media } from "./audio-out.ts";
-import { formatToWire } from "./formats.ts";
 
 /** What is not the media's own. */
 export interface MediaStamp {

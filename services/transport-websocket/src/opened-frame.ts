@@ -3,8 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { type ServerOpened, ServerOpenedSchema } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type { TokenClaims } from "@rspp/ports/session-opener";
-import type { CallerLine } from "./caller-line.ts";
-import { formatToWire } from "./formats.ts";
+import { formatToWire } from "@rspp/transport/formats";
 
 interface Session {
   readonly claims: TokenClaims;
@@ -15,7 +14,7 @@ interface Session {
 
 export function openedFrame(
   { claims, resumeKey, resumeWithinMs, output }: Session,
-  caller: CallerLine,
+  seen: { readonly audio: number; readonly signals: number },
   resumed: boolean,
 ): ServerOpened {
   return create(ServerOpenedSchema, {
@@ -24,7 +23,7 @@ export function openedFrame(
     resumeWithinMs,
     outputFormat: formatToWire(output),
     resumed,
-    resumeAudioAfter: BigInt(caller.audioSeen()),
-    resumeSignalsAfter: BigInt(caller.signalSeen()),
+    resumeAudioAfter: BigInt(seen.audio),
+    resumeSignalsAfter: BigInt(seen.signals),
   });
 }

@@ -1,24 +1,9 @@
 /** Why a client or one of its frames is refused: the catalogue's entry, in the form that travels, and the close code. */
-import { create, getOption } from "@bufbuild/protobuf";
-import {
-  type ErrorDetail,
-  ErrorDetailSchema,
-  ErrorReason,
-  ErrorReasonSchema,
-  error_rule,
-} from "@rspp/gen/rspp/common/v1/error_pb";
+import type { ErrorDetail } from "@rspp/gen/rspp/common/v1/error_pb";
+import { fieldProblem, mayPass, type Problem, problemDetail } from "@rspp/transport/problem";
 import { toErrorDetail, type WireError } from "@rspp/wire/wire-error";
 
 const DOMAIN = "transport-websocket";
-
-const numbers = new Map<string, ErrorReason>();
-const rules = new Map<ErrorReason, { name: string; remedy: string }>();
-for (const value of ErrorReasonSchema.values) {
-  if (value.number === 0) continue;
-  const name = value.name.slice("ERROR_REASON_".length).toLowerCase();
-  numbers.set(name, value.number);
-  rules.set(value.number, { name, remedy: getOption(value, error_rule).remedy });
-}
 
 /** Close codes of `docs/websocket-protocol.md`; those from 4000 are this protocol's own. */
 export const closeCodes = {
@@ -47,54 +32,28 @@ export interface Refusal {
   code: CloseCode;
 }
 
-export interface FieldProblem {
-  field: string;
-  rule: string;
-  message: string;
+/** A refusal of the catalogue: `reason` in lower case; the catalogue's remedy unless a narrower one is given. */
+export function refusal(reason: string, code: CloseCode, more: Omit<Problem, "reason"> = {}): Refusal {
+  return refusalOf({ reason, ...more }, code);
 }
 
-/** A refusal of the catalogue: `reason` in lower case; the catalogue's remedy unless a narrower one is given. */
-export function refusal(
-  reason: string,
-  code: CloseCode,
-  more: { remedy?: string; violations?: readonly FieldProblem[]; metadata?: Readonly<Record<string, string>> } = {},
-): Refusal {
-  const number = numbers.get(reason) ?? ErrorReason.RUNTIME_INTERNAL_ERROR;
-  const detail = create(ErrorDetailSchema, {
-    reason: number,
-    domain: DOMAIN,
-    remedy: (more.remedy ?? rules.get(number)?.remedy ?? "").slice(0, 512),
-    violations: (more.violations ?? []).map((v) => ({ ...v })),
-    metadata: { ...more.metadata },
-  });
-  return { detail, code };
+/** Bad frames are the usual case. */
+export function refusalOf(problem: Problem, code: CloseCode = closeCodes.badFrame): Refusal {
+  return { detail: problemDetail(problem, DOMAIN), code };
+}
+
+/** Why a session was not opened. */
+export function openRefusal(problem: Problem): Refusal {
+  const token = problem.reason === "token_expired" || problem.reason === "token_invalid";
+  const code = mayPass(problem) ? closeCodes.tryLater : closeCodes.notAllowed;
+  return refusalOf(problem, token ? closeCodes.token : code);
 }
 
 /** A refusal that names one field. */
 export function fieldRefusal(field: string, rule: string, message: string, remedy: string): Refusal {
-  return refusal("schema_validation_error", closeCodes.badFrame, {
-    remedy,
-    violations: [{ field, rule, message: `${message}; ${remedy}`.slice(0, 512) }],
-  });
+  return refusalOf(fieldProblem(field, rule, message, remedy));
 }
 
 export function wireRefusal(error: WireError, code: CloseCode = closeCodes.badFrame): Refusal {
   return { detail: toErrorDetail(error, DOMAIN), code };
-}
-
-/** The reason's name, e.g. `token_expired`. */
-export function refusalName(refused: Refusal): string {
-  return rules.get(refused.detail.reason)?.name ?? "runtime_internal_error";
-}
-
-/** For the close frame, which holds 123 bytes: name, then the field or the remedy. */
-export function closeText(refused: Refusal): string {
-  const [first] = refused.detail.violations;
-  return ascii(
-    `${refusalName(refused)}: ${first === undefined ? refused.detail.remedy : `${first.field}: ${first.message}`}`,
-  );
-}
-
-export function ascii(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, "?").slice(0, 120);
 }

@@ -4,7 +4,6 @@
  */
 import type { MonoNs } from "@rspp/base/brand";
 import type { TokenClaims } from "@rspp/ports/session-opener";
-import type { TransportEgress } from "@rspp/ports/transport";
 import { createReattachServer, replayRecord, replaySpare } from "@rspp/protocol/reattach-server";
 import type { ReattachServerState } from "@rspp/protocol/reattach-types";
 import type { AgainItem } from "./outbox.ts";
@@ -69,9 +68,4 @@ export function againItem(entry: { seq: number; turn: number | null; generation:
 /** The token's part that a returning client must match; tokens are renewed, this stays. */
 export function bindingOf({ tenant, session, pipelineVersion }: TokenClaims): string {
   return JSON.stringify([tenant, session, pipelineVersion]);
-}
-
-/** Bytes are the runtime's own as soon as `send` has returned. */
-export function kept<M extends TransportEgress>(message: M): M {
-  return message.kind === "media" ? { ...message, bytes: new Uint8Array(message.bytes) } : message;
 }

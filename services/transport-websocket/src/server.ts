@@ -1,27 +1,29 @@
 /** The native WebSocket transport (F-030, F-031, F-084, F-086, F-088, F-091): listens, admits, keeps the table of sessions. */
 import { createHash, randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, type Server } from "node:http";
-import { createServer as createTlsServer, type ServerOptions } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { createResampler } from "@rspp/audio/resample";
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import { err, ok, type Result } from "@rspp/base/result";
-import { sessionKey } from "@rspp/base/session-key";
 import type { ClientOpen, SeenByClient } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { OpenedSession, SessionOpener, SessionSeen, TokenClaims } from "@rspp/ports/session-opener";
 import type { ServerTls } from "@rspp/rpc/tls";
+import { createCallerAudio } from "@rspp/transport/audio-in";
+import type { AuditEntry } from "@rspp/transport/audit";
+import { formatFromWire } from "@rspp/transport/formats";
+import { limits as shared } from "@rspp/transport/limits";
+import { createListener, listen, portOf, refuseUpgrade, type UpgradeRefusal } from "@rspp/transport/listener";
+import type { SessionCounts } from "@rspp/transport/metrics";
+import { detailName } from "@rspp/transport/problem";
+import { SessionDesk } from "@rspp/transport/session-desk";
+import type { TokenVerifier } from "@rspp/transport/token-verifier";
 import { type WebSocket, WebSocketServer } from "ws";
-import { askRuntime } from "./ask-runtime.ts";
-import { createCallerAudio } from "./audio-in.ts";
 import { Call, type CallStats, type ClientLink } from "./call.ts";
 import { Connection, type ConnectionCounts } from "./connection.ts";
-import { formatOf, isRefusal } from "./formats.ts";
 import { SUBPROTOCOLS } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
-import type { AuditEntry, TokenVerifier } from "./ports.ts";
-import { closeCodes, type Refusal, refusal, refusalName } from "./refusal.ts";
+import { closeCodes, openRefusal, type Refusal, refusal, refusalOf } from "./refusal.ts";
 import { createResumeKeys, type ResumeKeys } from "./resume-keys.ts";
 
 export interface WebSocketTransportOptions {
@@ -50,18 +52,11 @@ export interface WebSocketTransportOptions {
   audit?: (entry: AuditEntry) => void;
 }
 
-export interface WebSocketTransportStats extends ConnectionCounts {
+export interface WebSocketTransportStats extends ConnectionCounts, SessionCounts {
   connections: number;
   unopened: number;
-  sessions: number;
-  /** Sessions whose client is away. */
-  waiting: number;
-  resumed: number;
   /** Sessions of other adapters that went on here. */
   adopted: number;
-  givenUp: number;
-  /** By name of the catalogue of errors. */
-  refused: Readonly<Record<string, number>>;
   /** Bytes on the wire, headers and compression included. */
   wireBytesOut: number;
 }
@@ -102,19 +97,11 @@ class Transport implements WebSocketTransport {
   readonly #connections = new Map<Connection, Duplex>();
   /** By the digest of the resume key, so that a look-up tells nothing by its time. */
   readonly #calls = new Map<string, Call>();
-  /** By tenant and session. */
-  readonly #bySession = new Map<string, Call>();
-  /** Sessions whose runtime is being asked: a token that comes twice at once opens one. */
-  readonly #opening = new Set<string>();
-  readonly #refused = new Map<string, number>();
+  readonly #desk: SessionDesk<Call>;
+  readonly #keys: ResumeKeys;
   readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
   #wireBytesOut = 0;
-  #resumed = 0;
-  #adopted = 0;
-  readonly #keys: ResumeKeys;
-  #givenUp = 0;
   #timer: TimerHandle | null = null;
-  #draining = false;
   #closing = false;
   #onEmpty: () => void = () => {};
   /** Connections that may not have opened yet; those that have are taken out when they are counted. */
@@ -122,6 +109,7 @@ class Transport implements WebSocketTransport {
 
   constructor(options: WebSocketTransportOptions) {
     this.#options = options;
+    this.#desk = new SessionDesk<Call>(options);
     const own = randomBytes(24).toString("base64url");
     this.#keys = createResumeKeys(options.resumeSecret ?? (() => own));
     this.#sockets = new WebSocketServer({
@@ -139,9 +127,7 @@ class Transport implements WebSocketTransport {
             },
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(SUBPROTOCOLS, name)) ?? false,
     });
-    const patience = { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 5_000 };
-    this.#http = options.tls === undefined ? createServer(patience) : followed(options.tls, patience);
-    this.#http.maxConnections = limits.CONNECTIONS_MAX + limits.UNOPENED_MAX;
+    this.#http = createListener(options.tls, limits.CONNECTIONS_MAX + limits.UNOPENED_MAX);
     this.#http.on("request", (_request, response) => {
       response.writeHead(426, { "content-type": "text/plain", upgrade: "websocket" });
       response.end("This is a WebSocket endpoint: see docs/websocket-protocol.md\n");
@@ -150,7 +136,7 @@ class Transport implements WebSocketTransport {
   }
 
   get port(): number {
-    return (this.#http.address() as AddressInfo).port;
+    return portOf(this.#http);
   }
 
   get url(): string {
@@ -162,10 +148,7 @@ class Transport implements WebSocketTransport {
   async listen(): Promise<void> {
     // Loads the resampler's module, so that no caller waits for it.
     (await createResampler({ inRateHz: 8_000, outRateHz: 16_000 })).close();
-    await new Promise<void>((resolve, reject) => {
-      this.#http.once("error", reject);
-      this.#http.listen(this.#options.port, this.#options.host ?? "127.0.0.1", resolve);
-    });
+    await listen(this.#http, this.#options.port, this.#options.host ?? "127.0.0.1");
     this.#arm();
   }
 
@@ -176,51 +159,46 @@ class Transport implements WebSocketTransport {
       addCounts(sum, connection.counts);
       wire += writtenBytes(socket);
     }
-    const calls = [...this.#calls.values()];
+    const calls = this.#desk.calls();
     return {
       ...sum,
       connections: this.#connections.size,
       unopened: this.#unopened(),
       sessions: calls.length,
       waiting: calls.filter((call) => !call.attached()).length,
-      resumed: this.#resumed,
-      adopted: this.#adopted,
-      givenUp: this.#givenUp,
-      refused: Object.fromEntries(this.#refused),
+      resumed: this.#desk.resumed,
+      adopted: this.#desk.adopted,
+      givenUp: this.#desk.givenUp,
+      refused: this.#desk.refused(),
       wireBytesOut: wire,
     };
   }
 
   session(id: string, tenant?: string): CallStats | null {
-    return this.#callOf(id, tenant)?.stats() ?? null;
+    return this.#desk.find(id, tenant)?.stats() ?? null;
   }
 
   raiseEpoch(session: string, epoch: number, tenant?: string): boolean {
-    return this.#callOf(session, tenant)?.gate.raiseEpoch(epoch) ?? false;
-  }
-
-  #callOf(session: string, tenant?: string): Call | undefined {
-    if (tenant !== undefined) return this.#bySession.get(sessionKey({ tenantId: tenant, sessionId: session }));
-    return [...this.#bySession.values()].find((call) => call.options.claims.session === session);
+    return this.#desk.raiseEpoch(session, epoch, tenant);
   }
 
   sweep(): void {
     for (const connection of [...this.#connections.keys()]) connection.tick();
-    for (const call of [...this.#calls.values()]) call.tick();
+    for (const call of this.#desk.calls()) call.tick();
   }
 
   drain(): void {
-    this.#draining = true;
+    this.#desk.drain();
   }
 
   handOff(which: "quiet" | "all"): void {
-    for (const call of [...this.#calls.values()]) if (which === "all" || call.quiet()) call.handOff();
+    for (const call of this.#desk.calls()) if (which === "all" || call.quiet()) call.handOff();
   }
 
   async close(): Promise<void> {
     this.#closing = true;
     this.#timer?.clear();
-    for (const call of [...this.#calls.values()]) call.shutDown("draining");
+    for (const call of this.#desk.calls()) call.line.shutDown("draining");
     for (const connection of this.#connections.keys())
       connection.close(closeCodes.goingAway, "draining: connect elsewhere");
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
@@ -265,16 +243,13 @@ class Transport implements WebSocketTransport {
     socket.on("error", () => {});
     const refused = this.#upgradeRefusal(request);
     if (refused !== null) {
-      this.#count(refused.name);
-      const body = `${refused.remedy}\n`;
-      const headers = `Connection: close\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}`;
-      socket.end(`HTTP/1.1 ${refused.status}\r\n${headers}\r\n\r\n${body}`);
-      return;
+      this.#desk.count(refused.name);
+      return refuseUpgrade(socket, refused);
     }
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#connected(ws, socket));
   }
 
-  #upgradeRefusal(request: IncomingMessage): { status: string; name: string; remedy: string } | null {
+  #upgradeRefusal(request: IncomingMessage): UpgradeRefusal | null {
     const path = (request.url ?? "/").split("?", 1)[0];
     const { origins, connectionsMax = limits.CONNECTIONS_MAX } = this.#options;
     if (path !== this.#path())
@@ -305,9 +280,9 @@ class Transport implements WebSocketTransport {
       clock: this.#options.clock,
       open: (frame, link) => this.#open(frame, link),
       refused: (why) => {
-        this.#count(refusalName(why));
-        const claims = connection.call?.options.claims ?? null;
-        this.#audit("refused", claims, refusalName(why));
+        const name = detailName(why.detail);
+        this.#desk.count(name);
+        this.#desk.audit("refused", connection.call?.options.claims ?? null, name);
       },
       closed: (gone, code) => this.#gone(gone, code),
     });
@@ -325,36 +300,23 @@ class Transport implements WebSocketTransport {
     const { call } = connection;
     if (call === null) return;
     // 1000 is a caller who hung up; anything else is a cut, and may be made good.
-    if (code === closeCodes.done) call.hangUp("caller_hangup");
-    if (call.detach(connection, "connection_lost")) this.#audit("waiting", call.options.claims, `closed with ${code}`);
+    if (code === closeCodes.done) call.line.hangUp("caller_hangup");
+    if (call.detach(connection, "connection_lost"))
+      this.#desk.audit("waiting", call.options.claims, `closed with ${code}`);
   }
 
   async #open(frame: ClientOpen, link: ClientLink): Promise<Result<Call, Refusal>> {
-    const checked = await this.#verify(frame);
-    if (!checked.ok) return checked;
+    const checked = await this.#desk.verify(frame.token, { lapsed: frame.resume !== undefined });
+    if (!checked.ok) return err(openRefusal(checked.error));
     return frame.resume === undefined
       ? this.#openNew(frame, checked.value, link)
       : this.#resume(frame, checked.value, link);
   }
 
-  async #verify(frame: ClientOpen): Promise<Result<TokenClaims, Refusal>> {
-    const verified = await this.#options.verifier.verify(frame.token).catch(() => null);
-    if (verified === null) return err(refusal("dependency_unavailable", closeCodes.tryLater));
-    if (verified.ok && verified.value.expiresWallMs > this.#options.clock.wallMs()) return verified;
-    const claims = verified.ok ? verified.value : verified.error.kind === "expired" ? verified.error.claims : null;
-    const expired = verified.ok || verified.error.kind === "expired";
-    // A call may outlast its token. The key of the session admits to that session and to nothing else.
-    if (expired && claims !== null && frame.resume !== undefined) return ok(claims);
-    return err(refusal(expired ? "token_expired" : "token_invalid", closeCodes.token));
-  }
-
   #openNew(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
-    if (this.#draining)
-      return Promise.resolve(err(refusal("draining", closeCodes.tryLater, { remedy: "Ask for a new route." })));
-    return this.#make(frame, claims, this.#keys.make(claims), (call, opened) => {
+    return this.#make(frame, claims, this.#keys.make(claims), (call) => {
       link.write(0, call.openedFrame(false));
-      call.begin(opened, link);
-      this.#audit("opened", claims, "");
+      call.begin(link);
     });
   }
 
@@ -366,37 +328,28 @@ class Transport implements WebSocketTransport {
     begin: (call: Call, opened: OpenedSession) => void,
     adopt?: SessionSeen,
   ): Promise<Result<Call, Refusal>> {
-    const input = formatOf(frame.inputFormat, "open.input_format", 2);
-    if (isRefusal(input)) return err(input);
-    const output = formatOf(frame.outputFormat, "open.output_format", 1);
-    if (isRefusal(output)) return err(output);
-    const { sessionsMax = limits.SESSIONS_MAX, clock } = this.#options;
-    const name = nameOf(claims);
-    if (this.#bySession.has(name) || this.#opening.has(name)) return err(sessionExists());
-    if (this.#calls.size + this.#opening.size >= Math.min(sessionsMax, limits.SESSIONS_MAX)) {
-      return err(refusal("capacity_exhausted", closeCodes.tryLater));
-    }
-    this.#opening.add(name);
-    try {
-      const audio = await createCallerAudio(input);
-      const resumeWithinMs = Math.min(this.#options.resumeWithinMs ?? limits.RESUME_WITHIN_MS, limits.RESUME_WITHIN_MS);
-      const onOver = (call: Call, reason: string): void => this.#over(call, reason);
-      const call = new Call({ clock, claims, resumeKey, audio, output, resumeWithinMs, onOver });
-      const live = adopt === undefined ? {} : { adopt };
-      const opened = await askRuntime(this.#options, call, { token: frame.token, formats: { input, output }, ...live });
-      if (!opened.ok) {
-        audio.close();
-        return opened;
-      }
-      const { reconnectMs = resumeWithinMs } = opened.value;
-      call.options.resumeWithinMs = Math.min(resumeWithinMs, reconnectMs);
-      this.#calls.set(digest(resumeKey), call);
-      this.#bySession.set(name, call);
-      begin(call, opened.value);
-      return ok(call);
-    } finally {
-      this.#opening.delete(name);
-    }
+    const input = formatFromWire(frame.inputFormat, "open.input_format", 2);
+    if (!input.ok) return err(refusalOf(input.error));
+    const output = formatFromWire(frame.outputFormat, "open.output_format", 1);
+    if (!output.ok) return err(refusalOf(output.error));
+    const { clock } = this.#options;
+    const resumeWithinMs = Math.min(this.#options.resumeWithinMs ?? shared.RESUME_WITHIN_MS, shared.RESUME_WITHIN_MS);
+    const onOver = (call: Call, reason: string): void => this.#over(call, reason);
+    const formats = { input: input.value, output: output.value };
+    const opened = await this.#desk.open(
+      { claims, token: frame.token, formats, ...(adopt === undefined ? {} : { adopt }) },
+      async () => {
+        const audio = await createCallerAudio(input.value);
+        return new Call({ clock, claims, resumeKey, audio, output: output.value, resumeWithinMs, onOver });
+      },
+      (call, session) => {
+        call.options.resumeWithinMs = Math.min(resumeWithinMs, session.reconnectMs ?? resumeWithinMs);
+        this.#calls.set(digest(resumeKey), call);
+        begin(call, session);
+      },
+    );
+    if (opened.ok) return opened;
+    return err(adopt !== undefined && opened.error.reason === "not_found" ? sessionGone() : openRefusal(opened.error));
   }
 
   async #resume(frame: ClientOpen, claims: TokenClaims, link: ClientLink): Promise<Result<Call, Refusal>> {
@@ -411,44 +364,25 @@ class Transport implements WebSocketTransport {
       const remedy = "More was missed than is kept: open a new session with a new route.";
       return err(refusal("session_ended", closeCodes.tooOld, { remedy, metadata: { resume: "too_old" } }));
     }
-    this.#resumed += 1;
-    this.#audit("resumed", claims, "");
+    this.#desk.resumed += 1;
+    this.#desk.audit("resumed", claims, "");
     return ok(call);
   }
 
   /** The session lives, and another adapter had it, which is gone (R4): it goes on here from what its client saw. */
-  async #adopt(frame: ClientOpen, claims: TokenClaims, key: string, link: ClientLink): Promise<Result<Call, Refusal>> {
-    if (this.#draining) return err(refusal("draining", closeCodes.tryLater, { remedy: "Connect again." }));
-    const { resume } = frame;
-    const begin = (call: Call, opened: OpenedSession): void => {
+  #adopt({ resume, ...frame }: ClientOpen, claims: TokenClaims, key: string, link: ClientLink) {
+    const begin = (call: Call, opened: OpenedSession): void =>
       call.goOn(opened, link, {
         server: Number(resume?.lastServerSequence ?? 0n),
         audio: Number(resume?.seen?.goneAudioSequence ?? 0n),
         signals: Number(resume?.seen?.goneSignalSequence ?? 0n),
       });
-      this.#adopted += 1;
-      this.#audit("adopted", claims, "");
-    };
-    const made = await this.#make(frame, claims, key, begin, seenOf(resume?.seen));
-    return !made.ok && refusalName(made.error) === "not_found" ? err(sessionGone()) : made;
+    return this.#make(frame, claims, key, begin, seenOf(resume?.seen));
   }
 
   #over(call: Call, reason: string): void {
     this.#calls.delete(digest(call.options.resumeKey));
-    const name = nameOf(call.options.claims);
-    if (this.#bySession.get(name) === call) this.#bySession.delete(name);
-    const lost = reason === "connection_lost";
-    if (lost) this.#givenUp += 1;
-    this.#audit(lost ? "given_up" : "closed", call.options.claims, reason);
-  }
-
-  #count(name: string): void {
-    this.#refused.set(name, (this.#refused.get(name) ?? 0) + 1);
-  }
-
-  #audit(kind: AuditEntry["kind"], claims: TokenClaims | null, reason: string): void {
-    const { audit, clock } = this.#options;
-    audit?.({ kind, wallMs: clock.wallMs(), tenant: claims?.tenant ?? "", session: claims?.session ?? "", reason });
+    this.#desk.over(call, reason);
   }
 }
 
@@ -465,21 +399,6 @@ function seenOf(seen: SeenByClient | undefined): SessionSeen {
   return { lastTurn, openTurn: turn === 0 ? null : open, muted };
 }
 
-function sessionExists(): Refusal {
-  const remedy = "The session of this token is open: resume it with its key, or ask for a new route.";
-  return refusal("already_exists", closeCodes.notAllowed, { remedy });
-}
-
-function followed({ cert, key, live }: ServerTls, patience: ServerOptions): Server {
-  const server = createTlsServer({ ...patience, cert, key });
-  // Callers show tokens, no certificates of theirs.
-  const unfollow = live?.onChange(() =>
-    server.setSecureContext({ cert: live.now.cert ?? cert, key: live.now.key ?? key }),
-  );
-  server.once("close", () => unfollow?.());
-  return server;
-}
-
 function digest(key: string): string {
   return createHash("sha256").update(key).digest("base64");
 }
@@ -490,8 +409,4 @@ function writtenBytes(socket: Duplex): number {
 
 function addCounts(to: ConnectionCounts, from: ConnectionCounts): void {
   for (const name of Object.keys(to) as (keyof ConnectionCounts)[]) to[name] += from[name];
-}
-
-function nameOf({ tenant, session }: TokenClaims): string {
-  return sessionKey({ tenantId: tenant, sessionId: session });
 }

@@ -1,8 +1,10 @@
-/** Which audio a client may speak, and the contract's form of it (F-090). */
+/** Which audio an adapter may speak, and the contract's form of it (F-090). */
+import { err, ok, type Result } from "@rspp/base/result";
 import { AudioCodec, type AudioFormat as WireFormat } from "@rspp/gen/rspp/event/v1/audio_pb";
 import type { AudioFormat } from "@rspp/ports/provider";
-import { closeCodes, fieldRefusal, type Refusal } from "./refusal.ts";
+import { fieldProblem, type Problem } from "./problem.ts";
 
+/** What the runtime hears, whatever the caller speaks. */
 export const RUNTIME_FORMAT: AudioFormat = { codec: "pcm_s16le", rateHz: 16_000, channels: 1 };
 
 const codecs = new Map<AudioCodec, AudioFormat["codec"]>([
@@ -15,8 +17,12 @@ const codecs = new Map<AudioCodec, AudioFormat["codec"]>([
 const opusRates: readonly number[] = [8_000, 12_000, 16_000, 24_000, 48_000];
 const RATE_MAX_HZ = 48_000;
 
-/** The format as the ports name it, or the refusal that names its field. `field` is `open.input_format` or the other. */
-export function formatOf(wire: WireFormat | undefined, field: string, channelsMax: number): AudioFormat | Refusal {
+/** The format as the ports name it, or what is wrong with it. `field`: where it stands, e.g. `open.input_format`. */
+export function formatFromWire(
+  wire: WireFormat | undefined,
+  field: string,
+  channelsMax: number,
+): Result<AudioFormat, Problem> {
   const codec = codecs.get(wire?.codec ?? 0);
   if (wire === undefined || codec === undefined) {
     return unsupported(`${field}.codec`, "is not a codec this adapter speaks", "use PCM_S16LE, MULAW, ALAW or OPUS");
@@ -31,15 +37,11 @@ export function formatOf(wire: WireFormat | undefined, field: string, channelsMa
   if (wire.channels > channelsMax) {
     return unsupported(`${field}.channels`, `is above ${channelsMax}`, `use ${channelsMax === 1 ? "1" : "1 or 2"}`);
   }
-  return { codec, rateHz, channels: wire.channels };
+  return ok({ codec, rateHz, channels: wire.channels });
 }
 
-function unsupported(field: string, message: string, remedy: string): Refusal {
-  return { ...fieldRefusal(field, "audio.supported", message, remedy), code: closeCodes.badFrame };
-}
-
-export function isRefusal(value: AudioFormat | Refusal): value is Refusal {
-  return "detail" in value;
+function unsupported(field: string, message: string, remedy: string): Result<never, Problem> {
+  return err(fieldProblem(field, "audio.supported", message, remedy));
 }
 
 export function sameFormat(a: AudioFormat, b: AudioFormat): boolean {

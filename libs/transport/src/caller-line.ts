@@ -1,42 +1,21 @@
 /** The caller's lanes into the runtime: numbered, deduplicated over resends, control in its two classes (kernel.md §6). */
-import { create } from "@bufbuild/protobuf";
-import type { Result } from "@rspp/base/result";
-import { type Control, ControlSchema } from "@rspp/gen/rspp/event/v1/control_pb";
-import { SignalEmitter } from "@rspp/gen/rspp/event/v1/control_rule_pb";
-import type { ClientSignal } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock } from "@rspp/ports/clock";
 import type { TransportIngress } from "@rspp/ports/transport";
-import { controlFromWire, signalClass } from "@rspp/wire/control";
-import { signalNames } from "@rspp/wire/names";
-import type { WireError } from "@rspp/wire/wire-error";
-import type { WireControl } from "@rspp/wire/wire-event";
 import type { CallerAudio } from "./audio-in.ts";
 import { AudioPace } from "./audio-pace.ts";
 import { RUNTIME_FORMAT } from "./formats.ts";
 import { limits } from "./limits.ts";
-import { closeCodes, fieldRefusal, type Refusal, refusal, wireRefusal } from "./refusal.ts";
+import { fieldProblem, type Problem } from "./problem.ts";
 
 const FRAME_US = limits.FRAME_MS * 1_000;
 const LEAK = 1.02;
 /** How far a stated length may be from that of the samples, microseconds. */
 const TOLERANCE_US = 1_000;
 
-/** What a client may say; the rest of the closed set is not its business. */
-const CLIENT_SIGNALS: readonly string[] = [
-  "end_of_utterance",
-  "mute",
-  "unmute",
-  "stop",
-  "cancel",
-  "ended",
-  "dtmf",
-  "transport_signal",
-];
-
 export interface CallerCounts {
   /** Frames given to the runtime. */
   frames: number;
-  /** Audio frames of the client that came again, never came, could not be decoded, or came too far ahead. */
+  /** Audio frames of the caller's end that came again, never came, could not be decoded, or came too far ahead. */
   duplicates: number;
   missed: number;
   damaged: number;
@@ -48,12 +27,10 @@ export interface CallerCounts {
 }
 
 export interface CallerLineOptions {
-  clock: Clock;
+  clock: Pick<Clock, "nowNs" | "timerAt">;
   audio: CallerAudio;
   epoch(): number;
   deliver(message: TransportIngress): void;
-  /** The caller is about to end the call: what is open is lost before the runtime hears of it. */
-  onEnded(): void;
 }
 
 export class CallerLine {
@@ -75,22 +52,17 @@ export class CallerLine {
   /** How far audio is ahead of real time, microseconds; below zero where it is behind, as after a cut. */
   #aheadUs = 0;
   #aheadAtNs = -1;
-  /** Highest sequences of the client that were taken; what it resends below them is known. */
+  /** Highest sequence that was taken; what is sent again below it is known. */
   #audioSeen = 0;
-  #signalSeen = 0;
 
   constructor(options: CallerLineOptions) {
     this.#options = options;
     this.#pace = new AudioPace(options.clock);
   }
 
-  /** Another adapter had the session: what the client sent to it, and what the runtime has of that. */
-  goOnAfter(
-    client: { readonly audio: number; readonly signals: number },
-    runtime: { readonly audioThrough: number; readonly controlThrough: number },
-  ): void {
-    this.#audioSeen = client.audio;
-    this.#signalSeen = client.signals;
+  /** Another adapter had the session: the last packet that the caller's end sent to it, and what the runtime has of that. */
+  goOnAfter(audioSeen: number, runtime: { readonly audioThrough: number; readonly controlThrough: number }): void {
+    this.#audioSeen = audioSeen;
     this.#sequence = runtime.audioThrough;
     this.#controls = runtime.controlThrough;
   }
@@ -99,11 +71,11 @@ export class CallerLine {
     return this.#audioSeen;
   }
 
-  signalSeen(): number {
-    return this.#signalSeen;
-  }
-
-  audio(sequence: number, data: Uint8Array, durationUs: number): Refusal | null {
+  /**
+   * A packet of the caller's end. `sequence` rises from 1, a hole being audio that was lost; `durationUs` 0 where it is not
+   * stated. The bytes are looked at before this returns. What is wrong (fields of `audio`), or null.
+   */
+  audio(sequence: number, data: Uint8Array, durationUs: number): Problem | null {
     if (sequence <= this.#audioSeen) {
       this.counts.duplicates += 1;
       return null;
@@ -115,10 +87,11 @@ export class CallerLine {
     const startNs = this.#options.clock.nowNs();
     if (this.#ahead(durationUs || FRAME_US, startNs)) {
       this.counts.ahead += 1;
-      return refusal("rate_limited", closeCodes.badFrame, {
+      return {
+        reason: "rate_limited",
         remedy: `Send audio as it is spoken: at most ${limits.INPUT_AHEAD_MS} ms ahead of real time.`,
         metadata: { field: "audio.sequence", sequence: String(sequence) },
-      });
+      };
     }
     const frames = this.#options.audio.push(data);
     this.counts.transcoded += 1;
@@ -128,31 +101,12 @@ export class CallerLine {
     return null;
   }
 
-  signal(message: ClientSignal): Refusal | null {
-    const sequence = Number(message.sequence);
-    if (sequence <= this.#signalSeen) {
-      this.counts.duplicates += 1;
-      return null;
-    }
-    const control = clientControl(message.control);
-    if (!control.ok) return control.error;
-    const { signal } = control.value;
-    const overtakes = signalClass(signal) === "overtaking";
-    const { lastMediaSequence, ...fields } = control.value.fields;
-    if (typeof lastMediaSequence === "number" && lastMediaSequence > this.#audioSeen) {
-      const said = `says ${lastMediaSequence}, the last audio frame that came is ${this.#audioSeen}`;
-      const field = "signal.control.last_media_sequence";
-      return fieldRefusal(field, "sequence.known", said, "give the last audio.sequence sent");
-    }
-    this.#signalSeen = sequence;
-    // The socket keeps order: all audio before a signal is here. The tail inside filter and frame belongs before it, too.
-    if (!overtakes && signal !== "dtmf") this.#frames(this.#options.audio.flush());
-    if (signal === "ended") this.#options.onEnded();
-    this.control(signal, overtakes ? "overtaking" : "positioned", control.value.reason, fields);
-    return null;
+  /** The tail inside filter and last frame goes to the runtime, padded: what follows belongs after it. */
+  finishFrame(): void {
+    this.#frames(this.#options.audio.flush());
   }
 
-  /** A signal of this adapter, or of the client through it. */
+  /** A signal of this adapter, or of the caller's end through it; positioned ones come after all audio taken so far. */
   control(
     signal: string,
     controlClass: "overtaking" | "positioned",
@@ -187,19 +141,19 @@ export class CallerLine {
     this.#options.audio.close();
   }
 
-  #audioProblem(bytes: number, durationUs: number): Refusal | null {
+  #audioProblem(bytes: number, durationUs: number): Problem | null {
     const { codec, rateHz, channels } = this.#options.audio.format;
     if (bytes === 0)
-      return fieldRefusal("audio.data", "bytes.min_len", "is empty", "send no frame where there is none");
+      return fieldProblem("audio.data", "bytes.min_len", "is empty", "send no frame where there is none");
     if (codec === "opus") return null;
     const sampleBytes = (codec === "pcm_s16le" ? 2 : 1) * channels;
     if (bytes % sampleBytes !== 0) {
-      return fieldRefusal("audio.data", "audio.whole", "ends inside a sample", "send whole samples of all channels");
+      return fieldProblem("audio.data", "audio.whole", "ends inside a sample", "send whole samples of all channels");
     }
     const realUs = (bytes / sampleBytes / rateHz) * 1e6;
     if (durationUs === 0 || Math.abs(realUs - durationUs) <= TOLERANCE_US) return null;
     const said = `says ${durationUs}, the samples last ${Math.round(realUs)}`;
-    return fieldRefusal("audio.duration_us", "audio.duration", said, "give their length, 0, or the right input_format");
+    return fieldProblem("audio.duration_us", "audio.duration", said, "give their length, 0, or the right input_format");
   }
 
   /** A hole keeps its place in media time, and in the numbers, so that the runtime declares it. */
@@ -248,22 +202,4 @@ export class CallerLine {
     const format = RUNTIME_FORMAT;
     this.#options.deliver({ kind: "audio", epoch, sequence, mediaUs, durationUs, format, bytes });
   }
-}
-
-function clientControl(message: Control | undefined): Result<WireControl, Refusal> {
-  const name = signalNames.name(message?.signal ?? 0);
-  if (message === undefined || !CLIENT_SIGNALS.includes(name)) {
-    const said = name === "" ? "is not a control signal" : `${name} is not for a client to say`;
-    const remedy = `use one of ${CLIENT_SIGNALS.join(", ")}`;
-    return { ok: false, error: fieldRefusal("signal.control.signal", "control.signal", said, remedy) };
-  }
-  // A client speaks through its adapter: for most signals the closed set knows no other emitter.
-  const spoken = create(ControlSchema, { ...message, emitter: SignalEmitter.ADAPTER });
-  const control = controlFromWire(spoken, 0, {});
-  return control.ok ? control : { ok: false, error: wireRefusal(prefixed(control.error)) };
-}
-
-/** The field as the client's frame has it. */
-function prefixed(error: WireError): WireError {
-  return { ...error, violations: error.violations.map((v) => ({ ...v, field: `signal.${v.field}` })) };
 }

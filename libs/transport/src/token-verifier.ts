@@ -6,14 +6,25 @@ import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb"
 import type { TokenClaims } from "@rspp/ports/session-opener";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import { TokenKeys, tokenKeyToJwk, verifySessionToken } from "@rspp/rpc/tokens";
-import type { TokenRefusal, TokenVerifier } from "./ports.ts";
+
+export type TokenRefusal =
+  /** Signed by the control plane, past its time. `claims` allow a session that is open to be resumed. */
+  | { kind: "expired"; claims: TokenClaims | null }
+  /** Altered, foreign, or no token at all. */
+  | { kind: "invalid" };
+
+export interface TokenVerifier {
+  /** Never throws, never logs the token. */
+  verify(token: string): Promise<Result<TokenClaims, TokenRefusal>>;
+}
 
 export interface RegistryVerifierOptions {
   readonly registry: RpcConnection;
+  /** As routes name it, e.g. `websocket`: a token of another transport is none. */
+  readonly transport: string;
   wallMs(): number;
 }
 
-const domain = "transport-websocket";
 /** After a fetch that failed, the next unknown key asks again no sooner. */
 const retryMs = 500;
 /** A token that ran out longer ago than any session lasts opens nothing and resumes nothing. */
@@ -23,7 +34,7 @@ const expiredMsMax = 86_400_000;
  * Keys are fetched when a token names one that is not known. A registry that is away refuses no one whose key is known
  * (kernel.md §7); before the keys were ever read nobody can be told from a stranger, and `verify` rejects.
  */
-export function createRegistryVerifier({ registry, wallMs }: RegistryVerifierOptions): TokenVerifier {
+export function createRegistryVerifier({ registry, transport, wallMs }: RegistryVerifierOptions): TokenVerifier {
   let away = true;
   let triedMs = Number.NEGATIVE_INFINITY;
   const fetch = async () => {
@@ -39,7 +50,7 @@ export function createRegistryVerifier({ registry, wallMs }: RegistryVerifierOpt
   };
   const keys = new TokenKeys([], fetch);
   const check = (token: string, atMs: number) =>
-    verifySessionToken(token, keys, { transport: "websocket" }, atMs, domain);
+    verifySessionToken(token, keys, { transport }, atMs, `transport-${transport}`);
   return {
     verify: async (token): Promise<Result<TokenClaims, TokenRefusal>> => {
       const now = wallMs();

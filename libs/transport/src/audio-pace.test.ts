@@ -1,39 +1,7 @@
-import { asMonoNs, type MonoNs } from "@rspp/base/brand";
-import type { Clock } from "@rspp/ports/clock";
 import { describe, expect, test } from "vitest";
 import { AudioPace } from "./audio-pace.ts";
 import { limits } from "./limits.ts";
-
-/** A clock that is set on by hand, with one timer at a time, as the pace uses it. */
-class HandClock implements Pick<Clock, "nowNs" | "timerAt"> {
-  #now = 0;
-  timer: { atNs: number; fire: () => void } | null = null;
-
-  nowNs(): MonoNs {
-    return asMonoNs(this.#now);
-  }
-
-  timerAt(atNs: number, fire: () => void): { clear(): void } {
-    const timer = { atNs, fire };
-    this.timer = timer;
-    return {
-      clear: () => {
-        if (this.timer === timer) this.timer = null;
-      },
-    };
-  }
-
-  pass(ms: number): void {
-    const endNs = this.#now + ms * 1e6;
-    while (this.timer !== null && this.timer.atNs <= endNs) {
-      const { atNs, fire } = this.timer;
-      this.#now = atNs;
-      this.timer = null;
-      fire();
-    }
-    this.#now = endNs;
-  }
-}
+import { HandClock } from "./testing/hand-clock.ts";
 
 function rig() {
   const clock = new HandClock();
@@ -56,7 +24,7 @@ describe("the pace of a caller's audio", () => {
     frames(10);
     signal("end_of_utterance");
     expect(went).toEqual([...Array(60).fill("audio"), "end_of_utterance"]);
-    expect([pace.waiting(), clock.timer]).toEqual([0, null]);
+    expect([pace.waiting(), clock.pending()]).toEqual([0, 0]);
   });
 
   test("F-091 what comes all at once goes on four times faster than it was spoken, signals in their place", () => {
@@ -70,7 +38,7 @@ describe("the pace of a caller's audio", () => {
     clock.pass(1_000);
     expect(went).toHaveLength(256);
     expect(went.indexOf("end_of_utterance")).toBe(250);
-    expect([pace.waiting(), clock.timer]).toEqual([0, null]);
+    expect([pace.waiting(), clock.pending()]).toEqual([0, 0]);
   });
 
   test("long frames go, a flush lets all go, a close none, and what waits is bounded", () => {
@@ -84,7 +52,7 @@ describe("the pace of a caller's audio", () => {
     frames(100);
     pace.close();
     clock.pass(10_000);
-    expect([went.length, clock.timer]).toEqual([103, null]);
+    expect([went.length, clock.pending()]).toEqual([103, 0]);
     const over = limits.PACE_BURST_MS / 20 + limits.PACE_ITEMS_MAX + 1;
     frames(over);
     expect([pace.waiting(), went.length]).toEqual([0, 103 + over]);

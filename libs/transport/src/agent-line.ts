@@ -1,56 +1,67 @@
 /**
- * The agent's lane at the adapter: gated by epoch and fence, converted, delivered, cut, reported (kernel.md §6, §7; F-033,
- * F-039, F-175). The loudspeaker is the client's; what it played is what it says, within what it was sent.
+ * The agent's lane at an adapter: gated by epoch and fence, converted, delivered, cut, reported (kernel.md §6, §7; F-033,
+ * F-039, F-175). Whoever knows what the loudspeaker did says so with `played`: a client that reports it, a player of the
+ * adapter's own, a carrier by its marks. Nobody is believed beyond what was sent.
  */
 import { monoPlusNs, msToNs } from "@rspp/base/brand";
-import { DeliveryState } from "@rspp/gen/rspp/replay/v1/evidence_pb";
-import type { ClientPlayed } from "@rspp/gen/rspp/transport/v1/websocket_pb";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { AudioFormat } from "@rspp/ports/provider";
 import type { TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import { type AgentAudio, createAgentAudio, type Media } from "./audio-out.ts";
-import { createDeliveries, type Delivery, isSettled, takePlayed } from "./deliveries.ts";
+import {
+  createDeliveries,
+  type Delivery,
+  isSettled,
+  type PlayedState,
+  playedTooMuch,
+  takePlayed,
+} from "./deliveries.ts";
 import { limits } from "./limits.ts";
+import { fieldProblem, type Problem } from "./problem.ts";
 import type { GateReason, ReceiverGate } from "./receiver-gate.ts";
-import { fieldRefusal, type Refusal } from "./refusal.ts";
 
-type Fence = Extract<TransportEgress, { kind: "fence" }>;
+export type Fence = Extract<TransportEgress, { kind: "fence" }>;
 
-/** A flush on its way to the client, or waiting for its answer. */
-interface Flush {
-  turn: number;
-  generation: number;
-  /** 0 until it was written. */
-  sequence: number;
+/** A flush under way; whoever empties the loudspeaker answers it, once. Unanswered, it settles by the last report. */
+export interface Flush {
+  readonly turn: number;
+  readonly generation: number;
+}
+
+interface PendingFlush extends Flush {
   timer: TimerHandle;
 }
 
 export interface AgentLineOptions {
-  clock: Clock;
+  clock: Pick<Clock, "nowNs" | "timerAt">;
   gate: ReceiverGate;
+  /** What the loudspeaker is to be given. */
   format: AudioFormat;
   deliver(message: TransportIngress): void;
-  /** A frame for the client. */
+  /** A frame for the loudspeaker; the bytes may be overwritten when this returns. Tell `written` when it leaves. */
   send(media: Media): void;
-  /** Takes queued frames away; @returns how many. */
+  /** Takes frames that wait out of the adapter's own queues; @returns how many. */
   cut(fenced: (turn: number, generation: number) => boolean): number;
-  /** Tells the client to flush; `onSequence` when it is numbered. */
-  flush(fence: Fence, onSequence: (sequence: number) => void): void;
+  /**
+   * Empty what the loudspeaker holds of the fenced turns. Answer by `flushed`: at once where the adapter plays itself, later
+   * where a client or a carrier does. `cut`: frames that its own queues have lost to this fence.
+   */
+  flush(fence: Fence, flush: Flush, cut: number): void;
 }
 
-const states: ReadonlyMap<DeliveryState, "accepted" | "playing" | "completed" | "cancelled" | "lost"> = new Map([
-  [DeliveryState.ACCEPTED, "accepted"],
-  [DeliveryState.PLAYING, "playing"],
-  [DeliveryState.COMPLETED, "completed"],
-  [DeliveryState.CANCELLED, "cancelled"],
-  [DeliveryState.LOST, "lost"],
-]);
+export interface Played {
+  turn: number;
+  generation: number;
+  state: PlayedState;
+  /** Media time of that turn's output which was heard, microseconds. */
+  playedUs: number;
+}
 
 export class AgentLine {
   readonly #options: AgentLineOptions;
   readonly #audio: AgentAudio;
   readonly #deliveries = createDeliveries();
-  readonly #flushes: Flush[] = [];
+  readonly #flushes: PendingFlush[] = [];
   fences = 0;
   fencesUnanswered = 0;
   framesSent = 0;
@@ -84,48 +95,51 @@ export class AgentLine {
     if (delivery !== undefined) delivery.sentUs = Math.max(delivery.sentUs, untilUs);
   }
 
-  /** Acts at once: refuses from now on, empties the lanes, has the client flush. The answer acknowledges it. */
+  /** Acts at once: refuses from now on, empties the lanes, has the loudspeaker flushed. The answer acknowledges it. */
   fence(message: Fence): void {
     const { gate, clock } = this.#options;
     gate.raiseFence(message.turn, message.generation, message.all);
     this.fences += 1;
-    this.#options.cut((turn, generation) => gate.fenced(turn, generation));
+    const cut = this.#options.cut((turn, generation) => gate.fenced(turn, generation));
     const oldest = this.#flushes.length >= limits.FLUSHES_MAX ? this.#flushes[0] : undefined;
     if (oldest !== undefined) this.#unanswered(oldest);
     const { turn, generation } = message;
     const at = monoPlusNs(clock.nowNs(), msToNs(limits.FLUSH_ANSWER_MS));
-    const flush: Flush = { turn, generation, sequence: 0, timer: clock.timerAt(at, () => this.#unanswered(flush)) };
+    const flush: PendingFlush = { turn, generation, timer: clock.timerAt(at, () => this.#unanswered(flush)) };
     this.#flushes.push(flush);
     // A cut may come before the first frame: that turn's delivery settles all the same, once.
     const seen = this.#deliveries.ofTurn(turn).some((d) => d.generation < generation);
     if (generation > 0 && !seen) this.#deliveries.open(turn, generation - 1);
-    // Turn 0 is the session's own output: no client holds audio under that number.
+    // Turn 0 is the session's own output: no loudspeaker holds audio under that number.
     if (turn === 0) return this.#acknowledge(flush, 0, 0);
-    this.#options.flush(message, (sequence) => {
-      flush.sequence = sequence;
-    });
+    this.#options.flush(message, flush, cut);
   }
 
-  /** What the client says it played; the field that is wrong with it, or null. */
-  played(message: ClientPlayed): Refusal | null {
-    const state = states.get(message.state);
-    if (state === undefined) return fieldRefusal("played.state", "enum", "says nothing", "use PLAYING or COMPLETED");
-    const playedUs = Number(message.playedUs);
-    if (message.flushSequence > 0n) return this.#answer(message, playedUs);
-    const delivery = this.#deliveries.find(message.turnNumber, message.fenceGeneration);
+  /** What the loudspeaker is said to have played; what is wrong with that (`turn`, `state`, `played_us`), or null. */
+  played({ turn, generation, state, playedUs }: Played): Problem | null {
+    const delivery = this.#deliveries.find(turn, generation);
     if (delivery === undefined) {
       const remedy = "report the turn_number and fence_generation of an audio event";
-      return fieldRefusal("played.turn_number", "played.known", "nothing of that output was sent", remedy);
+      return fieldProblem("turn_number", "played.known", "nothing of that output was sent", remedy);
     }
-    // Between a fence and its answer the client may still report: the answer has the last word.
-    if (this.#options.gate.fenced(delivery.turn, delivery.generation)) {
+    // Between a fence and its answer there may still be reports: the answer has the last word.
+    if (this.#options.gate.fenced(turn, generation)) {
       delivery.playedUs = Math.max(delivery.playedUs, Math.min(playedUs, delivery.sentUs));
       return null;
     }
     const verdict = takePlayed(delivery, state, playedUs);
-    if (!verdict.ok) return fieldRefusal(verdict.field, "played.sound", verdict.message, verdict.remedy);
+    if (!verdict.ok) return verdict.problem;
     for (const word of verdict.states) this.#report(delivery, word, word === "started" ? 0 : delivery.playedUs);
     return null;
+  }
+
+  /** The answer to a flush; one that is settled already is passed over. */
+  flushed(flush: Flush, playedUs: number, frames: number): Problem | null {
+    const pending = this.#flushes.find((known) => known === flush);
+    if (pending === undefined) return null;
+    const sentUs = this.#cutOutput(pending)?.sentUs ?? 0;
+    this.#acknowledge(pending, Math.min(playedUs, sentUs), frames);
+    return playedUs <= sentUs ? null : playedTooMuch(playedUs, sentUs);
   }
 
   /** Nothing is being said, or waits to be heard. */
@@ -161,17 +175,7 @@ export class AgentLine {
     this.#options.send(media);
   }
 
-  #answer(message: ClientPlayed, playedUs: number): Refusal | null {
-    const flush = this.#flushes.find((f) => BigInt(f.sequence) === message.flushSequence && f.sequence > 0);
-    if (flush === undefined) return null;
-    const sentUs = this.#cutOutput(flush)?.sentUs ?? 0;
-    this.#acknowledge(flush, Math.min(playedUs, sentUs), message.flushedFrames);
-    if (playedUs <= sentUs) return null;
-    const said = `says ${playedUs} of ${sentUs} microseconds that were sent`;
-    return fieldRefusal("played.played_us", "played.sound", said, "report media time that was really played");
-  }
-
-  #unanswered(flush: Flush): void {
+  #unanswered(flush: PendingFlush): void {
     if (!this.#flushes.includes(flush)) return;
     this.fencesUnanswered += 1;
     this.#acknowledge(flush, this.#cutOutput(flush)?.playedUs ?? 0, 0);
@@ -186,7 +190,7 @@ export class AgentLine {
     );
   }
 
-  #acknowledge(flush: Flush, playedUs: number, flushed: number): void {
+  #acknowledge(flush: PendingFlush, playedUs: number, flushed: number): void {
     flush.timer.clear();
     this.#flushes.splice(this.#flushes.indexOf(flush), 1);
     const { turn, generation } = flush;

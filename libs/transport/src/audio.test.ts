@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { createCallerAudio } from "./audio-in.ts";
 import { createAgentAudio, type Media } from "./audio-out.ts";
 import { createDeliveries, takePlayed } from "./deliveries.ts";
-import { formatOf, isRefusal } from "./formats.ts";
+import { formatFromWire } from "./formats.ts";
 import { limits } from "./limits.ts";
 
 const pcm = (rateHz: number): AudioFormat => ({ codec: "pcm_s16le", rateHz, channels: 1 });
@@ -89,8 +89,8 @@ describe("what a client may speak and say it played", () => {
     [{ codec: 4, sampleRateHz: 44_100, channels: 1 }, "f.sample_rate_hz"],
     [{ codec: 1, sampleRateHz: 16_000, channels: 3 }, "f.channels"],
   ])("%j is refused at its field", (wire, field) => {
-    const format = formatOf(wire as never, "f", 2);
-    expect(isRefusal(format) && format.detail.violations[0]?.field).toBe(field);
+    const format = formatFromWire(wire as never, "f", 2);
+    expect(format.ok ? "" : format.error.violations?.[0]?.field).toBe(field);
   });
 
   test("F-039 reports never exceed what was sent, never go back, and settle once", () => {

@@ -1,8 +1,9 @@
 /**
- * Delivery of every (turn, generation) this client was sent: none -> accepted -> playing -> settled (kernel.md §2). What
- * the client reports is checked against what was sent: nobody has played what never left.
+ * Delivery of every (turn, generation) this caller was sent: none -> accepted -> playing -> settled (kernel.md §2). What
+ * is said to be played is checked against what was sent: nobody has played what never left.
  */
 import { limits } from "./limits.ts";
+import { fieldProblem, type Problem } from "./problem.ts";
 
 export type Phase = "accepted" | "playing" | "completed" | "cancelled" | "lost";
 
@@ -67,29 +68,23 @@ function forgetOldest(known: Map<string, Delivery>): boolean {
   return false;
 }
 
-/** What a report of the client says, in the words of the port; or the field that is wrong with it. */
+/** What a loudspeaker did, in the words of those that report it. */
+export type PlayedState = "accepted" | "playing" | "completed" | "cancelled" | "lost";
+
+/** What a report says, in the words of the port; or what is wrong with it, its fields being `state` and `played_us`. */
 export type PlayedVerdict =
   | { ok: true; states: readonly ("started" | "progress" | "completed" | "lost")[] }
-  | { ok: false; field: string; message: string; remedy: string };
+  | { ok: false; problem: Problem };
 
 /** Takes a report of what was played; changes `delivery` only when it is sound. */
-export function takePlayed(
-  delivery: Delivery,
-  state: "accepted" | "playing" | "completed" | "cancelled" | "lost",
-  playedUs: number,
-): PlayedVerdict {
-  if (playedUs > delivery.sentUs) {
-    const message = `says ${playedUs} of ${delivery.sentUs} microseconds that were sent`;
-    return { ok: false, field: "played.played_us", message, remedy: "report media time that was really played" };
-  }
+export function takePlayed(delivery: Delivery, state: PlayedState, playedUs: number): PlayedVerdict {
+  if (playedUs > delivery.sentUs) return { ok: false, problem: playedTooMuch(playedUs, delivery.sentUs) };
   if (isSettled(delivery) || state === "accepted") return { ok: true, states: [] };
   if (state === "cancelled") {
-    const message = "says cancelled without a flush";
-    return { ok: false, field: "played.state", message, remedy: "answer a flush with its sequence in flush_sequence" };
+    return unsound("says cancelled without a flush", "answer a flush with its sequence in flush_sequence");
   }
   if (state === "completed" && !delivery.ended) {
-    const message = "says completed before the last frame was sent";
-    return { ok: false, field: "played.state", message, remedy: "wait for the frame whose audio.end is true" };
+    return unsound("says completed before the last frame was sent", "wait for the frame whose audio.end is true");
   }
   delivery.playedUs = Math.max(delivery.playedUs, playedUs);
   if (state === "lost") {
@@ -100,4 +95,13 @@ export function takePlayed(
   delivery.phase = state === "completed" ? "completed" : "playing";
   if (state === "completed") return { ok: true, states: first ? ["started", "completed"] : ["completed"] };
   return { ok: true, states: [first ? "started" : "progress"] };
+}
+
+export function playedTooMuch(playedUs: number, sentUs: number): Problem {
+  const said = `says ${playedUs} of ${sentUs} microseconds that were sent`;
+  return fieldProblem("played_us", "played.sound", said, "report media time that was really played");
+}
+
+function unsound(message: string, remedy: string): PlayedVerdict {
+  return { ok: false, problem: fieldProblem("state", "played.sound", message, remedy) };
 }

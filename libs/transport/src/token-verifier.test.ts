@@ -7,7 +7,7 @@ import { route } from "@rspp/rpc/route";
 import { startRpcServer } from "@rspp/rpc/server";
 import { signSessionToken } from "@rspp/rpc/tokens";
 import { expect, onTestFinished, test } from "vitest";
-import { createRegistryVerifier } from "./verifier.ts";
+import { createRegistryVerifier } from "./token-verifier.ts";
 
 function keyOf(keyId: string) {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
@@ -48,7 +48,7 @@ async function rig(keys: ReturnType<typeof keyOf>[]) {
   onTestFinished(async () => void (await server.stop(0)));
   const registry: RpcConnection = connectDirect(server.handlers, { domain: "registry", attemptsMax: 1 });
   let now = startMs;
-  const verifier = createRegistryVerifier({ registry, wallMs: () => now });
+  const verifier = createRegistryVerifier({ registry, transport: "websocket", wallMs: () => now });
   return {
     verifier,
     asked: () => asked,

@@ -4,7 +4,7 @@ import { fencesCreate, isFenced, raiseFence } from "@rspp/protocol/link-fence";
 
 /**
  * stale_epoch: below the floor. ungranted_epoch: above it without a grant. fenced: (turn, generation) below the fence.
- * overflow: more than is held for a client. order: a sequence again, or after the end mark. format: cannot be converted.
+ * overflow: more than is held for a caller. order: a sequence again, or after the end mark. format: cannot be converted.
  * illegal: breaks the contract of events. closed: the session is over.
  */
 export const REFUSAL_REASONS = [

@@ -1,4 +1,4 @@
-/** The caller's audio, whatever the client speaks, as 20 ms frames of pcm_s16le, 16 kHz, mono (F-090). */
+/** The caller's audio, whatever the caller's end speaks, as 20 ms frames of pcm_s16le, 16 kHz, mono (F-090). */
 import { FrameSplitter } from "@rspp/audio/frames";
 import { decodeAlaw, decodeMulaw } from "@rspp/audio/g711";
 import { createOpusDecoder, type OpusRate } from "@rspp/audio/opus";

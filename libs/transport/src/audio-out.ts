@@ -1,5 +1,5 @@
 /**
- * The agent's audio in the form the client asked for (F-090). What already has that form passes as it is; the rest is
+ * The agent's audio in the form the caller's end wants (F-090). What already has that form passes as it is; the rest is
  * decoded, resampled and cut into 20 ms packets, whose media time is counted in samples from the turn's first.
  */
 import { encodeAlaw, encodeMulaw } from "@rspp/audio/g711";
