@@ -23,7 +23,7 @@ const phases: readonly Phase[] = [
     async (talk, rig) => {
       rig.stage().script({ ...ordinary, chunkMs: 30, audioMs: 1_000 });
       talk.feed();
-      if (rig.subject.modality !== "stt") talk.finish();
+      if (rig.subject.modality !== "stt" || rig.subject.gathers === true) talk.finish();
       const whole = !rig.streaming || rig.subject.partials === false || rig.subject.scripted === false;
       if (!whole)
         await talk.until(() => talk.sink.chunks.length > 0 || talk.sink.outcomes.length > 0, "the answer to begin");

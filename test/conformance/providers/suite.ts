@@ -44,6 +44,8 @@ export interface ProviderSubject {
   readonly scripted?: boolean;
   /** STT: false where no partials come even in streaming. Default true. */
   readonly partials?: boolean;
+  /** STT: true where it is asked only when the utterance has ended, in streaming too. */
+  readonly gathers?: true;
   /** STT: the language it is asked to hear; checked on its finals where given. */
   readonly language?: string;
   /** LLM: false where tools are not offered. Default true. */

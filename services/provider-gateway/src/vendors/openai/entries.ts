@@ -1,4 +1,5 @@
 import { speechFormats } from "../speech/capabilities.ts";
+import { hearingFormats } from "../stt/capabilities.ts";
 import type { VendorEntry } from "../vendor.ts";
 
 const openai = {
@@ -25,5 +26,19 @@ export const openaiEntries: readonly VendorEntry[] = [
     terms: "OpenAI, or any OpenAI-compatible speech endpoint, a request for each clause",
     capabilities: { streamingInput: true, streamingOutput: true, outputFormats: speechFormats },
     load: async () => (await import("./tts.ts")).createOpenAiTts,
+  },
+  {
+    ...openai,
+    name: "openai/stt",
+    modality: "stt",
+    terms: "OpenAI, or any OpenAI-compatible transcription endpoint, a request for each utterance",
+    capabilities: {
+      streamingOutput: true,
+      partialResults: true,
+      wordTimings: true,
+      keyTerms: true,
+      inputFormats: hearingFormats,
+    },
+    load: async () => (await import("./stt.ts")).createOpenAiStt,
   },
 ];
