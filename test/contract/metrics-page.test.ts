@@ -1,5 +1,6 @@
 import { measureDatabase } from "@rspp/host/database-metrics";
-import { measureBatches } from "@rspp/provider-gateway/metrics";
+import { measureBatches, measureCircuits } from "@rspp/provider-gateway/metrics";
+import { CostMeter } from "@rspp/provider-gateway/resilience/meter";
 import { measureStarts } from "@rspp/registry/metrics";
 import { Metrics } from "@rspp/runtime/metrics";
 import { LATENCIES } from "@rspp/runtime/metrics-catalogue";
@@ -109,6 +110,8 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   const runtime = own.collect();
   const batches = new MetricRegistry();
   measureBatches(batches);
+  measureCircuits(batches);
+  new CostMeter(batches);
   const gateway = batches.collect();
   const callers = new MetricRegistry();
   measureTransport(callers, "websocket", websocketMetrics, () => null);

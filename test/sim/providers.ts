@@ -169,6 +169,8 @@ function createGateway(clock: Clock, seed: string, dial: FaultDial, count: () =>
   const make = (create: (options: { clock: Clock }) => ManagedProvider, name: string): ManagedProvider =>
     seeded(create({ clock }), name, seed, dial, count);
   return createProviderGateway({
+    // The kernel's own timers are what is tested, and faults befall so many calls that a shared circuit would leave few.
+    guards: false,
     clock,
     providers: [
       make(createSimStt, "sim/stt"),

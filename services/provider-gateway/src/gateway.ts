@@ -12,7 +12,12 @@ import { endedInvocation, type ManagedProvider } from "./attempt.ts";
 import { AuthorityTable } from "./authority-table.ts";
 import { BatchCollector } from "./batch/collector.ts";
 import { openCapped, type PriceOf } from "./caps.ts";
-import { measureBatches } from "./metrics.ts";
+import { measureBatches, measureCircuits } from "./metrics.ts";
+import { Admission } from "./resilience/admission.ts";
+import { type CircuitReport, Circuits } from "./resilience/circuits.ts";
+import { openWatched } from "./resilience/detect.ts";
+import { CostMeter, type UsageTotals } from "./resilience/meter.ts";
+import type { TermsOf } from "./resilience/terms.ts";
 
 export interface GatewayCounters {
   opened: number;
@@ -33,6 +38,10 @@ export interface ProviderGateway extends ProviderPort {
   /** Starts what is slow to start (the speech thread). Resolves when ready; never rejects. */
   warm(): Promise<void>;
   counters(): Readonly<GatewayCounters>;
+  /** Circuits that are open or being tried. */
+  circuits(): readonly CircuitReport[];
+  /** What a tenant has used of a provider since this process began. */
+  usage(tenantId: string, provider: string): Readonly<UsageTotals>;
 }
 
 export interface GatewayOptions {
@@ -42,6 +51,12 @@ export interface GatewayOptions {
   sessionsMax?: number;
   /** What a provider costs, for caps on cost (F-058); default nothing is known. */
   priceOf?: PriceOf;
+  /** What is configured of providers (F-102); default nothing. */
+  terms?: TermsOf;
+  /** False: nobody is refused because others failed, and stalls, silence and blanks are the caller's to find. Default true. */
+  guards?: boolean;
+  /** Of the jitter with which circuits are tried again. Default "rspp". */
+  seed?: string;
   /** Where it measures. Default nowhere. */
   metrics?: MetricRegistry;
 }
@@ -61,6 +76,11 @@ class Gateway implements ProviderGateway {
   readonly #collectors = new Map<string, BatchCollector>();
   readonly #authority: AuthorityTable;
   readonly #priceOf: PriceOf;
+  readonly #terms: TermsOf;
+  readonly #guards: boolean;
+  readonly #circuits: Circuits;
+  readonly #admission: Admission;
+  readonly #meter: CostMeter;
   readonly #open = new Set<GuardedInvocation>();
   readonly #counters: GatewayCounters = {
     opened: 0,
@@ -87,6 +107,11 @@ class Gateway implements ProviderGateway {
   constructor(options: GatewayOptions) {
     this.#clock = options.clock;
     this.#priceOf = options.priceOf ?? (() => undefined);
+    this.#terms = options.terms ?? (() => []);
+    this.#guards = options.guards ?? true;
+    this.#circuits = new Circuits(options.clock, options.seed ?? "rspp", measureCircuits(options.metrics));
+    this.#admission = new Admission(options.clock);
+    this.#meter = new CostMeter(options.metrics);
     this.#authority = new AuthorityTable(options.sessionsMax ?? 10_000);
     for (const provider of options.providers) {
       if (this.#byName.has(provider.name)) throw new TypeError(`two providers are named ${provider.name}`);
@@ -107,9 +132,23 @@ class Gateway implements ProviderGateway {
     }
     const guarded = new GuardedInvocation(sink, this.#counters, (ended) => this.#open.delete(ended));
     this.#open.add(guarded);
-    const way = this.#collectors.get(provider.name) ?? provider;
-    guarded.start(() => openCapped(request, guarded.sink, this.#priceOf, (asked, answers) => way.open(asked, answers)));
+    guarded.start(() => this.#through(request, guarded.sink, provider));
     return guarded;
+  }
+
+  /** Limits, then the circuit, then what it costs, then what is watched of the provider itself. */
+  #through(request: InvocationOpen, sink: InvocationSink, provider: ManagedProvider): Invocation {
+    const terms = this.#terms(provider.name, request.tenantId ?? "");
+    const price = terms.findLast(({ priceMicros }) => priceMicros !== undefined)?.priceMicros;
+    const costs = price ?? this.#priceOf(provider.name);
+    const way = this.#collectors.get(provider.name) ?? provider;
+    const watched = (asked: InvocationOpen, to: InvocationSink): Invocation =>
+      this.#guards ? openWatched(this.#clock, asked, to, (answers) => way.open(asked, answers)) : way.open(asked, to);
+    const capped = (to: InvocationSink): Invocation => openCapped(request, to, () => costs, watched);
+    const metered = (to: InvocationSink): Invocation => this.#meter.open(request, to, costs, capped);
+    const through = (to: InvocationSink): Invocation =>
+      this.#guards ? this.#circuits.open(request, to, metered) : metered(to);
+    return this.#admission.open(request, sink, terms, through);
   }
 
   providers(): readonly string[] {
@@ -124,6 +163,14 @@ class Gateway implements ProviderGateway {
     return { ...this.#counters, outcomes: { ...this.#counters.outcomes } };
   }
 
+  circuits(): readonly CircuitReport[] {
+    return this.#circuits.report();
+  }
+
+  usage(tenantId: string, provider: string): Readonly<UsageTotals> {
+    return this.#meter.totals(tenantId, provider);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const invocation of [...this.#open]) invocation.cancel("gateway closed");
@@ -136,6 +183,8 @@ class Gateway implements ProviderGateway {
     else if (provider === undefined) problem = `unknown provider; known: ${[...this.#byName.keys()].join(", ")}`;
     else if (provider.modality !== request.modality) {
       problem = `${provider.name} serves ${provider.modality}, asked for ${request.modality}`;
+    } else if (this.#terms(provider.name, request.tenantId ?? "").some(({ enabled }) => enabled === false)) {
+      problem = `${provider.name} is disabled by its provider_config`;
     }
     if (problem) this.#counters.refusedProvider++;
     return problem;

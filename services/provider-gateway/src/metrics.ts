@@ -1,5 +1,6 @@
 import { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { BatchWatch } from "./batch/collector.ts";
+import type { CircuitWatch } from "./resilience/circuits.ts";
 
 /** What a gateway measures besides what its callers see (F-051). @param registry default one that nobody reads. */
 export function measureBatches(registry: MetricRegistry = new MetricRegistry()): Omit<BatchWatch, "threw"> {
@@ -28,4 +29,15 @@ export function measureBatches(registry: MetricRegistry = new MetricRegistry()):
     },
     waited: (provider, ns) => wait.with(provider).record(ns),
   };
+}
+
+/** Circuit breakers of the gateway (F-057). @param registry default one that nobody reads. */
+export function measureCircuits(registry: MetricRegistry = new MetricRegistry()): CircuitWatch {
+  const changes = registry.counter({
+    name: "rspp_provider_circuit_changes_total",
+    help: "Changes of a provider's circuits to open, half_open or closed.",
+    unit: "{change}",
+    labels: ["provider", "to"],
+  });
+  return ({ provider, phase }) => changes.with(provider, phase).add();
 }
