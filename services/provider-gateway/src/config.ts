@@ -59,6 +59,7 @@ export const gatewayFields = {
   ...vendorFields("elevenlabs", "ElevenLabs"),
   ...vendorFields("google", "Google Cloud speech"),
   google_stt_base_url: vendorUrl("Google Cloud Speech-to-Text", "GOOGLE_STT_BASE_URL"),
+  google_tts_base_url: vendorUrl("Google Cloud Text-to-Speech", "GOOGLE_TTS_BASE_URL"),
   polly_base_url: vendorUrl("Amazon Polly", "POLLY_BASE_URL"),
   aws_secret_access_key: vendorKey("Amazon Polly", "AWS_SECRET_ACCESS_KEY"),
   tool_origins: {

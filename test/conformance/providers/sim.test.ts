@@ -25,7 +25,7 @@ for (const create of [createSimStt, createSimLlm, createSimTts]) {
   describeProvider({
     name,
     modality,
-    modes: ["streaming"],
+    modes: modality === "tts" ? ["streaming", "whole"] : ["streaming"],
     settings: { ms_per_char: 5 },
     faults: simFaults,
     stage: (clock) => simStage(create({ clock })),
@@ -46,7 +46,6 @@ describeProvider({
 describeProvider({
   name: "local/flite",
   modality: "tts",
-  modes: ["streaming"],
   faults: [],
   scripted: false,
   input: { text: "Tell me about the long winding road to the sea." },

@@ -17,6 +17,8 @@ const specs = {
   /** How long one character sounds; a space is silence of that length. */
   ms_per_char: { type: "number", default: 60, min: 1, max: 1000 },
   tone_hz: { type: "number", default: 440, min: 50, max: 4000 },
+  /** False: a clause's frames come all at once, when the last would have. */
+  streaming: { type: "boolean", default: true },
   /** Whether chunks carry word timings. */
   words: { type: "boolean", default: true },
   /** `word=phonetic letters` (X-09): such a word lasts as long as its letters. */
@@ -96,11 +98,15 @@ class SimSpeech implements Invocation {
     this.#speaking = true;
     this.#characters += clause.text.length;
     const frames = clauseChunks(clause.text, clause.segment, this.#values, this.#pace.fault === "silent_audio");
+    const { streaming } = this.#values;
     sendPaced(
       this.#pace,
       frames,
-      (frame) => this.#send(frame),
+      (frame) => {
+        if (streaming) this.#send(frame);
+      },
       () => {
+        if (!streaming) for (const frame of frames) this.#send(frame);
         this.#speaking = false;
         this.#next();
       },

@@ -1,6 +1,6 @@
 /** Where clauses and words stand in an audio of which the vendor tells the time of each character. */
 import type { WordTiming } from "@rspp/ports/provider";
-import type { Clause } from "../speech/speech-out.ts";
+import { type Clause, speakable } from "../speech/speech-out.ts";
 
 /** Times of one part of the audio, from that part's start; milliseconds. */
 export interface Alignment {
@@ -41,7 +41,12 @@ export class AlignedClause {
     return this.#next >= this.#signs.length;
   }
 
-  /** Takes a character of the vendor's. False: it is none of this clause's, which is complete. */
+  /** Whether nothing but punctuation is left, of which the vendor may tell nothing. */
+  get spoken(): boolean {
+    return this.#signs.slice(this.#next).every(({ sign }) => !speakable(sign));
+  }
+
+  /** Takes a character of the vendor's. False: it is none of this clause's, which is spoken. */
   take(sign: string, startUs: number, endUs: number): boolean {
     if (sign === "<" && this.#tagged) this.#inTag = true;
     if (this.#inTag) {
@@ -57,15 +62,15 @@ export class AlignedClause {
       this.#startUs.set(own.at, startUs);
       this.#endUs.set(own.at, endUs);
       this.#next = i + 1;
-      break;
+      return true;
     }
-    return true;
+    return !this.spoken;
   }
 
-  /** Times of the words that are told of as a whole. */
-  words(): WordTiming[] {
+  /** Times of the words that are told of as a whole; `ended`: of those of which anything is. */
+  words(ended = false): WordTiming[] {
     const words: WordTiming[] = [];
-    const upTo = this.#signs[this.#next]?.at ?? this.clause.text.length;
+    const upTo = (ended ? undefined : this.#signs[this.#next]?.at) ?? this.clause.text.length;
     for (const match of this.clause.text.matchAll(/\S+/g)) {
       const from = match.index;
       const to = from + match[0].length;

@@ -17,7 +17,7 @@ export function failureOfCode(status: number, code: string): SpeechFailure {
   if (code === "content_violation" || code === "content_against_policy")
     return new SpeechFailure("safety_block", `HTTP ${status}`);
   if (code === "input_timeout_exceeded") return new SpeechFailure("timeout", "the vendor waited too long for text");
-  return failureOfStatus(statusOfCode[code] ?? status, code === "quota_exceeded" ? "quota" : "");
+  return failureOfStatus(statusOfCode[code] ?? status);
 }
 
 /** `{"detail":{"status":…}}`; "" where it is none. */

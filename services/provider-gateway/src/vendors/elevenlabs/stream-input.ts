@@ -151,7 +151,7 @@ export class StreamInputSpeech implements Invocation {
   #due(): void {
     if (this.#attempt.done || this.#socket.readyState === WebSocket.CONNECTING) return;
     clearTimeout(this.#timer);
-    if (this.#clauses.length > 0 || (this.#finished && this.#count > 0)) {
+    if (this.#clauses.some(({ spoken }) => !spoken) || (this.#finished && this.#count > 0)) {
       this.#release ??= this.#options.access.clock.hold();
       this.#arm(this.#options.values.stall_ms, "stalled");
     } else {
@@ -237,7 +237,7 @@ export class StreamInputSpeech implements Invocation {
   }
 
   #endClause(out: SpeechOut, clause: AlignedClause): void {
-    out.words(clause.words());
+    out.words(clause.words(true));
     if (!out.end()) throw new SpeechFailure("empty", "the answer holds no audio");
     this.#last = clause;
     this.#clauses.shift();
@@ -270,6 +270,7 @@ export class StreamInputSpeech implements Invocation {
     if (!this.#finished) throw new SpeechFailure("disconnect", "the vendor ended before the text did");
     for (let clause = this.#current(out); clause !== undefined; clause = this.#current(out)) {
       if (out.clauseUs === 0 && out.audioUs === 0) throw new SpeechFailure("empty", "the answer holds no audio");
+      out.words(clause.words(true));
       if (!out.end()) out.silence(clause.clause);
       this.#clauses.shift();
       this.#begun = false;

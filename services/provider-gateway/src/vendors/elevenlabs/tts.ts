@@ -76,7 +76,7 @@ async function sayWhole(baseUrl: string, key: string, values: ElevenLabsValues, 
     const startUs = (startsMs[i] ?? 0) * 1_000;
     aligned.take(sign, Math.round(startUs), Math.round(startUs + (durationsMs[i] ?? 0) * 1_000));
   }
-  out.words(aligned.words());
+  out.words(aligned.words(true));
   out.audio(Buffer.from(answer.audio_base64, "base64"));
 }
 

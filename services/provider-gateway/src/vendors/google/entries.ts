@@ -1,4 +1,5 @@
 import { hearingFormats } from "../stt/capabilities.ts";
+import { speechFormats } from "../speech/capabilities.ts";
 import type { VendorEntry } from "../vendor.ts";
 
 export const googleEntries: readonly VendorEntry[] = [
@@ -19,5 +20,15 @@ export const googleEntries: readonly VendorEntry[] = [
       inputFormats: hearingFormats,
     },
     load: async () => (await import("./stt.ts")).createGoogleStt,
+  },
+  {
+    name: "google/tts",
+    modality: "tts",
+    terms: "Google Cloud Text-to-Speech, streamed for each clause",
+    baseUrl: "https://texttospeech.googleapis.com",
+    keyVariable: "GOOGLE_API_KEY",
+    baseUrlVariable: "GOOGLE_TTS_BASE_URL",
+    capabilities: { streamingInput: true, streamingOutput: true, pronunciations: true, outputFormats: speechFormats },
+    load: async () => (await import("./tts.ts")).createGoogleTts,
   },
 ];

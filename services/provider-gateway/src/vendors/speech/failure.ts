@@ -1,5 +1,6 @@
 /** How vendors' failures become outcomes. Details never repeat what a vendor wrote: it may repeat the text or the key. */
 import type { OutcomeKind } from "@rspp/ports/provider";
+import { outcomeOfStatus } from "../http-outcome.ts";
 import { speechLimits } from "./limits.ts";
 
 /** Ends an invocation with its outcome. */
@@ -17,15 +18,7 @@ export const malformed = (what: string): SpeechFailure => new SpeechFailure("err
 
 /** `code`: the vendor's own word for it, only compared. */
 export function failureOfStatus(status: number, code = ""): SpeechFailure {
-  const detail = `HTTP ${status}`;
-  if (/quota|billing|insufficient|credits/i.test(code) || status === 402)
-    return new SpeechFailure("overload", `quota: ${detail}`);
-  if (/content_(?:filter|policy)|moderation|safety/i.test(code)) return new SpeechFailure("safety_block", detail);
-  if (status === 401 || status === 403) return new SpeechFailure("unauthorized", `${detail}: the key was refused`);
-  if (status === 429) return new SpeechFailure("overload", `rate_limited: ${detail}`);
-  if (status === 503 || status === 529) return new SpeechFailure("overload", detail);
-  if (status === 408 || status === 504) return new SpeechFailure("timeout", detail);
-  return new SpeechFailure("error", detail);
+  return new SpeechFailure(...outcomeOfStatus(status, code));
 }
 
 /** What was thrown by fetch, a socket or a stream: a failed connection, unless it says otherwise itself. */
