@@ -1,5 +1,5 @@
-import { hearingFormats } from "../stt/capabilities.ts";
 import { speechFormats } from "../speech/capabilities.ts";
+import { hearingFormats } from "../stt/capabilities.ts";
 import type { VendorEntry } from "../vendor.ts";
 
 export const googleEntries: readonly VendorEntry[] = [
