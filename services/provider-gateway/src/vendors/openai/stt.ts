@@ -46,6 +46,7 @@ async function transcribe(
     maxRetries: 0,
     timeout: 600_000,
     logLevel: "off",
+    fetch: fetchWhole,
   });
   try {
     const wav = writeWav(bytesToS16(request.pcm), { rateHz: intakeRateHz, channels: 1 });
@@ -60,6 +61,18 @@ async function transcribe(
   } catch (error) {
     return failureOf(error);
   }
+}
+
+/**
+ * Fetch with the form written out first. Node reads a form's files while it sends them, and a request that fails or is
+ * cancelled meanwhile rejects a promise that nobody holds, which would end the process.
+ */
+async function fetchWhole(url: string | URL | Request, init?: RequestInit): Promise<Response> {
+  if (!(init?.body instanceof FormData)) return fetch(url, init);
+  const written = new Response(init.body);
+  const headers = new Headers(init.headers);
+  headers.set("content-type", written.headers.get("content-type") ?? "");
+  return fetch(url, { ...init, headers, body: await written.bytes() });
 }
 
 /** What each family of models takes; the endpoint refuses what it does not know. */
