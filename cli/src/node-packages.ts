@@ -1,8 +1,12 @@
 /** Node packages that a command is given with `--nodes`. */
+import { stat } from "node:fs/promises";
+import { canonicalJson } from "@rspp/base/canonical-json";
 import type { NodeHostPort } from "@rspp/ports/node-host";
 import { openNodeHosts } from "@rspp/runtime/nodes/open-hosts";
 import type { SpecOptions } from "@rspp/spec/node-catalogue";
+import { NODE_PACKAGE_SCHEMA } from "@rspp/spec/published/node-package";
 import { InputError } from "./errors.ts";
+import type { SpecFile } from "./spec-file.ts";
 
 /** @throws InputError that names the folder and what to do. */
 export async function openNodes(dirs: readonly string[] | undefined): Promise<NodeHostPort | null> {
@@ -20,4 +24,18 @@ export async function catalogueFrom(dirs: readonly string[] | undefined): Promis
   const known = new Map(nodes.packages().map((one) => [`${one.name}@${one.version}`, one]));
   await nodes.close();
   return { nodes: (name) => known.get(name) ?? null };
+}
+
+/** The packages of a folder as they are published, by their digests; null for what is no folder. */
+export async function packagesIn(path: string): Promise<readonly SpecFile[] | null> {
+  const found = await stat(path).catch(() => null);
+  if (found === null || !found.isDirectory()) return null;
+  const host = await openNodes([path]);
+  const packages = host?.packages() ?? [];
+  await host?.close();
+  return packages.map(({ name, version, digest, description = "" }) => {
+    const said = description === "" ? {} : { description };
+    const what = { schema: NODE_PACKAGE_SCHEMA, name, version, ...said, location: path, sha256: digest, nodes: [name] };
+    return { path, source: canonicalJson(what), format: "json" };
+  });
 }

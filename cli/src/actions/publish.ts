@@ -7,7 +7,7 @@ import { type PublishedKind, parsePublished } from "@rspp/spec/published/documen
 import type { PublishOptions } from "../commands/publish.ts";
 import { valueOfWord } from "../enum-words.ts";
 import { CommandError, EXIT_INPUT, EXIT_OK, usageError } from "../errors.ts";
-import { catalogueFrom } from "../node-packages.ts";
+import { catalogueFrom, packagesIn } from "../node-packages.ts";
 import { createPrinter, type Printer } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
 import { connectTo } from "../platform-client/connect.ts";
@@ -28,12 +28,27 @@ import { userName } from "../user-name.ts";
 /** What the file is, it says itself: a pipeline, or one of the other documents (F-102). */
 export async function publishFile(path: string, options: PublishOptions): Promise<number> {
   const printer = createPrinter(options.json ?? false);
+  const packages = await packagesIn(path);
+  if (packages !== null) return publishPackages(packages, options, printer);
   const written = await readSpecFile(path);
   const kind = documentKind(written.source);
   if (kind === "pipeline") return publishSpec(written, options, printer);
   if (kind === "overrides")
     throw usageError(`${path}: a layer of configuration is not published`, "give it to the commands that take --layer");
   return publishDocument(written, kind, options, printer);
+}
+
+/** Packages of nodes, one or more, are published by what they are and their digest; their bytes stay where they are (F-121). */
+async function publishPackages(
+  packages: readonly SpecFile[],
+  options: PublishOptions,
+  printer: Printer,
+): Promise<number> {
+  for (const one of packages) {
+    const status = await publishDocument(one, "node_package", options, printer);
+    if (status !== EXIT_OK) return status;
+  }
+  return EXIT_OK;
 }
 
 async function publishDocument(

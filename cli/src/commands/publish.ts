@@ -29,7 +29,7 @@ export function registerPublish(cli: Command, done: Done): void {
       "publish a document to the registry as an immutable version and put it in force: a pipeline, policy, rollout, " +
         "configuration of a tenant or of providers, module or package of nodes, as its schema line says",
     )
-    .argument("<file>", "PipelineSpec or another document, YAML or JSON")
+    .argument("<file>", "PipelineSpec or another document, YAML or JSON; or the folder of a package of nodes")
     .option("--as <version>", "version to publish as, instead of the next one", whole(1, versionMax))
     .option("--note <words>", "what changed, for those who read the list", "")
     .addOption(new Option("--author <name>", "who publishes").env("RSPP_AUTHOR").default(undefined, "your user name"))
@@ -48,5 +48,6 @@ export function registerPublish(cli: Command, done: Done): void {
     ["rspp publish agent.yaml --as 7", "refused when 7 stands there with another content"],
     ["rspp publish agent.yaml --keep-active", "for a rollout to decide who gets it"],
     ['rspp publish limits.yaml --tenant "*"', "quotas every tenant inherits"],
+    ["rspp publish pipelines/nodes/gain", "pipelines published after it run these bytes of gain@1.0.0 or none"],
   );
 }

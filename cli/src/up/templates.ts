@@ -1,9 +1,10 @@
 /** An empty store is given the templates, so that one can talk at once. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
+import { checkFile, readSpecFile, selfContained } from "../spec-file.ts";
 import { startFailure } from "./failure.ts";
 import { localTenant, note } from "./tell.ts";
 
@@ -18,6 +19,12 @@ export async function publishTemplates(connection: RpcConnection): Promise<strin
   }
 }
 
+/** With the modules beside it: the registry reads no files. */
+async function selfContainedSource(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const file = await readSpecFile(path);
+  return new TextEncoder().encode(selfContained(file, checkFile(file, [])).source);
+}
+
 async function publishAll(connection: RpcConnection): Promise<string[]> {
   const registry = connection.client(RegistryService);
   const { versions } = await registry.listPipelines({ tenantId: localTenant, page: { size: 1 } });
@@ -25,7 +32,7 @@ async function publishAll(connection: RpcConnection): Promise<string[]> {
   const files = (await readdir(fileURLToPath(specs))).filter((name) => name.endsWith(".yaml")).sort();
   const published: string[] = [];
   for (const file of files) {
-    const source = new Uint8Array(await readFile(new URL(file, specs)));
+    const source = await selfContainedSource(fileURLToPath(new URL(file, specs)));
     const ask = { tenantId: localTenant, source, sourceFormat: "yaml", author: "rspp up", note: "template" };
     try {
       const { version } = await registry.publishPipeline(ask);

@@ -1,8 +1,10 @@
+import { edited, small } from "@rspp/spec/testing";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
 import { runSql } from "@rspp/store/testkit/run-sql";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RouteRequest } from "./routes.ts";
+import { packagesOf } from "./spec-check.ts";
 import { type Bench, bench, document, echoName, instance, publishing, type Registry } from "./testing/bench.ts";
 
 let at: TestDatabase;
@@ -34,6 +36,49 @@ const routed = async (tenantId: string, part: Partial<RouteRequest> = {}) => {
   const { pipeline, decision } = await route(tenantId, part);
   return `${decision.ownerTenantId} ${pipeline.version} ${decision.source}`;
 };
+
+describe("packages of nodes", () => {
+  const packaged = (version: string, digit: string) =>
+    `schema: rspp/node-package/v1\nname: reader\nversion: ${version}\nlocation: nodes/reader\nsha256: ${digit.repeat(64)}\nnodes: [reader]\n`;
+  const pipeline = edited(
+    edited(
+      small,
+      "  - {id: segmenter, kind: segmenter}\n",
+      "  - {id: own, kind: custom, package: reader@1.4.0}\n  - {id: segmenter, kind: segmenter}\n",
+    ),
+    "  - llm.text -> segmenter.text\n",
+    "  - llm.text -> own.text\n  - own.text -> segmenter.text\n",
+  );
+  const publishIt = (tenantId: string) => r.versions.publish({ ...publishing(tenantId), source: pipeline });
+  const pinsOf = async (tenantId: string, version: number) => {
+    const name = /^name: *(\S+)/m.exec(small)?.[1] ?? "";
+    const found = await r.versions.get(tenantId, name, version);
+    return found === undefined ? undefined : packagesOf(found.content);
+  };
+
+  test("F-121 the digest of a published package is frozen with the pipeline; another one makes another version", async () => {
+    const warned = await publishIt("np");
+    const about = warned.ok ? warned.value.warnings.map(({ message, path }) => `${path}: ${message}`) : [];
+    expect(about).toContainEqual(
+      expect.stringMatching(/^nodes\[\d+\]\.package: package reader@1\.4\.0 is not published/),
+    );
+    expect(await pinsOf("np", 1)).toEqual({});
+    // Versions of packages are the author's own: 1.5.0 is no 1.4.0, whenever it was published.
+    await put("np", packaged("1.4.0", "a"));
+    await put("np", packaged("1.5.0", "b"));
+    const pinned = await publishIt("np");
+    expect(pinned).toMatchObject({ ok: true, value: { kind: "published", version: { version: 2 } } });
+    expect(await pinsOf("np", 2)).toEqual({ "reader@1.4.0": "a".repeat(64) });
+    expect(await publishIt("np")).toMatchObject({ ok: true, value: { kind: "unchanged" } });
+    // What was frozen stays, whatever is published later; nobody else's package counts.
+    await put("np", packaged("1.4.0", "c"));
+    expect(await pinsOf("np", 2)).toEqual({ "reader@1.4.0": "a".repeat(64) });
+    expect(await publishIt("np")).toMatchObject({ ok: true, value: { kind: "published", version: { version: 3 } } });
+    expect(await pinsOf("np", 3)).toEqual({ "reader@1.4.0": "c".repeat(64) });
+    await publishIt("np-other");
+    expect(await pinsOf("np-other", 1)).toEqual({});
+  });
+});
 
 describe("versions in force", () => {
   test("F-100 F-092 publishing activates, rollback goes to what is older and not deprecated, new sessions get it, all audited", async () => {

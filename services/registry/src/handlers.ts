@@ -19,7 +19,7 @@ import { pageOf, sourceOf } from "./requests.ts";
 import type { CreateRoute, RouteRequest } from "./routes.ts";
 import { schemaSet } from "./schema-set.ts";
 import type { HealthReports } from "./snapshots/health-reports.ts";
-import { checkPipelineSource } from "./spec-check.ts";
+import { checkPipelineSource, packagesOf } from "./spec-check.ts";
 import type { Statuses } from "./statuses.ts";
 import type { Versions } from "./versions.ts";
 import {
@@ -88,7 +88,7 @@ function pipelineCalls({ versions, artifacts }: RegistryLogic) {
       const { warnings, normalised } = checked.value;
       const raised = ask.strict ? warnings.map((finding) => ({ ...finding, severity: "error" as const })) : warnings;
       const valid = !ask.strict || warnings.length === 0;
-      const digest = valid ? new Uint8Array(createHash("sha256").update(normalised).digest()) : new Uint8Array();
+      const digest = valid ? new Uint8Array(createHash("sha256").update(normalised()).digest()) : new Uint8Array();
       return { findings: findingsOf(raised), digest };
     },
     getPipeline: ({ tenantId, name, version }) =>
@@ -98,7 +98,8 @@ function pipelineCalls({ versions, artifacts }: RegistryLogic) {
         const { source, sourceFormat } = found;
         const active = await activeKeys(artifacts, found.tenantId, ["pipeline"]);
         const told = versionToWire(found, active.has(keyOf(found)));
-        return { version: told, source: new Uint8Array(source), sourceFormat };
+        const pinned = Object.entries(packagesOf(found.content)).map(([name, sha256]) => ({ name, sha256 }));
+        return { version: told, source: new Uint8Array(source), sourceFormat, nodePackages: pinned };
       }),
     listPipelines: ({ tenantId, name, page }) =>
       overStore(domain, async () => {

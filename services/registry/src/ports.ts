@@ -43,7 +43,10 @@ export interface SpecFinding {
 /** A spec that may be published: its name and the bytes its hash is taken over. */
 export interface CheckedSpec {
   readonly name: string;
-  readonly normalised: Uint8Array;
+  /** `packages`: the digest of each package of nodes that is pinned, by `name@version`. */
+  normalised(packages?: Readonly<Record<string, string>>): Uint8Array;
+  /** Packages its custom nodes name, and where. */
+  readonly packages: readonly { readonly name: string; readonly path: string }[];
   readonly warnings: readonly SpecFinding[];
   /** MAJOR of the version the author gave it. */
   readonly major: string;

@@ -21,9 +21,18 @@ export function checkPipelineSource(source: string, fileName: string): Result<Ch
   const spec = parsed.value;
   const { origin, ...written } = spec;
   const document = { format: "rspp/pipeline-spec/v1", template: origin.template, spec: written };
+  const named = spec.nodes.flatMap((node, i) => {
+    return node.kind === "custom" && node.package !== undefined
+      ? [{ name: node.package, path: `nodes[${i}].package` }]
+      : [];
+  });
   return ok({
     name: written.name,
-    normalised: new TextEncoder().encode(canonicalJson(document)),
+    packages: named,
+    normalised: (packages = {}) =>
+      new TextEncoder().encode(
+        canonicalJson(Object.keys(packages).length === 0 ? document : { ...document, packages }),
+      ),
     warnings: adviceOn(spec).map((advice) => findingOf(advice, "warning")),
     major: majorOf(written.version),
     breakingSince: (content, from) => {
@@ -40,6 +49,16 @@ export function contractOf(content: Uint8Array): Contract | null {
     return format === "rspp/pipeline-spec/v1" && Array.isArray(spec?.nodes) ? spec : null;
   } catch {
     return null;
+  }
+}
+
+/** Digests of packages that were pinned when it was published (F-121). */
+export function packagesOf(content: Uint8Array): Readonly<Record<string, string>> {
+  try {
+    const { packages } = JSON.parse(new TextDecoder().decode(content)) as { packages?: Record<string, string> };
+    return packages ?? {};
+  } catch {
+    return {};
   }
 }
 

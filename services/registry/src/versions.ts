@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "@rspp/base/result";
 import { majorOf } from "@rspp/spec/breaking";
+import { readNodePackage } from "@rspp/spec/published/node-package";
 import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import type { PipelineStore, StoredVersion, VersionInfo, VersionPage } from "@rspp/store/pipeline-store";
 import type { CheckedSpec, SpecFinding, WallClock } from "./ports.ts";
@@ -89,9 +90,11 @@ export function createVersions({ store, clock, check }: VersionsPorts): Versions
     publish: async (ask) => {
       const checked = check(ask.source, `pipeline.${ask.sourceFormat}`);
       if (!checked.ok) return err({ kind: "invalid", findings: checked.error });
-      const { name, normalised, warnings } = checked.value;
+      const { name, normalised } = checked.value;
       const breaks = await breaksOf(ask, checked.value);
       if (breaks.length > 0) return err({ kind: "invalid", findings: breaks });
+      const pinned = await pins(store, ask.tenantId, checked.value.packages);
+      const warnings = [...checked.value.warnings, ...pinned.warnings];
       if (ask.validateOnly) return ok({ kind: "valid", name, warnings });
       const outcome = await store.publish({
         tenantId: ask.tenantId,
@@ -101,7 +104,7 @@ export function createVersions({ store, clock, check }: VersionsPorts): Versions
         author: ask.author,
         publishedWallMs: clock.wallMs(),
         note: ask.note,
-        content: normalised,
+        content: normalised(pinned.packages),
         source: new TextEncoder().encode(ask.source),
         sourceFormat: ask.sourceFormat,
         keepActive: ask.keepActive ?? false,
@@ -115,6 +118,44 @@ export function createVersions({ store, clock, check }: VersionsPorts): Versions
     setDeprecated: (tenantId, name, version, deprecated, actor) =>
       store.setDeprecated({ tenantId, kind, name, version }, deprecated, { actor, atWallMs: clock.wallMs() }),
   };
+}
+
+/**
+ * F-121: the package's own version is looked up among what is published under its name, the tenant's before the platform's,
+ * and its digest frozen with the pipeline: whatever a folder holds later, this version runs these bytes or none.
+ */
+async function pins(
+  store: PipelineStore,
+  tenantId: string,
+  named: CheckedSpec["packages"],
+): Promise<{ packages: Record<string, string>; warnings: readonly SpecFinding[] }> {
+  const packages: Record<string, string> = {};
+  const warnings: SpecFinding[] = [];
+  for (const { name, path } of named) {
+    if (packages[name] !== undefined) continue;
+    const digest =
+      (await publishedDigest(store, tenantId, name)) ?? (await publishedDigest(store, PLATFORM_TENANT, name));
+    if (digest !== undefined) {
+      packages[name] = digest;
+      continue;
+    }
+    const message = `package ${name} is not published: which bytes run under that name is not pinned`;
+    const remedy = "publish the folder of the package first (rspp publish FOLDER), then the pipeline";
+    warnings.push({ severity: "warning", path, line: 1, column: 1, message, remedy });
+  }
+  return { packages, warnings };
+}
+
+async function publishedDigest(store: PipelineStore, tenantId: string, wanted: string): Promise<string | undefined> {
+  const at = wanted.lastIndexOf("@");
+  const [name, version] = [wanted.slice(0, at), wanted.slice(at + 1)];
+  const { versions } = await store.list({ tenantId, kind: "node_package", name, limit: versionsLookedAt });
+  for (const { version: number } of versions) {
+    const found = await store.get(tenantId, "node_package", name, number);
+    const read = found === undefined ? null : readNodePackage(found.content);
+    if (read?.version === version) return read.sha256;
+  }
+  return undefined;
 }
 
 function contractMajor(content: Uint8Array): string | null {

@@ -4,7 +4,7 @@ import type { OpenRefusal } from "@rspp/ports/session-opener";
 import { compileSpec } from "@rspp/spec/compile-spec";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { applyLayers } from "@rspp/spec/layers";
-import type { SpecOptions } from "@rspp/spec/node-catalogue";
+import type { NodeCatalogue, SpecOptions } from "@rspp/spec/node-catalogue";
 import type { Overrides } from "@rspp/spec/overrides";
 import { parseSpec } from "@rspp/spec/parse-spec";
 import type { SpecProblem } from "@rspp/spec/problem";
@@ -25,6 +25,22 @@ export function readPipeline(
 ): Result<BuiltPipeline, OpenRefusal> {
   const parsed = parseSpec(new TextDecoder().decode(source), version, undefined, options);
   return parsed.ok ? layered(parsed.value, layers, version, options) : invalid(parsed.error, version);
+}
+
+/** F-121: bytes other than those the pipeline was published with are not run, whatever they call themselves. */
+export function otherPackage(
+  pinned: readonly { readonly name: string; readonly sha256: string }[],
+  version: string,
+  nodes: NodeCatalogue | undefined,
+): Result<never, OpenRefusal> | null {
+  for (const { name, sha256 } of pinned) {
+    const found = nodes?.(name) ?? null;
+    if (found === null || found.digest === sha256) continue;
+    const words = `the package ${name} of pipeline ${version} has sha256 ${found.digest.slice(0, 12)}… here, and was published with ${sha256.slice(0, 12)}…`;
+    const remedy = `${words}: put the published package into node_packages, or publish this one under a new version`;
+    return err({ reason: "pipeline_invalid", remedy });
+  }
+  return null;
 }
 
 export function layered(

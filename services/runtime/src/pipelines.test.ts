@@ -50,6 +50,27 @@ test("F-015 a version is fetched once, by those who ask at once as well, and bea
   expect(asked).toHaveLength(2);
 });
 
+test("F-121 a package whose bytes are not those the pipeline was published with is refused, with both digests", async () => {
+  const digests = { pinned: "a".repeat(64), here: "b".repeat(64) };
+  const getPipeline = ({ name, version }: { name: string; version: number }) => ({
+    version: { kind: 1, name, version, digest: new Uint8Array(32), author: "a" },
+    source: new TextEncoder().encode(source(name)),
+    sourceFormat: "yaml",
+    nodePackages: [{ name: "gain@1.0.0", sha256: digests.pinned }],
+  });
+  const { connection: registry } = await peerOf("registry", [route(RegistryService, { getPipeline })]);
+  const opened = (digest: string) => {
+    const gain = { scope: "either" as const, inputs: [], outputs: [], digest };
+    return createPipelines({ registry, nodes: () => gain }).get("acme", "desk@1");
+  };
+  expect(await opened(digests.pinned)).toMatchObject({ ok: true });
+  const refused = await opened(digests.here);
+  expect(refused).toMatchObject({ ok: false, error: { reason: "pipeline_invalid" } });
+  expect(refused.ok ? "" : refused.error.remedy).toMatch(
+    /gain@1\.0\.0 of pipeline desk@1 has sha256 b{12}… here.*a{12}…/,
+  );
+});
+
 test("with the registry away what is held serves on, and the rest is refused as a dependency", async () => {
   const { state, pipelines } = await rig();
   await pipelines.get("acme", "desk@1");

@@ -95,8 +95,10 @@ class PipelineCache implements Pipelines {
     const { registry } = this.#options;
     try {
       const ask = { tenantId, name, version: Number(number) };
-      const { source } = await registry.client(RegistryService).getPipeline(ask);
-      const { readPipeline } = await builder();
+      const { source, nodePackages } = await registry.client(RegistryService).getPipeline(ask);
+      const { otherPackage, readPipeline } = await builder();
+      const other = otherPackage(nodePackages, version, this.#options.nodes);
+      if (other !== null) return other;
       return readPipeline(source, this.#options.layers?.of(tenantId) ?? [], version, this.#options);
     } catch (failure) {
       const { reason, detail } = rpcErrorOf(failure, "registry");

@@ -5,13 +5,19 @@
 import { createHash } from "node:crypto";
 import { canonicalJson } from "@rspp/base/canonical-json";
 import { CircuitState } from "@rspp/gen/rspp/provider/v1/provider_pb";
-import type { PolicySnapshot, ProviderHealthSnapshot } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
+import type { ActiveDocument, PolicySnapshot, ProviderHealthSnapshot } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import type { PolicyResolution } from "@rspp/kernel/policy";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import { type AppliedPolicy, applyPolicy, resolvePolicy } from "@rspp/spec/policy/apply-policy";
 import { evaluatePolicy, NO_POLICY } from "@rspp/spec/policy/evaluate";
 import { parsePolicy } from "@rspp/spec/policy/parse-policy";
 import type { PolicyDocument, PolicyFacts, PolicyResult, ProviderFact } from "@rspp/spec/policy/policy";
+import {
+  mergeProviderConfigs,
+  type ProviderConfig,
+  type ProviderSettings,
+  readProviderConfig,
+} from "@rspp/spec/published/provider-config";
 
 /** The platform's own documents, which every tenant inherits. */
 const PLATFORM = "*";
@@ -43,6 +49,8 @@ export class PolicyBook {
   readonly #region: string;
   #policies = new Map<string, HeldPolicy>();
   #providers: Readonly<Record<string, ProviderFact>> = {};
+  /** What is configured of providers, by tenant; the platform's are in each. */
+  #configured = new Map<string, Readonly<Record<string, ProviderSettings>>>();
   #healthKnown = false;
   readonly #results = new Map<string, PolicyResult>();
 
@@ -51,7 +59,9 @@ export class PolicyBook {
   }
 
   /** Null and in force, or why this build cannot use it; nothing is changed then. */
-  takePolicies({ policies }: PolicySnapshot): string | null {
+  takePolicies({ policies, providerConfigs }: PolicySnapshot): string | null {
+    const configured = configuredOf(providerConfigs);
+    if (typeof configured === "string") return configured;
     const held = new Map<string, HeldPolicy>();
     for (const { tenantId, name, version, content } of policies) {
       const where = `${tenantId}/${name}@${version}`;
@@ -62,6 +72,7 @@ export class PolicyBook {
       if (better) held.set(tenantId, { name: where, document: read.value });
     }
     this.#policies = held;
+    this.#configured = configured;
     this.#results.clear();
     return null;
   }
@@ -116,7 +127,9 @@ export class PolicyBook {
     available: readonly string[],
   ): PolicyResolution | null {
     const { policy, result } = this.decide(subject);
-    return resolvePolicy(pipeline, result, this.#facts(subject), { policy, available });
+    const configured = this.#configuredFor(subject.tenant);
+    const enabled = available.filter((name) => configured[name]?.enabled !== false);
+    return resolvePolicy(pipeline, result, this.#facts(subject), { policy, available: enabled });
   }
 
   #facts({ tenant, pipeline, vars }: PolicySubject): PolicyFacts {
@@ -128,7 +141,37 @@ export class PolicyBook {
       region: this.#region,
       costTier: text("cost_tier"),
       vars,
-      providers: this.#healthKnown ? this.#providers : {},
+      providers: this.#providerFacts(tenant),
     };
   }
+
+  /** Signals where they are fresh, over what is configured: that is no signal and does not grow old (F-102). */
+  #providerFacts(tenant: string): Readonly<Record<string, ProviderFact>> {
+    const signals = this.#healthKnown ? this.#providers : {};
+    const facts: Record<string, ProviderFact> = { ...signals };
+    for (const [name, { enabled, price }] of Object.entries(this.#configuredFor(tenant))) {
+      const off = enabled === false ? { available: false, healthy: false } : {};
+      const priced = price === undefined ? {} : { priceMicros: Math.round(price * 1_000_000) };
+      facts[name] = { ...priced, ...facts[name], ...off };
+    }
+    return facts;
+  }
+
+  #configuredFor(tenant: string): Readonly<Record<string, ProviderSettings>> {
+    return this.#configured.get(tenant) ?? this.#configured.get(PLATFORM) ?? {};
+  }
+}
+
+/** By tenant, each over the platform's; or what cannot be read. */
+function configuredOf(documents: readonly ActiveDocument[]): Map<string, Record<string, ProviderSettings>> | string {
+  const own = new Map<string, Pick<ProviderConfig, "providers">[]>([[PLATFORM, []]]);
+  for (const { tenantId, name, version, content } of documents) {
+    const read = readProviderConfig(content);
+    if (read === null) return `${tenantId}/${name}@${version}: this build cannot read it`;
+    own.set(tenantId, [...(own.get(tenantId) ?? []), read]);
+  }
+  const platform = own.get(PLATFORM) ?? [];
+  const of = ([tenantId, configs]: [string, Pick<ProviderConfig, "providers">[]]) =>
+    [tenantId, mergeProviderConfigs(tenantId === PLATFORM ? configs : [...platform, ...configs])] as const;
+  return new Map([...own].map(of));
 }

@@ -304,6 +304,13 @@ export declare type GetPipelineResponse = Message<"rspp.registry.v1.GetPipelineR
    * @generated from field: string source_format = 4;
    */
   sourceFormat: string;
+
+  /**
+   * Packages of nodes that were published when this version was: it runs these bytes or none.
+   *
+   * @generated from field: repeated rspp.registry.v1.PinnedPackage node_packages = 5;
+   */
+  nodePackages: PinnedPackage[];
 };
 
 /**
@@ -311,6 +318,33 @@ export declare type GetPipelineResponse = Message<"rspp.registry.v1.GetPipelineR
  * Use `create(GetPipelineResponseSchema)` to create a new message.
  */
 export declare const GetPipelineResponseSchema: GenMessage<GetPipelineResponse>;
+
+/**
+ * A package of nodes by its bytes.
+ *
+ * @generated from message rspp.registry.v1.PinnedPackage
+ */
+export declare type PinnedPackage = Message<"rspp.registry.v1.PinnedPackage"> & {
+  /**
+   * `name@version`, as the pipeline names it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * SHA-256 over its files, hexadecimal.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message rspp.registry.v1.PinnedPackage.
+ * Use `create(PinnedPackageSchema)` to create a new message.
+ */
+export declare const PinnedPackageSchema: GenMessage<PinnedPackage>;
 
 /**
  * Which versions.

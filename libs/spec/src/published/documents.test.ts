@@ -44,6 +44,22 @@ test.each(["rollouts", "tenants", "policies"])("the examples of pipelines/%s hol
   }
 });
 
+test("F-102 address, model, limits and prices of a provider are checked by field; credentials stand in no address", () => {
+  const of = (fields: string) =>
+    parsePublished(`schema: rspp/provider-config/v1\nname: main\nproviders:\n  v/a: {${fields}}\n`, "f.yaml");
+  const good =
+    "endpoint: 'https://v.example/v1', model: big-2, limits: {tokens_max: 900}, prices: {output_kilotoken_micros: 12}";
+  expect(of(good)).toMatchObject({ ok: true });
+  for (const [fields, path] of [
+    ["endpoint: 'https://user:secret@v.example'", "providers.v/a.endpoint"],
+    ["limits: {tokens_max: 0}", "providers.v/a.limits.tokens_max"],
+    ["prices: {per_token: 1}", "providers.v/a.prices.per_token"],
+  ] as const) {
+    const read = of(fields);
+    expect(read.ok ? [] : read.error).toMatchObject([{ path, line: 4 }]);
+  }
+});
+
 test("F-117 a secret stands in no configuration of providers", () => {
   const read = parsePublished(provider.replace("env:OPENAI_API_KEY", "sk-abcdefghijklmnopqrstuvwxyz123456"), "f.yaml");
   expect(read.ok ? [] : read.error).toMatchObject([{ line: 4, code: "secret_literal" }]);

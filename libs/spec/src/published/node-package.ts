@@ -34,3 +34,16 @@ export function parseNodePackage(source: string, fileName: string): Result<NodeP
   const read = readDocument<NodePackage>(source, fileName, nodePackageSchema);
   return read.ok ? ok(read.value.value) : read;
 }
+
+/** Of the normalised content; null for what this build cannot read. */
+export function readNodePackage(content: Uint8Array): NodePackage | null {
+  try {
+    const { format, package: found } = JSON.parse(new TextDecoder().decode(content)) as {
+      format?: unknown;
+      package?: NodePackage;
+    };
+    return format === NODE_PACKAGE_SCHEMA && typeof found?.sha256 === "string" ? found : null;
+  } catch {
+    return null;
+  }
+}

@@ -79,8 +79,13 @@ async function policies(ports: ContentPorts, current: StoredSnapshot | null): Pr
   const { documents, checks } = ports;
   const before = current === null ? create(PolicySnapshotSchema) : fromBinary(PolicySnapshotSchema, current.content);
   const sifted = await siftDocuments(await documents.list("policy"), before.policies, checks.policy ?? anything);
-  const message = create(PolicySnapshotSchema, { policies: [...sifted.documents] });
-  return { content: toBinary(PolicySnapshotSchema, message), keptBack: sifted.keptBack };
+  const check = checks.provider_config ?? anything;
+  const configs = await siftDocuments(await documents.list("provider_config"), before.providerConfigs, check);
+  const message = create(PolicySnapshotSchema, {
+    policies: [...sifted.documents],
+    providerConfigs: [...configs.documents],
+  });
+  return { content: toBinary(PolicySnapshotSchema, message), keptBack: [...sifted.keptBack, ...configs.keptBack] };
 }
 
 async function rollouts(ports: ContentPorts, current: StoredSnapshot | null): Promise<Made> {

@@ -1,5 +1,6 @@
 /** What the snapshots of the registry are made of, and what must hold of a document before it goes out. */
 import { parsePolicy, providersOf } from "@rspp/spec/policy/parse-policy";
+import { readProviderConfig } from "@rspp/spec/published/provider-config";
 import { type Rollout, versionsOf } from "@rspp/spec/rollout/rollout";
 import type { ActiveDocuments } from "@rspp/store/active-documents";
 import { PLATFORM_TENANT } from "@rspp/store/active-versions";
@@ -19,7 +20,11 @@ export interface SnapshotPorts {
 
 export function snapshotContents(ports: SnapshotPorts, statuses: Statuses): ContentPorts {
   const { documents, snapshots, clock } = ports;
-  const checks = { policy: policyCheck(snapshots), rollout: rolloutCheck(ports.pipelines) };
+  const checks = {
+    policy: policyCheck(snapshots),
+    rollout: rolloutCheck(ports.pipelines),
+    provider_config: providerConfigCheck,
+  };
   return {
     documents,
     store: snapshots,
@@ -43,6 +48,10 @@ export function policyCheck(store: Pick<SnapshotStore, "providerReports">): Docu
     return `it names the provider ${missing}, which no gateway has: start a gateway that has it, or publish a policy without it`;
   };
 }
+
+/** What a gateway of this build could not read, it is not sent. */
+export const providerConfigCheck: DocumentCheck = ({ content }) =>
+  Promise.resolve(readProviderConfig(content) === null ? "it cannot be read: publish it again" : null);
 
 /** Every version a rollout names was published, by the tenant or by the platform. */
 export function rolloutCheck(pipelines: Pick<PipelineStore, "get">): DocumentCheck {

@@ -9,10 +9,12 @@ import {
 } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import {
   AdmissionSnapshotSchema,
+  PolicySnapshotSchema,
   ProviderHealthSnapshotSchema,
   RoutingSnapshotSchema,
 } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import { parsePublished } from "@rspp/spec/published/documents";
+import { readProviderConfig } from "@rspp/spec/published/provider-config";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
@@ -210,6 +212,45 @@ test("F-102 a document that is not consistent is kept back, and the one of befor
     ["beta", 2],
   ]);
   expect(keptBack).toEqual([{ subject: "policy/acme/main@2", problem: "names provider x/y, which no gateway has" }]);
+});
+
+test("F-102 the configuration of providers goes out with the policies; what cannot be read is kept back", async () => {
+  const publish = (version: number, content: Uint8Array) =>
+    pgPipelineStore(at.db).publish({
+      tenantId: "acme",
+      kind: "provider_config",
+      name: "main",
+      version,
+      author: "ada",
+      publishedWallMs: 1,
+      note: "",
+      content,
+      source: content,
+      sourceFormat: "yaml",
+    });
+  const config =
+    'schema: rspp/provider-config/v1\nname: main\nproviders: {v/a: {price: 2, endpoint: "https://v.example"}}\n';
+  await publish(1, publishedBytes(config));
+  await publish(2, new TextEncoder().encode('{"format":"later/v9"}'));
+  const { hub } = replica();
+  const watcher = new Watcher(hub, { kinds: ["policy"] });
+  const told = async () => {
+    const { content = new Uint8Array(), nonce = "", snapshot } = await watcher.next();
+    watcher.say({ nonce, acceptedVersion: snapshot?.version ?? "" });
+    return fromBinary(PolicySnapshotSchema, content);
+  };
+  let found = await told();
+  expect(found.providerConfigs).toEqual([]);
+  expect(hub.keptBack("policy")).toMatchObject([{ subject: "provider_config/acme/main@2" }]);
+  // The next one that can be read goes out.
+  await publish(3, publishedBytes(config.replace("price: 2", "price: 3")));
+  hub.wake();
+  while (found.providerConfigs[0]?.version !== 3) found = await told();
+  expect(readProviderConfig(found.providerConfigs[0]?.content ?? new Uint8Array())?.providers).toEqual({
+    "v/a": { price: 3, endpoint: "https://v.example" },
+  });
+  await watcher.close();
+  await hub.close();
 });
 
 test("F-060 a provider is as most of the gateways that can open it say", async () => {
