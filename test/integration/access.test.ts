@@ -7,8 +7,10 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { ProviderService } from "@rspp/gen/rspp/provider/v1/provider_service_pb";
 import { AccessService, AuditService } from "@rspp/gen/rspp/registry/v1/access_service_pb";
+import { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
+import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import type { ServiceFields } from "@rspp/host/common-fields";
 import { resolveConfig } from "@rspp/host/config";
 import type { ServiceDefinition } from "@rspp/host/service";
@@ -18,7 +20,10 @@ import { gatewayDefinition } from "@rspp/provider-gateway/definition";
 import { registryDefinition } from "@rspp/registry/definition";
 import { replayDefinition } from "@rspp/replay/definition";
 import { connectRpc, rpcErrorOf } from "@rspp/rpc/clients";
+import { createRuntimeDefinition } from "@rspp/runtime/definition";
+import type { Database } from "@rspp/store/database";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
+import { createWebSocketDefinition } from "@rspp/transport-websocket/definition";
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { audit } from "../../cli/src/actions/audit.ts";
 import { token } from "../../cli/src/actions/token.ts";
@@ -30,6 +35,15 @@ let registryUrl: string;
 let log = "";
 
 async function start<F extends ServiceFields>(definition: ServiceDefinition<F>, ...argv: string[]): Promise<string> {
+  return startOn(at.db, definition, argv);
+}
+
+/** `database` null: one of its own, or none. */
+async function startOn<F extends ServiceFields>(
+  database: Database | null,
+  definition: ServiceDefinition<F>,
+  argv: readonly string[],
+): Promise<string> {
   const { service, fields } = definition;
   const given = ["--port", "0", "--service-token", "env:SERVICE_TOKEN", "--log-level", "debug", ...argv];
   const config = resolveConfig(fields, { service, argv: given, env: {} });
@@ -38,7 +52,8 @@ async function start<F extends ServiceFields>(definition: ServiceDefinition<F>, 
   const logTo = (line: string): void => {
     log += line;
   };
-  const started = await startService(definition, config.value.values, { env, logTo, database: at.db });
+  const shared = database === null ? {} : { database };
+  const started = await startService(definition, config.value.values, { env, logTo, ...shared });
   running.push(started);
   return started.ready.url;
 }
@@ -98,6 +113,76 @@ test("F-115 F-114 registry, lease, replay and gateway take a token of the role a
   expect(await told(connect(lease, acme).client(LeaseService).revokeLease(revoke))).toBe("PERMISSION_DENIED role");
   const grant = { session, holderId: "me", idempotencyKey: "k" };
   expect(await told(connect(lease, other).client(LeaseService).grantLease(grant))).toBe("PERMISSION_DENIED role");
+}, 60_000);
+
+test("F-115 F-119 lease and replay with databases of their own, and runtime and adapter, know tokens by the keys the registry publishes", async () => {
+  const own = await testDatabase();
+  onTestFinished(() => own.close());
+  const dir = mkdtempSync(join(tmpdir(), "rspp-access-"));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const peers = ["--registry", registryUrl];
+  const lease = await startOn(own.db, leaseDefinition, ["--data", join(dir, "lease"), ...peers]);
+  const replay = await startOn(own.db, replayDefinition, ["--data", join(dir, "replay"), ...peers]);
+  const loopback = [...peers, "--lease", lease, "--stream-port", "0"];
+  const gateway = await startOn(null, gatewayDefinition(), [...peers, "--stream-port", "0"]);
+  const runtimeArgs = [...loopback, "--data", join(dir, "rt"), "--gateway", gateway];
+  const runtime = await startOn(null, createRuntimeDefinition({ watchdog: false }), runtimeArgs);
+  const adapter = await startOn(null, createWebSocketDefinition(), [
+    ...peers,
+    "--lease",
+    lease,
+    "--websocket-port",
+    "0",
+  ]);
+  const viewer = (await made("acme", Role.VIEWER)).token;
+  const operator = (await made("acme", Role.OPERATOR)).token;
+  const other = (await made("other", Role.ADMIN)).token;
+  const session = { tenantId: "acme", sessionId: "nobody" };
+  const calls: Record<string, (token: string | null) => Promise<string>> = {
+    lease: (t) => told(connect(lease, t).client(LeaseService).listFloors({ session })),
+    replay: (t) => told(connect(replay, t).client(TimelineService).listTimelines({ tenantId: "acme" })),
+    runtime: (t) => told(connect(runtime, t).client(SessionService).getSession({ session })),
+  };
+  const there = { lease: "taken", replay: "taken", runtime: "SESSION_NOT_FOUND" };
+  for (const [service, call] of Object.entries(calls)) {
+    expect(await call(viewer), service).toBe(there[service as keyof typeof there]);
+    expect(await call(other), service).toBe("PERMISSION_DENIED other_tenant");
+    expect(await call(null), service).toBe("UNAUTHENTICATED");
+    const [head, body, mark = ""] = viewer.split(".");
+    expect(await call(`${head}.${body}.${mark.slice(0, -4)}AAAA`), service).toBe("TOKEN_INVALID signature");
+  }
+  // The adapter has no call of its own but health, which is open; what is not is closed to everybody but services.
+  expect((await fetch(`${adapter}/livez`)).status).toBe(200);
+  const denied = { session, reason: 1, idempotencyKey: "k" };
+  expect(await told(connect(lease, viewer).client(LeaseService).revokeLease(denied))).toBe("PERMISSION_DENIED role");
+  expect(await told(connect(lease, operator).client(LeaseService).revokeLease(denied))).toBe("PERMISSION_DENIED role");
+  // A denial stands in the platform's log, though the lease service writes another database.
+  const audit = connect(registryUrl, serviceToken).client(AuditService);
+  const actions = async () =>
+    (await audit.listAudit({ tenantId: "acme", page: { size: 1_000 } })).records.map(({ action }) => action);
+  await expect.poll(actions, { timeout: 15_000 }).toContain("denied rspp.lease.v1.LeaseService/RevokeLease");
+}, 90_000);
+
+test("F-097 F-092 who changes something is who showed the token, whatever the request says, and it is written once", async () => {
+  const { token, id } = await made("authors", Role.ADMIN);
+  const registry = connect(registryUrl, token).client(RegistryService);
+  const ask = { tenantId: "authors", source: readFileSync("pipelines/specs/echo.yaml"), author: "eve" };
+  const published = await registry.publishPipeline(ask);
+  expect(published.version?.author).toBe(`ADMIN-of (${id})`);
+  await registry.publishPipeline({ ...ask, source: readFileSync("pipelines/specs/phone-menu.yaml") });
+  const artifacts = connect(registryUrl, token).client(ArtifactService);
+  const limits = Buffer.from("schema: rspp/tenant-config/v1\nsessions: {concurrent_max: 3}\n");
+  await artifacts.publishArtifact({ tenantId: "authors", source: limits, author: "eve" });
+  await artifacts.withdrawArtifact({ tenantId: "authors", kind: 8, name: "default", actor: "eve", reason: "test" });
+  const audit = connect(registryUrl, serviceToken).client(AuditService);
+  const { records } = await audit.listAudit({ tenantId: "authors", page: { size: 100 } });
+  const found = records.filter(({ action }) => !action.includes("CreateToken"));
+  expect(found.map(({ action }) => action).reverse()).toEqual(["publish", "publish", "publish", "withdraw"]);
+  expect(new Set(found.map(({ actor }) => actor))).toEqual(new Set([`ADMIN-of (${id})`]));
+  // A service speaks for others, and says for whom.
+  const service = connect(registryUrl, serviceToken).client(RegistryService);
+  const named = await service.publishPipeline({ ...ask, tenantId: "authors2", author: "ada" });
+  expect(named.version?.author).toBe("ada");
 }, 60_000);
 
 test("F-115 a token is listed, taken back and refused; an admin makes none of another tenant", async () => {

@@ -29,7 +29,7 @@ export interface GuardParts {
   readonly started: StartedService;
   readonly context: ServiceContext;
   readonly identity: Identity;
-  /** Of the service, shared with the registry; null where it has none. */
+  /** Of the service; null where it has none. Shared with the registry unless `registryUrl` says where that is. */
   readonly db: Database | null;
   /** Where the registry is; empty: not known. */
   readonly registryUrl: string;
@@ -42,24 +42,24 @@ export interface OpenGuard {
 }
 
 /**
- * A service with the platform's database reads keys and revocations there and writes the audit log itself; one that is told of
- * the registry asks that. One with neither knows service tokens alone.
+ * A service that is told of the registry asks that for keys and revocations, and brings it what is to be audited, whatever
+ * database it has itself. One with the platform's database reads and writes there. One with neither knows service tokens alone.
  */
 export async function openGuard({ started, context, identity, db, registryUrl }: GuardParts): Promise<OpenGuard> {
   const { service: domain, log } = context;
   const { server, serviceTokens, peerNames } = identity;
-  const registry = db === null && registryUrl !== "" ? context.connect("registry", registryUrl) : null;
+  const registry = registryUrl !== "" ? context.connect("registry", registryUrl) : null;
   let tokens: PlatformTokens | undefined;
   let audit: AuditWriter | undefined;
-  if (db !== null) {
+  if (registry !== null) {
+    tokens = tokensOfRegistry(registry);
+    // Nobody who steers a session waits for a registry that is away.
+    audit = new AuditWriter({ write: writeToRegistry(registry), log, waitMs: 0 });
+  } else if (db !== null) {
     const { pgTokenStore } = await import("@rspp/store/pg-token-store");
     const { pgAuditStore } = await import("@rspp/store/pg-audit-store");
     tokens = tokensOfStore(pgTokenStore(db));
     audit = new AuditWriter({ write: writeToStore(pgAuditStore(db)), log });
-  } else if (registry !== null) {
-    tokens = tokensOfRegistry(registry);
-    // Nobody who steers a session waits for a registry that is away.
-    audit = new AuditWriter({ write: writeToRegistry(registry), log, waitMs: 0 });
   }
   tokens = started.tokens ?? tokens;
   const guard = new CallGuard({

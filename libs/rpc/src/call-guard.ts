@@ -6,7 +6,7 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { accessOf, roleName, tenantsIn } from "./access.ts";
 import { isAccessToken, type PlatformTokens, verifyAccessToken } from "./access-tokens.ts";
 import type { CallAudit } from "./call-audit.ts";
-import { type Caller, everyTenant, type Peer, peerOfCall, setCaller } from "./caller.ts";
+import { type Caller, everyTenant, isAudited, type Peer, peerOfCall, setCaller } from "./caller.ts";
 import { errorRule, RpcError, rpcError, toRpcError } from "./errors.ts";
 import { isServiceToken } from "./service-token.ts";
 import { bearerOf, checkSession, setClaims } from "./token-interceptor.ts";
@@ -112,7 +112,7 @@ export class CallGuard {
       if (audit === undefined || !accessOf(method).mutates) return next(request);
       try {
         const answer = await next(request);
-        await audit.changed(method, caller, message, "done");
+        if (!isAudited(contextValues)) await audit.changed(method, caller, message, "done");
         return answer;
       } catch (failure) {
         const error = toRpcError(failure, domain, "");

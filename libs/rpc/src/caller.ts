@@ -44,3 +44,26 @@ export function callerOf(values: ContextValues): Caller {
 export function setCaller(values: ContextValues, caller: Caller): void {
   values.set(callerKey, caller);
 }
+
+const audited = createContextKey(false, { description: "the change stands in the audit log already" });
+
+/** For handlers whose store wrote the audit entry with the change, in one transaction: it is not written a second time. */
+export function setAudited(values: ContextValues): void {
+  values.set(audited, true);
+}
+
+export function isAudited(values: ContextValues): boolean {
+  return values.get(audited);
+}
+
+const actorCharsMax = 128;
+
+/**
+ * Who is responsible for a change (F-097, F-115): whoever showed a token of his own, whatever the request says; of a service,
+ * which speaks for others, and of the machine's own user, the name in the request.
+ */
+export function actorOf(values: ContextValues, asked: string): string {
+  const { role, name } = callerOf(values);
+  const speaksForOthers = role === Role.SERVICE;
+  return (speaksForOthers && asked !== "" ? asked : name).slice(0, actorCharsMax);
+}

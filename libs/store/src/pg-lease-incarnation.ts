@@ -1,6 +1,6 @@
 /** The lease store's one row: which life of the store this is, and where its epochs begin (kernel.md §7). */
 import { sql } from "drizzle-orm";
-import type { Tx } from "./database.ts";
+import type { Database, Tx } from "./database.ts";
 import { leaseStore as store } from "./schema.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -47,6 +47,14 @@ async function originOf(tx: Tx): Promise<string> {
     (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
     (SELECT timeline_id::text FROM pg_control_checkpoint()) || '/' || current_database() AS origin`);
   return rows[0]?.origin ?? "";
+}
+
+/**
+ * Makes the store's row, or raises the incarnation of a database that was restored. For services that number what they tell
+ * without keeping leases: they begin with it.
+ */
+export function openIncarnation(db: Database, termMs: number): Promise<void> {
+  return db.transaction((tx) => makeOrReopen(tx, termMs));
 }
 
 export async function makeOrReopen(tx: Tx, termMs: number): Promise<void> {

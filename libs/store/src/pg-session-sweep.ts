@@ -1,9 +1,11 @@
 /** What becomes of sessions nobody tells of any more. */
 import { sql } from "drizzle-orm";
+import { PLATFORM_TENANT } from "./active-versions.ts";
 import type { Database, Tx } from "./database.ts";
+import { appendAudit } from "./pg-audit-store.ts";
 import { instanceDrains as d, instances as i, sessionMoves as m, sessions as t } from "./schema.ts";
 import { holdsPlace, stateNumbers } from "./session-rows.ts";
-import type { SessionStore, SweepAsk, SweepOutcome } from "./session-store.ts";
+import type { SessionStore, SessionsKept, SweepAsk, SweepOutcome } from "./session-store.ts";
 
 /** Of one sweep; the next one goes on. */
 const sweepMax = 1_000;
@@ -69,8 +71,17 @@ async function lose(tx: Tx, ask: SweepAsk): Promise<{ lost: number; endedLost: n
   return { lost: marked.length, endedLost: over.length };
 }
 
-async function purge(tx: Tx, { nowWallMs, keepEndedMs, aliveSinceWallMs }: SweepAsk): Promise<number> {
-  const old = sql`${t.state} = ${ended} AND ${t.endedWallMs} < ${nowWallMs - keepEndedMs}`;
+async function purge(tx: Tx, ask: SweepAsk): Promise<number> {
+  const { nowWallMs, keepEndedMs, aliveSinceWallMs, kept = [] } = ask;
+  const platform = kept.find(({ tenantId }) => tenantId === PLATFORM_TENANT);
+  const own = kept.filter((one) => one !== platform);
+  const named = sql.param(own.map(({ tenantId }) => tenantId));
+  const befores = sql.param(own.map(({ keepMs }) => nowWallMs - keepMs));
+  const before = sql`coalesce((SELECT k.before FROM unnest(${named}::text[], ${befores}::bigint[]) AS k(tenant_id, before)
+    WHERE k.tenant_id = ${t.tenantId}), ${nowWallMs - (platform?.keepMs ?? keepEndedMs)}::bigint)`;
+  // None is younger than the shortest: for which there is an index.
+  const shortestMs = Math.min(platform?.keepMs ?? keepEndedMs, ...own.map(({ keepMs }) => keepMs));
+  const old = sql`${t.state} = ${ended} AND ${t.endedWallMs} < ${nowWallMs - shortestMs} AND ${t.endedWallMs} < ${before}`;
   const gone = await tx.delete(t).where(some(old)).returning({ tenantId: t.tenantId, sessionId: t.sessionId });
   if (gone.length > 0) {
     const tenants = sql.param(gone.map(({ tenantId }) => tenantId));
@@ -78,8 +89,35 @@ async function purge(tx: Tx, { nowWallMs, keepEndedMs, aliveSinceWallMs }: Sweep
     await tx.execute(sql`DELETE FROM ${m} USING unnest(${tenants}::text[], ${ids}::text[]) AS g(tenant_id, session_id)
       WHERE ${m.tenantId} = g.tenant_id AND ${m.sessionId} = g.session_id`);
   }
+  for (const one of kept) await noteExpired(tx, one, own, gone, ask);
   // A drain outlives its instance by as much, for one that comes back under its name.
   await tx.execute(sql`DELETE FROM ${d} WHERE ${d.askedWallMs} < ${aliveSinceWallMs - keepEndedMs}
     AND NOT EXISTS (SELECT FROM ${i} WHERE ${i.instanceId} = ${d.instanceId})`);
   return gone.length;
+}
+
+/** F-116: what a policy removed stands in the audit log, tenant by tenant, in the transaction that removed it. */
+async function noteExpired(
+  tx: Tx,
+  { tenantId, keepMs, reason }: SessionsKept,
+  own: readonly SessionsKept[],
+  gone: readonly { readonly tenantId: string; readonly sessionId: string }[],
+  { nowWallMs }: SweepAsk,
+): Promise<void> {
+  const counts = new Map<string, number>();
+  for (const one of gone) {
+    const governed =
+      tenantId === PLATFORM_TENANT ? own.every((other) => other.tenantId !== one.tenantId) : one.tenantId === tenantId;
+    if (governed) counts.set(one.tenantId, (counts.get(one.tenantId) ?? 0) + 1);
+  }
+  for (const [of, sessions] of counts) {
+    await appendAudit(tx, {
+      tenantId: of,
+      atWallMs: nowWallMs,
+      actor: "registry",
+      action: "retention.expire",
+      subject: "sessions",
+      detail: { ...reason, before_wall_ms: nowWallMs - keepMs, sessions },
+    });
+  }
 }

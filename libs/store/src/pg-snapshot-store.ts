@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { and, asc, eq, gte, lt, notInArray, sql } from "drizzle-orm";
 import type { Database, Tx } from "./database.ts";
-import { providerReports as p, snapshots as t } from "./schema.ts";
+import { leaseStore as life, providerReports as p, snapshots as t } from "./schema.ts";
 import type { ProviderReportRow, SnapshotStore, StoredSnapshot } from "./snapshot-store.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -11,10 +11,12 @@ const reportsMax = 16_384;
 const contentBytesMax = 4_128_768;
 /** Numbers a watcher may make this database leave out: no watcher can use them up. */
 const raiseMax = 1_000_000_000;
+/** More than one life can give out between a backup and the loss of what came after it: a third of a year at one a second. */
+const lifeSpan = 10_000_000;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
-function snapshotOf(row: typeof t.$inferSelect): StoredSnapshot {
+function snapshotOf({ incarnation: _, ...row }: typeof t.$inferSelect): StoredSnapshot {
   return { ...row, content: new Uint8Array(row.content), digest: hex(row.digest) };
 }
 
@@ -85,11 +87,20 @@ async function publish(
     );
   }
   const digest = new Uint8Array(createHash("sha256").update(content).digest());
-  if (row.version > 0 && hex(digest) === hex(row.digest)) return { snapshot: snapshotOf(row), changed: false };
-  const next = { kind, version: row.version + 1, digest, content, takenWallMs: wallMs };
+  const [store] = await tx.select({ incarnation: life.incarnation }).from(life);
+  const incarnation = store?.incarnation ?? row.incarnation;
+  const restored = row.version > 0 && row.incarnation > 0 && incarnation > row.incarnation;
+  const same = row.version > 0 && hex(digest) === hex(row.digest);
+  if (same && incarnation === row.incarnation) return { snapshot: snapshotOf(row), changed: false };
+  if (same && !restored) {
+    await tx.update(t).set({ incarnation }).where(eq(t.kind, kind));
+    return { snapshot: snapshotOf(row), changed: false };
+  }
+  const version = row.version + (restored ? lifeSpan : 1);
+  const next = { kind, version, digest, content, takenWallMs: wallMs, incarnation };
   await tx.update(t).set(next).where(eq(t.kind, kind));
   await tell(tx);
-  return { snapshot: { ...next, digest: hex(digest) }, changed: true };
+  return { snapshot: snapshotOf(next), changed: true };
 }
 
 async function tell(tx: Tx): Promise<void> {

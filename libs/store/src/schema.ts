@@ -406,6 +406,8 @@ export const snapshots = rspp.table("snapshots", {
   digest: bytes("digest").notNull(),
   content: bytes("content").notNull(),
   takenWallMs: whole("taken_wall_ms").notNull(),
+  /** Life of the database that gave the number; 0 not known. */
+  incarnation: integer("incarnation").notNull().default(0),
 });
 
 /** How providers are, as each gateway last told (F-060). */

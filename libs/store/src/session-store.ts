@@ -187,6 +187,15 @@ export interface SweepAsk {
   readonly lostEndMs: number;
   /** Ended ones are removed after. */
   readonly keepEndedMs: number;
+  /** Tenants whose configuration says otherwise (F-116); `*` for all that are not named. Default none. */
+  readonly kept?: readonly SessionsKept[];
+}
+
+export interface SessionsKept {
+  readonly tenantId: string;
+  readonly keepMs: number;
+  /** The document and what it asks for: written into the audit log as it is. */
+  readonly reason: Readonly<Record<string, string | number>>;
 }
 
 export interface SweepOutcome {

@@ -1,4 +1,4 @@
-import { commonFields, databaseFields, portField } from "@rspp/host/common-fields";
+import { commonFields, databaseFields, peerField, portField } from "@rspp/host/common-fields";
 import type { ConfigFields, ConfigValues } from "@rspp/host/config-fields";
 
 /** Every key of the lease service. */
@@ -6,6 +6,9 @@ export const leaseFields = {
   port: portField(7102),
   ...commonFields,
   ...databaseFields,
+  registry: peerField(
+    "Base URL of the registry, whose keys verify access tokens; empty: they are read in the database",
+  ),
   grant_key_days: {
     kind: "whole",
     about: "Age at which a grant_key of the data directory is replaced; 0 never",

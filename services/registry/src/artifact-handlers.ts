@@ -4,6 +4,7 @@ import { canonicalJson } from "@rspp/base/canonical-json";
 import type { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb";
 import { ArtifactKind } from "@rspp/gen/rspp/registry/v1/registry_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
+import { actorOf, setAudited } from "@rspp/rpc/caller";
 import type { route } from "@rspp/rpc/route";
 import type { PublishedKind } from "@rspp/spec/published/documents";
 import type { TenantConfig } from "@rspp/spec/tenant/tenant-config";
@@ -26,7 +27,7 @@ interface ArtifactLogic {
 export function artifactCalls(logic: ArtifactLogic) {
   const { artifacts, configOf } = logic;
   return {
-    publishArtifact: (ask) =>
+    publishArtifact: (ask, { values }) =>
       overStore(domain, async () => {
         const { tenantId, version, note, validateOnly, keepActive, overrideFreeze } = ask;
         const common = {
@@ -36,10 +37,11 @@ export function artifactCalls(logic: ArtifactLogic) {
           validateOnly,
           keepActive,
           overrideFreeze,
-          author: ask.author || "unknown",
+          author: actorOf(values, ask.author),
         };
         const published = await publish(logic, ask.kind, { ...common, ...sourceOf(ask) });
         if (!published.ok) throw publishError(published.error);
+        if (published.value.kind === "published") setAudited(values);
         return publishedToWire(published.value);
       }),
     getArtifact: ({ tenantId, kind, name, version }) =>
@@ -86,21 +88,23 @@ export function artifactCalls(logic: ArtifactLogic) {
 
 function changes({ artifacts, clock }: ArtifactLogic) {
   return {
-    rollbackArtifact: ({ tenantId, kind, name, version, actor, reason }) =>
+    rollbackArtifact: ({ tenantId, kind, name, version, actor, reason }, { values }) =>
       overStore(domain, async () => {
-        const by = { actor: actor || "unknown", atWallMs: clock.wallMs(), reason };
+        const by = { actor: actorOf(values, actor), atWallMs: clock.wallMs(), reason };
         const ask = { tenantId, kind: nameOf(kind), name, version, ...by };
         const done = await artifacts.rollback(ask);
         if (done.kind === "rollout_frozen") throw frozenError(done);
         if (done.kind !== "rolled_back") throw rollbackError(done, ask);
+        setAudited(values);
         const { fromVersion, rolloutWithdrawn } = done;
         return { version: versionToWire(done.version, true), fromVersion, rolloutWithdrawn };
       }),
-    withdrawArtifact: ({ tenantId, kind, name, actor, reason }) =>
+    withdrawArtifact: ({ tenantId, kind, name, actor, reason }, { values }) =>
       overStore(domain, async () => {
-        const by = { actor: actor || "unknown", atWallMs: clock.wallMs(), reason };
+        const by = { actor: actorOf(values, actor), atWallMs: clock.wallMs(), reason };
         const fromVersion = await artifacts.withdraw({ tenantId, kind: nameOf(kind), name, ...by });
         if (fromVersion === 0) throw artifactNotFound(nameOf(kind), name, 0);
+        setAudited(values);
         return { fromVersion };
       }),
   } satisfies Parameters<typeof route<typeof ArtifactService>>[1];

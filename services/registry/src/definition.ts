@@ -3,9 +3,11 @@ import { asWallMs } from "@rspp/base/brand";
 import { KeyRing } from "@rspp/host/key-ring";
 import { tokensOfStore } from "@rspp/host/platform-tokens";
 import type { DatabaseService } from "@rspp/host/service";
+import { limits } from "@rspp/protocol/limits";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgArtifactStore } from "@rspp/store/pg-artifact-store";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
+import { openIncarnation } from "@rspp/store/pg-lease-incarnation";
 import { pgPipelineStore } from "@rspp/store/pg-pipeline-store";
 import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { pgSnapshotStore } from "@rspp/store/pg-snapshot-store";
@@ -33,6 +35,8 @@ export const registryDefinition: DatabaseService<typeof registryFields> = {
     const { token_key: reference, data: dataDir, token_ms: tokenMs, instance_fresh_ms: instanceFreshMs } = config;
     const { session_keep_ms: keepEndedMs } = config;
     const wallMs = () => asWallMs(Date.now());
+    // A restored database is known before any snapshot of it is numbered.
+    await openIncarnation(db, limits.LEASE_TERM_MS);
     const tokens = pgTokenStore(db);
     const tokenKeys = await KeyRing.open({
       purpose: "session-token",

@@ -4,6 +4,7 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type FleetService, MoveReason } from "@rspp/gen/rspp/registry/v1/fleet_service_pb";
 import { DrainMode, type ReportInstanceResponseSchema } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { overStore } from "@rspp/host/store-failure";
+import { actorOf } from "@rspp/rpc/caller";
 import { rpcError } from "@rspp/rpc/errors";
 import type { route } from "@rspp/rpc/route";
 import type { InstanceOrders, MoveReasonName } from "@rspp/store/session-store";
@@ -22,7 +23,7 @@ const reasons: Readonly<Record<MoveReason, MoveReasonName>> = {
 
 export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
   return {
-    reassignSession: (ask) =>
+    reassignSession: (ask, { values }) =>
       overStore(domain, async () => {
         const { fromInstanceId, idempotencyKey, avoidInstanceIds, region, openTurnNumber, lastTurnNumber } = ask;
         const session = sessionKeyOf(ask.session);
@@ -31,7 +32,7 @@ export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
           fromInstanceId,
           reason: reasons[ask.reason],
           requestKey: idempotencyKey,
-          actor: ask.actor || "unknown",
+          actor: actorOf(values, ask.actor),
           avoidInstanceIds,
           region,
           authorityEpoch: Number(ask.authorityEpoch),
@@ -51,22 +52,28 @@ export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
           unchanged: done.kind === "unchanged",
         };
       }),
-    migrateSession: (ask) =>
+    migrateSession: (ask, { values }) =>
       overStore(domain, async () => {
         const session = sessionKeyOf(ask.session);
-        const instanceId = await fleet.migrate(session, ask.actor || "unknown", ask.reason);
+        const instanceId = await fleet.migrate(session, actorOf(values, ask.actor), ask.reason);
         if (instanceId !== undefined) return { instanceId };
         throw rpcError(ErrorReason.SESSION_NOT_FOUND, { domain, metadata: { session: session.sessionId } });
       }),
-    drainInstance: ({ instanceId, mode, deadlineMs, actor, reason }) =>
+    drainInstance: ({ instanceId, mode, deadlineMs, actor, reason }, { values }) =>
       overStore(domain, async () => {
         const wanted = mode === DrainMode.MIGRATE ? "migrate" : "finish";
-        const found = await fleet.drain({ instanceId, mode: wanted, deadlineMs, actor: actor || "unknown", reason });
+        const found = await fleet.drain({
+          instanceId,
+          mode: wanted,
+          deadlineMs,
+          actor: actorOf(values, actor),
+          reason,
+        });
         if (found === undefined) throw instanceNotFound(instanceId);
         return { instance: instanceToWire(found.instance), sessions: found.sessions };
       }),
-    undrainInstance: ({ instanceId, actor }) =>
-      overStore(domain, async () => ({ wasDrained: await fleet.undrain(instanceId, actor || "unknown") })),
+    undrainInstance: ({ instanceId, actor }, { values }) =>
+      overStore(domain, async () => ({ wasDrained: await fleet.undrain(instanceId, actorOf(values, actor)) })),
   } satisfies Parameters<typeof route<typeof FleetService>>[1];
 }
 

@@ -5,6 +5,7 @@ import { ArtifactService } from "@rspp/gen/rspp/registry/v1/artifact_service_pb"
 import { FleetService } from "@rspp/gen/rspp/registry/v1/fleet_service_pb";
 import { InstanceService, RegistryService, type TokenKey } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { fieldError, overStore } from "@rspp/host/store-failure";
+import { actorOf, setAudited } from "@rspp/rpc/caller";
 import { rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import type { TenantConfig } from "@rspp/spec/tenant/tenant-config";
@@ -65,9 +66,9 @@ export function registryRoutes(logic: RegistryLogic): readonly RpcRoute[] {
 
 function pipelineCalls({ versions, artifacts }: RegistryLogic) {
   return {
-    publishPipeline: (ask) =>
+    publishPipeline: (ask, { values }) =>
       overStore(domain, async () => {
-        const { tenantId, version, note, validateOnly, author, keepActive } = ask;
+        const { tenantId, version, note, validateOnly, keepActive } = ask;
         const text = sourceOf(ask);
         const published = await versions.publish({
           tenantId,
@@ -75,10 +76,11 @@ function pipelineCalls({ versions, artifacts }: RegistryLogic) {
           note,
           validateOnly,
           keepActive,
-          author: author || "unknown",
+          author: actorOf(values, ask.author),
           ...text,
         });
         if (!published.ok) throw publishError(published.error);
+        if (published.value.kind === "published") setAudited(values);
         return publishedToWire(published.value);
       }),
     validatePipeline: (ask) => {

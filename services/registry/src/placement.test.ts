@@ -1,11 +1,16 @@
+import { asWallMs } from "@rspp/base/brand";
 import { type Database, openDatabase } from "@rspp/store/database";
+import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
+import { pgSessionStore } from "@rspp/store/pg-session-store";
 import { runSql } from "@rspp/store/testkit/run-sql";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { MoveRequest } from "./fleet.ts";
 import type { RouteRequest } from "./routes.ts";
-import { type Bench, bench, instance, publishing, type Registry, told } from "./testing/bench.ts";
+import { sessionsKept } from "./sessions-kept.ts";
+import { createStatuses } from "./statuses.ts";
+import { type Bench, bench, document, instance, publishing, type Registry, told } from "./testing/bench.ts";
 
 let at: TestDatabase;
 let other: Database;
@@ -212,6 +217,55 @@ describe("F-096 moves", () => {
       ["ada", "drain", "instance/a"],
     ]);
   });
+});
+
+test("F-116 ended sessions go by their tenant's configuration, a bounded number at once, and the audit log says so", async () => {
+  const publish = (tenantId: string, days: number) =>
+    b
+      .registry()
+      .artifacts.publish(document(tenantId, `schema: rspp/tenant-config/v1\nretention: {sessions_days: ${days}}\n`));
+  for (const [tenantId, days] of [
+    ["brief", 1],
+    ["long", 30],
+  ] as const) {
+    expect(await publish(tenantId, days)).toMatchObject({ ok: true });
+  }
+  await one.statuses.reportInstance(instance("a", { capacitySessions: 9 }));
+  await routed(one, { sessionId: "pattern" });
+  const day = 86_400_000;
+  const ages = [
+    ["brief", 2],
+    ["brief", 3],
+    ["brief", 0.5],
+    ["long", 20],
+    ["long", 31],
+    ["plain", 6],
+    ["plain", 8],
+  ] as const;
+  for (const [i, [tenantId, days]] of ages.entries()) {
+    await runSql(
+      at.db,
+      `INSERT INTO rspp.sessions SELECT (jsonb_populate_record(s, jsonb_build_object('tenant_id', '${tenantId}',
+      'session_id', 'aged-${i}', 'request_key', 'aged-${i}', 'token_id', 'aged-${i}', 'state', 4,
+      'ended_wall_ms', ${b.now - days * day}))).* FROM rspp.sessions s LIMIT 1`,
+    );
+  }
+  const kept = () => sessionsKept(pgActiveDocuments(at.db));
+  const statuses = createStatuses(pgSessionStore(at.db), { wallMs: () => asWallMs(b.now) }, { kept });
+  expect(await statuses.sweep()).toMatchObject({ purged: 4 });
+  const left = await runSql(at.db, "SELECT session_id FROM rspp.sessions WHERE session_id LIKE 'aged%' ORDER BY 1");
+  expect(left.map(({ session_id }) => session_id)).toEqual(["aged-2", "aged-3", "aged-5"]);
+  const audit = async (tenantId: string) =>
+    (await pgAuditStore(at.db).list({ tenantId, limit: 1, action: "retention" }))[0];
+  expect(await audit("brief")).toMatchObject({
+    actor: "registry",
+    action: "retention.expire",
+    subject: "sessions",
+    detail: { policy: "tenant_config/default@1", sessions_days: 1, sessions: 2, before_wall_ms: b.now - day },
+  });
+  expect(await audit("long")).toMatchObject({ detail: { sessions_days: 30, sessions: 1 } });
+  // What no configuration says is housekeeping, not retention.
+  expect(await audit("plain")).toBeUndefined();
 });
 
 describe("sessions nobody tells of", () => {

@@ -17,6 +17,7 @@ import { measureStarts } from "./metrics.ts";
 import type { NewId, WallClock } from "./ports.ts";
 import { createRolloutFreeze } from "./rollout-freeze.ts";
 import { createRoutes, type RoutesConfig } from "./routes.ts";
+import { sessionsKept } from "./sessions-kept.ts";
 import { healthReports } from "./snapshots/health-reports.ts";
 import { SnapshotHub } from "./snapshots/hub.ts";
 import { snapshotContents } from "./snapshots/ports.ts";
@@ -68,7 +69,8 @@ export type RegistryServiceConfig = RoutesConfig & FleetConfig & StatusesConfig;
 export function createRegistryService(ports: RegistryPorts, config: RegistryServiceConfig = {}): RegistryService {
   const { pipelines, artifacts, sessions, clock, newId, tokenKeys, snapshots, log, nowMs } = ports;
   const versions = createVersions({ store: pipelines, clock, check: checkPipelineSource });
-  const statuses = createStatuses(sessions, clock, config);
+  const kept = () => sessionsKept(ports.documents);
+  const statuses = createStatuses(sessions, clock, { kept, ...config });
   const signer = {
     sign: (claims: Parameters<typeof claimsToWire>[0]) => signSessionToken(claimsToWire(claims), tokenKeys.current),
   };

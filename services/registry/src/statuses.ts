@@ -5,6 +5,7 @@ import type {
   SessionRow,
   SessionStateName,
   SessionStore,
+  SessionsKept,
   StatusReport,
   SweepOutcome,
 } from "@rspp/store/session-store";
@@ -62,6 +63,8 @@ export interface StatusesConfig {
   readonly lostEndMs?: number;
   /** Ended sessions are forgotten after; default 7 days. */
   readonly keepEndedMs?: number;
+  /** What configurations of tenants say of it (F-116); default nothing. */
+  readonly kept?: () => Promise<readonly SessionsKept[]>;
 }
 
 const instancesMax = 4_096;
@@ -105,7 +108,16 @@ export function createStatuses(store: SessionStore, clock: WallClock, config: St
       const aliveSinceWallMs = nowWallMs - forgetAfterMs;
       await store.forgetInstances(aliveSinceWallMs);
       const markLost = listensSinceWallMs <= aliveSinceWallMs;
-      return store.sweepSessions({ nowWallMs, aliveSinceWallMs, reserveGraceMs, markLost, lostEndMs, keepEndedMs });
+      const kept = (await config.kept?.()) ?? [];
+      return store.sweepSessions({
+        nowWallMs,
+        aliveSinceWallMs,
+        reserveGraceMs,
+        markLost,
+        lostEndMs,
+        keepEndedMs,
+        kept,
+      });
     },
     liveByTenant: () => store.liveByTenant(clock.wallMs(), reserveGraceMs),
   };

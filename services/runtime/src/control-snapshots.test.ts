@@ -71,7 +71,10 @@ function rig(available = ["v/a", "v/b", "v/c", "sim/stt", "sim/tts"]) {
   const book = new PolicyBook("eu");
   const audits: object[] = [];
   const logger = { ...silentLogger, info: (fields: object) => void audits.push(fields) };
-  const snapshots = new ControlSnapshots({ watch, book, available: () => available, logger });
+  const records: object[] = [];
+  const audit = { record: async (record: object) => void records.push(record) };
+  const parts = { watch, book, available: () => available, logger, audit, instanceId: "rt-1" };
+  const snapshots = new ControlSnapshots(parts);
   const told: Extract<SystemInput, { type: "snapshot" }>[] = [];
   let end: () => void = () => undefined;
   const session = {
@@ -80,7 +83,7 @@ function rig(available = ["v/a", "v/b", "v/c", "sim/stt", "sim/tts"]) {
       end = resolve;
     }),
   } as unknown as RuntimeSession;
-  return { snapshots, book, set, told, session, audits, watch, end: () => end(), waits: () => waits };
+  return { snapshots, book, set, told, session, audits, records, watch, end: () => end(), waits: () => waits };
 }
 
 const subject = { tenant: "acme", pipeline: "voice-assistant", vars: { cost_tier: "basic" } };
@@ -162,14 +165,17 @@ test("NF-010 under a registry that has no snapshots pipelines stand as they are"
   expect(opened.ok && opened.value.pipeline).toBe(compiled);
 });
 
-test("F-062 what a policy puts into the graph of a session is audited", async () => {
-  const { snapshots, book, audits } = rig();
+test("F-062 what a policy puts into the graph of a session is audited, here and at the registry", async () => {
+  const { snapshots, book, audits, records } = rig();
   book.takePolicies(
     policies({ "*": rules('{"id":"all","compliance":[{"id":"no-pii","settings":{"emails":"mask"}}]}') }),
   );
   const opened = await snapshots.open(pipeline(), subject);
   expect(opened.ok && opened.value.pipeline.graph.nodes.map(({ id }) => id)).toContain("policy-no-pii");
   expect(audits).toMatchObject([{ audit: { action: "policy_applied", tenant_id: "acme", policy: "*/default@1" } }]);
+  expect(records).toMatchObject([
+    { tenantId: "acme", actor: "rt-1", action: "policy_applied", subject: "*/default@1", detail: { changes: [{}] } },
+  ]);
 });
 
 test("F-102 a policy this build cannot use is refused whole, and the one before stays", () => {

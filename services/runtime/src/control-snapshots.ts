@@ -10,6 +10,7 @@ import type { TurnRate } from "@rspp/kernel/turn-rate";
 import type { OpenRefusal } from "@rspp/ports/session-opener";
 import type { SnapshotFreshness, SnapshotKind } from "@rspp/protocol/snapshot-watch-types";
 import type { SnapshotWatch } from "@rspp/remote/snapshot-watch";
+import type { AuditSink } from "@rspp/rpc/call-audit";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import type { Logger } from "./logger.ts";
 import type { PolicyBook, PolicySubject } from "./policy-book.ts";
@@ -21,6 +22,8 @@ const NEEDED: readonly SnapshotKind[] = ["policy", "rollout", "admission"];
 /** A runtime that has just started waits so long for its first snapshots before it refuses. */
 const FIRST_MS = 3_000;
 const STALE = "!stale";
+/** In one entry of the audit log. */
+const AUDITED_CHANGES_MAX = 64;
 
 export interface OpenedUnder {
   readonly pipeline: CompiledPipeline;
@@ -40,6 +43,10 @@ export interface ControlSnapshotsOptions {
   /** Names the gateway can open now. */
   readonly available: () => readonly string[];
   readonly logger: Pick<Logger, "info" | "warn">;
+  /** The platform's audit log; never waited for. Default: the log of this process alone. */
+  readonly audit?: Pick<AuditSink, "record">;
+  /** Who says so. Default `runtime`. */
+  readonly instanceId?: string;
 }
 
 type SnapshotInput = Extract<SystemInput, { type: "snapshot" }> & {
@@ -77,6 +84,10 @@ export class ControlSnapshots implements SessionPolicies {
     if (changes.length > 0) {
       const { policy } = decision;
       logger.info({ audit: { action: "policy_applied", tenant_id: subject.tenant, policy, changes } }, "audit");
+      const { audit, instanceId: actor = "runtime" } = this.#options;
+      const detail = { pipeline: subject.pipeline, changes: changes.slice(0, AUDITED_CHANGES_MAX) };
+      const entry = { tenantId: subject.tenant, actor, action: "policy_applied", subject: policy, detail };
+      void audit?.record(entry).catch(() => undefined);
     }
     return ok({ pipeline: effective, refs: this.#refs() });
   }

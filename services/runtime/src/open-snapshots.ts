@@ -1,5 +1,6 @@
 /** The runtime's watch of snapshots, with what it does to sessions. */
 import { join } from "node:path";
+import { AuditWriter, writeToRegistry } from "@rspp/host/audit-writer";
 import type { ServiceContext } from "@rspp/host/service";
 import { measureSnapshotWatch } from "@rspp/host/snapshot-metrics";
 import type { Clock } from "@rspp/ports/clock";
@@ -42,7 +43,8 @@ export function openControlSnapshots(
     onHeard: () => policies.changed(),
   });
   const available = () => providers.providers();
-  const policies = new ControlSnapshots({ watch, book, available, logger: log });
+  const audit = new AuditWriter({ write: writeToRegistry(registry), log, waitMs: 0 });
+  const policies = new ControlSnapshots({ watch, book, available, logger: log, audit, instanceId });
   const measured = measureSnapshotWatch(telemetry.metrics, () => watch.stats());
   const timer = setInterval(() => policies.changed(), lookEveryMs);
   timer.unref();
@@ -53,6 +55,7 @@ export function openControlSnapshots(
       clearInterval(timer);
       measured();
       await watch.close();
+      await audit.close();
     },
   };
 }
