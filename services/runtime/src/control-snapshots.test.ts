@@ -165,7 +165,7 @@ test("NF-010 under a registry that has no snapshots pipelines stand as they are"
   expect(opened.ok && opened.value.pipeline).toBe(compiled);
 });
 
-test("F-062 what a policy puts into the graph of a session is audited, here and at the registry", async () => {
+test("F-062 what a policy puts into the graph of a session is audited", async () => {
   const { snapshots, book, audits, records } = rig();
   book.takePolicies(
     policies({ "*": rules('{"id":"all","compliance":[{"id":"no-pii","settings":{"emails":"mask"}}]}') }),
