@@ -1,4 +1,6 @@
 import { measureDatabase } from "@rspp/host/database-metrics";
+import { createSystemClock } from "@rspp/host/system-clock";
+import { measureCalls } from "@rspp/provider-gateway/calls";
 import { measureBatches, measureCircuits } from "@rspp/provider-gateway/metrics";
 import { CostMeter } from "@rspp/provider-gateway/resilience/meter";
 import { measureStarts } from "@rspp/registry/metrics";
@@ -112,6 +114,7 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   measureBatches(batches);
   measureCircuits(batches);
   new CostMeter(batches);
+  measureCalls(createSystemClock(), () => true, batches);
   const gateway = batches.collect();
   const callers = new MetricRegistry();
   measureTransport(callers, "websocket", websocketMetrics, () => null);

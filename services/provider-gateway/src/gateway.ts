@@ -11,6 +11,7 @@ import type { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { endedInvocation, type ManagedProvider } from "./attempt.ts";
 import { AuthorityTable } from "./authority-table.ts";
 import { BatchCollector } from "./batch/collector.ts";
+import { type MeasureCall, measureCalls } from "./calls.ts";
 import { openCapped, type PriceOf } from "./caps.ts";
 import { measureBatches, measureCircuits } from "./metrics.ts";
 import { Admission } from "./resilience/admission.ts";
@@ -81,6 +82,7 @@ class Gateway implements ProviderGateway {
   readonly #circuits: Circuits;
   readonly #admission: Admission;
   readonly #meter: CostMeter;
+  readonly #measure: MeasureCall;
   readonly #open = new Set<GuardedInvocation>();
   readonly #counters: GatewayCounters = {
     opened: 0,
@@ -117,12 +119,17 @@ class Gateway implements ProviderGateway {
       if (this.#byName.has(provider.name)) throw new TypeError(`two providers are named ${provider.name}`);
       this.#byName.set(provider.name, provider);
     }
+    this.#measure = measureCalls(options.clock, (name) => this.#byName.has(name), options.metrics);
     const watch = { ...measureBatches(options.metrics), threw: () => void this.#counters.threw++ };
     for (const { name, batch } of options.providers)
       if (batch !== undefined) this.#collectors.set(name, new BatchCollector(this.#clock, name, batch, watch));
   }
 
   open(request: InvocationOpen, sink: InvocationSink): Invocation {
+    return this.#measure(request, sink, (measured) => this.#guarded(request, measured));
+  }
+
+  #guarded(request: InvocationOpen, sink: InvocationSink): Invocation {
     this.#counters.opened++;
     const provider = this.#byName.get(request.provider);
     const problem = this.#unfit(request, provider) ?? this.#stale(request);

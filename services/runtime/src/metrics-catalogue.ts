@@ -113,6 +113,14 @@ function graphInstruments(r: MetricRegistry) {
     providerOutcomes: r.counter(
       total("provider_outcomes", "invocation", "Invocations by outcome.", [...provider, "outcome"]),
     ),
+    providerRetries: r.counter(
+      total(
+        "provider_retries",
+        "invocation",
+        "Invocations that are another attempt at what one before did not do.",
+        provider,
+      ),
+    ),
   };
 }
 

@@ -182,8 +182,9 @@ export class SessionMeasures {
     const { of } = this.ports.metrics;
     note.endNs = this.ports.clock.nowNs();
     note.outcome = outcome;
-    const { provider, modality, node, turn, openedNs, firstNs, endNs } = note;
+    const { provider, modality, node, turn, attempt, openedNs, firstNs, endNs } = note;
     of.providerOutcomes.with(provider, modality, outcome).add();
+    if (attempt > 1) of.providerRetries.with(provider, modality).add();
     of.providerRun.with(provider, modality).record(endNs - openedNs);
     this.graph?.invoked(node, firstNs === 0 ? 0 : firstNs - openedNs, endNs - openedNs);
     this.tell("provider_run_ms", (endNs - openedNs) / NS_PER_MS, turn, node, "");

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { type Bench, bench } from "./testing/bench.ts";
 
 /** A bench of which one modality of provider fails as soon as it is asked. */
-function broken(modality: "llm" | "tts"): Bench {
+function broken(modality: "llm" | "tts", kind: "error" | "disconnect" = "error"): Bench {
   const b = bench();
   const open = b.providers.open.bind(b.providers);
   b.providers.open = (request, sink) => {
@@ -15,7 +15,7 @@ function broken(modality: "llm" | "tts"): Bench {
     const fail = (): void => {
       if (told) return;
       told = true;
-      sink.outcome({ kind: "error", detail: "down" });
+      sink.outcome({ kind, detail: "down" });
     };
     return { push: fail, finish: fail, cancel: fail };
   };
@@ -44,6 +44,19 @@ test("F-133 the model is down: the canned reply is heard, and the caller's clien
   expect(line.sent.some((m) => m.kind === "control" && m.signal === "fallback")).toBe(true);
   expect(line.sent.some((m) => m.kind === "text" && m.text === "Not now, I am afraid.")).toBe(true);
   await finished(b, session);
+});
+
+test.each([0, 2])("F-065 attempts after the first are counted by provider and kind: %i", async (retries) => {
+  const b = broken("llm", "disconnect");
+  const held = graph({}, true);
+  const nodes = held.nodes.map((n) => (n.kind === "llm" ? { ...n, retries } : n));
+  const { session, line } = b.open({ graph: { ...held, nodes } });
+  await b.talk(line, 20, 20);
+  await b.until(() => line.played.length > 5);
+  await finished(b, session);
+  const series = b.runtime.metrics.of.providerRetries.series();
+  const counted = series.map(({ labels, value }) => [labels.modality, value.value]);
+  expect(counted).toEqual(retries === 0 ? [] : [["llm", retries]]);
 });
 
 test("F-137 the voice is down: the client gets the reply as text and is told that it is degraded", async () => {
