@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { type ErrorDetail, ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { connectRpc, type RpcConnection, rpcErrorOf } from "@rspp/rpc/clients";
 
-export type ServiceName = "registry" | "lease";
+export type ServiceName = "registry" | "lease" | "transport-livekit";
 const root = join(import.meta.dirname, "../..");
 const readyWithinMs = 50_000;
 

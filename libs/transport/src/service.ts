@@ -6,7 +6,7 @@ import { commonFields, peerField, portField } from "@rspp/host/common-fields";
 import type { ConfigFields, ConfigValues } from "@rspp/host/config-fields";
 import { type Reporter, startReporter } from "@rspp/host/instance-report";
 import { streamsAt } from "@rspp/host/peers";
-import type { PlainService, ServiceContext, StartedService } from "@rspp/host/service";
+import type { Bound, PlainService, ServiceContext, StartedService } from "@rspp/host/service";
 import { measureSnapshotWatch } from "@rspp/host/snapshot-metrics";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
@@ -16,6 +16,7 @@ import { createRemoteSessionOpener } from "@rspp/remote/session-opener";
 import { SnapshotWatch } from "@rspp/remote/snapshot-watch";
 import type { RpcConnection } from "@rspp/rpc/clients";
 import type { Log } from "@rspp/rpc/log";
+import type { RpcRoute } from "@rspp/rpc/route";
 import type { RpcTracer } from "@rspp/rpc/tracing";
 import type { AuditEntry } from "./audit.ts";
 import { limits } from "./limits.ts";
@@ -80,6 +81,8 @@ export interface TransportContext extends Pick<ServiceContext, "log" | "instance
   readonly openSession: SessionOpener;
   /** For transports that ask for routes themselves. */
   readonly registry: RpcConnection;
+  /** Where its API listens. */
+  readonly api: Bound;
   /** Adapters of a fleet share it; without a service token all run on this machine. Asked for each time: it may change. */
   fleetSecret(): string;
   audit(entry: AuditEntry): void;
@@ -90,20 +93,27 @@ export interface TransportServiceOptions {
   readonly local?: () => LocalRuntime | null;
 }
 
-export interface TransportService<F extends TransportFields, S extends SessionCounts> {
+export interface TransportService<
+  F extends TransportFields,
+  S extends SessionCounts,
+  T extends RunningTransport<S> = RunningTransport<S>,
+> {
   /** As routes name it, e.g. `websocket`; the service is `transport-websocket`. */
   readonly transport: string;
   readonly fields: F;
   /** Beside those of `measureTransport`. */
   readonly metrics: readonly OwnMetric<S>[];
   /** Listens. @throws an RpcError with the key that is wrong, e.g. a port that is taken. */
-  open(values: ConfigValues<F>, context: TransportContext): Promise<RunningTransport<S>>;
+  open(values: ConfigValues<F>, context: TransportContext): Promise<T>;
+  /** What it answers on the API port; the transport is null until it is open. */
+  routes?(transport: () => T | null): readonly RpcRoute[];
 }
 
-export function createTransportDefinition<F extends TransportFields, S extends SessionCounts>(
-  definition: TransportService<F, S>,
-  { local }: TransportServiceOptions = {},
-): PlainService<F> {
+export function createTransportDefinition<
+  F extends TransportFields,
+  S extends SessionCounts,
+  T extends RunningTransport<S>,
+>(definition: TransportService<F, S, T>, { local }: TransportServiceOptions = {}): PlainService<F> {
   return {
     service: `transport-${definition.transport}`,
     fields: definition.fields,
@@ -112,8 +122,8 @@ export function createTransportDefinition<F extends TransportFields, S extends S
   };
 }
 
-class Adapter<F extends TransportFields, S extends SessionCounts> {
-  readonly #definition: TransportService<F, S>;
+class Adapter<F extends TransportFields, S extends SessionCounts, T extends RunningTransport<S>> {
+  readonly #definition: TransportService<F, S, T>;
   readonly #own: ConfigValues<F>;
   readonly #values: TransportValues;
   readonly #context: ServiceContext;
@@ -122,12 +132,12 @@ class Adapter<F extends TransportFields, S extends SessionCounts> {
   readonly #opener: RemoteSessionOpener;
   readonly #snapshots: SnapshotWatch;
   readonly #stopMeasuring: () => void;
-  #transport: RunningTransport<S> | null = null;
+  #transport: T | null = null;
   #reporter: Reporter | null = null;
   #draining = false;
 
   constructor(
-    definition: TransportService<F, S>,
+    definition: TransportService<F, S, T>,
     values: ConfigValues<F>,
     context: ServiceContext,
     local: LocalRuntime | null,
@@ -148,8 +158,8 @@ class Adapter<F extends TransportFields, S extends SessionCounts> {
 
   started(): StartedService {
     return {
-      routes: [],
-      bound: async () => ({ [this.#definition.transport]: await this.#bind() }),
+      routes: this.#definition.routes?.(() => this.#transport) ?? [],
+      bound: async (api) => ({ [this.#definition.transport]: await this.#bind(api) }),
       drain: (graceMs) => this.#drain(graceMs),
       close: () => this.#close(),
     };
@@ -172,7 +182,7 @@ class Adapter<F extends TransportFields, S extends SessionCounts> {
     });
   }
 
-  async #bind(): Promise<string> {
+  async #bind(api: Bound): Promise<string> {
     const { log, instanceId, build, dependency, telemetry, tls } = this.#context;
     const { transport: name, open } = this.#definition;
     const transport = await open(this.#own, {
@@ -181,6 +191,7 @@ class Adapter<F extends TransportFields, S extends SessionCounts> {
       ...(tls === undefined ? {} : { tls }),
       clock: this.#clock,
       registry: this.#registry,
+      api,
       verifier: createRegistryVerifier({ registry: this.#registry, transport: name, wallMs: this.#clock.wallMs }),
       openSession: tracedOpener(telemetry.rpc, this.#opener.open),
       fleetSecret: () => this.#context.streams.headers().authorization ?? "",
