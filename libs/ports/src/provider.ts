@@ -111,7 +111,10 @@ export type InvocationChunk =
       /** STT: the recogniser takes the caller to have finished speaking here; a hint for endpointing. */
       endpoint?: boolean;
     }
-  /** TTS: audio of `segment` (the pushed clause). Word timings come once per segment, with its first or a later chunk; omitted when the engine gives none. */
+  /**
+   * TTS: audio of `segment` (the pushed clause). Word timings come with its first or a later chunk, and again where the
+   * engine tells them as it speaks: a later list, which begins with the one before, replaces it. Omitted when it gives none.
+   */
   | {
       kind: "audio";
       bytes: Uint8Array;

@@ -50,8 +50,9 @@ describe("words by the characters' times", () => {
     ]);
   });
 
-  test("a complete clause takes no more than white space", () => {
-    const clause = told("Hi.", "Hi.");
+  test("a clause is complete with the space after it, and takes no more than white space then", () => {
+    expect(told("Hi.", "Hi.")).toMatchObject({ spoken: true, complete: false });
+    const clause = told("Hi.", "Hi. ");
     expect(clause.complete).toBe(true);
     expect([clause.take(" ", 0, 1), clause.take("N", 1, 2)]).toEqual([true, false]);
   });

@@ -26,6 +26,7 @@ export class AlignedClause {
   readonly #tagged: boolean;
   #next = 0;
   #inTag = false;
+  #closed = false;
 
   /** `tagged`: it was sent as markup, of which the vendor may repeat the tags. */
   constructor(clause: Clause, tagged = false) {
@@ -36,9 +37,9 @@ export class AlignedClause {
     }
   }
 
-  /** Whether every sounding character has been told of. */
+  /** Whether every character has been told of, with the space that is sent after them: its pause is the clause's. */
   get complete(): boolean {
-    return this.#next >= this.#signs.length;
+    return this.#next >= this.#signs.length && this.#closed;
   }
 
   /** Whether nothing but punctuation is left, of which the vendor may tell nothing. */
@@ -53,7 +54,10 @@ export class AlignedClause {
       if (sign === ">") this.#inTag = false;
       return true;
     }
-    if (sign.trim() === "") return true;
+    if (sign.trim() === "") {
+      this.#closed ||= this.#next >= this.#signs.length;
+      return true;
+    }
     if (this.complete) return false;
     const end = Math.min(this.#signs.length, this.#next + lookAhead);
     for (let i = this.#next; i < end; i++) {
