@@ -1,9 +1,15 @@
 /** The simulated providers and the local ones under the suite of every adapter. */
+import { readFileSync } from "node:fs";
+import { s16ToBytes } from "@rspp/audio/pcm";
+import { parseWav } from "@rspp/audio/wav";
+import { assistantGrammar } from "@rspp/provider-gateway/local/assistant-grammar";
 import { createFlite } from "@rspp/provider-gateway/local/flite";
+import { createPocketsphinx, isPocketsphinxAvailable } from "@rspp/provider-gateway/local/pocketsphinx";
 import { createResponder } from "@rspp/provider-gateway/local/responder";
 import { createSimLlm } from "@rspp/provider-gateway/sim/llm";
 import { createSimStt } from "@rspp/provider-gateway/sim/stt";
 import { createSimTts } from "@rspp/provider-gateway/sim/tts";
+import { describe } from "vitest";
 import type { Fault } from "../../fakes/fake.ts";
 import { plainStage, simStage } from "./sim-stage.ts";
 import { describeProvider } from "./suite.ts";
@@ -25,7 +31,7 @@ for (const create of [createSimStt, createSimLlm, createSimTts]) {
   describeProvider({
     name,
     modality,
-    modes: modality === "tts" ? ["streaming", "whole"] : ["streaming"],
+    modes: modality === "llm" ? ["streaming"] : ["streaming", "whole"],
     settings: { ms_per_char: 5 },
     faults: simFaults,
     stage: (clock) => simStage(create({ clock })),
@@ -50,4 +56,20 @@ describeProvider({
   scripted: false,
   input: { text: "Tell me about the long winding road to the sea." },
   stage: (clock) => plainStage(createFlite({ clock })),
+});
+
+describe.skipIf(!isPocketsphinxAvailable())("recognition on this machine", () => {
+  const { samples } = parseWav(readFileSync(new URL("../../fixtures/questions/stop.wav", import.meta.url)));
+  describeProvider({
+    name: "local/pocketsphinx",
+    modality: "stt",
+    faults: [],
+    scripted: false,
+    // A partial is a process of its own over the audio so far; here none is due before the end.
+    partials: false,
+    language: "en-US",
+    settings: { grammar: assistantGrammar, stall_ms: 10_000 },
+    input: { audio: s16ToBytes(samples) },
+    stage: (clock) => plainStage(createPocketsphinx({ clock })),
+  });
 });

@@ -9,6 +9,8 @@ const specs = {
   grammar: { type: "string", default: "" },
   /** A partial after each so much audio, at 0.1 s of a core each; 0: none. */
   partial_ms: { type: "number", default: 0, min: 0, max: 60_000 },
+  /** False: the audio is decoded when all of it is there, without partials. */
+  streaming: { type: "boolean", default: true },
 } as const;
 
 const grammarBytesMax = 64 * 1024;
@@ -45,7 +47,7 @@ export interface Pocketsphinx extends ManagedProvider {
 
 /**
  * `local/pocketsphinx`: recognition by Debian's pocketsphinx, one process an utterance, decoding while audio comes in;
- * the next utterance's process is started ahead. Settings: `grammar` (JSGF, required), `partial_ms`.
+ * the next utterance's process is started ahead. Settings: `grammar` (JSGF, required), `partial_ms`, `streaming`.
  */
 export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
   const { clock, finalTimeoutMs = 10_000, processesMax = defaultProcessesMax } = options;
@@ -57,7 +59,8 @@ export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
       const read = readSettings(request.settings, specs);
       if (!read.ok) return endedInvocation(clock, sink, "error", read.problem);
       if (!decoders.installed) return endedInvocation(clock, sink, "error", notInstalled);
-      const { grammar, partial_ms: partialMs } = read.values;
+      const { grammar, streaming } = read.values;
+      const partialUs = streaming ? read.values.partial_ms * 1000 : 0;
       const bytes = Buffer.byteLength(grammar);
       if (bytes === 0 || bytes > grammarBytesMax) {
         return endedInvocation(clock, sink, "error", "setting `grammar` must hold a JSGF grammar of at most 64 KiB");
@@ -67,7 +70,7 @@ export function createPocketsphinx(options: PocketsphinxOptions): Pocketsphinx {
         const detail = `pocketsphinx is at its maximum of ${processesMax} processes; try again when an utterance has ended`;
         return endedInvocation(clock, sink, "overload", detail);
       }
-      return new Recognition({ clock, decoders, decoder, grammar, partialUs: partialMs * 1000, finalTimeoutMs }, sink);
+      return new Recognition({ clock, decoders, decoder, grammar, partialUs, streaming, finalTimeoutMs }, sink);
     },
     available: () => decoders.installed,
     processes: () => decoders.size,
@@ -152,6 +155,7 @@ interface RecognitionOptions {
   decoder: Decoder;
   grammar: string;
   partialUs: number;
+  streaming: boolean;
   finalTimeoutMs: number;
 }
 
@@ -189,7 +193,8 @@ class Recognition implements Invocation {
     }
     // Copied, because the caller may use its buffer again while the pipe is full.
     const bytes = new Uint8Array(input.bytes);
-    this.#decoder.write(bytes);
+    if (!this.#options.streaming) this.#heard.push(bytes);
+    else this.#decoder.write(bytes);
     if (this.#options.partialUs > 0) this.#keepForPartial(bytes);
   }
 
@@ -207,6 +212,7 @@ class Recognition implements Invocation {
     // A guard against a hung program, in real time since virtual time stands still meanwhile.
     const guard = setTimeout(() => this.#attempt.end("timeout", "pocketsphinx did not answer in time"), finalTimeoutMs);
     this.#attempt.onEnd(() => clearTimeout(guard));
+    if (!this.#options.streaming) for (const part of this.#heard.splice(0)) this.#decoder.write(part);
     this.#decoder.end();
   }
 

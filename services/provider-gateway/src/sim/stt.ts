@@ -14,6 +14,8 @@ const specs = {
   word_ms: { type: "number", default: 300, min: 0, max: 60_000 },
   /** Words that are recognised in the very spelling given here. */
   key_terms: { type: "strings", default: [] },
+  /** False: nothing is told before the final. */
+  streaming: { type: "boolean", default: true },
 } as const;
 
 type Values = SettingValues<typeof specs>;
