@@ -474,7 +474,7 @@ export declare type OutputChunk = Message<"rspp.provider.v1.OutputChunk"> & {
   segmentEnd: boolean;
 
   /**
-   * Tts: word timings of the segment, once.
+   * Tts: word timings of the segment; a later list, which begins with the one before, replaces it.
    *
    * @generated from field: repeated rspp.event.v1.WordTiming words = 8;
    */
