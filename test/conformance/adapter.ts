@@ -11,8 +11,11 @@ export interface Line {
   send(message: TransportEgress): void;
   /** The caller says 20 ms frames of these samples, 16 kHz. */
   speak(frames: readonly Int16Array[]): void;
+  /** Of adapters with buttons. */
   endOfUtterance(): void;
   stop(): void;
+  /** Keys of a telephone, of adapters without buttons. */
+  press?(digits: string): void;
   hangUp(): void;
   /** Media time that the caller has heard so far, microseconds, by turn. */
   heardUs(turn: number): number;
@@ -23,6 +26,10 @@ export interface Line {
 
 export interface Adapter {
   readonly name: string;
+  /** The caller's sound is not the runtime's sample for sample. */
+  readonly lossy?: boolean;
+  /** Whether the caller can say `end_of_utterance` and `stop`; default true. */
+  readonly buttons?: boolean;
   open(id: string): Promise<Line>;
   close(): Promise<void>;
 }

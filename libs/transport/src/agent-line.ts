@@ -142,6 +142,11 @@ export class AgentLine {
     return playedUs <= sentUs ? null : playedTooMuch(playedUs, sentUs);
   }
 
+  /** Calls back once all that was taken has been sent on: what waits for a resampler comes before it. */
+  whenConverted(then: () => void): void {
+    this.#audio.whenIdle(then);
+  }
+
   /** Nothing is being said, or waits to be heard. */
   quiet(): boolean {
     return this.#flushes.length === 0 && this.#deliveries.unsettled().length === 0;

@@ -18,6 +18,8 @@ export interface AgentAudio {
   push(media: Media): boolean;
   /** Whether a source of this format can be converted. */
   takes(format: AudioFormat): boolean;
+  /** Calls back once nothing waits for a resampler: now, as a rule. */
+  whenIdle(then: () => void): void;
   close(): void;
 }
 
@@ -48,6 +50,7 @@ class Converter implements AgentAudio {
   readonly #pending: Media[] = [];
   /** By source: its rate, and whether it is of a turn, which ends, or of the session, which does not. */
   readonly #resamplers = new Map<number, Resampler>();
+  #idle: (() => void)[] = [];
   #loading = false;
   #closed = false;
   #line: Line | null = null;
@@ -78,8 +81,14 @@ class Converter implements AgentAudio {
     return true;
   }
 
+  whenIdle(then: () => void): void {
+    if (this.#loading) this.#idle.push(then);
+    else then();
+  }
+
   close(): void {
     this.#closed = true;
+    this.#idle.length = 0;
     this.#pending.length = 0;
     for (const resampler of this.#resamplers.values()) resampler.close();
     this.#resamplers.clear();
@@ -100,6 +109,7 @@ class Converter implements AgentAudio {
     if (this.#closed) return made.close();
     this.#resamplers.set(source, made);
     for (const media of this.#pending.splice(0)) this.push(media);
+    if (!this.#loading) for (const then of this.#idle.splice(0)) then();
   }
 
   #convert(media: Media): void {

@@ -37,6 +37,11 @@ export class PacedOutput {
     return true;
   }
 
+  /** Frames that the loudspeaker had and lost go first again. Call `emptied` then. */
+  unshift(frames: readonly Media[]): void {
+    this.#waiting.unshift(...frames);
+  }
+
   /** Takes waiting frames out; @returns how many. */
   cut(fenced: (turn: number, generation: number) => boolean): number {
     const before = this.#waiting.length;

@@ -75,7 +75,7 @@ export interface RunningTransport<S extends SessionCounts> {
 }
 
 /** What a transport is given to open sessions with. */
-export interface TransportContext extends Pick<ServiceContext, "log" | "instanceId" | "tls"> {
+export interface TransportContext extends Pick<ServiceContext, "log" | "instanceId" | "tls" | "env"> {
   readonly clock: Clock;
   readonly verifier: TokenVerifier;
   readonly openSession: SessionOpener;
@@ -183,11 +183,12 @@ class Adapter<F extends TransportFields, S extends SessionCounts, T extends Runn
   }
 
   async #bind(api: Bound): Promise<string> {
-    const { log, instanceId, build, dependency, telemetry, tls } = this.#context;
+    const { log, instanceId, build, dependency, telemetry, tls, env } = this.#context;
     const { transport: name, open } = this.#definition;
     const transport = await open(this.#own, {
       log,
       instanceId,
+      env,
       ...(tls === undefined ? {} : { tls }),
       clock: this.#clock,
       registry: this.#registry,

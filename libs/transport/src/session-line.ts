@@ -205,6 +205,13 @@ export class SessionLine implements TransportEnd {
     return { refused: this.gate.counts(), caller: this.caller.counts, framesSent, fences, fencesUnanswered };
   }
 
+  #close(reason: string): void {
+    if (this.#closing !== null || this.#over) return;
+    this.#closing = reason;
+    this.#end.closing(reason);
+    this.#end.sent?.();
+  }
+
   #take(message: TransportEgress): GateReason | undefined {
     switch (message.kind) {
       case "media":
@@ -217,9 +224,8 @@ export class SessionLine implements TransportEnd {
       case "text":
         return this.#end.text(message);
       case "close":
-        if (this.#closing !== null) return undefined;
-        this.#closing = message.reason;
-        this.#end.closing(message.reason);
+        // The last words may still wait for their conversion.
+        this.agent.whenConverted(() => this.#close(message.reason));
         return undefined;
     }
   }
