@@ -21,12 +21,13 @@ const seeds = full ? 20_000 : 800;
 const testResults = [];
 
 /** Suites that drive real processes and sockets by the clock. */
-const inRealTime = ["conformance", "integration", "failover", "e2e", "polyglot", "deploy"].map((dir) => `test/${dir}`);
+const inRealTime = ["conformance", "integration", "failover", "e2e", "livekit", "polyglot", "deploy"].map((dir) => `test/${dir}`);
 /** Of them those that judge delays or hear real speech: each has the machine to itself. */
 const alone = Object.entries({
   conformance: "adapters",
   e2e: "browser questions recordings resume start telemetry",
   failover: "*",
+  livekit: "livekit",
   integration: `barge-in dialogue idle-connections link-load link-pair link-refusals otlp remote-invocations remote-providers
     remote-session remote-session-order remote-session-pairs replay-outage-control replay-service-outage session
     websocket-bad-input websocket-runtime websocket-session`,

@@ -107,7 +107,11 @@ function lastLoudMs({ heard }: Participant, from: number): number {
 
 const joined = (frames: readonly { samples: Int16Array }[]): Int16Array => {
   const all = new Int16Array(frames.reduce((n, f) => n + f.samples.length, 0));
-  frames.reduce((at, f) => (all.set(f.samples, at), at + f.samples.length), 0);
+  let at = 0;
+  for (const { samples } of frames) {
+    all.set(samples, at);
+    at += samples.length;
+  }
   return all;
 };
 
