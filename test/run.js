@@ -21,7 +21,9 @@ const seeds = full ? 20_000 : 800;
 const testResults = [];
 
 /** Suites that drive real processes and sockets by the clock. */
-const inRealTime = ["conformance", "integration", "failover", "e2e", "livekit", "polyglot", "deploy"].map((dir) => `test/${dir}`);
+const inRealTime = ["conformance", "integration", "failover", "e2e", "livekit", "polyglot", "deploy"].map(
+  (dir) => `test/${dir}`,
+);
 /** Of them those that judge delays or hear real speech: each has the machine to itself. */
 const alone = Object.entries({
   conformance: "adapters",
