@@ -54,6 +54,8 @@ describeProvider({
   modality: "tts",
   faults: [],
   scripted: false,
+  // It is as fast as the machine has time for it.
+  settings: { stall_ms: 10_000 },
   input: { text: "Tell me about the long winding road to the sea." },
   stage: (clock) => plainStage(createFlite({ clock })),
 });

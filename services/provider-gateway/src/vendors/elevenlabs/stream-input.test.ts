@@ -1,17 +1,23 @@
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
-import { systemClock } from "../../testing/clocks.ts";
+import { ManualClock, systemClock } from "../../testing/clocks.ts";
 import { recorder, request } from "../../testing/recorder.ts";
 import { createElevenLabsTts } from "./tts.ts";
 
 /** What the vendor does at the end of the text, by hand: cases that its documentation leaves open. */
 let answer: (socket: WebSocket) => void = () => {};
+/** A status that refuses the handshake; 0: none. */
+let refusal = 0;
 let server: WebSocketServer;
 let baseUrl = "";
 
 beforeAll(async () => {
-  server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  server = new WebSocketServer({
+    port: 0,
+    host: "127.0.0.1",
+    verifyClient: (_about, done) => done(refusal === 0, refusal, "Refused"),
+  });
   await new Promise((resolve) => server.once("listening", resolve));
   baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   server.on("connection", (socket) => {
@@ -26,6 +32,7 @@ afterAll(() => {
 });
 afterEach(() => {
   answer = () => {};
+  refusal = 0;
 });
 
 /** Ten milliseconds a character at 16 kHz. */
@@ -104,4 +111,30 @@ test.each(ends)("F-131 %s", async (_name, messages, kind, detail) => {
   const { outcome } = await speak(["One two."], messages);
   expect(outcome).toMatchObject({ kind, detail: expect.stringMatching(detail) });
   expect(outcome.detail).not.toContain(message);
+});
+
+test.each([
+  [401, "unauthorized"],
+  [403, "unauthorized"],
+  [429, "overload"],
+  [500, "error"],
+])("F-131 a handshake refused with %i is %s", async (status, kind) => {
+  refusal = status;
+  expect((await speak(["One."], [])).outcome).toMatchObject({ kind, detail: expect.stringContaining(String(status)) });
+});
+
+test("virtual time stands still while the vendor is to say something, and only then", async () => {
+  answer = (socket) => {
+    for (const told of [said("One. "), final]) socket.send(JSON.stringify(told));
+  };
+  const clock = new ManualClock();
+  const voice = createElevenLabsTts({ clock, baseUrl, key: () => "k", options: {} });
+  const sink = recorder();
+  const invocation = voice.open(request({ modality: "tts", provider: voice.name }), sink);
+  expect(clock.holds).toBe(0);
+  invocation.push({ kind: "text", text: "One.", segment: 0 });
+  expect(clock.holds).toBe(1);
+  invocation.finish();
+  expect((await sink.ended).kind).toBe("success");
+  expect([clock.holds, clock.pending]).toEqual([0, 0]);
 });

@@ -149,15 +149,17 @@ export class StreamInputSpeech implements Invocation {
 
   /** Something is to come from the vendor, or nothing is any more: holds the clock and the stall's deadline accordingly. */
   #due(): void {
-    if (this.#attempt.done || this.#socket.readyState === WebSocket.CONNECTING) return;
-    clearTimeout(this.#timer);
-    if (this.#clauses.some(({ spoken }) => !spoken) || (this.#finished && this.#count > 0)) {
-      this.#release ??= this.#options.access.clock.hold();
-      this.#arm(this.#options.values.stall_ms, "stalled");
-    } else {
+    if (this.#attempt.done) return;
+    const due = this.#clauses.some(({ spoken }) => !spoken) || (this.#finished && this.#count > 0);
+    if (due) this.#release ??= this.#options.access.clock.hold();
+    else {
       this.#release?.();
       this.#release = undefined;
     }
+    // Until then it is the connection that is waited for.
+    if (this.#socket.readyState === WebSocket.CONNECTING) return;
+    clearTimeout(this.#timer);
+    if (due) this.#arm(this.#options.values.stall_ms, "stalled");
   }
 
   #arm(ms: number, detail: string): void {
