@@ -7,10 +7,12 @@ import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { ManualClock, systemClock } from "@rspp/provider-gateway/testing/clocks";
 import { recorder, request } from "@rspp/provider-gateway/testing/recorder";
 import { createAssemblyAiStt } from "@rspp/provider-gateway/vendors/assemblyai/stt";
+import { vendorCatalogue } from "@rspp/provider-gateway/vendors/catalogue";
 import { createDeepgramStt } from "@rspp/provider-gateway/vendors/deepgram/stt";
 import { createGoogleStt } from "@rspp/provider-gateway/vendors/google/stt";
 import { createOpenAiStt } from "@rspp/provider-gateway/vendors/openai/stt";
 import type { VendorAccess } from "@rspp/provider-gateway/vendors/vendor";
+import { openVendors } from "@rspp/provider-gateway/vendors/vendors";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startAssemblyAi } from "../../fakes/assemblyai/server.ts";
 import { startDeepgram } from "../../fakes/deepgram/server.ts";
@@ -201,6 +203,25 @@ describe.each(vendors)("$name", (vendor) => {
     for (let n = 0; n < 291; n++) invocation.push({ kind: "audio", bytes: second, format, durationUs: 1_000_000 });
     expect(await sink.ended).toMatchObject({ kind: "error", detail: expect.stringContaining("290 s") });
   });
+});
+
+test.each(vendors)("F-055 $name serves where its key is set, and nowhere else", async ({ name, fake: start }) => {
+  const fake = await start();
+  onTestFinished(() => fake.close());
+  fake.script({ transcript: "open at nine" });
+  const entry = vendorCatalogue.find((one) => one.name === name);
+  const env = { [entry?.keyVariable ?? ""]: fake.key, [entry?.baseUrlVariable ?? ""]: fake.baseUrl };
+  const find = async (of: Record<string, string>): Promise<ManagedProvider | undefined> =>
+    (await openVendors({ env: of })).providers(systemClock()).find((provider) => provider.name === name);
+  expect((await find({}))?.available?.()).toBe(false);
+  const provider = await find(env);
+  onTestFinished(() => provider?.close?.());
+  expect(provider?.available?.()).toBe(true);
+  const sink = recorder();
+  const invocation = provider?.open(request({ modality: "stt", provider: name }), sink);
+  invocation?.push({ kind: "audio", bytes: tonePcm(100, 16_000), format, durationUs: 100_000 });
+  invocation?.finish();
+  expect([(await sink.ended).kind, sink.finals()]).toEqual(["success", ["open at nine"]]);
 });
 
 describe("a live connection that nobody speaks on", () => {

@@ -17,8 +17,8 @@ export const recogniserSpecs = {
   endpointing_ms: number(0, 0, 10_000),
   /** From opening to a connection that takes audio. */
   connect_timeout_ms: number(5_000, 1, 60_000),
-  /** Without a word of the vendor while its answer is due. */
-  stall_ms: number(10_000, 1, 120_000),
+  /** Without a word of the vendor while its answer is due; the gateway's own watch over chunks has the same default. */
+  stall_ms: number(4_000, 1, 120_000),
 } as const;
 
 /** Key terms of one request; vendors refuse more. Longer terms and further ones are left out. */
