@@ -116,7 +116,7 @@ async function exchange(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const call = state.begin();
+  const call = state.begin({ port: request.socket.remotePort });
   const fault = state.takeFault();
   const { answer } = state;
   const gone = new AbortController();

@@ -52,7 +52,8 @@ function bodyOf({ values, messages, tools }: Ask): Cohere.V2ChatRequest {
   const temperature = temperatureOf(values);
   return {
     model,
-    messages: messages.map(messageOf),
+    // An empty turn is refused.
+    messages: messages.filter(({ text, toolCalls = [] }) => text !== "" || toolCalls.length > 0).map(messageOf),
     maxTokens: max_tokens,
     ...(tools.length === 0 ? {} : { tools: tools.map(toolOf) }),
     // Its range ends at 1.
