@@ -14,6 +14,7 @@ import { createProviderGateway } from "./gateway.ts";
 import { watchHealth } from "./health.ts";
 import { readPrices } from "./prices.ts";
 import { createProviders } from "./providers.ts";
+import { watchPublished } from "./published.ts";
 import { toolAccessFrom } from "./tools/access.ts";
 import { openVendors } from "./vendors/vendors.ts";
 
@@ -50,6 +51,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       });
       await gateway.warm();
       context.log.info({ providers: gateway.providers() }, "providers");
+      const published = values.registry === "" ? null : watchPublished(vendors, values.registry, context, clock);
       let reporting: Reporting | null = null;
       return {
         routes: [service.route],
@@ -68,6 +70,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
         },
         close: async () => {
           health.close();
+          await published?.close();
           await reporting?.stop();
           await gateway.close();
         },

@@ -16,8 +16,8 @@ export interface VendorSetup {
   /** References of the key that a pipeline may name in its setting `api_key`. */
   readonly references: readonly string[];
   readonly options: Readonly<Record<string, string>>;
-  /** Models that may be asked for, the first where none is; empty: any. */
-  readonly models: readonly string[];
+  /** What is asked for where a pipeline names no model; undefined: the adapter's own. */
+  readonly model: string | undefined;
 }
 
 export class LazyProvider implements ManagedProvider {
@@ -66,10 +66,7 @@ export class LazyProvider implements ManagedProvider {
       return refuse("unauthorized", "setting `api_key` names another secret than the gateway's own; leave it out");
     if (!keyOptional && this.#setup.key() === undefined)
       return refuse("unauthorized", `no key is found for ${this.name}; see what ${keyVariable} or its reference names`);
-    const { models } = this.#setup;
-    if (models.length > 0 && model !== undefined && !models.includes(String(model)))
-      return refuse("error", `setting \`model\` is none of those configured for ${this.name}`);
-    const asked = model === undefined ? withModel(request, models[0]) : request;
+    const asked = model === undefined ? withModel(request, this.#setup.model) : request;
     if (this.#loaded !== undefined) return this.#loaded.open(asked, sink);
     return new WaitingInvocation(this.#clock, this.#load(), asked, sink);
   }

@@ -142,20 +142,23 @@ describe("what is configured", () => {
     await expect(vendorsOf({ RSPP_OPENAI_API_KEY: "env:NOT_THERE" })).rejects.toThrow("env:NOT_THERE");
   });
 
-  test("what the operator publishes goes before: endpoint, key, models, or that it is off", async () => {
+  test("what the operator publishes goes before: endpoint, key, model, or that it is off", async () => {
     const one = acme();
     one.letLoad();
     const { vendors, gateway, open } = await provide(one.entry, { env: { ACME_API_KEY: "k1", NEW: "k2" } });
     await gateway.warm();
-    const document = { endpoint: "https://eu.acme.example/", api_key: "env:NEW", models: ["small", "large"] };
-    await vendors.configure({ "acme/stt": document });
+    const endpoint = "https://eu.acme.example/";
+    await vendors.configure({ "acme/stt": { endpoint, model: "small", settings: { api_key: "env:NEW" } } });
     expect(one.access()?.baseUrl).toBe("https://eu.acme.example");
     expect(one.access()?.key()).toBe("k2");
-    expect((await open({ model: "other" }).sink.ended).detail).toContain("`model`");
     open();
     open({ model: "large" });
     expect(one.opened.map(({ settings }) => settings.model)).toEqual(["small", "large"]);
-    await vendors.configure({ "acme/stt": { api_key: "env:GONE" } });
+    // What stands at an endpoint is sent no key that was meant for another.
+    await vendors.configure({ "acme/stt": { endpoint } });
+    expect(one.access()?.key()).toBeUndefined();
+    expect(gateway.providers()).toEqual([]);
+    await vendors.configure({ "acme/stt": { settings: { api_key: "env:GONE" } } });
     expect(await open().sink.ended).toMatchObject({ kind: "unauthorized" });
     await vendors.configure({ "acme/stt": { enabled: false } });
     expect(gateway.providers()).toEqual([]);

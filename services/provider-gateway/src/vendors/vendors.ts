@@ -14,10 +14,12 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** What a published document says of a provider (`rspp/provider-config/v1`); the operator's alone may be given. */
 export interface VendorDocument {
   readonly enabled?: boolean;
+  /** In place of the vendor's own and of this gateway's. */
   readonly endpoint?: string;
-  /** By reference. */
-  readonly api_key?: string;
-  readonly models?: readonly string[];
+  /** What is asked for where a pipeline names no model. */
+  readonly model?: string;
+  /** Of these one alone counts here: the key's reference. An endpoint of a document is sent no key but its own. */
+  readonly settings?: { readonly api_key?: unknown };
 }
 
 export interface VendorsOptions {
@@ -46,14 +48,21 @@ export interface Vendors {
  */
 export async function openVendors(options: VendorsOptions): Promise<Vendors> {
   const setups = (options.catalogue ?? vendorCatalogue).map((entry) => new Setup(entry, options));
+  const made: LazyProvider[] = [];
   const keys = new Keys(options);
   for (const setup of setups) if (setup.reference !== "") await keys.need(setup.reference);
   for (const setup of setups) setup.keys = keys;
   return {
-    providers: (clock) => setups.map((setup) => new LazyProvider(setup.entry, clock, setup)),
+    providers: (clock) => {
+      const providers = setups.map((setup) => new LazyProvider(setup.entry, clock, setup));
+      made.push(...providers);
+      return providers;
+    },
     configure: async (documents) => {
       for (const setup of setups) setup.document = documents[setup.entry.name] ?? {};
       await keys.only(setups.map(({ reference }) => reference).filter((reference) => reference !== ""));
+      // What is configured now is imported now, not in the middle of a call.
+      await Promise.all(made.map((provider) => provider.warm()));
     },
     refresh: () => keys.refresh(),
   };
@@ -141,15 +150,17 @@ class Setup implements VendorSetup {
   }
 
   get reference(): string {
-    return this.document.api_key ?? this.#ownReference;
+    const { endpoint, settings = {} } = this.document;
+    if (typeof settings.api_key === "string") return settings.api_key;
+    return endpoint === undefined ? this.#ownReference : "";
   }
 
   get references(): readonly string[] {
     return [this.reference, `env:${this.entry.keyVariable}`];
   }
 
-  get models(): readonly string[] {
-    return this.document.models ?? [];
+  get model(): string | undefined {
+    return this.document.model;
   }
 
   configured(): boolean {
