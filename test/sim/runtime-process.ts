@@ -286,13 +286,18 @@ export class RuntimeProcess {
     });
   }
 
+  /** As the shipped end of the link does: a session that nobody has connected to yet is connected, then ended. */
   #lineIsGone(reason: string): void {
     const { session } = this;
     if (session === null) return;
     const { epoch } = this.holder?.state ?? { epoch: session.config.authority.epoch };
+    const head = { kind: "control", epoch, controlClass: "overtaking" } as const;
     const sequence = this.#controlSequence + 1;
-    session.receive({ kind: "control", epoch, sequence, signal: "ended", controlClass: "overtaking", reason });
+    if (this.#connected !== session) session.receive({ ...head, sequence, signal: "connected" });
+    session.receive({ ...head, sequence: sequence + 1, signal: "ended", reason });
   }
+
+  #connected: RuntimeSession | null = null;
 
   #away: TimerHandle | null = null;
   #controlSequence = 0;
@@ -413,6 +418,7 @@ export class RuntimeProcess {
     if (session === null || life === null) return;
     this.#world.trace.add({ kind: "ingress", life: life.id, message: message as TransportIngress });
     if (message.kind === "control" && "sequence" in message) this.#controlSequence = message.sequence;
+    if (message.kind === "control" && message.signal === "connected") this.#connected = session;
     session.receive(message as TransportIngress);
   }
 

@@ -29,6 +29,7 @@ function drawLimits(draft: Draft): LimitDocument[] {
   }
   if (rng.chance(12)) limits.push({ scope: "turn", cost_micros: rng.int(50, 2_000), on_exhausted: gentle(rng) });
   if (rng.chance(15)) limits.push({ scope: "edge", target: "e1", audio_ms: 60_000, on_exhausted: "continue" });
+  ofTurn(draft, limits);
   ofModel(draft, rng, limits);
   ofVoice(draft, rng, limits);
   ofPath(draft, rng, limits);
@@ -42,6 +43,12 @@ function wordiness({ nodes }: Draft): number {
 }
 
 const gentle = (rng: Rng): "continue" | "degrade" => rng.pick(["continue", "degrade"] as const);
+
+/** One that turns come up against: it is told, and they go on. */
+function ofTurn(draft: Draft, limits: LimitDocument[]): void {
+  const rng = draft.rng.fork("budgets/turn");
+  if (rng.chance(15)) limits.push({ scope: "turn", hard_ms: rng.int(250, 2_500), on_exhausted: gentle(rng) });
+}
 
 function ofModel({ nodes, edges }: Draft, rng: Rng, limits: LimitDocument[]): void {
   const model = nodes.find(({ id }) => id === "llm");

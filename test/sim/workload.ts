@@ -19,9 +19,10 @@ const actions = {
 } as const;
 type Action = keyof typeof actions;
 
-export const TURNS_WANTED = 22;
+export const TURNS_WANTED = 20;
 const actionsMax = 90;
 const pollMs = 30;
+const idleShortened = 6;
 
 /** The caller, and whoever else has a say in the call: one action after the other, drawn from the seed. */
 export class Workload {
@@ -36,6 +37,8 @@ export class Workload {
   readonly #keys: Rng;
   readonly #between: (done: () => void) => void;
   readonly #finished: () => void;
+  /** Silence, or the length of the call, means something to this pipeline: else frames of it are work for nothing. */
+  readonly #minds: boolean;
 
   /** @param between what happens before each action, e.g. a fault. */
   constructor(world: World, between: (done: () => void) => void, finished: () => void) {
@@ -45,6 +48,8 @@ export class Workload {
     this.#keys = world.rng.fork("keys");
     this.#between = between;
     this.#finished = finished;
+    const { silence, maxCallMs } = world.pipeline?.policy ?? {};
+    this.#minds = silence !== undefined || maxCallMs !== undefined;
     world.trace.listen((event) => {
       if (event.kind === "life_begins") this.#turnsOpen.clear();
       if (event.kind !== "signal") return;
@@ -164,7 +169,7 @@ export class Workload {
         return this.#silence();
       case "idle":
         // Nobody says a word, and the line stays open.
-        return this.after(rng.int(4_000, 40_000), () => this.next());
+        return this.after(rng.int(4_000, 40_000) / (this.#minds ? 1 : idleShortened), () => this.next());
       case "burst":
         for (let n = rng.int(2, 6); n > 0; n--) this.#world.holder()?.session?.say(sentence(rng, 1, 4));
         return this.#settle();
