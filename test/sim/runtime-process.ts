@@ -77,6 +77,7 @@ export class RuntimeProcess {
     this.life = null;
     this.session = null;
     this.#binding = null;
+    this.#waiting = [];
     this.#resend = [];
     this.#early = [];
     const providers = remoteGateway(
@@ -229,6 +230,7 @@ export class RuntimeProcess {
           this.#resend.push(...this.#binding.unacked.filter((u) => u.seq > acked).map((u) => u.payload));
         }
         this.#binding = null;
+        this.#waiting = [];
         // As the shipped end of the link has it: closed by the adapter, its session is told so at once.
         if (output.kind === "session_closed" && output.by === "peer") this.#lineIsGone(output.reason);
         else this.#awaitPair();
@@ -298,6 +300,8 @@ export class RuntimeProcess {
   }
 
   #connected: RuntimeSession | null = null;
+  /** Said on a binding whose session is still being opened, as the shipped end of the link has its opening wait. */
+  #waiting: (TransportEgress | TransportIngress)[] = [];
 
   #away: TimerHandle | null = null;
   #controlSequence = 0;
@@ -360,6 +364,7 @@ export class RuntimeProcess {
     if (this.life !== null) this.life.session = opened.value;
     const predecessorHead = world.replay.heads.get(SESSION) ?? "";
     this.exporting.open(epoch, predecessorHead);
+    for (const message of this.#waiting.splice(0)) this.#deliver(message);
     world.adapter.dialHolder();
   }
 
@@ -415,7 +420,10 @@ export class RuntimeProcess {
 
   #deliver(message: TransportEgress | TransportIngress): void {
     const { session, life } = this;
-    if (session === null || life === null) return;
+    if (session === null || life === null) {
+      if (this.#waiting.length < unackedMax) this.#waiting.push(message);
+      return;
+    }
     this.#world.trace.add({ kind: "ingress", life: life.id, message: message as TransportIngress });
     if (message.kind === "control" && "sequence" in message) this.#controlSequence = message.sequence;
     if (message.kind === "control" && message.signal === "connected") this.#connected = session;
