@@ -29,7 +29,7 @@ const targets: Readonly<Record<string, readonly string[]>> = {
     "libs/protocol/src/lease.test.ts",
   ],
   "libs/protocol/src/lease-holder.ts": ["libs/protocol/src/lease-holder.test.ts", "libs/protocol/src/lease.test.ts"],
-  "libs/protocol/src/lease-epoch.ts": ["libs/protocol/src/lease.test.ts"],
+  "libs/protocol/src/lease-epoch.ts": ["libs/protocol/src/lease-epoch.test.ts", "libs/protocol/src/lease.test.ts"],
 };
 const killedFloor = 0.9;
 const seedsMax = 12;

@@ -61,8 +61,10 @@ function ofModel({ nodes, edges }: Draft, rng: Rng, limits: LimitDocument[]): vo
   if (edge?.id !== undefined && rng.chance(15))
     limits.push({ scope: "edge", target: edge.id, characters: rng.int(10, 100), on_exhausted: gentle(rng) });
   if (rng.chance(15)) {
-    const hard_ms = rng.int(60, 600);
+    const ms = rng.int(60, 600);
     const on_exhausted = rng.pick(["fallback", "continue", "degrade"] as const);
+    // Where nothing is left to fall back on, a model that is well must come to its end in time.
+    const hard_ms = on_exhausted === "fallback" && model.fallback === undefined ? ms + 400 : ms;
     limits.push({ scope: "provider_invocation", target: "llm", hard_ms, on_exhausted });
   }
 }
