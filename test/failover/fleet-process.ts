@@ -1,6 +1,6 @@
 /** One service of a fleet as a process, and the way to a runtime, which can be cut. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer, type Server, type Socket, connect as tcpConnect } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { connectRpc, type RpcConnection } from "@rspp/rpc/clients";
 
@@ -96,12 +96,17 @@ export class Line {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   port = 0;
-  target = 0;
+  /** A port of this machine, or a socket. */
+  target: number | string = 0;
   #cut = false;
+  #gone = false;
 
   constructor() {
     this.#server = createServer((near) => {
-      const far = tcpConnect(this.target, "127.0.0.1");
+      near.on("error", () => near.destroy());
+      if (this.#gone) return near.destroy();
+      const { target } = this;
+      const far = typeof target === "string" ? connect(target) : connect(target, "127.0.0.1");
       for (const [from, to] of [
         [near, far],
         [far, near],
@@ -126,6 +131,16 @@ export class Line {
 
   cut(): void {
     this.#cut = true;
+  }
+
+  /** What is behind it is gone: connections break, new ones are refused. */
+  takeAway(): void {
+    this.#gone = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  giveBack(): void {
+    this.#gone = false;
   }
 
   mend(): void {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LeaseService } from "@rspp/gen/rspp/lease/v1/lease_service_pb";
 import { InstanceService, RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
+import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
 import { StateService } from "@rspp/gen/rspp/state/v1/state_service_pb";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
@@ -24,6 +25,7 @@ export class Fleet {
   readonly #folder = mkdtempSync(join(tmpdir(), "rspp-fleet-"));
   readonly callers: Caller[] = [];
   readonly runtimes: RuntimeOfFleet[] = [];
+  readonly databaseLine = new Line();
   database!: TestDatabase;
   registry!: Service;
   lease!: Service;
@@ -36,7 +38,12 @@ export class Fleet {
 
   async start(runtimes: number): Promise<void> {
     this.database = await testDatabase();
-    const env = { DATABASE_URL: this.database.db.url };
+    // The embedded server listens on a socket in its folder.
+    const [, who = "", folder = "", port = ""] =
+      /\/\/(.*)@\/postgres\?host=(.*)&port=(.*)$/.exec(this.database.db.url) ?? [];
+    this.databaseLine.target = join(decodeURIComponent(folder), `.s.PGSQL.${port}`);
+    await this.databaseLine.open();
+    const env = { DATABASE_URL: `postgresql://${who}@127.0.0.1:${this.databaseLine.port}/postgres` };
     const data = ["--data", join(this.#folder, "platform"), "--log-level", "warn"];
     this.registry = new Service("services/registry/src/main.ts", () => data, env);
     this.lease = new Service("services/lease/src/main.ts", () => data, env);
@@ -126,6 +133,17 @@ export class Fleet {
     return JSON.parse(new TextDecoder().decode(state?.entries[0]?.value ?? new Uint8Array()));
   }
 
+  /** Of its timeline, by epoch and sequence. */
+  async records(sessionId: string): Promise<{ epoch: number; wallMs: number; kind: string }[]> {
+    const found: { epoch: number; wallMs: number; kind: string }[] = [];
+    const timelines = this.replay.rpc().client(TimelineService);
+    for await (const { records } of timelines.readTimeline({ session: { tenantId, sessionId } })) {
+      for (const { epoch, wallMs, body } of records)
+        found.push({ epoch: Number(epoch), wallMs: Number(wallMs), kind: body.case ?? "" });
+    }
+    return found;
+  }
+
   async sessionsAt(runtime: RuntimeOfFleet): Promise<number> {
     return (await runtime.service.rpc().client(SessionService).listSessions({ tenantId })).sessions.length;
   }
@@ -150,6 +168,7 @@ export class Fleet {
     await this.stale?.close();
     await Promise.all(services.map((service) => service?.stop("SIGKILL")));
     for (const { line } of this.runtimes) line.close();
+    this.databaseLine.close();
     await this.database?.close();
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -3,6 +3,7 @@
  * in the database that compares each write with the lease in force, the timeline by the instants of its records.
  */
 import pg from "pg";
+import { until } from "./fleet-process.ts";
 
 const INSTALL = `
   CREATE TABLE public.state_writes (session_id text, epoch bigint, floor bigint);
@@ -14,13 +15,6 @@ const INSTALL = `
   END $$ LANGUAGE plpgsql;
   CREATE TRIGGER note_state_write BEFORE INSERT OR UPDATE ON rspp.session_states
     FOR EACH ROW WHEN (NEW.version > 0) EXECUTE FUNCTION public.note_state_write();`;
-
-export interface Floor {
-  readonly session: string;
-  readonly receiver: string;
-  readonly epoch: number;
-  readonly ackedWallMs: number;
-}
 
 export class StaleWatch {
   readonly #database: pg.Client;
@@ -47,12 +41,19 @@ export class StaleWatch {
     return rows[0];
   }
 
-  async floors(): Promise<Floor[]> {
-    const { rows } = await this.#database.query(
-      `SELECT session_id AS session, receiver_id AS receiver, floor_epoch::float8 AS epoch,
-              acknowledged_wall_ms::float8 AS "ackedWallMs" FROM rspp.lease_floors`,
-    );
-    return rows;
+  /** When a receiver had acknowledged a floor above `epoch`, by the wall clock; waits for it. */
+  async floorOf(session: string, receiver: string, epoch: number): Promise<number> {
+    let at: number | undefined;
+    await until(async () => {
+      const { rows } = await this.#database.query(
+        `SELECT acknowledged_wall_ms::float8 AS at FROM rspp.lease_floors
+         WHERE session_id = $1 AND receiver_id = $2 AND floor_epoch > $3`,
+        [session, receiver, epoch],
+      );
+      at = rows[0]?.at;
+      return at !== undefined;
+    }, `${receiver} acknowledges the floor of ${session}`);
+    return at ?? 0;
   }
 
   close(): Promise<void> {
