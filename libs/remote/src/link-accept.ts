@@ -20,6 +20,7 @@ import type {
   LinkSessionsOptions,
   LinkSessionsStats,
 } from "./link-session-types.ts";
+import { HANDED_OVER } from "./link-words.ts";
 
 /** Takes the sessions of every link it is given; `createLinkServer({onLink: sessions.onLink})`. */
 export function acceptLinkSessions(options: LinkSessionsOptions): LinkSessions {
@@ -208,7 +209,12 @@ function openOf(session: RuntimeSession, binding: RuntimeBinding, ask: OpenAsk):
 }
 
 /** For a session whose adapter was told that it would not come. */
-export function endAtOnce({ session, onGone }: LinkOpened, epoch: number): void {
+export function endAtOnce({ session, onGone, takeover, onHandedOver }: LinkOpened, epoch: number): void {
+  // One that lived before goes on elsewhere: it must not end for good here.
+  if (takeover !== undefined && onHandedOver !== undefined) {
+    onHandedOver();
+    return onGone?.(HANDED_OVER);
+  }
   const head = { kind: "control", epoch } as const;
   session.receive({ ...head, controlClass: "overtaking", sequence: 1, signal: "connected" });
   const ended = { signal: "ended", reason: "timeout", lastMediaSequence: 0 } as const;

@@ -332,10 +332,11 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     const from: TakeoverFrom = { ...move, instance: this.#instance, epoch: this.#epoch };
     if (move.why === "lost") this.#tell("reconnecting", "failover");
     const avoid: string[] = [];
+    let tries = 0;
     this.#moves += 1;
     while (this.clock.nowNs() < deadlineNs && !this.#isOver()) {
       const { open, last: lastTurn } = this.#turns;
-      const key = `${this.#init.adapterId}-${session}-${this.#moves}-${avoid.length}`.slice(-128);
+      const key = `${this.#init.adapterId}-${session}-${this.#moves}-${tries}`.slice(-128);
       const about = { ...from, epoch: this.#epoch, openTurn: open?.turn ?? 0, lastTurn, avoid, key };
       const moved = await mover.move({ claims: request.claims, from: this.#instance, ...about });
       if (this.#isOver()) return true;
@@ -344,6 +345,8 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
         if (move.why !== "lost" && this.#epoch === from.epoch) return false;
         // Its own runtime may be back meanwhile, as long as nobody else was granted the session.
         if (this.#epoch === from.epoch && this.#link.up) return false;
+        // Those that were too slow are better than none.
+        if (avoid.splice(0).length > 0) tries += 1;
         await this.#pause(limits.FAILOVER_RETRY_MS);
         continue;
       }
@@ -356,6 +359,7 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
       }
       if (this.#isOver()) return true;
       if (avoid.length < limits.FAILOVER_AVOIDED_MAX) avoid.push(moved.value.instance);
+      tries += 1;
       await this.#pause(limits.FAILOVER_RETRY_MS);
     }
     this.#lost("no_runtime");

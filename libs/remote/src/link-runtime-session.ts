@@ -92,7 +92,9 @@ export class RuntimeSession implements TransportEnd, BoundSession {
     this.#opened = opened;
     const binding = this.#binding;
     this.#grant = opened.grant ?? this.#grant;
-    if (this.#phase === "over" || binding === null || binding.over) return this.#gone("connection_lost");
+    // An adapter that did not wait for a takeover goes on with the session elsewhere.
+    const gone = opened.takeover === undefined ? "connection_lost" : HANDED_OVER;
+    if (this.#phase === "over" || binding === null || binding.over) return this.#gone(gone);
     this.#phase = "open";
     binding.admit(this, 0);
     if (opened.takeover !== undefined) this.#audioMark.highWater = opened.takeover.audioThrough;
