@@ -13,7 +13,7 @@ function late(taken: Partial<LinkOpened>) {
 test("F-096 a takeover that was opened too late is left to the next runtime: it ends there without a word, a new session ends for good", () => {
   const takeover: TakenOver = { state: "found", stateVersion: 4, audioThrough: 9, controlThrough: 2, closedTurn: 0 };
   let released = 0;
-  expect(late({ takeover, onHandedOver: () => void released++ })).toEqual(["gone handed_over"]);
+  expect(late({ takeover, onHandedOver: () => void released++ })).toEqual(["gone migration"]);
   expect(released).toBe(1);
   expect(late({ onHandedOver: () => void released++ })).toEqual(["control signal", "control signal", "gone timeout"]);
   expect(released).toBe(1);

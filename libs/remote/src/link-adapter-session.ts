@@ -8,7 +8,7 @@ import { err, ok, type Result } from "@rspp/base/result";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import type { SignedGrant } from "@rspp/gen/rspp/lease/v1/lease_pb";
 import type { Clock } from "@rspp/ports/clock";
-import type { OpenedSession, OpenRefusal, SessionNote, SessionRequest, SessionSeen } from "@rspp/ports/session-opener";
+import type { OpenedSession, OpenRefusal, SessionNote } from "@rspp/ports/session-opener";
 import type { SessionEnd, TransportEgress, TransportIngress } from "@rspp/ports/transport";
 import type { SessionConstants } from "@rspp/rpc/link-api";
 import { AdapterBinding, type Answer, type BindingOwner, refused } from "./link-adapter-binding.ts";
@@ -20,11 +20,11 @@ import { openItem, type Reattached } from "./link-open.ts";
 import { Outgoing, type OutgoingOwner } from "./link-outgoing.ts";
 import type { PooledLink } from "./link-pool.ts";
 import type { Signal } from "./link-resend.ts";
-import type { GrantVerifier, HandoverAsk, OpenerNotice, TakenOver } from "./link-session-types.ts";
+import type { HandoverAsk, TakenOver } from "./link-session-types.ts";
 import { Patience, type TakeoverFrom, takeoverOf } from "./link-takeover.ts";
 import { TurnsSeen } from "./link-turns-seen.ts";
 import { HANDED_OVER, refusalOf } from "./link-words.ts";
-import type { Moved, SessionMover } from "./session-mover.ts";
+import type { Moved } from "./session-mover.ts";
 
 export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
   readonly #init: AdapterSessionInit;
