@@ -65,7 +65,8 @@ export const limits = {
   LEASE_OVERRUN_MS: 3_600_000,
   /** An unanswered announcement of a new floor is repeated after this. */
   LEASE_ANNOUNCE_RETRY_MS: 250,
-  LEASE_RECEIVERS_MAX: 32,
+  /** A session that moves names those of the runtimes it leaves, too: three a move, with a place for their kinds. */
+  LEASE_RECEIVERS_MAX: 96,
   LEASE_GRANTOR_SESSIONS_MAX: 100_000,
   RECEIVER_SESSIONS_MAX: 10_000,
   /** Ended sessions a receiver remembers one by one; older ones are covered by a serial below which grants are refused. */

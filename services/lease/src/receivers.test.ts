@@ -1,4 +1,6 @@
+import { asMonoNs } from "@rspp/base/brand";
 import { ReceiverKind } from "@rspp/gen/rspp/lease/v1/lease_pb";
+import { createGrantor, grantLease, transferLease } from "@rspp/protocol/lease-grantor";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { receiversMax, storedReceivers, wireReceivers } from "./receivers.ts";
@@ -40,4 +42,36 @@ test("F-156 receivers keep their kinds where the machine sorts their names, and 
   expect(known).toEqual([...before, ...after].sort((a, b) => (a.receiverId < b.receiverId ? -1 : 1)));
   expect(wireReceivers(["a", "b", "#kinds=3,1"]).map(({ kind }) => kind)).toEqual([3, 1]);
   expect(storedReceivers([{ receiverId: "#kinds=x", kind: 1 }])).toMatchObject({ ok: false });
+});
+
+test("F-156 a session may live on thirty runtimes one after the other, each of which hears of every later floor; the next is refused", () => {
+  const grantor = createGrantor(1);
+  const now = asMonoNs(0);
+  const receiversOf = (runtime: number): string[] => {
+    const instance = `rspp-runtime-${runtime}`;
+    const stored = storedReceivers([
+      { receiverId: "adapter", kind: ReceiverKind.ADAPTER },
+      { receiverId: `${instance}/ingress`, kind: ReceiverKind.RUNTIME_INGRESS },
+      { receiverId: `${instance}/egress`, kind: ReceiverKind.RUNTIME_EGRESS },
+      { receiverId: "timeline", kind: ReceiverKind.TIMELINE },
+    ]);
+    return stored.ok ? stored.value : [];
+  };
+  const sign = (): string => "";
+  grantLease(grantor, { session: "s", holder: "0", receivers: receiversOf(0) }, sign, now);
+  for (let runtime = 1; runtime <= 30; runtime++) {
+    const moved = transferLease(
+      grantor,
+      { session: "s", toHolder: `${runtime}`, receivers: receiversOf(runtime) },
+      sign,
+      now,
+    );
+    if (!moved.ok) throw new Error(`move ${runtime}: ${moved.error}`);
+    const told = wireReceivers(moved.value.signed.grant.receivers);
+    expect(told).toHaveLength(2 + 2 * (runtime + 1));
+    expect(told.length).toBeLessThanOrEqual(64);
+    expect(told.filter(({ kind }) => kind === ReceiverKind.UNSPECIFIED)).toEqual([]);
+  }
+  const next = transferLease(grantor, { session: "s", toHolder: "31", receivers: receiversOf(31) }, sign, now);
+  expect(next).toEqual({ ok: false, error: "too_many_receivers" });
 });
