@@ -53,8 +53,6 @@ const steps = [
   ]),
   vitestStep("tests of the whole, one file at a time", "alone", [
     ...alone.map((file) => file.replace("*.test.ts", "")),
-    // Runtimes killed, stopped and cut off under calls: minutes, in the longer tier.
-    ...(full ? [] : ["--exclude", "test/failover/failover.test.ts"]),
     "--maxWorkers=1",
   ]),
   {
@@ -114,7 +112,7 @@ function vitestStep(name, part, args) {
       rmSync(report, { force: true });
       return ["vitest", "run", ...args, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
     },
-    env: full ? { KERNEL_RUNS: "5000", FUZZ_RUNS: "20000" } : {},
+    env: full ? { KERNEL_RUNS: "5000", FUZZ_RUNS: "20000", RSPP_FAILOVER_CALLS: "50", RSPP_OUTAGE_MS: "45000" } : {},
     count: (exitCode) => countVitest(exitCode, report),
   };
 }

@@ -38,6 +38,8 @@ export interface Loss {
 
 /** Loses the runtime that holds most sessions, in the middle of its answers. */
 export async function lose(fleet: Fleet, how: (runtime: RuntimeOfFleet) => void): Promise<Loss> {
+  const gone = fleet.runtimes.filter(({ service }) => !service.running);
+  expect(gone.map(({ service, instance }) => `${instance()}: ${service.errors.slice(-2_000)}`)).toEqual([]);
   // What was heard before is to be known after.
   if (fleet.callers.some((caller) => caller.ends.size === 0)) await allTalk(fleet);
   const holders = [...(await fleet.holders())].sort((a, b) => b[1].length - a[1].length);

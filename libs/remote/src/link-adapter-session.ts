@@ -301,7 +301,8 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
       last = reason;
       const refused = reason !== "dependency_unavailable" && epoch === this.#epoch;
       if (patience.isOver(refused)) {
-        if (await this.#takeOver({ why: "lost", target: "", stateVersion: 0 }, deadlineNs)) return;
+        const untilNs = clock.nowNs() + msToNs(limits.FAILOVER_SEARCH_MS);
+        if (await this.#takeOver({ why: "lost", target: "", stateVersion: 0 }, untilNs)) return;
         // Its runtime is there and has forgotten it: only another one could have helped.
         if (refused) break;
       } else if (refused) break;

@@ -41,6 +41,8 @@ export const limits = {
   FAILOVER_RETRY_MS: 250,
   /** One try: placement, grant, opening. */
   FAILOVER_TRY_MS: 4_000,
+  /** All tries of one loss: the caller's own connection stands, and a busy fleet may need long. */
+  FAILOVER_SEARCH_MS: 30_000,
   /** Runtimes that did not take a session are left out of its next tries. */
   FAILOVER_AVOIDED_MAX: 8,
   /** Caller audio is said again at twenty times its pace, so that no queue of the successor overflows. */

@@ -1,5 +1,6 @@
 /** What the registry measures of starts, by tenant (F-050, F-098); past 256 series the rest counts as `other`. */
 import type { Result } from "@rspp/base/result";
+import { type Log, silentLog } from "@rspp/rpc/log";
 import { MetricRegistry } from "@rspp/telemetry/metric-registry";
 import type { RouteRefusal, SessionRoute } from "./routes.ts";
 
@@ -9,8 +10,15 @@ export interface StartsWatch {
   sessions(live: ReadonlyMap<string, number>): void;
 }
 
-/** @param registry default one that nobody reads. */
-export function measureStarts(registry: MetricRegistry = new MetricRegistry()): StartsWatch {
+/**
+ * Each start that was limited is counted; the first of its kind is in the log, then every one that doubles their number, so
+ * that a flood of refusals is no flood of lines.
+ * @param registry default one that nobody reads.
+ */
+export function measureStarts(
+  registry: MetricRegistry = new MetricRegistry(),
+  log: Pick<Log, "info"> = silentLog,
+): StartsWatch {
   const starts = registry.counter({
     name: "rspp_session_starts_total",
     help: "Session starts asked for, by what became of them: admitted, degraded, rejected or deferred, and why.",
@@ -27,7 +35,12 @@ export function measureStarts(registry: MetricRegistry = new MetricRegistry()): 
   return {
     started(tenantId, routed) {
       const told = outcomeOf(routed);
-      if (told !== undefined) starts.with(tenantId, told.outcome, told.reason).add();
+      if (told === undefined) return;
+      const { outcome, reason } = told;
+      const series = starts.with(tenantId, outcome, reason);
+      series.add();
+      if (outcome === "admitted" || !Number.isInteger(Math.log2(series.value))) return;
+      log.info({ tenant_id: tenantId, outcome, reason, count: series.value }, "session start limited");
     },
     sessions(live) {
       for (const tenant of shown) if (!live.has(tenant)) sessions.with(tenant).set(0);

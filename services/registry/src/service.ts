@@ -78,7 +78,7 @@ export function createRegistryService(ports: RegistryPorts, config: RegistryServ
   const createRoute = createRoutes({ sessions, decide, signer, clock, newId }, config);
   const configOf = createTenantConfigs(artifacts);
   const regionsOf = async (tenantId: string) => (await configOf(tenantId)).placement?.regions ?? [];
-  const watch = measureStarts(ports.metrics);
+  const watch = measureStarts(ports.metrics, log);
   const hub = new SnapshotHub({
     store: snapshots,
     contents: snapshotContents(ports, statuses),
