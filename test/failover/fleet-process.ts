@@ -64,6 +64,11 @@ export class Service {
     return this.#errors;
   }
 
+  /** How it ended, and its last words. */
+  get end(): string {
+    return `${this.#child?.exitCode} ${this.#child?.signalCode} ${this.#errors.slice(-2_000)}`;
+  }
+
   get running(): boolean {
     return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
   }

@@ -39,7 +39,7 @@ export interface Loss {
 /** Loses the runtime that holds most sessions, in the middle of its answers. */
 export async function lose(fleet: Fleet, how: (runtime: RuntimeOfFleet) => void): Promise<Loss> {
   const gone = fleet.runtimes.filter(({ service }) => !service.running);
-  expect(gone.map(({ service, instance }) => `${instance()}: ${service.errors.slice(-2_000)}`)).toEqual([]);
+  expect(gone.map(({ service, instance }) => `${instance()}: ${service.end}`)).toEqual([]);
   // What was heard before is to be known after.
   if (fleet.callers.some((caller) => caller.ends.size === 0)) await allTalk(fleet);
   const holders = [...(await fleet.holders())].sort((a, b) => b[1].length - a[1].length);
@@ -107,7 +107,9 @@ export async function expectIntact(fleet: Fleet, caller: Caller, cut: number): P
     10_000,
   ).catch(() => undefined);
   const earlier = Math.max(...[...caller.ends].filter((turn) => turn < cut));
-  expect(said(earlier, "assistant")).toBe(REPLY);
+  // An answer of its own, or the rest of one that was cut before.
+  expect(said(earlier, "assistant").trim().length).toBeGreaterThan(10);
+  expect(REPLY.endsWith(said(earlier, "assistant").trim())).toBe(true);
   // Where they were not written yet they are heard again: once, whichever turn has them.
   expect(`${said(cut, "user")}${said(cut + 1, "user")}`).toMatch(/^question \d+$/);
   // What was heard of it before and after is the answer, once.

@@ -72,6 +72,7 @@ class SegmentFiles implements SpoolStore {
 
   readRange(segment: string, offset: number, length: number): Uint8Array {
     const known = this.reading?.segment === segment ? this.reading : this.openToRead(segment);
+    if (known === null) return new Uint8Array(0);
     const bytes = new Uint8Array(length);
     let read = 0;
     while (read < length) {
@@ -147,8 +148,10 @@ class SegmentFiles implements SpoolStore {
     return opened;
   }
 
-  private openToRead(segment: string): { segment: string; fd: number } {
+  /** Null when it was removed. */
+  private openToRead(segment: string): { segment: string; fd: number } | null {
     this.stopReading();
+    if (!fs.existsSync(this.file(segment))) return null;
     this.reading = { segment, fd: fs.openSync(this.file(segment), "r") };
     return this.reading;
   }
