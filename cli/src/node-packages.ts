@@ -1,6 +1,5 @@
 /** Node packages that a command is given with `--nodes`. */
 import { stat } from "node:fs/promises";
-import { canonicalJson } from "@rspp/base/canonical-json";
 import type { NodeHostPort } from "@rspp/ports/node-host";
 import { openNodeHosts } from "@rspp/runtime/nodes/open-hosts";
 import type { SpecOptions } from "@rspp/spec/node-catalogue";
@@ -35,7 +34,8 @@ export async function packagesIn(path: string): Promise<readonly SpecFile[] | nu
   await host?.close();
   return packages.map(({ name, version, digest, description = "" }) => {
     const said = description === "" ? {} : { description };
-    const what = { schema: NODE_PACKAGE_SCHEMA, name, version, ...said, location: path, sha256: digest, nodes: [name] };
-    return { path, source: canonicalJson(what), format: "json" };
+    const what = { name, version, ...said, location: path, sha256: digest, nodes: [name] };
+    const lines = Object.entries(what).map(([field, value]) => `${field}: ${JSON.stringify(value)}\n`);
+    return { path, source: `schema: ${NODE_PACKAGE_SCHEMA}\n${lines.join("")}`, format: "yaml" };
   });
 }

@@ -12,6 +12,7 @@ import { registerLint } from "./commands/lint.ts";
 import { registerMigrate } from "./commands/migrate.ts";
 import { registerNodes } from "./commands/nodes.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
+import { registerPolicy } from "./commands/policy.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerResolved } from "./commands/resolved.ts";
@@ -51,7 +52,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
       registerNodes,
     ],
   ],
-  ["Fleet:", [registerRollout, registerRollback, registerTenant, registerDrain, registerUndrain]],
+  ["Fleet:", [registerRollout, registerRollback, registerPolicy, registerTenant, registerDrain, registerUndrain]],
   [
     "Sessions:",
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],

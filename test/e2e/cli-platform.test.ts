@@ -134,6 +134,27 @@ describe("F-015 F-092 pipelines", () => {
     expect(none.stderr).toMatch(/no pipeline cli-agent@9 is published[\s\S]*help: .*rspp pipelines/);
   });
 
+  test("F-102 F-121 F-019 the templates, one with a module too; policies and a package of nodes published, listed and shown", async () => {
+    const listed = await rspp(["pipelines", "--json"], { env: { ...platform.env } });
+    expect(listed.stdout).toContain("guarded-assistant@1");
+    const publish = (path: string) =>
+      rspp(["publish", join(import.meta.dirname, "../..", path), "--tenant", "shelf", "--json"], {
+        env: { ...platform.env },
+      });
+    expect(jsonOf(await publish("pipelines/policies/default.yaml"))).toMatchObject({
+      artifact: "default@1",
+      activated: true,
+    });
+    const policies = await rspp(["policy", "list", "--tenant", "shelf"], { env: { ...platform.env } });
+    expect(policies.stdout).toMatch(/default@1 +shelf/);
+    const shown = await rspp(["policy", "show", "--tenant", "shelf"], { env: { ...platform.env } });
+    expect(shown.stdout).toMatch(/everybody +always +caps tokens 8000/);
+    expect(shown.stdout).toMatch(/1 +in force/);
+    expect(jsonOf(await publish("pipelines/nodes/gain"))).toMatchObject({ kind: "node_package", artifact: "gain@1" });
+    const none = await rspp(["policy", "list", "--tenant", "empty"], { env: { ...platform.env } });
+    expect(none.stdout).toContain("no policy is in force for empty");
+  });
+
   test("F-126 a bad spec: file, line, column, field and remedy, from the registry as from this machine", async () => {
     const dir = tempDir();
     const spec = specIn(dir, (s) =>

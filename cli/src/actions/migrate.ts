@@ -5,6 +5,7 @@ import type { MigrateOptions } from "../commands/migrate.ts";
 import { EXIT_OK } from "../errors.ts";
 import { createPrinter } from "../output/printer.ts";
 import { connectTo } from "../platform-client/connect.ts";
+import { userName } from "../user-name.ts";
 
 /** Settles when the runtime has been asked; the session's own events tell when it is done. */
 export async function migrate(sessionId: string, options: MigrateOptions): Promise<number> {
@@ -21,7 +22,7 @@ type Session = { readonly tenantId: string; readonly sessionId: string };
 
 async function byRegistry(session: Session, options: MigrateOptions): Promise<string> {
   const registry = connectTo("registry", options.registry, FleetService, options);
-  const ask = { session, actor: "rspp", reason: options.reason };
+  const ask = { session, actor: userName(), reason: options.reason };
   return (await registry.ask((client) => client.migrateSession(ask))).instanceId;
 }
 

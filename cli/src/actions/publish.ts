@@ -130,7 +130,12 @@ async function publishSpec(written: SpecFile, options: PublishOptions, printer: 
       paint("dim", `the file calls itself version ${checked.compiled.version}; the registry counts its own`),
     );
   if (!unchanged && !activated)
-    printer.line(paint("dim", `new sessions do not get it yet: rspp rollout show ${data.name}`));
+    printer.line(
+      paint(
+        "dim",
+        `new sessions do not get it yet: rspp rollout set ${data.name} gives it to some, rspp rollback ${data.name} --to ${version.version} to all`,
+      ),
+    );
   printer.line(paint("dim", `next: rspp talk ${data.pipeline} --wav FILE`));
   return EXIT_OK;
 }

@@ -4,7 +4,7 @@ import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
 import { type FleetService, MoveReason } from "@rspp/gen/rspp/registry/v1/fleet_service_pb";
 import { DrainMode, type ReportInstanceResponseSchema } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
 import { overStore } from "@rspp/host/store-failure";
-import { actorOf } from "@rspp/rpc/caller";
+import { actorOf, setAudited } from "@rspp/rpc/caller";
 import { rpcError } from "@rspp/rpc/errors";
 import type { route } from "@rspp/rpc/route";
 import type { InstanceOrders, MoveReasonName } from "@rspp/store/session-store";
@@ -40,6 +40,7 @@ export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
           lastTurnNumber,
         });
         if (!("placement" in done)) throw moveError(done, session.sessionId);
+        if (done.kind !== "unchanged") setAudited(values);
         const { name, version, digest } = done.row.pipeline;
         const { placedWallMs, ...placement } = done.placement;
         return {
@@ -56,7 +57,10 @@ export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
       overStore(domain, async () => {
         const session = sessionKeyOf(ask.session);
         const instanceId = await fleet.migrate(session, actorOf(values, ask.actor), ask.reason);
-        if (instanceId !== undefined) return { instanceId };
+        if (instanceId !== undefined) {
+          setAudited(values);
+          return { instanceId };
+        }
         throw rpcError(ErrorReason.SESSION_NOT_FOUND, { domain, metadata: { session: session.sessionId } });
       }),
     drainInstance: ({ instanceId, mode, deadlineMs, actor, reason }, { values }) =>
@@ -70,10 +74,15 @@ export function fleetCalls({ fleet }: { readonly fleet: Fleet }) {
           reason,
         });
         if (found === undefined) throw instanceNotFound(instanceId);
+        setAudited(values);
         return { instance: instanceToWire(found.instance), sessions: found.sessions };
       }),
     undrainInstance: ({ instanceId, actor }, { values }) =>
-      overStore(domain, async () => ({ wasDrained: await fleet.undrain(instanceId, actorOf(values, actor)) })),
+      overStore(domain, async () => {
+        const wasDrained = await fleet.undrain(instanceId, actorOf(values, actor));
+        if (wasDrained) setAudited(values);
+        return { wasDrained };
+      }),
   } satisfies Parameters<typeof route<typeof FleetService>>[1];
 }
 

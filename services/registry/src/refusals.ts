@@ -75,7 +75,17 @@ export function routeError(refusal: RouteRefusal): RpcError {
 
 /** Put off, F-049: it says why and when to come again. */
 function noInstance(problem: NoInstance): RpcError {
-  return rpcError(ErrorReason.CAPACITY_EXHAUSTED, { domain, metadata: { problem, outcome: "defer" }, retryAfterMs });
+  const metadata = { problem, outcome: "defer" };
+  const remedy =
+    problem === "no_region"
+      ? "No instance with room is in the regions of the tenant's configuration (placement.regions): start one there, or publish one without."
+      : undefined;
+  return rpcError(ErrorReason.CAPACITY_EXHAUSTED, {
+    domain,
+    metadata,
+    retryAfterMs,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
 }
 
 function overLimit(refusal: Extract<RouteRefusal, { kind: "over_limit" }>): RpcError {

@@ -79,9 +79,13 @@ export function parsePublished(
   if (wanted !== undefined && (own === undefined || own === wanted)) return parsers[wanted](text, fileName);
   const problems = new ProblemList(fileName);
   const message = wanted === undefined ? "nothing of this schema is published here" : `this is no ${wanted}`;
-  const remedy = "start with one of the schema lines of docs/artifacts.md, e.g. schema: rspp/rollout/v1";
+  const remedy = `start with the schema line of its kind, one of ${Object.keys(parsers).map(lineOf).join(", ")}`;
   problems.add({ line: 1, column: 1 }, { path: "schema", code: "not_allowed", message, remedy });
   return err(problems.sorted());
+}
+
+function lineOf(kind: string): string {
+  return `schema: rspp/${kind.replaceAll("_", "-")}/v1`;
 }
 
 function withoutSchema<T extends object>(document: T): Record<string, unknown> {
