@@ -8,6 +8,7 @@ import { registerDoctor } from "./commands/doctor.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerGraph } from "./commands/graph.ts";
+import { registerLatency } from "./commands/latency.ts";
 import { registerLint } from "./commands/lint.ts";
 import { registerMigrate } from "./commands/migrate.ts";
 import { registerNodes } from "./commands/nodes.ts";
@@ -57,7 +58,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
     "Sessions:",
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
   ],
-  ["Recordings:", [registerTimeline, registerReplay, registerVerify]],
+  ["Recordings:", [registerTimeline, registerReplay, registerVerify, registerLatency]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],

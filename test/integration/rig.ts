@@ -44,8 +44,11 @@ export interface Rig {
   pass(ms: number): Promise<void>;
 }
 
-/** @param over what this rig's runtime is given besides. */
-export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
+/** @param over what this rig's runtime is given besides. @param more providers besides the simulated ones. */
+export function createRig(
+  over: Partial<RuntimeOptions> = {},
+  more: (clock: VirtualClock) => readonly ManagedProvider[] = () => [],
+): Rig {
   const clock = createVirtualClock({ wallOriginMs: 1_700_000_000_000 });
   const store = createMemoryStore();
   const spool = createSpool({ store, clock });
@@ -54,7 +57,7 @@ export function createRig(over: Partial<RuntimeOptions> = {}): Rig {
   const batches: (readonly string[])[] = [];
   const batch = createSimBatch({ clock, onRequest: (sessions) => void batches.push(sessions) });
   const speech = [createSimTts({ clock }), createSimStt({ clock })];
-  const providers = [...models.map((m) => listening(m, told)), batch, ...speech];
+  const providers = [...models.map((m) => listening(m, told)), batch, ...speech, ...more(clock)];
   const gateway = createProviderGateway({ clock, providers });
   const runtime = createRuntime({ clock, providers: gateway, vad: levelVad(), spool, ...over });
   const run = (until: () => boolean, maxMs: number) =>

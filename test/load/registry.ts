@@ -10,6 +10,7 @@ import { p5a } from "./p5a-cancel.ts";
 import { p5bc } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
+import { p7 } from "./p7-overlap.ts";
 import { p8 } from "./p8-turn-open.ts";
 import { p10 } from "./p10-runtime-start.ts";
 import { p11 } from "./p11-growth.ts";
@@ -28,6 +29,7 @@ export const BENCHES: readonly Bench[] = [
   p5bc,
   p6Kernel,
   p6,
+  p7,
   p8,
   p10,
   p11,

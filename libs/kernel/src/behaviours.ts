@@ -28,6 +28,9 @@ export const GRANTS_ONE_GRACE = 6;
 /** A clause that was cut keeps the space behind its last word where more was heard after it (`conversation.ts`). */
 export const PARTS_CUT_CLAUSES = 7;
 
+/** A provider is asked again after a wait, attempts share the turn's time, and a silent recogniser is followed by the next (`retry.ts`, `hearing.ts`). */
+export const RETRIES_WAIT = 8;
+
 export const BEHAVIOURS: readonly Behaviour[] = [
   { id: 1, name: "initial semantics", since: "2026-11-22" },
   { id: RELEASES_CALLER_AUDIO, name: "caller audio is released", since: "2026-11-22" },
@@ -36,6 +39,7 @@ export const BEHAVIOURS: readonly Behaviour[] = [
   { id: KNOWS_WHO_IS_HEARD, name: "prompts on silence know who is heard", since: "2026-11-22" },
   { id: GRANTS_ONE_GRACE, name: "a later cancel renews no grace", since: "2026-11-22" },
   { id: PARTS_CUT_CLAUSES, name: "heard words do not run together", since: "2026-11-22" },
+  { id: RETRIES_WAIT, name: "retries wait and share the time left", since: "2026-11-23" },
 ];
 
 /** What a new session starts with. */

@@ -71,6 +71,8 @@ export type Effect =
       settings: Settings;
       attempt: number;
       attemptTimeoutMs: number;
+      /** Milliseconds that the shell waits before it opens it (F-059); what is pushed meanwhile is held. Absent: none. */
+      afterMs?: number;
       idempotencyKey: string;
       epoch: number;
       turn: number;

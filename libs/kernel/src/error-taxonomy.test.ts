@@ -24,7 +24,7 @@ describe("F-131 one taxonomy of errors", () => {
     expect(ERROR_TAXONOMY.schema_validation_error.actions).toEqual(["reject"]);
     expect(ERROR_TAXONOMY.authority_epoch_mismatch.actions).toEqual(["reject"]);
     expect(ERROR_TAXONOMY.provider_timeout.actions).toEqual(["retry", "switch", "fallback", "abort"]);
-    expect(ERROR_TAXONOMY.provider_overload.actions.slice(0, 2)).toEqual(["switch", "degrade"]);
+    expect(ERROR_TAXONOMY.provider_overload.actions.slice(0, 3)).toEqual(["retry", "switch", "degrade"]);
     expect(ERROR_TAXONOMY.runtime_internal_error.actions).toEqual(["isolate", "abort"]);
     expect([classOfOutcome("timeout"), classOfOutcome("overload"), classOfOutcome("empty")]).toEqual([
       "provider_timeout",
@@ -56,17 +56,28 @@ describe("F-131 one taxonomy of errors", () => {
     checkReplay(h);
   });
 
-  test("F-131 provider_timeout: asked again, then the next one, each in its budget", () => {
+  test("F-059 F-131 provider_timeout: asked again, then the next one, each in its budget", () => {
     const h = open({}, ["sim/a", "sim/b"], 1);
     const first = h.advance(1_000);
     expect(opens(first)).toEqual(["sim/a 2"]);
     expect(told(first)).toEqual(["provider_error#1(timeout)"]);
-    // The turn's first output is due: a second retry would not fit, and one was all there are.
+    // Attempts share what is left of the turn's time, each after a wait, and stop when it is out (F-059).
     const none = open({}, ["sim/a"], 3);
-    none.advance(1_000);
-    expect(opens(none.advance(999))).toEqual([]);
-    none.advance(2);
-    expect(none.signals("abort")).toEqual(["abort#1(budget_exhausted)"]);
+    const tried: Effect[] = [...none.advance(1_000)];
+    for (let ms = 0; ms < 990; ms += 10) tried.push(...none.advance(10));
+    const again = tried.flatMap((e) => (e.type === "provider_open" ? [e] : []));
+    expect(again.length).toBeGreaterThan(1);
+    expect(again.length).toBeLessThan(4);
+    for (const { afterMs = 0, attemptTimeoutMs } of again) {
+      expect(attemptTimeoutMs).toBeGreaterThanOrEqual(250);
+      expect(attemptTimeoutMs).toBeLessThan(500);
+      expect(afterMs).toBeGreaterThan(0);
+    }
+    const [firstWaitMs = 0, secondWaitMs = 0] = again.map(({ afterMs = 0 }) => afterMs);
+    expect(firstWaitMs).toBeLessThanOrEqual(60);
+    expect(secondWaitMs).toBeGreaterThanOrEqual(60);
+    none.advance(20);
+    expect(none.signals("abort")).toEqual(["abort#1(provider_failure)"]);
     const quick = open({}, ["sim/a", "sim/b"], 1);
     const gone = (): Effect[] =>
       quick.feed({

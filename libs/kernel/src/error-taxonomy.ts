@@ -21,8 +21,11 @@ const table = {
   schema_validation_error: by(["reject"], "error effect, dead letter"),
   authority_epoch_mismatch: by(["reject"], "stale_epoch_reject"),
   provider_timeout: by(["retry", "switch", "fallback", "abort"], "provider_error, invocation outcome timeout"),
-  provider_overload: by(["switch", "degrade", "fallback", "abort"], "provider_error, invocation outcome overload"),
-  provider_failure: by(["switch", "fallback", "abort"], "provider_error, invocation outcome"),
+  provider_overload: by(
+    ["retry", "switch", "degrade", "fallback", "abort"],
+    "provider_error, invocation outcome overload",
+  ),
+  provider_failure: by(["retry", "switch", "fallback", "abort"], "provider_error, invocation outcome"),
   budget_exhausted: by(["fallback", "abort"], "budget_warning, budget_exhausted"),
   node_timeout_or_failure: by(["isolate", "fallback", "abort"], "node_error"),
   transport_disconnect_or_stall: by(["abort"], "lifecycle signals of the adapter"),

@@ -6,7 +6,7 @@
 import type { MonoNs } from "@rspp/base/brand";
 import { NS_PER_MS, US_PER_MS } from "@rspp/base/brand";
 import { ringAt, ringPush, ringShift } from "@rspp/base/ring";
-import { isOn, KNOWS_WHO_IS_HEARD } from "./behaviours.ts";
+import { isOn, KNOWS_WHO_IS_HEARD, RETRIES_WAIT } from "./behaviours.ts";
 import { joinText } from "./conversation.ts";
 import { recoverNode } from "./degraded.ts";
 import { countPromptsAnew } from "./dialogue-state.ts";
@@ -30,11 +30,13 @@ import { discardedByWords, onWords } from "./prelude.ts";
 import { spansLength } from "./rope.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { type Hearing, type InvocationState, numberSetting } from "./state.ts";
-import { ask, clearTimer, type StepContext, signal } from "./step-context.ts";
+import { ask, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { earPasses } from "./text-filter.ts";
 
 /** Below the shell's retention of caller audio (2 s), with slack. */
 const HELD_FRAMES_MS = 1_500;
+/** Where the next recogniser may follow one that was waited for in vain (behaviour 8). */
+const HELD_LONGER_MS = 2_000;
 const NO_SETTINGS: Settings = Object.freeze({});
 
 export function openRecogniser(cx: StepContext, hearing: Hearing): void {
@@ -69,12 +71,20 @@ export function onRecogniserAudio(cx: StepContext, event: KernelEvent): void {
   // Push to talk may end an utterance that no voice activity has begun: all of it is held, as far as the shell keeps it.
   const prerollMs = settings.mode === "push_to_talk" ? HELD_FRAMES_MS : numberSetting(settings, "preroll_ms", 300);
   // During an utterance the ring goes on to hold what was pushed, so that another recogniser can be given the same.
-  const keepUs = (p.hearing === null ? prerollMs : HELD_FRAMES_MS) * US_PER_MS;
+  const awaited = p.closing.length > 0 && isOn(cx.s.config.behaviours, RETRIES_WAIT);
+  const keepUs = (p.hearing === null && !awaited ? prerollMs : heldMs(cx)) * US_PER_MS;
   const frames = Math.min(p.preroll.capacity, Math.max(1, Math.floor(keepUs / Math.max(1, event.body.durationUs))));
   while (p.preroll.size >= frames) ringShift(p.preroll);
   ringPush(p.preroll, event);
   const inv = p.hearing === null ? undefined : cx.s.invocations[p.hearing.invocation];
   if (inv !== undefined && inv.status === "open" && !inv.finished) pushFrame(cx, inv, event);
+}
+
+/** Only where there is another recogniser: what nobody will be given is not held. */
+function heldMs(cx: StepContext): number {
+  const { topology, config } = cx.s;
+  const another = topology.recognisers.some((node) => (config.graph.nodes[node]?.candidates.length ?? 0) > 1);
+  return another && isOn(cx.s.config.behaviours, RETRIES_WAIT) ? HELD_LONGER_MS : HELD_FRAMES_MS;
 }
 
 /** Within a segment revisions rise up to its final; a new segment starts over; what is final stays. */
@@ -198,7 +208,7 @@ export function onRecogniserOutcome(
 function retryRecogniser(cx: StepContext, failed: InvocationState, hearing: Hearing): boolean {
   const p = cx.s.prelude;
   const next = candidatesOf(cx, failed)[failed.candidate + 1];
-  const heldNs = HELD_FRAMES_MS * NS_PER_MS;
+  const heldNs = heldMs(cx) * NS_PER_MS;
   if (next === undefined || cx.nowNs - hearing.firstVoicedNs > heldNs) return false;
   const inv = openInvocationAt(cx, failed);
   hearing.invocation = inv.id;
@@ -229,7 +239,31 @@ function openInvocationAt(cx: StepContext, failed: InvocationState): InvocationS
 
 export function onFinalWait(cx: StepContext, utterance: number): void {
   const hearing = cx.s.prelude.closing.find((h) => h.utterance === utterance);
-  if (hearing !== undefined) giveUpWaiting(cx, hearing);
+  if (hearing === undefined) return;
+  const inv = cx.s.invocations[hearing.invocation];
+  if (inv !== undefined && hearing.revision === -1 && nextAfterSilence(cx, inv, hearing)) return;
+  const restMs = cx.s.config.policy.finalWaitMs - Math.ceil((cx.nowNs - hearing.endpointNs) / NS_PER_MS);
+  if (restMs > 0 && isOn(cx.s.config.behaviours, RETRIES_WAIT))
+    return setTimerIn(cx, `final:${hearing.utterance}`, restMs);
+  giveUpWaiting(cx, hearing);
+}
+
+/** How long a final is awaited: what follows a silent recogniser has its part of the time (F-059). */
+export function finalWaitMs(cx: StepContext, hearing: Hearing): number {
+  const whole = cx.s.config.policy.finalWaitMs;
+  const inv = cx.s.invocations[hearing.invocation];
+  if (inv === undefined || !isOn(cx.s.config.behaviours, RETRIES_WAIT)) return whole;
+  return Math.ceil(whole / Math.max(1, candidatesOf(cx, inv).length));
+}
+
+/** A recogniser that said nothing at all is followed by the next, which is waited for as long. */
+function nextAfterSilence(cx: StepContext, silent: InvocationState, hearing: Hearing): boolean {
+  if (!isOn(cx.s.config.behaviours, RETRIES_WAIT) || silent.status !== "open") return false;
+  if (candidatesOf(cx, silent)[silent.candidate + 1] === undefined) return false;
+  cancelInvocation(cx, silent, "final_wait");
+  if (!retryRecogniser(cx, silent, hearing)) return false;
+  setTimerIn(cx, `final:${hearing.utterance}`, finalWaitMs(cx, hearing));
+  return true;
 }
 
 /** The utterance goes on with what it has; its recogniser is ended. */

@@ -10,7 +10,6 @@ import { circuitNoted, circuitTried, usableFrom } from "./breaker.ts";
 import { budgetAnswered, budgetAsked, budgetClosed, budgetOpened } from "./budget-meter.ts";
 import { noteProvider } from "./conditions.ts";
 import { recoverNode } from "./degraded.ts";
-import { classOfOutcome, ERROR_TAXONOMY } from "./error-taxonomy.ts";
 import type { MessagesBody, TextSpan } from "./event.ts";
 import { emit } from "./flow.ts";
 import type { NodeDefinition, ProviderCandidate } from "./graph.ts";
@@ -18,6 +17,7 @@ import type { ChunkAudio, ChunkText, ChunkToolCall, OutcomeKind, Usage } from ".
 import { INVOCATIONS_PER_TURN_MAX, PROVIDER_IDLE_MS } from "./limits.ts";
 import { boundCandidates, candidatesOf, capsLeft, noteCaps } from "./policy-binding.ts";
 import { stepDown, underPosture, voiceIsBack } from "./postures.ts";
+import { attemptMs, retryAfterMs } from "./retry.ts";
 import { findTurn, type Hearing, type InvocationState, runOf } from "./state.ts";
 import { cause, clearTimer, type StepContext, setTimerIn, signal } from "./step-context.ts";
 import { callsAsked, noteCall, type ToolRun, type ToolWork, toolOf } from "./tool-state.ts";
@@ -82,10 +82,13 @@ export function openInvocation(
   return inv;
 }
 
-function sendOpen(cx: StepContext, inv: InvocationState): void {
+/** @param afterMs it waits so long first; what it is given meanwhile is held by the shell. */
+function sendOpen(cx: StepContext, inv: InvocationState, afterMs = 0): void {
   const candidate = candidateOf(cx, inv);
   const tool = inv.tool === undefined ? undefined : toolOf(nodeOf(cx, inv), inv.tool);
-  const timeoutMs = tool?.deadlineMs ?? cx.s.config.budgets.providerAttemptMs;
+  const { retries = 0 } = nodeOf(cx, inv);
+  const others = candidatesOf(cx, inv).length - inv.candidate - 1 + Math.max(0, retries - (inv.retried ?? 0));
+  const timeoutMs = tool?.deadlineMs ?? attemptMs(cx, inv, others, afterMs);
   cx.effects.push({
     type: "provider_open",
     invocation: inv.id,
@@ -96,6 +99,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
     settings: underPosture(cx, inv.turn, nodeOf(cx, inv).id, candidate?.settings ?? {}),
     attempt: inv.attempt,
     attemptTimeoutMs: timeoutMs,
+    ...(afterMs === 0 ? {} : { afterMs }),
     idempotencyKey: keyOf(cx, inv),
     epoch: cx.s.authority.epoch,
     turn: inv.turn,
@@ -106,7 +110,7 @@ function sendOpen(cx: StepContext, inv: InvocationState): void {
   budgetOpened(cx, inv);
   if (cx.s.circuits !== undefined) circuitTried(cx, inv, candidate?.provider ?? "");
   // A recogniser answers while it listens; its own deadline is the wait for the final.
-  if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, timeoutMs);
+  if (inv.modality !== "stt") setTimerIn(cx, `attempt:${inv.id}`, timeoutMs + afterMs);
 }
 
 /** A tool's call is the same call whatever name its invocation has: turns are numbered on over a takeover (F-158). */
@@ -319,7 +323,7 @@ export function onOutcome(
     provider: candidateOf(cx, inv)?.provider ?? "none",
     invocation: inv.name,
   });
-  if (!switchCandidate(cx, inv, kind)) {
+  if (!switchCandidate(cx, inv, kind, detail)) {
     inv.status = "done";
     forget(cx, inv);
     if (!cx.failover(cx, turn, inv.node, inv, kind)) cause(cx, "failure", turn, "provider_failure");
@@ -333,20 +337,11 @@ export function onAttemptTimeout(cx: StepContext, inv: InvocationState): void {
   giveUp(cx, inv, "no chunk within the attempt budget");
 }
 
-/** F-131: a provider that did not answer is asked again, while the turn's budget holds another attempt. */
-function mayRetry(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
-  if ((inv.retried ?? 0) >= (nodeOf(cx, inv).retries ?? 0)) return false;
-  if (!ERROR_TAXONOMY[classOfOutcome(reason)].actions.includes("retry")) return false;
-  const { turnFirstOutputMs, providerAttemptMs } = cx.s.config.budgets;
-  const turn = findTurn(cx.s, inv.turn);
-  if (turn === undefined || turn.anchors.firstOutputNs !== 0) return turn !== undefined;
-  return (cx.nowNs - turn.anchors.openNs) / NS_PER_MS + providerAttemptMs <= turnFirstOutputMs;
-}
-
 /** Switches to the next frozen candidate under a new invocation number, so that chunks of the old one are late by id. */
-function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeKind): boolean {
+function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeKind, detail: string): boolean {
   const untouched = inv.modality === "llm" ? inv.chunks === 0 : !inv.segmentBegun;
-  const again = mayRetry(cx, inv, reason);
+  const waitMs = retryAfterMs(cx, inv, nodeOf(cx, inv), reason, detail);
+  const again = waitMs !== undefined;
   const at = again ? inv.candidate : usableFrom(cx, candidatesOf(cx, inv), inv.candidate + 1);
   const next = candidatesOf(cx, inv)[at];
   const turn = findTurn(cx.s, inv.turn);
@@ -377,7 +372,7 @@ function switchCandidate(cx: StepContext, inv: InvocationState, reason: OutcomeK
   if (node !== null && node !== undefined) node.invocation = inv.id;
   if (!again)
     signal(cx, "provider_switch", "invocation", inv.turn, reason, { provider: next.provider, invocation: inv.name });
-  sendOpen(cx, inv);
+  sendOpen(cx, inv, waitMs);
   if (inv.messages !== null) sendMessages(cx, inv, inv.messages);
   for (const clause of inv.clauses)
     cx.effects.push({ type: "provider_push_text", invocation: inv.id, segment: clause.segment, spans: clause.spans });

@@ -8,7 +8,7 @@ import { settled } from "./delivery.ts";
 import type { ActivityBody, KernelEvent, TextSpan } from "./event.ts";
 import { guarded, heedWords, interruptible, judge, leastSpeechUs, mayInterrupt } from "./false-barge-in.ts";
 import type { Settings } from "./graph.ts";
-import { drainRecognisers, giveUpWaiting, heardOut, openRecogniser, releaseText } from "./hearing.ts";
+import { drainRecognisers, finalWaitMs, giveUpWaiting, heardOut, openRecogniser, releaseText } from "./hearing.ts";
 import { cancelInvocation, finishInvocation } from "./invocations.ts";
 import { OUTPUT_HOLD_MS_MAX, UTTERANCE_STALL_MS } from "./limits.ts";
 import { sessionReconnecting } from "./session-lifecycle.ts";
@@ -289,7 +289,7 @@ function endpoint(cx: StepContext, cutUs: number): void {
   const inv = cx.s.invocations[hearing.invocation];
   if (inv === undefined || inv.status !== "open") return heardOut(cx, hearing);
   finishInvocation(cx, inv);
-  setTimerIn(cx, `final:${hearing.utterance}`, cx.s.config.policy.finalWaitMs);
+  setTimerIn(cx, `final:${hearing.utterance}`, finalWaitMs(cx, hearing));
 }
 
 /** Push to talk (F-042): an explicit end of utterance needs no voice activity to agree. */

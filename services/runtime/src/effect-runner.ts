@@ -6,7 +6,7 @@ import type { InputBody } from "@rspp/kernel/input";
 import type { SessionConfig } from "@rspp/kernel/session-config";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { NodeHostPort } from "@rspp/ports/node-host";
-import type { AudioFormat, InvocationInput, ProviderPort } from "@rspp/ports/provider";
+import type { AudioFormat, Invocation, InvocationInput, ProviderPort } from "@rspp/ports/provider";
 import type { TransportEgress, TransportEnd } from "@rspp/ports/transport";
 import type { VadPort } from "@rspp/ports/vad";
 import { describeFailure } from "@rspp/rpc/log";
@@ -17,6 +17,7 @@ import type { SessionMeasures } from "./metrics-session.ts";
 import { isNodeEffect, NodeRunner } from "./nodes/node-runner.ts";
 import { VadRunner } from "./nodes/vad-runner.ts";
 import type { Observers } from "./observers.ts";
+import { openLater } from "./open-later.ts";
 import type { PayloadStore } from "./payload-store.ts";
 import { ProviderSink, type SinkHost } from "./provider-sink.ts";
 import type { InvocationNote } from "./session-trace.ts";
@@ -294,7 +295,12 @@ export class EffectRunner {
       ...(traceparent === null ? {} : { headers: { traceparent } }),
     };
     try {
-      sink.handle = this.host.providers.open(request, sink);
+      const open = (): Invocation => this.host.providers.open(request, sink);
+      const { afterMs } = effect;
+      sink.handle =
+        afterMs === undefined
+          ? open()
+          : openLater(this.host.clock, afterMs, open, sink, (error) => this.providerFault(sink, error));
     } catch (error) {
       this.providerFault(sink, error);
     }

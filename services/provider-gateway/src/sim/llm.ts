@@ -57,7 +57,15 @@ function openLlm(clock: Clock, request: InvocationOpen, sink: InvocationSink): I
       }
       const send = (piece: string, index: number) =>
         late ? sink.chunk(chunkOf(piece, index)) : attempt.chunk(chunkOf(piece, index));
-      sendPaced(pace, pieces, send, () => {
+      const whole = pace.streaming ? pieces : [pieces.join("")];
+      if (!pace.streaming && pace.fault === "none") {
+        pace.afterAll(pieces.length, () => {
+          send(whole[0] ?? "", 0);
+          attempt.end("success", "", { outputTokens: pieces.length });
+        });
+        return;
+      }
+      sendPaced(pace, whole, send, () => {
         attempt.end("success", "", { outputTokens: pieces.length });
         if (pace.fault === "chunk_after_terminal") send(" late", pieces.length);
       });

@@ -48,11 +48,13 @@ export const simSpecs = {
   distribution: { type: "string", default: "uniform", oneOf: ["uniform", "exponential"] },
   /** Same seed and invocation id, same waits. */
   seed: { type: "string", default: "rspp" },
+  /** False: the answer comes whole, once its last piece would have come. */
+  streaming: { type: "boolean", default: true },
   /** How the provider fails; see `faults`. */
   fault: { type: "string", default: "none", oneOf: faults },
 } as const;
 
-type SimValues = SettingValues<typeof simSpecs>;
+type SimValues = Omit<SettingValues<typeof simSpecs>, "streaming"> & { readonly streaming?: boolean };
 
 /** Waits drawn from the seed, all on the given clock. */
 export class Pace {
@@ -78,9 +80,22 @@ export class Pace {
    */
   after(index: number, run: () => void): void {
     const base = index === 0 ? this.#firstMs() : this.#values.chunk_ms;
-    const at = monoPlusNs(this.#clock.nowNs(), msToNs(base + this.#jitterMs()));
-    const timer = this.#clock.timerAt(at, run);
+    this.#at(base + this.#jitterMs(), run);
+  }
+
+  #at(ms: number, run: () => void): void {
+    const timer = this.#clock.timerAt(monoPlusNs(this.#clock.nowNs(), msToNs(ms)), run);
     if (this.fault !== "late_data") this.#attempt.onEnd(() => timer.clear());
+  }
+
+  /** Whether it answers piece by piece. */
+  get streaming(): boolean {
+    return this.#values.streaming ?? true;
+  }
+
+  /** As {@link after} for chunk 0 and all of `chunks` that come after it. */
+  afterAll(chunks: number, run: () => void): void {
+    this.#at(this.#firstMs() + this.#values.chunk_ms * Math.max(0, chunks - 1) + this.#jitterMs(), run);
   }
 
   /** True when following chunks need no wait of their own. */

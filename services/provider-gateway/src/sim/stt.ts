@@ -65,7 +65,7 @@ class SimRecognition implements Invocation {
   push(input: InvocationInput): void {
     if (input.kind !== "audio" || this.#attempt.done || this.#finished) return;
     this.#audioUs += input.durationUs;
-    if (this.#values.word_ms === 0 || !speaksFirst.has(this.#pace.fault)) return;
+    if (this.#values.word_ms === 0 || !this.#pace.streaming || !speaksFirst.has(this.#pace.fault)) return;
     const words = this.#transcript().split(" ");
     const heard = Math.min(Math.floor(this.#audioUs / 1000 / this.#values.word_ms), words.length - 1);
     if (heard <= this.#shown) return;

@@ -89,7 +89,8 @@ class SimSpeech implements Invocation {
   }
 
   #next(): void {
-    if (this.#speaking) return;
+    if (this.#speaking || (!this.#pace.streaming && !this.#finished)) return;
+    if (!this.#pace.streaming && this.#pace.fault === "none") return this.#whole();
     const clause = this.#queue.shift();
     if (clause === undefined) {
       if (this.#finished) this.#succeed();
@@ -111,6 +112,18 @@ class SimSpeech implements Invocation {
         this.#next();
       },
     );
+  }
+
+  /** All clauses in one request, its audio once all of it is made. */
+  #whole(): void {
+    this.#speaking = true;
+    const clauses = this.#queue.splice(0);
+    const frames = clauses.flatMap(({ text, segment }) => clauseChunks(text, segment, this.#values));
+    this.#characters += clauses.reduce((sum, { text }) => sum + text.length, 0);
+    this.#pace.afterAll(frames.length, () => {
+      for (const frame of frames) this.#send(frame);
+      this.#succeed();
+    });
   }
 
   #send(frame: InvocationChunk): void {
