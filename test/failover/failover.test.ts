@@ -156,16 +156,21 @@ test("F-106 F-113 NF-016 R4 rolling restart of runtimes, adapter, gateway, repla
   const turns = fleet.callers.map(({ lastTurn }) => lastTurn);
   expect(await fleet.adapter.stop()).toBe(0);
   await fleet.adapter.start();
+  const adopted = () => fleet.metric(fleet.adapter, "rspp_websocket_adopted_total");
+  await until(async () => (await adopted()) === calls, "all come back");
   // What had been heard of the answer is not said again; the rest is a turn of its own.
   await allHeard(fleet);
   expect(fleet.callers.map(({ session }) => session)).toEqual(sessions);
-  expect(await fleet.metric(fleet.adapter, "rspp_websocket_adopted_total")).toBe(calls);
-  for (const [i, caller] of fleet.callers.entries()) {
-    const whole = (await fleet.state(caller.session)).conversation
-      .filter(({ role, turn }) => role === "assistant" && turn >= (turns[i] ?? 0))
-      .map(({ text }) => text.trim())
-      .join(" ");
-    expect(whole).toContain(REPLY);
+  for (const [i, { session }] of fleet.callers.entries()) {
+    let whole = "";
+    const told = async (): Promise<boolean> => {
+      const { conversation } = await fleet.state(session);
+      const parts = conversation.filter(({ role, turn }) => role === "assistant" && turn >= (turns[i] ?? 0));
+      whole = parts.map(({ text }) => text.trim()).join(" ");
+      return whole.includes(REPLY);
+    };
+    // What was heard is known when its delivery is.
+    await until(told, "the whole answer").catch(() => expect(whole).toContain(REPLY));
     expect(whole.length).toBeLessThan(REPLY.length + 8);
   }
   for (const service of [fleet.gateway, fleet.replay, fleet.registry, fleet.lease]) {

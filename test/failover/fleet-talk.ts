@@ -24,7 +24,14 @@ export async function talk(caller: Caller): Promise<void> {
 }
 
 export async function allHeard(fleet: Fleet): Promise<void> {
-  await until(() => fleet.callers.every((caller) => caller.ends.has(caller.lastTurn)), "all answers are heard");
+  // A machine that has no time for it lets a turn miss its budget: nothing more is said then.
+  const over = (caller: Caller) =>
+    caller.ends.has(caller.lastTurn) || caller.signals.includes(`abort/${caller.lastTurn}`);
+  await until(() => fleet.callers.every(over), "all answers are heard").catch((failure: Error) => {
+    const left = fleet.callers.filter((caller) => !over(caller));
+    const told = left.map(({ session, endedBy, signals }) => `${session} ${endedBy}: ${signals.join(" ")}`);
+    throw new Error(`${failure.message}\n${told.join("\n")}\n${fleet.adapter.errors.slice(-4_000)}`);
+  });
 }
 
 export interface Loss {
