@@ -10,6 +10,7 @@ import { measureInvocations, measureLinks } from "@rspp/runtime/metrics-links";
 import { type Metric, MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import { measureTransport } from "@rspp/transport/metrics";
+import { telephonyMetrics } from "@rspp/transport-telephony/metrics";
 import { websocketMetrics } from "@rspp/transport-websocket/metrics";
 import { expect, test } from "vitest";
 
@@ -36,10 +37,11 @@ interface Measured {
   readonly runtime: readonly Metric[];
   readonly gateway: readonly Metric[];
   readonly adapter: readonly Metric[];
+  readonly phones: readonly Metric[];
   readonly registry: readonly Metric[];
 }
 
-const page = ({ service, runtime, gateway, adapter, registry }: Measured): string =>
+const page = ({ service, runtime, gateway, adapter, phones, registry }: Measured): string =>
   [
     "# Metrics",
     "",
@@ -77,6 +79,11 @@ const page = ({ service, runtime, gateway, adapter, registry }: Measured): strin
     "",
     ...head,
     ...rows(adapter),
+    "",
+    "## Telephone adapter",
+    "",
+    ...head,
+    ...rows(phones),
     "",
     "## Registry",
     "",
@@ -119,10 +126,13 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   const callers = new MetricRegistry();
   measureTransport(callers, "websocket", websocketMetrics, () => null);
   const adapter = callers.collect();
+  const carriers = new MetricRegistry();
+  measureTransport(carriers, "telephony", telephonyMetrics, () => null);
+  const phones = carriers.collect();
   const starts = new MetricRegistry();
   measureStarts(starts);
   const registry = starts.collect();
-  const all = [...service, ...runtime, ...gateway, ...adapter, ...registry];
+  const all = [...service, ...runtime, ...gateway, ...adapter, ...phones, ...registry];
   const names = all.map(({ family }) => family.definition.name);
   expect(new Set(names).size).toBe(names.length);
   for (const { kind, family } of all) {
@@ -133,5 +143,7 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     expect(help, name).toMatch(/^[A-Z0-9]/);
   }
   await telemetry.close();
-  await expect(page({ service, runtime, gateway, adapter, registry })).toMatchFileSnapshot("../../docs/metrics.md");
+  await expect(page({ service, runtime, gateway, adapter, phones, registry })).toMatchFileSnapshot(
+    "../../docs/metrics.md",
+  );
 });

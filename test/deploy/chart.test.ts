@@ -8,6 +8,7 @@ import { gatewayDefinition } from "@rspp/provider-gateway/definition";
 import { registryDefinition } from "@rspp/registry/definition";
 import { replayDefinition } from "@rspp/replay/definition";
 import { createRuntimeDefinition } from "@rspp/runtime/definition";
+import { createTelephonyDefinition } from "@rspp/transport-telephony/definition";
 import { createWebSocketDefinition } from "@rspp/transport-websocket/definition";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseAllDocuments, stringify } from "yaml";
@@ -25,6 +26,7 @@ const fieldsOf: Record<string, ConfigFields> = Object.fromEntries(
     gatewayDefinition(),
     createRuntimeDefinition({ watchdog: false, providers: async () => ({}) as never }),
     createWebSocketDefinition(),
+    createTelephonyDefinition(),
   ].map(({ service, fields }) => [service, fields as ConfigFields]),
 );
 

@@ -77,7 +77,15 @@ async function ready(contained: Contained): Promise<{ url: string; service: stri
 }
 
 test("F-103 the image holds the services as JavaScript and what they load, and no tool, shell, test or source", () => {
-  const services = ["lease", "provider-gateway", "registry", "replay", "runtime", "transport-websocket"];
+  const services = [
+    "lease",
+    "provider-gateway",
+    "registry",
+    "replay",
+    "runtime",
+    "transport-telephony",
+    "transport-websocket",
+  ];
   for (const name of services) expect(files).toContain(`/app/services/${name}/src/main.js`);
   expect(files.filter((file) => /\.(?:ts|map)$|\.test\.|\/(?:bash|sh|npm|npx|tsc|apt|dpkg|gcc)$/.test(file))).toEqual(
     [],
@@ -107,7 +115,8 @@ test("F-103 F-108 every service starts in it without root, on the fleet's databa
   const to = ["--gateway", (await ready(gateway)).url, "--replay", (await ready(replay)).url];
   const runtime = contain("runtime", [...free, "--stream-port", "0", ...peers, ...to]);
   const adapter = contain("transport-websocket", [...free, "--websocket-port", "0", ...peers]);
-  const all = [adapter, runtime, gateway, replay, lease, registry];
+  const phones = contain("transport-telephony", [...free, "--telephony-port", "0", ...peers]);
+  const all = [adapter, phones, runtime, gateway, replay, lease, registry];
   for (const contained of all) {
     const { url } = await ready(contained);
     expect((await fetch(`${url}/livez`)).status).toBe(200);

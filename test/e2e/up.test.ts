@@ -57,7 +57,7 @@ async function stopped({ running }: Up, signal: NodeJS.Signals = "SIGTERM"): Pro
   expect([end.status, end.signal, end.stderr]).toEqual([0, null, expect.stringContaining("stopping")]);
 }
 
-const inOne = ["registry", "lease", "replay", "runtime", "transport-websocket"];
+const inOne = ["registry", "lease", "replay", "runtime", "transport-websocket", "transport-telephony"];
 
 describe.each([
   ["in one process", [], inOne],

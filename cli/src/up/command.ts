@@ -42,7 +42,7 @@ export function registerUp(cli: Command, done: Done): void {
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option(
       "--port-base <port>",
-      "ports from here on: registry +1 … websocket +106; 0: any free ones",
+      "ports from here on: registry +1 … websocket +106, telephony +107; 0: any free ones",
       whole(0, 65_400),
       portBaseDefault,
     )

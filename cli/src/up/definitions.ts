@@ -6,15 +6,16 @@ import type { UpOptions, UpService } from "./plan.ts";
 
 export type Definitions = Readonly<Record<UpService, () => ServiceDefinition<ServiceFields>>>;
 
-/** A function each, since the adapter is given the runtime beside it. */
+/** A function each, since the adapters are given the runtime beside them. */
 export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): Promise<Definitions> {
-  const [registry, lease, replay, runtime, local, adapter, providers] = await Promise.all([
+  const [registry, lease, replay, runtime, local, adapter, phones, providers] = await Promise.all([
     import("@rspp/registry/definition"),
     import("@rspp/lease/definition"),
     import("@rspp/replay/definition"),
     import("@rspp/runtime/definition"),
     import("@rspp/runtime/admission-local"),
     import("@rspp/transport-websocket/definition"),
+    import("@rspp/transport-telephony/definition"),
     gateway === "service" ? import("@rspp/provider-gateway/definition") : null,
   ]);
   const own = gateway === "library" ? await import("./own-providers.ts") : null;
@@ -37,6 +38,7 @@ export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): 
         }),
       ),
     "transport-websocket": () => erased(adapter.createWebSocketDefinition({ local: () => beside })),
+    "transport-telephony": () => erased(phones.createTelephonyDefinition({ local: () => beside })),
   };
 }
 

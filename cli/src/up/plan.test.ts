@@ -70,6 +70,12 @@ test("a service is told of those it needs, and comes back on the ports it was gi
     ["transport-websocket", 5],
     ["websocket", 6],
   ]);
+  const phones = { port: 7, addresses: { telephony: "ws://127.0.0.1:8/v1/twilio/stream" } };
+  expect(portsOf("transport-telephony", phones)).toEqual([
+    ["transport-telephony", 7],
+    ["telephony", 8],
+  ]);
+  expect(flagOf(flagsOf("transport-telephony", options, addresses), "telephony-port")).toBe("7207");
 });
 
 test("NF-012 the database's address is told to none but those that keep something in it", () => {
@@ -87,5 +93,5 @@ test("everything that is started is stopped, and nothing before those that need 
   expect(stagesOf(options).flat().sort()).toEqual([...upServices].sort());
   expect(stagesOf({ gateway: "library" }).flat()).not.toContain("provider-gateway");
   expect(stopStages.flat().sort()).toEqual([...upServices].sort());
-  expect(stopStages[0]).toEqual(["transport-websocket", "runtime"]);
+  expect(stopStages[0]).toEqual(["transport-websocket", "transport-telephony", "runtime"]);
 });

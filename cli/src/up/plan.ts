@@ -8,6 +8,7 @@ export const upServices = [
   "replay",
   "runtime",
   "transport-websocket",
+  "transport-telephony",
 ] as const;
 export type UpService = (typeof upServices)[number];
 
@@ -19,9 +20,11 @@ export const portOffsets = {
   "provider-gateway": 4,
   replay: 5,
   "transport-websocket": 6,
+  "transport-telephony": 7,
   links: 103,
   invocations: 104,
   websocket: 106,
+  telephony: 107,
 } as const;
 export type PortName = keyof typeof portOffsets;
 
@@ -57,7 +60,7 @@ export function portOf({ ports, portBase }: Pick<UpOptions, "ports" | "portBase"
 /** In the order they are started; those of one stage together. */
 export function stagesOf({ gateway }: Pick<UpOptions, "gateway">): readonly (readonly UpService[])[] {
   const providers: readonly UpService[] = gateway === "service" ? ["provider-gateway"] : [];
-  return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket"]];
+  return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket", "transport-telephony"]];
 }
 
 /** Ports of replicas are so far apart. */
@@ -84,7 +87,7 @@ export function replicasOf(service: UpService, { runtimes = 1 }: Pick<UpOptions,
  * In the order they are stopped: the runtime ends its calls while the adapter waits for them; then what they need goes.
  */
 export const stopStages: readonly (readonly UpService[])[] = [
-  ["transport-websocket", "runtime"],
+  ["transport-websocket", "transport-telephony", "runtime"],
   ["replay", "provider-gateway"],
   ["lease", "registry"],
 ];
@@ -101,7 +104,8 @@ export interface Addresses {
 
 interface Told {
   readonly streamPort?: PortName;
-  readonly websocketPort?: PortName;
+  /** Where an adapter's callers come in; its address in the ready line has the same name. */
+  readonly callerPort?: "websocket" | "telephony";
   readonly data?: true;
   readonly database?: true;
   readonly peers?: readonly (keyof Addresses)[];
@@ -113,7 +117,8 @@ const told: Readonly<Record<UpService, Told>> = {
   "provider-gateway": { streamPort: "invocations", peers: ["registry"] },
   replay: { data: true, database: true },
   runtime: { streamPort: "links", data: true, peers: ["registry", "lease", "replay", "gateway", "gateway_streams"] },
-  "transport-websocket": { websocketPort: "websocket", peers: ["registry", "lease"] },
+  "transport-websocket": { callerPort: "websocket", peers: ["registry", "lease"] },
+  "transport-telephony": { callerPort: "telephony", peers: ["registry", "lease"] },
 };
 
 export const databaseUrlName = "RSPP_UP_DATABASE_URL";
@@ -129,7 +134,7 @@ export function environmentOf(
 
 /** Flags of a service: they win over its file and environment, which say all else. */
 export function flagsOf(service: UpService, options: UpOptions, addresses: Addresses): string[] {
-  const { streamPort, websocketPort, data, database, peers = [] } = told[service];
+  const { streamPort, callerPort, data, database, peers = [] } = told[service];
   const flags: [string, string | number][] = [
     ["host", options.host],
     ["port", portOf(options, service)],
@@ -137,7 +142,7 @@ export function flagsOf(service: UpService, options: UpOptions, addresses: Addre
     ["stop-grace-ms", options.stopGraceMs],
   ];
   if (streamPort !== undefined) flags.push(["stream-port", portOf(options, streamPort)]);
-  if (websocketPort !== undefined) flags.push(["websocket-port", portOf(options, websocketPort)]);
+  if (callerPort !== undefined) flags.push([`${callerPort}-port`, portOf(options, callerPort)]);
   if (service === "runtime" && options.nodes !== undefined) flags.push(["node-packages", options.nodes.join(",")]);
   if (data) flags.push(["data", options.data]);
   if (database) flags.push(["database-url", `env:${databaseUrlName}`]);
@@ -175,12 +180,12 @@ export function portsOf(
   service: UpService,
   ready: { readonly port: number; readonly stream_port?: number; readonly addresses: Readonly<Record<string, string>> },
 ): readonly (readonly [PortName, number])[] {
-  const { streamPort, websocketPort } = told[service];
+  const { streamPort, callerPort } = told[service];
   const { port, stream_port, addresses } = ready;
-  const websocket = Number(URL.parse(addresses.websocket ?? "")?.port || 0);
+  const callers = callerPort === undefined ? 0 : Number(URL.parse(addresses[callerPort] ?? "")?.port || 0);
   return [
     [service, port],
     ...(streamPort === undefined || stream_port === undefined ? [] : [[streamPort, stream_port] as const]),
-    ...(websocketPort === undefined || websocket === 0 ? [] : [[websocketPort, websocket] as const]),
+    ...(callerPort === undefined || callers === 0 ? [] : [[callerPort, callers] as const]),
   ];
 }

@@ -7,10 +7,9 @@ import { jitterProfiles, limits } from "./limits.ts";
 export const telephonyFields = {
   ...transportFields(7107),
   telephony_port: portField(7207, "Port of the carrier's webhooks and streams; 0 picks a free one"),
-  advertise_url: {
+  public_url: {
     kind: "text",
-    about:
-      "Where the carrier reaches the streams, e.g. wss://voice.example.com/v1/twilio/stream; else host and telephony_port",
+    about: "Where the carrier reaches this adapter, e.g. https://voice.example.com; else host and telephony_port",
     fallback: "",
     charsMax: 1_024,
   },

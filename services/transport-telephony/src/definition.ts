@@ -42,7 +42,7 @@ async function open(values: TelephonyConfig, context: TransportContext): Promise
     policy: { machine: values.machine as VoicePolicy["machine"], notice: values.machine_notice },
     // Required and not configured: everything is refused, with what to do.
     authToken: values.signature === "off" ? null : (secret ?? (() => Promise.resolve(""))),
-    advertiseUrl: values.advertise_url,
+    publicUrl: publicUrlOf(values),
     connectionsMax: values.connections_max,
     sessionsMax: values.sessions_max,
     resumeWithinMs: values.resume_within_ms,
@@ -54,11 +54,20 @@ async function open(values: TelephonyConfig, context: TransportContext): Promise
     throw bindError(failure, { domain: DOMAIN, key: "telephony_port", host, port });
   });
   return {
-    address: values.advertise_url || reachable(transport.url, host, transport.port),
+    address: values.public_url === "" ? reachable(transport.url, host, transport.port) : transport.url,
     stats: () => transport.stats(),
     drain: () => transport.drain(),
     close: () => transport.close(),
   };
+}
+
+/** Its origin; "" where none is set. */
+function publicUrlOf({ public_url: url }: TelephonyConfig): string {
+  if (url === "") return "";
+  const parsed = URL.parse(url);
+  if (parsed !== null && /^https?:$/.test(parsed.protocol) && parsed.pathname === "/") return parsed.origin;
+  const remedy = "Write the origin that the carrier calls, e.g. https://voice.example.com";
+  throw rpcError(ErrorReason.CONFIG_INVALID, { domain: DOMAIN, metadata: { key: "public_url" }, remedy });
 }
 
 function numbersOf({ numbers }: TelephonyConfig): Numbers {

@@ -38,8 +38,8 @@ export interface TelephoneTransportOptions {
   readonly host?: string;
   /** 0: any free port. */
   readonly port: number;
-  /** Where the carrier reaches the streams, `wss://…/v1/twilio/stream`; default: host and port. */
-  readonly advertiseUrl?: string;
+  /** Where the carrier reaches this adapter, `https://voice.example.com`; default: host and port. */
+  readonly publicUrl?: string;
   readonly tls?: ServerTls;
   readonly connectionsMax?: number;
   readonly sessionsMax?: number;
@@ -115,8 +115,8 @@ class Transport implements TelephoneTransport {
   }
 
   get url(): string {
-    const { host = "127.0.0.1", tls, advertiseUrl = "" } = this.#options;
-    if (advertiseUrl !== "") return advertiseUrl;
+    const { host = "127.0.0.1", tls, publicUrl = "" } = this.#options;
+    if (publicUrl !== "") return `${publicUrl.replace(/^http/, "ws")}${STREAM_PATH}`;
     const name = host.includes(":") ? `[${host}]` : host;
     return `${tls === undefined ? "ws" : "wss"}://${name}:${this.port}${STREAM_PATH}`;
   }
@@ -138,7 +138,7 @@ class Transport implements TelephoneTransport {
       streams: this.#streams.size,
       calls: calls.length,
       sessions: calls.length,
-      waiting: calls.filter((call) => !call.attached()).length,
+      waiting: calls.filter((call) => !call.attached() && !call.line.callerGone()).length,
       resumed: this.#desk.resumed,
       givenUp: this.#desk.givenUp,
       refused: this.#desk.refused(),
@@ -227,7 +227,7 @@ class Transport implements TelephoneTransport {
     const token = await authToken().catch(() => "");
     const signature = String(request.headers["x-twilio-signature"] ?? "");
     if (token !== "" && isSignedByTwilio(token, signature, this.url, {})) return null;
-    const remedy = "X-Twilio-Signature is not of this account and address: check twilio_auth_token and advertise_url.";
+    const remedy = "X-Twilio-Signature is not of this account and address: check twilio_auth_token and public_url.";
     return { status: "403 Forbidden", name: "permission_denied", remedy };
   }
 

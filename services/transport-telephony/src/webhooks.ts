@@ -78,7 +78,7 @@ async function signatureProblem(request: IncomingMessage, form: Form, host: Webh
   if (token === "") return "twilio_auth_token is not there: set it, or signature to off.";
   const signature = String(request.headers["x-twilio-signature"] ?? "");
   if (isSignedByTwilio(token, signature, `${host.origin}${request.url ?? "/"}`, form)) return null;
-  return "X-Twilio-Signature is not of this account and address: check twilio_auth_token and advertise_url.";
+  return "X-Twilio-Signature is not of this account and address: check twilio_auth_token and public_url.";
 }
 
 async function voice(form: Form, host: WebhookHost): Promise<Answer> {

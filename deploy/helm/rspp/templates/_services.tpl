@@ -52,6 +52,14 @@ transport-websocket:
     RSPP_ADVERTISE_URL: {{ ternary (printf "%s://%s/v1/session" (ternary "wss" "ws" (ne .Values.ingress.tlsSecret "")) .Values.ingress.host) (printf "ws://%s-transport-websocket.%s.svc.%s:7206/v1/session" .Release.Name .Release.Namespace .Values.clusterDomain) .Values.ingress.enabled | quote }}
     RSPP_REGION: {{ .Values.region | quote }}
   peers: [registry, lease]
+transport-telephony:
+  values: transportTelephony
+  kind: Deployment
+  ports: { api: 7107, callers: 7207 }
+  env:
+    RSPP_PUBLIC_URL: {{ ternary (printf "%s://%s" (ternary "https" "http" (ne .Values.ingress.tlsSecret "")) .Values.ingress.host) (printf "http://%s-transport-telephony.%s.svc.%s:7207" .Release.Name .Release.Namespace .Values.clusterDomain) .Values.ingress.enabled | quote }}
+    RSPP_REGION: {{ .Values.region | quote }}
+  peers: [registry, lease]
 {{- end }}
 
 {{- define "rspp.selector" -}}
