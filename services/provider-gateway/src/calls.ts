@@ -134,9 +134,9 @@ class MeasuredCall implements Invocation, InvocationSink {
       this.#waitingNs = 0;
     }
     this.#add("chunks", 1);
-    if (chunk.kind === "audio") this.#add("output_audio_ms", chunk.durationUs / 1_000);
-    else if (chunk.kind === "text" && (chunk.final || this.#labels[1] !== "stt"))
-      this.#add("output_characters", chunk.text.length);
+    const { audioMs, characters } = sizeOf(chunk, this.#labels[1] === "stt");
+    this.#add("output_audio_ms", audioMs);
+    this.#add("output_characters", characters);
     this.#sink.chunk(chunk);
   }
 
@@ -152,4 +152,12 @@ class MeasuredCall implements Invocation, InvocationSink {
   #add(unit: Unit, amount: number): void {
     this.#passed.set(unit, (this.#passed.get(unit) ?? 0) + amount);
   }
+}
+
+/** A provider may say anything, and is refused further on: here only what can be counted is. */
+function sizeOf(chunk: unknown, finalsOnly: boolean): { audioMs: number; characters: number } {
+  const { kind, durationUs, text, final }: Record<string, unknown> = { ...(chunk as object | null) };
+  const audioMs = kind === "audio" && Number.isFinite(durationUs) ? Number(durationUs) / 1_000 : 0;
+  const counts = kind === "text" && typeof text === "string" && (final === true || !finalsOnly);
+  return { audioMs, characters: counts ? text.length : 0 };
 }

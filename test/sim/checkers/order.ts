@@ -14,7 +14,7 @@ export class OrderChecker extends BaseChecker {
   readonly #link = new Map<string, number>();
   readonly #said = new Map<string, number>();
   readonly #acted = new Map<string, number>();
-  readonly #sentNs = new Map<string, number>();
+  readonly #sentNs = new Map<string, number[]>();
 
   see(event: TraceEvent, atNs: number): void {
     switch (event.kind) {
@@ -72,11 +72,17 @@ export class OrderChecker extends BaseChecker {
   #egress(life: string, message: Extract<TraceEvent, { kind: "egress" }>["message"], atNs: number): void {
     if (message.kind === "media") this.#rises(this.#media, `${life}#${message.turn}`, message.sequence, 1);
     // By epoch: two who both believe that they hold the session may count their turns alike.
-    if (message.kind === "control") this.#sentNs.set(`${message.signal}#${message.turn}@${message.epoch}`, atNs);
+    if (message.kind !== "control") return;
+    const key = `${message.signal}#${message.turn}@${message.epoch}`;
+    // One turn may be told of several budgets: each has an instant of its own, and they act in order.
+    const sent = this.#sentNs.get(key);
+    if (sent === undefined) this.#sentNs.set(key, [atNs]);
+    else sent.push(atNs);
   }
 
   #positioned(event: Extract<TraceEvent, { kind: "positioned" }>, atNs: number): void {
     const { at, what, lastMedia, seenMedia, epoch } = event;
+    const sentNs = this.#sentNs.get(`${what}@${epoch}`)?.shift() ?? 0;
     if (!event.forced) {
       if (lastMedia > seenMedia)
         this.fail(`${at}: ${what} acted at media ${seenMedia} though it comes after ${lastMedia}`);
@@ -84,7 +90,7 @@ export class OrderChecker extends BaseChecker {
     }
     // What belongs to no turn has no name of its own here.
     if (what.endsWith("#0")) return;
-    const waitedNs = atNs - (this.#sentNs.get(`${what}@${epoch}`) ?? 0);
+    const waitedNs = atNs - sentNs;
     if (waitedNs < waitNs) this.fail(`${at}: ${what} was forced ${waitedNs} ns after it was sent`);
   }
 
