@@ -161,7 +161,9 @@ test("F-106 F-113 NF-016 R4 rolling restart of runtimes, adapter, gateway, repla
   // What had been heard of the answer is not said again; the rest is a turn of its own.
   await allHeard(fleet);
   expect(fleet.callers.map(({ session }) => session)).toEqual(sessions);
-  for (const [i, { session }] of fleet.callers.entries()) {
+  for (const [i, { session, signals }] of fleet.callers.entries()) {
+    // A machine that has no time for it lets a turn miss its budget: that answer is given up.
+    if (signals.includes(`abort/${turns[i]}`)) continue;
     let whole = "";
     const told = async (): Promise<boolean> => {
       const { conversation } = await fleet.state(session);
@@ -170,7 +172,7 @@ test("F-106 F-113 NF-016 R4 rolling restart of runtimes, adapter, gateway, repla
       return whole.includes(REPLY);
     };
     // What was heard is known when its delivery is.
-    await until(told, "the whole answer").catch(() => expect(whole).toContain(REPLY));
+    await until(told, "the whole answer").catch(() => expect([turns[i], whole, signals]).toEqual([0, REPLY, []]));
     expect(whole.length).toBeLessThan(REPLY.length + 8);
   }
   for (const service of [fleet.gateway, fleet.replay, fleet.registry, fleet.lease]) {
