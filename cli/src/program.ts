@@ -14,6 +14,7 @@ import { registerMigrate } from "./commands/migrate.ts";
 import { registerNodes } from "./commands/nodes.ts";
 import { registerPipelines } from "./commands/pipelines.ts";
 import { registerPolicy } from "./commands/policy.ts";
+import { registerProviders } from "./commands/providers.ts";
 import { registerPublish } from "./commands/publish.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerResolved } from "./commands/resolved.ts";
@@ -51,6 +52,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
       registerPublish,
       registerPipelines,
       registerNodes,
+      registerProviders,
     ],
   ],
   ["Fleet:", [registerRollout, registerRollback, registerPolicy, registerTenant, registerDrain, registerUndrain]],

@@ -1,5 +1,6 @@
 /** Every benchmark there is, in the order they are run; P5a pins the process and so comes last. */
 import type { Bench } from "./bench.ts";
+import { pGateway } from "./p-gateway.ts";
 import { pNodes } from "./p-nodes.ts";
 import { p1 } from "./p1-frame.ts";
 import { p2 } from "./p2-echo.ts";
@@ -34,6 +35,7 @@ export const BENCHES: readonly Bench[] = [
   p10,
   p11,
   pNodes,
+  pGateway,
   rExport,
   rLanes,
   rRoutes,

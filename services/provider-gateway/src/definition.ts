@@ -15,6 +15,7 @@ import { watchHealth } from "./health.ts";
 import { readPrices } from "./prices.ts";
 import { createProviders } from "./providers.ts";
 import { watchPublished } from "./published.ts";
+import { TermsBook } from "./resilience/terms.ts";
 import { toolAccessFrom } from "./tools/access.ts";
 import { openVendors } from "./vendors/vendors.ts";
 
@@ -37,7 +38,16 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       const tools = toolAccessFrom(values, context.env);
       const providers = options.providers?.(clock) ?? createProviders({ clock, vendors, tools });
       const priceOf = readPrices(values.provider_prices);
-      const gateway = createProviderGateway({ clock, providers, priceOf, metrics: context.telemetry.metrics });
+      const terms = new TermsBook();
+      const { metrics } = context.telemetry;
+      const gateway = createProviderGateway({
+        clock,
+        providers,
+        priceOf,
+        terms: terms.of,
+        seed: context.instanceId,
+        metrics,
+      });
       const health = watchHealth(
         gateway,
         clock,
@@ -51,7 +61,7 @@ export function gatewayDefinition(options: GatewayDefinitionOptions = {}): Plain
       });
       await gateway.warm();
       context.log.info({ providers: gateway.providers() }, "providers");
-      const published = values.registry === "" ? null : watchPublished(vendors, values.registry, context, clock);
+      const published = values.registry === "" ? null : watchPublished(vendors, values.registry, context, clock, terms);
       let reporting: Reporting | null = null;
       return {
         routes: [service.route],

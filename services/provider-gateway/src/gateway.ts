@@ -18,7 +18,7 @@ import { Admission } from "./resilience/admission.ts";
 import { type CircuitReport, Circuits } from "./resilience/circuits.ts";
 import { openWatched } from "./resilience/detect.ts";
 import { CostMeter, type UsageTotals } from "./resilience/meter.ts";
-import type { TermsOf } from "./resilience/terms.ts";
+import { capPrice, capsUnder, pricesOf, type TermsOf } from "./resilience/terms.ts";
 
 export interface GatewayCounters {
   opened: number;
@@ -146,13 +146,17 @@ class Gateway implements ProviderGateway {
   /** Limits, then the circuit, then what it costs, then what is watched of the provider itself. */
   #through(request: InvocationOpen, sink: InvocationSink, provider: ManagedProvider): Invocation {
     const terms = this.#terms(provider.name, request.tenantId ?? "");
-    const price = terms.findLast(({ priceMicros }) => priceMicros !== undefined)?.priceMicros;
-    const costs = price ?? this.#priceOf(provider.name);
+    const prices = pricesOf(terms);
+    const flat = this.#priceOf(provider.name);
+    const capped = { ...request };
+    const caps = capsUnder(terms, request.caps);
+    if (caps !== undefined) capped.caps = caps;
+    const perUnit = (prices === undefined ? undefined : capPrice(prices, request.modality)) ?? flat;
     const way = this.#collectors.get(provider.name) ?? provider;
     const watched = (asked: InvocationOpen, to: InvocationSink): Invocation =>
       this.#guards ? openWatched(this.#clock, asked, to, (answers) => way.open(asked, answers)) : way.open(asked, to);
-    const capped = (to: InvocationSink): Invocation => openCapped(request, to, () => costs, watched);
-    const metered = (to: InvocationSink): Invocation => this.#meter.open(request, to, costs, capped);
+    const within = (to: InvocationSink): Invocation => openCapped(capped, to, () => perUnit, watched);
+    const metered = (to: InvocationSink): Invocation => this.#meter.open(request, to, prices ?? flat, within);
     const through = (to: InvocationSink): Invocation =>
       this.#guards ? this.#circuits.open(request, to, metered) : metered(to);
     return this.#admission.open(request, sink, terms, through);

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { ActiveDocumentSchema } from "@rspp/gen/rspp/registry/v1/snapshot_pb";
 import { expect, test } from "vitest";
-import { publishedVendors } from "./published.ts";
+import { publishedTerms, publishedVendors } from "./published.ts";
 
 function document(tenantId: string, providers: object, format = "rspp/provider-config/v1") {
   const content = new TextEncoder().encode(JSON.stringify({ format, config: { name: "main", providers } }));
@@ -30,4 +30,14 @@ test("F-102 what cannot be read is refused by its name, and so is not in force",
   expect(publishedVendors([document("*", {}, "rspp/provider-config/v9")])).toContain("*/main@3");
   const broken = create(ActiveDocumentSchema, { tenantId: "*", name: "x", version: 1, content: new Uint8Array([1]) });
   expect(publishedVendors([broken])).toContain("*/x@1");
+});
+
+test("F-102 limits and prices are taken of every tenant's documents, each under its own name", () => {
+  const platform = document("*", { "a/chat": { concurrency_max: 5 } });
+  const more = document("*", { "a/chat": { enabled: false } });
+  const tenant = document("acme", { "a/chat": { limits: { requests_per_minute_max: 60 } } });
+  expect([...publishedTerms([platform, more, tenant])]).toEqual([
+    ["*", { "a/chat": { concurrency_max: 5, enabled: false } }],
+    ["acme", { "a/chat": { limits: { requests_per_minute_max: 60 } } }],
+  ]);
 });

@@ -4,6 +4,7 @@ import type { ServiceContext } from "@rspp/host/service";
 import type { Clock } from "@rspp/ports/clock";
 import { SnapshotWatch } from "@rspp/remote/snapshot-watch";
 import { describeFailure } from "@rspp/rpc/log";
+import type { ConfiguredProvider, TermsBook } from "./resilience/terms.ts";
 import type { VendorDocument, Vendors } from "./vendors/vendors.ts";
 
 /** Of whom alone a gateway is told where to send and which secrets to read; tenants are not asked. */
@@ -29,6 +30,20 @@ export function publishedVendors(
   return merged;
 }
 
+/** What every tenant's documents say of limits and prices, by tenant; those that cannot be read say nothing. */
+export function publishedTerms(
+  documents: PolicySnapshot["providerConfigs"],
+): ReadonlyMap<string, Readonly<Record<string, ConfiguredProvider>>> {
+  const terms = new Map<string, Record<string, ConfiguredProvider>>();
+  for (const { tenantId, content } of documents) {
+    const own = terms.get(tenantId) ?? {};
+    terms.set(tenantId, own);
+    for (const [provider, one] of Object.entries(providersOf(content) ?? {}))
+      own[provider] = { ...own[provider], ...(one as ConfiguredProvider) };
+  }
+  return terms;
+}
+
 function providersOf(content: Uint8Array): Readonly<Record<string, VendorDocument>> | null {
   try {
     const read = JSON.parse(new TextDecoder().decode(content)) as {
@@ -47,6 +62,7 @@ export function watchPublished(
   registry: string,
   { instanceId, log, connect }: Pick<ServiceContext, "instanceId" | "log" | "connect">,
   clock: Clock,
+  terms?: TermsBook,
 ): { close(): Promise<void> } {
   let last = Promise.resolve();
   const watch = new SnapshotWatch({
@@ -58,6 +74,7 @@ export function watchPublished(
       policy: ({ providerConfigs }) => {
         const found = publishedVendors(providerConfigs);
         if (typeof found === "string") return found;
+        terms?.replace(publishedTerms(providerConfigs));
         last = last
           .then(() => vendors.configure(found))
           .catch((failure: unknown) => log.warn(describeFailure(failure), "providers cannot be configured"));

@@ -1,6 +1,7 @@
 /** What providers were used for and what that cost (F-058, NF-017): counted per provider, whatever became of the call. */
 import type { Invocation, InvocationInput, InvocationOpen, InvocationSink } from "@rspp/ports/provider";
 import { type Counter, type MetricFamily, MetricRegistry } from "@rspp/telemetry/metric-registry";
+import type { ProviderPrices } from "./terms.ts";
 
 const CHARS_PER_TOKEN = 4;
 
@@ -46,11 +47,11 @@ export class CostMeter {
     return { ...(this.#totals.get(`${tenantId}\n${provider}`) ?? none()) };
   }
 
-  /** @param price millionths of money for 1000 tokens or characters, or a minute of audio. */
+  /** @param price by what was used; or one for 1000 tokens or characters, or a minute of audio; millionths of money. */
   open(
     request: InvocationOpen,
     sink: InvocationSink,
-    price: number | undefined,
+    price: ProviderPrices | number | undefined,
     open: (sink: InvocationSink) => Invocation,
   ): Invocation {
     const { modality } = request;
@@ -61,7 +62,7 @@ export class CostMeter {
       if (told) return;
       told = true;
       used.calls = 1;
-      used.costMicros = Math.round((price ?? 0) * unitsOf(used));
+      used.costMicros = Math.round(costOf(used, price ?? 0));
       this.#note(request, used);
     };
     const inner = open({
@@ -108,6 +109,17 @@ export class CostMeter {
 
 function none(): UsageTotals {
   return { calls: 0, inputTokens: 0, outputTokens: 0, audioMs: 0, characters: 0, costMicros: 0 };
+}
+
+function costOf(used: UsageTotals, price: ProviderPrices | number): number {
+  if (typeof price === "number") return price * unitsOf(used);
+  return (
+    (price.call_micros ?? 0) +
+    ((price.input_kilotoken_micros ?? 0) * used.inputTokens) / 1_000 +
+    ((price.output_kilotoken_micros ?? 0) * used.outputTokens) / 1_000 +
+    ((price.tts_kilocharacter_micros ?? 0) * used.characters) / 1_000 +
+    ((price.audio_minute_micros ?? 0) * used.audioMs) / 60_000
+  );
 }
 
 function unitsOf({ inputTokens, outputTokens, audioMs, characters }: UsageTotals): number {

@@ -208,7 +208,7 @@ describe("F-050 F-137 limits of providers and tenants", () => {
   });
 
   test("a rate: a burst, then as the minute goes; beyond it refused at once", () => {
-    const r = rig("llm", { terms: book({ "*": { rate_per_minute: 20 } }).of });
+    const r = rig("llm", { terms: book({ "*": { limits: { requests_per_minute_max: 20 } } }).of });
     const sinks = Array.from({ length: 4 }, () => r.open().sink);
     r.clock.advance(0);
     expect(r.calls.length).toBe(2);
@@ -347,8 +347,8 @@ describe("F-058 NF-017 what was used and what it cost", () => {
   test("by tenant and provider, by the vendor's count where it gives one, in money where the price is known", () => {
     const metrics = new MetricRegistry();
     const terms = new TermsBook();
-    terms.set("*", { "test/one": { price: 2_000 } });
-    terms.set("acme", { "test/one": { price: 1_000 } });
+    terms.set("*", { "test/one": { prices: { input_kilotoken_micros: 2_000, output_kilotoken_micros: 2_000 } } });
+    terms.set("acme", { "test/one": { prices: { input_kilotoken_micros: 500, output_kilotoken_micros: 1_500 } } });
     const r = rig("llm", { terms: terms.of, metrics });
     for (const tenantId of ["acme", "globex"]) {
       const { invocation } = r.open({ tenantId });
@@ -370,9 +370,23 @@ describe("F-058 NF-017 what was used and what it cost", () => {
     expect(cost).toMatchObject([{ labels: { provider: "test/one" }, value: { value: 1_240 } }]);
   });
 
+  test("F-102 the limits of one call of the provider_config act, beside the caps of its policy", () => {
+    const terms = new TermsBook();
+    terms.set("*", { "test/one": { limits: { tts_characters_max: 12 } } });
+    const r = rig("tts", { terms: terms.of });
+    const { sink, invocation } = r.open({ caps: { ttsCharacters: 100, onExceeded: "refuse" } });
+    invocation.push({ kind: "text", text: "more than twelve characters", segment: 0 });
+    expect(sink.outcomes).toMatchObject([{ kind: "error", detail: "cap_reached:tts_characters" }]);
+    const cut = r.open();
+    cut.invocation.push({ kind: "text", text: "more than twelve characters", segment: 0 });
+    r.calls[1]?.sink.chunk(frame(900, 0, true));
+    r.calls[1]?.sink.outcome({ kind: "success", detail: "" });
+    expect(cut.sink.outcomes).toMatchObject([{ kind: "success", detail: "cap_reached:tts_characters" }]);
+  });
+
   test("the configured price is what a cap on cost is counted by; what was used up to a cancel is counted", () => {
     const terms = new TermsBook();
-    terms.set("*", { "test/one": { price: 1_000_000 } });
+    terms.set("*", { "test/one": { prices: { tts_kilocharacter_micros: 1_000_000 } } });
     const r = rig("tts", { terms: terms.of });
     const { sink, invocation } = r.open({ caps: { costMicros: 10_000, onExceeded: "refuse" } });
     invocation.push({ kind: "text", text: "eleven char", segment: 0 });
