@@ -31,7 +31,7 @@ export async function openPhone(over: Partial<TelephoneTransportOptions> = {}): 
     verifier,
     port: 0,
     authToken: () => Promise.resolve(AUTH_TOKEN),
-    policy: { machine: "talk", notice: "" },
+    policy: { machine: "talk", notice: "", afterUrl: "" },
     audit: (entry) => audits.push(entry),
     route: (call) => {
       incoming.push(call);

@@ -235,10 +235,31 @@ describe("policies", () => {
     ["hang_up", ["Hangup"], null],
     ["notice", ["Say", "Hangup"], "Please call us back."],
   ] as const)("X-05 an answering machine is met with %s", async (machine, verbs, said) => {
-    const other = await openPhone({ policy: { machine, notice: "Please call us back." } });
+    const other = await openPhone({ policy: { machine, notice: "Please call us back.", afterUrl: "" } });
     const answer = await post(other.voiceUrl, { CallSid: "CA9", To: "+1", From: "+2", AnsweredBy: "machine_end_beep" });
     const answered = parseTwiml(await answer.text());
     expect([answered.verbs, answered.said]).toEqual([verbs, said]);
+    await other.transport.close();
+  });
+
+  test("X-05 a cold transfer: what the agent has ended goes on as the application says, what the caller has ended does not", async () => {
+    const policy = { machine: "talk", notice: "", afterUrl: "https://app.example.com/after?desk=1" } as const;
+    const other = await openPhone({ policy });
+    const { carrier, session } = await other.call("transfer");
+    session.media(1, 1, 10, { end: true });
+    session.close("completed");
+    await until(() => carrier.closed !== null, "the end of the stream");
+    expect(session.deliveries().at(-1)).toBe("completed/1");
+    const to = "https://app.example.com/after?desk=1&tenant=acme&session=transfer&reason=completed";
+    expect(await carrier.next()).toMatchObject({ verbs: ["Redirect"], redirect: to });
+    const gone = await other.call("hung-up");
+    const { redirect } = gone.carrier.answered ?? {};
+    await gone.carrier.hangUp();
+    await until(() => gone.session.signals().includes("ended"), "the end");
+    gone.session.close("caller_hangup");
+    expect(parseTwiml(await (await post(redirect ?? "", { CallSid: gone.carrier.callSid })).text()).verbs).toEqual([
+      "Hangup",
+    ]);
     await other.transport.close();
   });
 

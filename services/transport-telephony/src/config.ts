@@ -44,6 +44,12 @@ export const telephonyFields = {
     max: 10_000,
   },
   mark_every_ms: { kind: "whole", about: "A mark after so much audio", fallback: 100, min: 20, max: 5_000 },
+  after_url: {
+    kind: "text",
+    about: "Webhook that says what is next for a call whose agent has ended it, e.g. <Dial>; none: it is hung up",
+    fallback: "",
+    charsMax: 1_024,
+  },
   machine: {
     kind: "choice",
     about: "Calls that an answering machine has taken: talk to it, hang up, or leave machine_notice",

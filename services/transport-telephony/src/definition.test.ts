@@ -88,6 +88,7 @@ test("F-085 the address that the carrier calls is told as it is given", async ()
 
 test.each([
   ["--numbers", "acme", /numbers.*number=tenant\/pipeline/],
+  ["--after-url", "app", /after_url.*https:\/\/app/],
   ["--public-url", "voice.example.com", /public_url.*https:\/\/voice\.example\.com/],
 ])("NF-015 a wrong value of %s is named by its key", async (flag, value, message) => {
   const { url } = await registry();

@@ -39,7 +39,11 @@ async function open(values: TelephonyConfig, context: TransportContext): Promise
     host,
     port,
     route: routes(registry, numbersOf(values), values.region),
-    policy: { machine: values.machine as VoicePolicy["machine"], notice: values.machine_notice },
+    policy: {
+      machine: values.machine as VoicePolicy["machine"],
+      notice: values.machine_notice,
+      afterUrl: urlOf(values),
+    },
     // Required and not configured: everything is refused, with what to do.
     authToken: values.signature === "off" ? null : (secret ?? (() => Promise.resolve(""))),
     publicUrl: publicUrlOf(values),
@@ -68,6 +72,12 @@ function publicUrlOf({ public_url: url }: TelephonyConfig): string {
   if (parsed !== null && /^https?:$/.test(parsed.protocol) && parsed.pathname === "/") return parsed.origin;
   const remedy = "Write the origin that the carrier calls, e.g. https://voice.example.com";
   throw rpcError(ErrorReason.CONFIG_INVALID, { domain: DOMAIN, metadata: { key: "public_url" }, remedy });
+}
+
+function urlOf({ after_url: url }: TelephonyConfig): string {
+  if (url === "" || /^https?:$/.test(URL.parse(url)?.protocol ?? "")) return url;
+  const remedy = "Write an address, e.g. https://app.example.com/after";
+  throw rpcError(ErrorReason.CONFIG_INVALID, { domain: DOMAIN, metadata: { key: "after_url" }, remedy });
 }
 
 function numbersOf({ numbers }: TelephonyConfig): Numbers {

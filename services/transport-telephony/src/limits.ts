@@ -23,6 +23,8 @@ export const limits = {
   MARKS_MAX: 1_024,
   /** After the runtime has ended the session, for what is still to be heard, milliseconds. */
   LAST_WORDS_MS: 10_000,
+  /** Calls that are over and whose carrier may still ask what is next. */
+  ENDED_MAX: 4_096,
   /** A form that the carrier posts, bytes. */
   FORM_BYTES_MAX: 65_536,
   /** Numbers that lead to a pipeline. */

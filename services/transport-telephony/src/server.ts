@@ -24,7 +24,7 @@ import { CarrierStream, type StreamCounts } from "./stream.ts";
 import type { StartMessage } from "./twilio/messages.ts";
 import { isSignedByTwilio } from "./twilio/signature.ts";
 import { joinParameter } from "./twilio/twiml.ts";
-import { answerWebhook, type RouteForCall, STREAM_PATH, type VoicePolicy } from "./webhooks.ts";
+import { answerWebhook, type EndedCall, type RouteForCall, STREAM_PATH, type VoicePolicy } from "./webhooks.ts";
 
 export interface TelephoneTransportOptions {
   readonly clock: Clock;
@@ -89,6 +89,7 @@ class Transport implements TelephoneTransport {
   readonly #desk: SessionDesk<TelephoneCall>;
   /** By the carrier's name of the call. */
   readonly #bySid = new Map<string, TelephoneCall>();
+  readonly #ended = new Map<string, EndedCall>();
   readonly #totals = {
     messagesIn: 0,
     messagesOut: 0,
@@ -201,6 +202,7 @@ class Transport implements TelephoneTransport {
         const call = this.#bySid.get(callSid);
         return call === undefined || call.attached() ? null : { url: this.url, resume: call.options.resumeKey };
       },
+      ended: (callSid) => this.#ended.get(callSid) ?? null,
       refused: (name) => this.#desk.count(name),
     });
   }
@@ -310,7 +312,13 @@ class Transport implements TelephoneTransport {
 
   #over(call: TelephoneCall, reason: string): void {
     addCall(this.#totals, call);
-    if (this.#bySid.get(call.options.callSid) === call) this.#bySid.delete(call.options.callSid);
+    const { callSid } = call.options;
+    if (this.#bySid.get(callSid) === call) this.#bySid.delete(callSid);
+    const { tenant, session } = call.line.claims;
+    // Of callers who have hung up nothing more is asked.
+    if (!call.line.callerGone()) this.#ended.set(callSid, { tenant, session, reason });
+    const [oldest] = this.#ended.keys();
+    if (this.#ended.size > limits.ENDED_MAX && oldest !== undefined) this.#ended.delete(oldest);
     this.#desk.over(call, reason);
   }
 }

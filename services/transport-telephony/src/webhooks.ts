@@ -4,7 +4,7 @@ import type { Result } from "@rspp/base/result";
 import type { Problem } from "@rspp/transport/problem";
 import { limits } from "./limits.ts";
 import { type Form, isSignedByTwilio } from "./twilio/signature.ts";
-import { connectStream, hangUp, reject, sayAndHangUp } from "./twilio/twiml.ts";
+import { connectStream, hangUp, redirect, reject, sayAndHangUp } from "./twilio/twiml.ts";
 
 export const STREAM_PATH = "/v1/twilio/stream";
 export const VOICE_PATH = "/v1/twilio/voice";
@@ -24,6 +24,15 @@ export interface VoicePolicy {
   readonly machine: "talk" | "hang_up" | "notice";
   /** Said to a machine, then the call ends. */
   readonly notice: string;
+  /** Asked what is next for a call whose agent has ended it: a cold transfer answers `<Dial>` (X-05). "": it is hung up. */
+  readonly afterUrl: string;
+}
+
+/** A call that is over here. */
+export interface EndedCall {
+  readonly tenant: string;
+  readonly session: string;
+  readonly reason: string;
 }
 
 export interface WebhookHost {
@@ -35,6 +44,8 @@ export interface WebhookHost {
   readonly draining: boolean;
   /** The stream's address and the key to come back with, where the call waits for one. */
   waiting(callSid: string): { url: string; resume: string } | null;
+  /** How it ended, where its agent or the platform ended it a moment ago. */
+  ended(callSid: string): EndedCall | null;
   refused(name: string): void;
 }
 
@@ -99,9 +110,18 @@ async function voice(form: Form, host: WebhookHost): Promise<Answer> {
 
 /** A stream has ended and the call has not: it was cut, and goes on; or the agent has ended it. */
 function next(form: Form, host: WebhookHost): Answer {
-  const waits = host.waiting(textOf(form, "CallSid"));
-  if (waits === null) return twiml(hangUp());
+  const callSid = textOf(form, "CallSid");
+  const waits = host.waiting(callSid);
+  if (waits === null) return after(host.ended(callSid), host.policy.afterUrl);
   return twiml(connectStream({ url: waits.url, parameters: { resume: waits.resume }, next: nextOf(waits.url) }));
+}
+
+/** The application is told which call it was, and says what is next. */
+function after(ended: EndedCall | null, url: string): Answer {
+  if (ended === null || url === "") return twiml(hangUp());
+  const to = new URL(url);
+  for (const [name, value] of Object.entries(ended)) to.searchParams.set(name, value);
+  return twiml(redirect(to.href));
 }
 
 /** At the adapter that has the call. */

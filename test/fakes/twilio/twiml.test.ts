@@ -1,8 +1,8 @@
 import {
   connectStream,
-  dial,
   hangUp,
   joinParameter,
+  redirect,
   reject,
   sayAndHangUp,
 } from "@rspp/transport-telephony/twilio/twiml";
@@ -28,8 +28,10 @@ test("F-085 documents are those that Twilio's own library writes", () => {
   const [over, busy, other] = [new VoiceResponse(), new VoiceResponse(), new VoiceResponse()];
   over.hangup();
   busy.reject({ reason: "busy" });
-  other.dial({ callerId: "+15550100" }, "+15550123");
-  expect([hangUp(), reject(), dial("+15550123", "+15550100")]).toEqual([over, busy, other].map(String));
+  other.redirect({ method: "POST" }, "https://app.example.com/after?session=a&reason=b");
+  expect([hangUp(), reject(), redirect("https://app.example.com/after?session=a&reason=b")]).toEqual(
+    [over, busy, other].map(String),
+  );
 });
 
 test("a token longer than a parameter may be is sent in parts, and is whole again", () => {

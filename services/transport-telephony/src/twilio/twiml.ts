@@ -25,14 +25,14 @@ export function hangUp(): string {
   return document("<Hangup/>");
 }
 
+/** The carrier asks elsewhere. */
+export function redirect(url: string): string {
+  return document(`<Redirect method="POST">${escaped(url)}</Redirect>`);
+}
+
 /** Busy signal for a call that is not answered: it costs the caller nothing. */
 export function reject(): string {
   return document('<Reject reason="busy"/>');
-}
-
-export function dial(number: string, callerId: string): string {
-  const from = callerId === "" ? "" : ` callerId="${escaped(callerId)}"`;
-  return document(`<Dial${from}>${escaped(number)}</Dial>`);
 }
 
 export function sayAndHangUp(text: string): string {
