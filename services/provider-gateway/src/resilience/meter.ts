@@ -67,7 +67,9 @@ export class CostMeter {
     };
     const inner = open({
       chunk(chunk) {
-        if (modality === "llm" && chunk.kind === "text") used.outputTokens += chunk.text.length / CHARS_PER_TOKEN;
+        // A provider may say anything, and is refused further on.
+        const text: unknown = chunk?.kind === "text" ? chunk.text : null;
+        if (modality === "llm" && typeof text === "string") used.outputTokens += text.length / CHARS_PER_TOKEN;
         sink.chunk(chunk);
       },
       outcome(outcome) {
