@@ -7,6 +7,7 @@ import { p2 } from "./p2-echo.ts";
 import { p3 } from "./p3-voice-loop.ts";
 import { p4Processes } from "./p4-processes.ts";
 import { p4 } from "./p4-voice-to-voice.ts";
+import { p5LiveKit } from "./p5-livekit.ts";
 import { p5a } from "./p5a-cancel.ts";
 import { p5bc } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
@@ -28,6 +29,7 @@ export const BENCHES: readonly Bench[] = [
   p4,
   p4Processes,
   p5bc,
+  p5LiveKit,
   p6Kernel,
   p6,
   p7,
