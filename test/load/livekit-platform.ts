@@ -27,9 +27,18 @@ const folder = mkdtempSync(join(tmpdir(), "rspp-bench-"));
 const store = openNodeStore(folder);
 if (!store.ok) throw new Error(store.error.detail);
 const spool = createSpool({ store: store.value, clock, diskBytesMax: 64 * 2 ** 30 });
-const providers = instantProviders(clock, { text: "A long story that goes on and on. ", frames: 500, everyMs: 50 });
+// Six whole periods: one frame after the other is one tone.
+const tone = Int16Array.from({ length: 320 }, (_, n) => 8_000 * Math.sin((2 * Math.PI * 6 * n) / 320));
+const story = {
+  text: "A long story that goes on and on. ",
+  frames: 500,
+  everyMs: 50,
+  frame: new Uint8Array(tone.buffer),
+};
+const providers = instantProviders(clock, story);
 const runtime = createRuntime({ clock, providers, vad: levelVad(), spool });
-const graph = assistantGraph({ endpointing: ENDPOINT_AT_ONCE });
+// One loud frame interrupts; a frame that was lost on the way is not the end of what is said.
+const graph = assistantGraph({ endpointing: { ...ENDPOINT_AT_ONCE, endpoint_silence_ms: 300 } });
 const authority = { epoch: 1, incarnation: "bench", deadlineNs: asMonoNs(Number.MAX_SAFE_INTEGER) };
 
 const transport = new LiveKitTransport({

@@ -30,6 +30,8 @@ export interface Reply {
   frames: number;
   /** All frames at once where 0, else five of them every so many milliseconds. */
   everyMs: number;
+  /** What each frame holds, 20 ms; default a hum that nobody hears. */
+  frame?: Uint8Array;
 }
 
 const FRAMES_A_PIECE = 5;
@@ -100,7 +102,7 @@ class InstantInvocation implements Invocation {
         clause.frames -= 1;
         this.sink.chunk({
           kind: "audio",
-          bytes: new Uint8Array(FRAME_BYTES).fill(1),
+          bytes: this.reply.frame ?? new Uint8Array(FRAME_BYTES).fill(1),
           format: PCM,
           durationUs: FRAME_US,
           segment: clause.segment,

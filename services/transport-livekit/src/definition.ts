@@ -45,6 +45,8 @@ async function open(values: LiveKitConfig, context: TransportContext): Promise<R
     apiKey: values.livekit_api_key,
     secret: async () => (await secret.read()).reveal(),
   });
+  // The SDK has a logger of its own on standard output, which tells everything unless this is production.
+  process.env.NODE_ENV ||= "production";
   // Its native part is loaded where a room is joined at all.
   const { createLiveKitRoom } = await import("./livekit-room.ts");
   const transport = new LiveKitTransport({
