@@ -37,10 +37,38 @@ describe("the agent's audio before a loudspeaker", () => {
     expect(given.map(({ turn }) => turn)).toEqual([...Array(10).fill(1), ...Array(20).fill(2)]);
   });
 
+  test("F-033 a hold ends with the turn that it waits for: the next turn is heard though nobody says resume", () => {
+    const { clock, given, output, push } = rig();
+    push(1, 50);
+    output.hold(1);
+    expect(output.cut((turn, generation) => turn === 1 && generation < 1)).toBe(40);
+    output.emptied();
+    push(2, 20);
+    clock.pass(5_000);
+    expect(given.filter(({ turn }) => turn === 2)).toHaveLength(20);
+  });
+
+  test("a hold of a turn lets a later one through, and ends with resume; no loudspeaker is no one's hold", () => {
+    const { clock, given, output, push } = rig();
+    output.hold(1);
+    push(2, 5);
+    clock.pass(1_000);
+    expect(given).toHaveLength(5);
+    output.stop();
+    push(3, 5);
+    output.cut((turn) => turn === 1);
+    output.resume();
+    clock.pass(1_000);
+    expect(given).toHaveLength(5);
+    output.restart();
+    clock.pass(1_000);
+    expect(given).toHaveLength(10);
+  });
+
   test("nothing follows while it is held, and it goes on where it stood", () => {
     const { clock, given, output, push } = rig();
     push(1, 30);
-    output.hold();
+    output.hold(1);
     clock.pass(2_000);
     expect(given).toHaveLength(10);
     output.resume();

@@ -22,7 +22,9 @@ export class PacedOutput {
   /** When the loudspeaker will have played all it was given. */
   #playedOutNs = 0;
   #timer: TimerHandle | null = null;
-  #held = false;
+  /** Turn of a hold, which stops it and those before; 0 all. */
+  #heldTurn: number | null = null;
+  #stopped = false;
 
   constructor(options: PacedOutputOptions) {
     this.#options = options;
@@ -42,10 +44,11 @@ export class PacedOutput {
     this.#waiting.unshift(...frames);
   }
 
-  /** Takes waiting frames out; @returns how many. */
+  /** Takes waiting frames out; @returns how many. A hold of a turn that is cut has no one to wait for. */
   cut(fenced: (turn: number, generation: number) => boolean): number {
     const before = this.#waiting.length;
     this.#waiting = this.#waiting.filter(({ turn, generation }) => !fenced(turn, generation));
+    if (this.#heldTurn === 0 || (this.#heldTurn !== null && fenced(this.#heldTurn, 0))) this.resume();
     return before - this.#waiting.length;
   }
 
@@ -55,15 +58,27 @@ export class PacedOutput {
     this.#rearm();
   }
 
-  /** The caller may be interrupting (`output_hold`): what was given plays on, no more follows until `resume`. */
-  hold(): void {
-    this.#held = true;
-    this.#clear();
+  /** The caller may be interrupting (`output_hold`): what was given plays on, no more of the turn follows until `resume`. */
+  hold(turn: number): void {
+    this.#heldTurn = turn;
+    this.#rearm();
   }
 
   resume(): void {
-    this.#held = false;
+    this.#heldTurn = null;
     this.#rearm();
+  }
+
+  /** There is no loudspeaker for now: nothing is given until `restart`. */
+  stop(): void {
+    this.#stopped = true;
+    this.#clear();
+  }
+
+  /** There is one again, which plays nothing yet. */
+  restart(): void {
+    this.#stopped = false;
+    this.emptied();
   }
 
   waiting(): number {
@@ -82,9 +97,7 @@ export class PacedOutput {
 
   #drain(): void {
     const { clock, play } = this.#options;
-    while (!this.#held) {
-      const next = this.#waiting[0];
-      if (next === undefined) return;
+    for (let next = this.#waiting[0]; next !== undefined && this.#may(next); next = this.#waiting[0]) {
       const nowNs: MonoNs = clock.nowNs();
       const startNs = Math.max(nowNs, this.#playedOutNs);
       const endNs = startNs + next.durationUs * 1_000;
@@ -95,6 +108,11 @@ export class PacedOutput {
       this.#playedOutNs = endNs;
       play(next);
     }
+  }
+
+  #may({ turn }: Media): boolean {
+    if (this.#stopped) return false;
+    return this.#heldTurn === null || (this.#heldTurn !== 0 && turn > this.#heldTurn);
   }
 
   #arm(inNs: number): void {

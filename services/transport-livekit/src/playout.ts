@@ -54,8 +54,8 @@ export class Playout {
     return this.#paced.cut(fenced);
   }
 
-  hold(): void {
-    this.#paced.hold();
+  hold(turn: number): void {
+    this.#paced.hold(turn);
   }
 
   resume(): void {

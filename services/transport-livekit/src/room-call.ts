@@ -163,7 +163,7 @@ export class RoomCall implements RoomListener, CallerEnd {
   }
 
   control({ signal, turn, reason, fields = {} }: Egress<"control">): GateReason | undefined {
-    if (signal === "output_hold") this.#playout?.hold();
+    if (signal === "output_hold") this.#playout?.hold(turn);
     if (signal === "output_resume") this.#playout?.resume();
     if (signal === "turn_open") this.#room?.agentState("thinking");
     this.#room?.tell(JSON.stringify({ type: "control", signal, turn_number: turn, reason, fields }));

@@ -174,8 +174,8 @@ export class TelephoneCall {
     this.line.audio(this.#sequence, bytes, 0);
   }
 
-  #control({ signal }: Extract<TransportEgress, { kind: "control" }>): undefined {
-    if (signal === "output_hold") this.#output.hold();
+  #control({ signal, turn }: Extract<TransportEgress, { kind: "control" }>): undefined {
+    if (signal === "output_hold") this.#output.hold(turn);
     if (signal === "output_resume") this.#output.resume();
     return undefined;
   }

@@ -62,8 +62,8 @@ export class CarrierOutput {
     return this.#paced.cut(fenced);
   }
 
-  hold(): void {
-    this.#paced.hold();
+  hold(turn: number): void {
+    this.#paced.hold(turn);
   }
 
   resume(): void {
@@ -103,7 +103,7 @@ export class CarrierOutput {
 
   /** The connection is gone, and with it what the carrier held: whoever comes back hears it then. */
   away(): void {
-    this.#paced.hold();
+    this.#paced.stop();
     this.#paced.unshift(this.#given);
     this.#given = [];
     this.#line = "";
@@ -112,8 +112,7 @@ export class CarrierOutput {
   }
 
   back(): void {
-    this.#paced.emptied();
-    this.#paced.resume();
+    this.#paced.restart();
   }
 
   close(): void {
