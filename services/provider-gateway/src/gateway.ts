@@ -1,6 +1,7 @@
 import type { Clock } from "@rspp/ports/clock";
 import type {
   Invocation,
+  InvocationChunk,
   InvocationInput,
   InvocationOpen,
   InvocationSink,
@@ -154,7 +155,9 @@ class Gateway implements ProviderGateway {
     const perUnit = (prices === undefined ? undefined : capPrice(prices, request.modality)) ?? flat;
     const way = this.#collectors.get(provider.name) ?? provider;
     const watched = (asked: InvocationOpen, to: InvocationSink): Invocation =>
-      this.#guards ? openWatched(this.#clock, asked, to, (answers) => way.open(asked, answers)) : way.open(asked, to);
+      this.#guards
+        ? openWatched(this.#clock, asked, to, (answers) => way.open(asked, wellFormed(answers, sink)))
+        : way.open(asked, wellFormed(to, sink));
     const within = (to: InvocationSink): Invocation => openCapped(capped, to, () => perUnit, watched);
     const metered = (to: InvocationSink): Invocation => this.#meter.open(request, to, prices ?? flat, within);
     const through = (to: InvocationSink): Invocation =>
@@ -213,6 +216,21 @@ class Gateway implements ProviderGateway {
     }
     return undefined;
   }
+}
+
+/** What is no chunk at all goes past those that look into chunks: who asked refuses and counts it. */
+function wellFormed(to: InvocationSink, past: InvocationSink): InvocationSink {
+  return {
+    chunk: (chunk) => (isChunk(chunk) ? to : past).chunk(chunk),
+    outcome: (outcome) => to.outcome(outcome),
+  };
+}
+
+function isChunk(chunk: InvocationChunk | null | undefined): boolean {
+  if (typeof chunk !== "object" || chunk === null) return false;
+  if (chunk.kind === "text") return typeof chunk.text === "string";
+  if (chunk.kind === "tool_call") return true;
+  return chunk.kind === "audio" && chunk.bytes instanceof Uint8Array && typeof chunk.format === "object";
 }
 
 /** Keeps a provider to its promises. */

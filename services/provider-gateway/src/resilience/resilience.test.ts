@@ -314,6 +314,21 @@ describe("F3 F-160 what the gateway finds by itself", () => {
     expect(call?.cancelled).toBe(true);
   });
 
+  test.each(["llm", "tts"] as const)(
+    "%s: what is no chunk reaches who asked, who refuses it, and breaks nothing",
+    (modality) => {
+      const r = rig(modality);
+      const { sink, invocation } = r.open();
+      invocation.push({ kind: "text", text: "Hello.", segment: 0 });
+      for (const odd of [null, 1, { kind: "audio" }, { kind: "text" }, {}])
+        r.calls[0]?.sink.chunk(odd as unknown as InvocationChunk);
+      expect(sink.chunks.length).toBe(5);
+      r.calls[0]?.sink.chunk(modality === "llm" ? said("Hello.") : frame(900, 0, true));
+      r.calls[0]?.sink.outcome({ kind: "success", detail: "" });
+      expect(sink.outcomes).toMatchObject([{ kind: "success" }]);
+    },
+  );
+
   test("two seconds of silence are enough to know", () => {
     const r = rig("tts");
     const { sink, invocation } = r.open();
