@@ -10,6 +10,7 @@ import { measureInvocations, measureLinks } from "@rspp/runtime/metrics-links";
 import { type Metric, MetricRegistry } from "@rspp/telemetry/metric-registry";
 import { openTelemetry } from "@rspp/telemetry/open-telemetry";
 import { measureTransport } from "@rspp/transport/metrics";
+import { livekitMetrics } from "@rspp/transport-livekit/metrics";
 import { telephonyMetrics } from "@rspp/transport-telephony/metrics";
 import { websocketMetrics } from "@rspp/transport-websocket/metrics";
 import { expect, test } from "vitest";
@@ -38,10 +39,11 @@ interface Measured {
   readonly gateway: readonly Metric[];
   readonly adapter: readonly Metric[];
   readonly phones: readonly Metric[];
+  readonly rooms: readonly Metric[];
   readonly registry: readonly Metric[];
 }
 
-const page = ({ service, runtime, gateway, adapter, phones, registry }: Measured): string =>
+const page = ({ service, runtime, gateway, adapter, phones, rooms, registry }: Measured): string =>
   [
     "# Metrics",
     "",
@@ -84,6 +86,11 @@ const page = ({ service, runtime, gateway, adapter, phones, registry }: Measured
     "",
     ...head,
     ...rows(phones),
+    "",
+    "## LiveKit adapter",
+    "",
+    ...head,
+    ...rows(rooms),
     "",
     "## Registry",
     "",
@@ -129,10 +136,13 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
   const carriers = new MetricRegistry();
   measureTransport(carriers, "telephony", telephonyMetrics, () => null);
   const phones = carriers.collect();
+  const agents = new MetricRegistry();
+  measureTransport(agents, "livekit", livekitMetrics, () => null);
+  const rooms = agents.collect();
   const starts = new MetricRegistry();
   measureStarts(starts);
   const registry = starts.collect();
-  const all = [...service, ...runtime, ...gateway, ...adapter, ...phones, ...registry];
+  const all = [...service, ...runtime, ...gateway, ...adapter, ...phones, ...rooms, ...registry];
   const names = all.map(({ family }) => family.definition.name);
   expect(new Set(names).size).toBe(names.length);
   for (const { kind, family } of all) {
@@ -143,7 +153,7 @@ test("F-068 F-069 docs/metrics.md lists every metric once, with unit and meaning
     expect(help, name).toMatch(/^[A-Z0-9]/);
   }
   await telemetry.close();
-  await expect(page({ service, runtime, gateway, adapter, phones, registry })).toMatchFileSnapshot(
+  await expect(page({ service, runtime, gateway, adapter, phones, rooms, registry })).toMatchFileSnapshot(
     "../../docs/metrics.md",
   );
 });

@@ -83,6 +83,7 @@ test("F-103 the image holds the services as JavaScript and what they load, and n
     "registry",
     "replay",
     "runtime",
+    "transport-livekit",
     "transport-telephony",
     "transport-websocket",
   ];

@@ -43,7 +43,7 @@ export async function secrets(action: string, specs: readonly string[], options:
 
 /** Secret keys of every service, as the environment and the files given say; a file is of whichever service takes it. */
 async function ofServices(files: readonly string[]): Promise<Named[]> {
-  const definitions = Object.values(await loadDefinitions({ gateway: "service" })).map((make) => make());
+  const definitions = Object.values(await loadDefinitions({ gateway: "service", livekit: true })).map((make) => make());
   const named: Named[] = [];
   for (const { service, fields } of definitions) {
     for (const argv of [[], ...files.map((file) => ["--config", file])]) {

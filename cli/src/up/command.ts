@@ -16,6 +16,9 @@ interface UpFlags {
   readonly json?: boolean;
 }
 
+/** Set where there is a LiveKit server; its url and secret stand beside it. */
+const livekitKey = "RSPP_LIVEKIT_API_KEY";
+
 /** `name=port`, several of them with commas between or in several options. */
 function namedPort(text: string, before: ReadonlyMap<PortName, number> | undefined): ReadonlyMap<PortName, number> {
   const ports = new Map(before ?? []);
@@ -73,7 +76,8 @@ export function registerUp(cli: Command, done: Done): void {
           remedy: "add --processes, or leave --runtimes out",
         });
       const where = gateway ?? (processes ? "service" : "library");
-      const options: UpOptions = { ...rest, ports, processes, json, gateway: where };
+      const livekit = process.env[livekitKey] !== undefined;
+      const options: UpOptions = { ...rest, ports, processes, json, livekit, gateway: where };
       const up = processes
         ? (await import("./processes.ts")).upProcesses
         : (await import("./in-process.ts")).upInProcess;
@@ -84,6 +88,7 @@ export function registerUp(cli: Command, done: Done): void {
     ["rspp up", "and in another terminal: rspp talk voice-assistant --wav question.wav"],
     ["rspp up --processes --data /var/lib/rspp", ""],
     ["rspp up --processes --runtimes 3", "a fleet on this machine: calls go on when one of its runtimes dies"],
+    [`${livekitKey}=… rspp up`, "agents for the rooms of a LiveKit server too (docs/livekit.md)"],
     ["rspp up --port-base 0 --json", "on free ports, told in JSON"],
   );
 }

@@ -7,8 +7,11 @@ import type { UpOptions, UpService } from "./plan.ts";
 export type Definitions = Readonly<Record<UpService, () => ServiceDefinition<ServiceFields>>>;
 
 /** A function each, since the adapters are given the runtime beside them. */
-export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): Promise<Definitions> {
-  const [registry, lease, replay, runtime, local, adapter, phones, providers] = await Promise.all([
+export async function loadDefinitions({
+  gateway,
+  livekit = false,
+}: Pick<UpOptions, "gateway" | "livekit">): Promise<Definitions> {
+  const [registry, lease, replay, runtime, local, adapter, phones, rooms, providers] = await Promise.all([
     import("@rspp/registry/definition"),
     import("@rspp/lease/definition"),
     import("@rspp/replay/definition"),
@@ -16,6 +19,7 @@ export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): 
     import("@rspp/runtime/admission-local"),
     import("@rspp/transport-websocket/definition"),
     import("@rspp/transport-telephony/definition"),
+    livekit ? import("@rspp/transport-livekit/definition") : null,
     gateway === "service" ? import("@rspp/provider-gateway/definition") : null,
   ]);
   const own = gateway === "library" ? await import("./own-providers.ts") : null;
@@ -38,6 +42,10 @@ export async function loadDefinitions({ gateway }: Pick<UpOptions, "gateway">): 
         }),
       ),
     "transport-websocket": () => erased(adapter.createWebSocketDefinition({ local: () => beside })),
+    "transport-livekit": () => {
+      if (rooms === null) throw new Error("no LiveKit server is named");
+      return erased(rooms.createLiveKitDefinition({ local: () => beside }));
+    },
     "transport-telephony": () => erased(phones.createTelephonyDefinition({ local: () => beside })),
   };
 }

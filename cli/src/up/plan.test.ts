@@ -90,8 +90,13 @@ test("NF-012 the database's address is told to none but those that keep somethin
 });
 
 test("everything that is started is stopped, and nothing before those that need it", () => {
-  expect(stagesOf(options).flat().sort()).toEqual([...upServices].sort());
+  expect(
+    stagesOf({ ...options, livekit: true })
+      .flat()
+      .sort(),
+  ).toEqual([...upServices].sort());
   expect(stagesOf({ gateway: "library" }).flat()).not.toContain("provider-gateway");
+  expect(stagesOf(options).flat()).not.toContain("transport-livekit");
   expect(stopStages.flat().sort()).toEqual([...upServices].sort());
-  expect(stopStages[0]).toEqual(["transport-websocket", "transport-telephony", "runtime"]);
+  expect(stopStages[0]).toEqual(["transport-websocket", "transport-telephony", "transport-livekit", "runtime"]);
 });

@@ -9,6 +9,7 @@ export const upServices = [
   "runtime",
   "transport-websocket",
   "transport-telephony",
+  "transport-livekit",
 ] as const;
 export type UpService = (typeof upServices)[number];
 
@@ -21,6 +22,7 @@ export const portOffsets = {
   replay: 5,
   "transport-websocket": 6,
   "transport-telephony": 7,
+  "transport-livekit": 8,
   links: 103,
   invocations: 104,
   websocket: 106,
@@ -41,6 +43,8 @@ export interface UpOptions {
   readonly runtimes?: number;
   /** Providers within the runtime, or in a service of their own. */
   readonly gateway: "library" | "service";
+  /** Agents for the rooms of a LiveKit server, which the environment names (docs/livekit.md). */
+  readonly livekit?: boolean;
   /** Folders of node packages, for the runtime. */
   readonly nodes?: readonly string[];
   readonly json: boolean;
@@ -58,9 +62,14 @@ export function portOf({ ports, portBase }: Pick<UpOptions, "ports" | "portBase"
 }
 
 /** In the order they are started; those of one stage together. */
-export function stagesOf({ gateway }: Pick<UpOptions, "gateway">): readonly (readonly UpService[])[] {
+export function stagesOf({
+  gateway,
+  livekit = false,
+}: Pick<UpOptions, "gateway" | "livekit">): readonly (readonly UpService[])[] {
   const providers: readonly UpService[] = gateway === "service" ? ["provider-gateway"] : [];
-  return [["registry", "lease", ...providers, "replay"], ["runtime"], ["transport-websocket", "transport-telephony"]];
+  const rooms: readonly UpService[] = livekit ? ["transport-livekit"] : [];
+  const adapters = ["transport-websocket", "transport-telephony", ...rooms] as const;
+  return [["registry", "lease", ...providers, "replay"], ["runtime"], adapters];
 }
 
 /** Ports of replicas are so far apart. */
@@ -87,7 +96,7 @@ export function replicasOf(service: UpService, { runtimes = 1 }: Pick<UpOptions,
  * In the order they are stopped: the runtime ends its calls while the adapter waits for them; then what they need goes.
  */
 export const stopStages: readonly (readonly UpService[])[] = [
-  ["transport-websocket", "transport-telephony", "runtime"],
+  ["transport-websocket", "transport-telephony", "transport-livekit", "runtime"],
   ["replay", "provider-gateway"],
   ["lease", "registry"],
 ];
@@ -119,6 +128,8 @@ const told: Readonly<Record<UpService, Told>> = {
   runtime: { streamPort: "links", data: true, peers: ["registry", "lease", "replay", "gateway", "gateway_streams"] },
   "transport-websocket": { callerPort: "websocket", peers: ["registry", "lease"] },
   "transport-telephony": { callerPort: "telephony", peers: ["registry", "lease"] },
+  // Its callers come in at the LiveKit server.
+  "transport-livekit": { peers: ["registry", "lease"] },
 };
 
 export const databaseUrlName = "RSPP_UP_DATABASE_URL";
