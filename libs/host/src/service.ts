@@ -39,6 +39,8 @@ export interface ServiceContext {
   dependency(name: string, there: boolean): void;
   /** A peer by its base URL, with this process's TLS and token; directly, without a socket, where it runs in this process. */
   connect(peer: PeerService, baseUrl: string): RpcConnection;
+  /** The same without this process's token: each call shows that of the person it is made for, in its `authorization`. */
+  connectForOthers(peer: PeerService, baseUrl: string): RpcConnection;
   /** Certificate of this process's servers, for one that a service opens by itself. */
   readonly tls?: ServerTls;
   /** The same TLS and token for streams. */

@@ -104,6 +104,7 @@ export async function startService<F extends ServiceFields>(
       dependency: (name, there) => readiness.dependency(name, there),
       connect: (peer, baseUrl) =>
         overrides.connect?.(peer, baseUrl) ?? connectPeer(peer, baseUrl, identity, telemetry.rpc),
+      connectForOthers: (peer, baseUrl) => connectPeer(peer, baseUrl, { ...identity, token: undefined }, telemetry.rpc),
       streams: streamAccess(identity),
       ...(identity.server === undefined ? {} : { tls: identity.server }),
     };

@@ -59,7 +59,7 @@ export interface Played {
 
 export class AgentLine {
   readonly #options: AgentLineOptions;
-  readonly #audio: AgentAudio;
+  #audio: AgentAudio;
   readonly #deliveries = createDeliveries();
   readonly #flushes: PendingFlush[] = [];
   fences = 0;
@@ -145,6 +145,16 @@ export class AgentLine {
   /** Calls back once all that was taken has been sent on: what waits for a resampler comes before it. */
   whenConverted(then: () => void): void {
     this.#audio.whenIdle(then);
+  }
+
+  /** The loudspeaker wants another form from here on: what was taken before goes out in the old one. */
+  reformat(format: AudioFormat): void {
+    const before = this.#audio;
+    before.whenIdle(() => {
+      if (this.#audio !== before) return;
+      this.#audio = createAgentAudio(format, (media) => this.#converted(media));
+      before.close();
+    });
   }
 
   /** Nothing is being said, or waits to be heard. */

@@ -81,6 +81,8 @@ export interface TransportContext extends Pick<ServiceContext, "log" | "instance
   readonly openSession: SessionOpener;
   /** For transports that ask for routes themselves. */
   readonly registry: RpcConnection;
+  /** The registry without this service's token, for routes that a caller asks for with a token of his own. */
+  registryForCallers(): RpcConnection;
   /** Where its API listens. */
   readonly api: Bound;
   /** Adapters of a fleet share it; without a service token all run on this machine. Asked for each time: it may change. */
@@ -192,6 +194,7 @@ class Adapter<F extends TransportFields, S extends SessionCounts, T extends Runn
       ...(tls === undefined ? {} : { tls }),
       clock: this.#clock,
       registry: this.#registry,
+      registryForCallers: () => this.#context.connectForOthers("registry", this.#values.registry),
       api,
       verifier: createRegistryVerifier({ registry: this.#registry, transport: name, wallMs: this.#clock.wallMs }),
       openSession: tracedOpener(telemetry.rpc, this.#opener.open),

@@ -20,6 +20,13 @@ export const websocketFields = {
     fallback: "",
     charsMax: 4_096,
   },
+  realtime_routes: {
+    kind: "text",
+    about:
+      "Tenant whose pipelines a client of /v1/realtime may name as its model, with an access token that may ask for routes as its key; none: the key is the token of a route",
+    fallback: "",
+    charsMax: 64,
+  },
   compression: {
     kind: "choice",
     about: "permessage-deflate for clients that offer it",

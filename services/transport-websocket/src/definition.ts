@@ -9,6 +9,7 @@ import {
 } from "@rspp/transport/service";
 import { type WebSocketConfig, websocketFields } from "./config.ts";
 import { websocketMetrics } from "./metrics.ts";
+import { createRealtimeRoutes } from "./realtime/routes.ts";
 import { openWebSocketTransport, type WebSocketTransportStats } from "./server.ts";
 
 export function createWebSocketDefinition(options: TransportServiceOptions = {}): PlainService<typeof websocketFields> {
@@ -21,7 +22,8 @@ async function open(
   context: TransportContext,
 ): Promise<RunningTransport<WebSocketTransportStats>> {
   const { host, websocket_port: port } = values;
-  const { clock, verifier, openSession, fleetSecret, audit, tls } = context;
+  const { clock, verifier, openSession, fleetSecret, audit, tls, log, registryForCallers } = context;
+  const { realtime_routes: tenant, region } = values;
   const origins = values.origins.split(",").flatMap((origin) => origin.trim() || []);
   const transport = await openWebSocketTransport({
     clock,
@@ -35,6 +37,10 @@ async function open(
     connectionsMax: values.connections_max,
     sessionsMax: values.sessions_max,
     resumeWithinMs: values.resume_within_ms,
+    warn: (fields, text) => log.warn(fields, text),
+    ...(tenant === ""
+      ? {}
+      : { realtimeRoutes: createRealtimeRoutes({ registry: registryForCallers(), tenant, region }) }),
     ...(origins.length === 0 ? {} : { origins }),
     ...(tls === undefined ? {} : { tls }),
   }).catch((failure: NodeJS.ErrnoException) => {

@@ -23,6 +23,7 @@ import { Call, type CallStats, type ClientLink } from "./call.ts";
 import { Connection, type ConnectionCounts } from "./connection.ts";
 import { SUBPROTOCOLS } from "./frame-codec.ts";
 import { limits } from "./limits.ts";
+import { REALTIME_PATH, RealtimeEndpoint, type RealtimeRoutes } from "./realtime/endpoint.ts";
 import { closeCodes, openRefusal, type Refusal, refusal, refusalOf } from "./refusal.ts";
 import { createResumeKeys, type ResumeKeys } from "./resume-keys.ts";
 
@@ -50,6 +51,9 @@ export interface WebSocketTransportOptions {
   origins?: readonly string[];
   /** Told of everyone who comes, is refused, cut off, or comes back. */
   audit?: (entry: AuditEntry) => void;
+  /** Routes for clients of `/v1/realtime` that show an access token instead of a route's; default none. */
+  realtimeRoutes?: RealtimeRoutes;
+  warn?: (fields: Readonly<Record<string, string>>, text: string) => void;
 }
 
 export interface WebSocketTransportStats extends ConnectionCounts, SessionCounts {
@@ -98,6 +102,7 @@ class Transport implements WebSocketTransport {
   /** By the digest of the resume key, so that a look-up tells nothing by its time. */
   readonly #calls = new Map<string, Call>();
   readonly #desk: SessionDesk<Call>;
+  readonly #realtime: RealtimeEndpoint;
   readonly #keys: ResumeKeys;
   readonly #totals: ConnectionCounts = { framesIn: 0, framesOut: 0, badFrames: 0, bytesIn: 0, bytesOut: 0, writeNs: 0 };
   #wireBytesOut = 0;
@@ -110,6 +115,11 @@ class Transport implements WebSocketTransport {
   constructor(options: WebSocketTransportOptions) {
     this.#options = options;
     this.#desk = new SessionDesk<Call>(options);
+    const { realtimeRoutes } = options;
+    this.#realtime = new RealtimeEndpoint({
+      ...options,
+      ...(realtimeRoutes === undefined ? {} : { routes: realtimeRoutes }),
+    });
     const own = randomBytes(24).toString("base64url");
     this.#keys = createResumeKeys(options.resumeSecret ?? (() => own));
     this.#sockets = new WebSocketServer({
@@ -130,7 +140,7 @@ class Transport implements WebSocketTransport {
     this.#http = createListener(options.tls, limits.CONNECTIONS_MAX + limits.UNOPENED_MAX);
     this.#http.on("request", (_request, response) => {
       response.writeHead(426, { "content-type": "text/plain", upgrade: "websocket" });
-      response.end("This is a WebSocket endpoint: see docs/websocket-protocol.md\n");
+      response.end("This is a WebSocket endpoint: see docs/websocket-protocol.md and docs/openai-realtime.md\n");
     });
     this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }
@@ -159,17 +169,18 @@ class Transport implements WebSocketTransport {
       addCounts(sum, connection.counts);
       wire += writtenBytes(socket);
     }
+    this.#realtime.addTo(sum);
     const calls = this.#desk.calls();
     return {
       ...sum,
-      connections: this.#connections.size,
+      connections: this.#size(),
       unopened: this.#unopened(),
-      sessions: calls.length,
+      sessions: calls.length + this.#realtime.desk.size(),
       waiting: calls.filter((call) => !call.attached()).length,
       resumed: this.#desk.resumed,
       adopted: this.#desk.adopted,
-      givenUp: this.#desk.givenUp,
-      refused: this.#desk.refused(),
+      givenUp: this.#desk.givenUp + this.#realtime.desk.givenUp,
+      refused: added(this.#desk.refused(), this.#realtime.desk.refused()),
       wireBytesOut: wire,
     };
   }
@@ -179,16 +190,19 @@ class Transport implements WebSocketTransport {
   }
 
   raiseEpoch(session: string, epoch: number, tenant?: string): boolean {
-    return this.#desk.raiseEpoch(session, epoch, tenant);
+    const raised = this.#desk.raiseEpoch(session, epoch, tenant);
+    return this.#realtime.desk.raiseEpoch(session, epoch, tenant) || raised;
   }
 
   sweep(): void {
     for (const connection of [...this.#connections.keys()]) connection.tick();
     for (const call of this.#desk.calls()) call.tick();
+    this.#realtime.sweep();
   }
 
   drain(): void {
     this.#desk.drain();
+    this.#realtime.desk.drain();
   }
 
   handOff(which: "quiet" | "all"): void {
@@ -203,21 +217,30 @@ class Transport implements WebSocketTransport {
       connection.close(closeCodes.goingAway, "draining: connect elsewhere");
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
     // What was said last is to be heard; who does not answer the close frame is cut off.
-    await this.#emptied();
+    await this.#emptied(this.#realtime.close());
     for (const connection of [...this.#connections.keys()]) connection.terminate();
+    this.#realtime.terminate();
     this.#http.closeAllConnections();
     await closed;
   }
 
-  async #emptied(): Promise<void> {
-    if (this.#connections.size === 0) return;
+  async #emptied(realtime: Promise<void>): Promise<void> {
+    if (this.#size() === 0) return;
     const { clock } = this.#options;
     let timer: TimerHandle | undefined;
-    await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
+    const late = new Promise<void>((resolve) => {
       timer = clock.timerAt(asMonoNs(clock.nowNs() + msToNs(limits.CLOSE_GRACE_MS)), resolve);
     });
+    const own = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      if (this.#connections.size === 0) resolve();
+    });
+    await Promise.race([late, Promise.all([own, realtime])]);
     timer?.clear();
+  }
+
+  #size(): number {
+    return this.#connections.size + this.#realtime.size();
   }
 
   #path(): string {
@@ -235,7 +258,7 @@ class Transport implements WebSocketTransport {
 
   #unopened(): number {
     for (const connection of this.#fresh) if (!connection.waiting()) this.#fresh.delete(connection);
-    return this.#fresh.size;
+    return this.#fresh.size + this.#realtime.unopened();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -246,24 +269,25 @@ class Transport implements WebSocketTransport {
       this.#desk.count(refused.name);
       return refuseUpgrade(socket, refused);
     }
+    if (pathOf(request) === REALTIME_PATH) return this.#realtime.upgrade(request, socket, head);
     this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#connected(ws, socket));
   }
 
   #upgradeRefusal(request: IncomingMessage): UpgradeRefusal | null {
-    const path = (request.url ?? "/").split("?", 1)[0];
+    const realtime = pathOf(request) === REALTIME_PATH;
     const { origins, connectionsMax = limits.CONNECTIONS_MAX } = this.#options;
-    if (path !== this.#path())
-      return { status: "404 Not Found", name: "not_found", remedy: `Connect to ${this.#path()}.` };
+    if (pathOf(request) !== this.#path() && !realtime)
+      return { status: "404 Not Found", name: "not_found", remedy: `Connect to ${this.#path()} or ${REALTIME_PATH}.` };
     const origin = request.headers.origin;
     if (origins !== undefined && origin !== undefined && !origins.includes(origin)) {
       return { status: "403 Forbidden", name: "permission_denied", remedy: "This origin is not in the server's list." };
     }
     const offered = String(request.headers["sec-websocket-protocol"] ?? "").split(",");
-    if (!offered.some((name) => Object.hasOwn(SUBPROTOCOLS, name.trim()))) {
+    if (!realtime && !offered.some((name) => Object.hasOwn(SUBPROTOCOLS, name.trim()))) {
       const remedy = `Offer one of the subprotocols ${Object.keys(SUBPROTOCOLS).join(", ")}.`;
       return { status: "400 Bad Request", name: "malformed_frame", remedy };
     }
-    const full = this.#connections.size >= Math.min(connectionsMax, limits.CONNECTIONS_MAX);
+    const full = this.#size() >= Math.min(connectionsMax, limits.CONNECTIONS_MAX);
     if (full || this.#closing || this.#unopened() >= limits.UNOPENED_MAX) {
       return {
         status: "503 Service Unavailable",
@@ -397,6 +421,16 @@ function seenOf(seen: SeenByClient | undefined): SessionSeen {
   const flags = { committed: seen.openTurnCommitted, complete: seen.openTurnComplete };
   const open = { turn, generation: Math.max(1, generation), playedUs: Number(seen.openTurnPlayedUs), ...flags };
   return { lastTurn, openTurn: turn === 0 ? null : open, muted };
+}
+
+function pathOf({ url = "/" }: IncomingMessage): string | undefined {
+  return url.split("?", 1)[0];
+}
+
+function added(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): Record<string, number> {
+  const sum = { ...a };
+  for (const [name, count] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + count;
+  return sum;
 }
 
 function digest(key: string): string {
