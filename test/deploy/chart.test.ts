@@ -8,6 +8,7 @@ import { gatewayDefinition } from "@rspp/provider-gateway/definition";
 import { registryDefinition } from "@rspp/registry/definition";
 import { replayDefinition } from "@rspp/replay/definition";
 import { createRuntimeDefinition } from "@rspp/runtime/definition";
+import { createLiveKitDefinition } from "@rspp/transport-livekit/definition";
 import { createTelephonyDefinition } from "@rspp/transport-telephony/definition";
 import { createWebSocketDefinition } from "@rspp/transport-websocket/definition";
 import { afterAll, describe, expect, test } from "vitest";
@@ -27,6 +28,7 @@ const fieldsOf: Record<string, ConfigFields> = Object.fromEntries(
     createRuntimeDefinition({ watchdog: false, providers: async () => ({}) as never }),
     createWebSocketDefinition(),
     createTelephonyDefinition(),
+    createLiveKitDefinition(),
   ].map(({ service, fields }) => [service, fields as ConfigFields]),
 );
 
@@ -56,6 +58,10 @@ const mtls = {
   persistence: { spool: { enabled: true, size: "5Gi", storageClass: "fast" } },
   providers: { secret: "vendors" },
   networkPolicy: { enabled: false },
+  transportLivekit: {
+    enabled: true,
+    env: { RSPP_LIVEKIT_URL: "wss://rooms.example.com", RSPP_LIVEKIT_API_KEY: "key" },
+  },
   registry: { autoscaling: { enabled: true, min: 2, max: 5, metric: "rspp_rpc_seconds_count", average: "100" } },
 };
 

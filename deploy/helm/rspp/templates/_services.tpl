@@ -60,6 +60,16 @@ transport-telephony:
     RSPP_PUBLIC_URL: {{ ternary (printf "%s://%s" (ternary "https" "http" (ne .Values.ingress.tlsSecret "")) .Values.ingress.host) (printf "http://%s-transport-telephony.%s.svc.%s:7207" .Release.Name .Release.Namespace .Values.clusterDomain) .Values.ingress.enabled | quote }}
     RSPP_REGION: {{ .Values.region | quote }}
   peers: [registry, lease]
+{{- if .Values.transportLivekit.enabled }}
+transport-livekit:
+  values: transportLivekit
+  kind: Deployment
+  ports: { api: 7108 }
+  env:
+    RSPP_ADVERTISE_URL: {{ printf "%s://%s-transport-livekit.%s.svc.%s:7108" (ternary "https" "http" .Values.tls.enabled) .Release.Name .Release.Namespace .Values.clusterDomain | quote }}
+    RSPP_REGION: {{ .Values.region | quote }}
+  peers: [registry, lease]
+{{- end }}
 {{- end }}
 
 {{- define "rspp.selector" -}}
