@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../integration/websocket-rig.ts";
 import { type Adapter, type Line, media } from "./adapter.ts";
 import { overLink } from "./link.ts";
+import { livekit } from "./livekit.ts";
 import { loopback } from "./loopback.ts";
 import { telephony } from "./telephony.ts";
 import { websocket } from "./websocket.ts";
@@ -24,6 +25,7 @@ const adapters: readonly (readonly [string, () => Adapter | Promise<Adapter>])[]
   ["websocket, binary", () => websocket("binary")],
   ["websocket, json", () => websocket("json")],
   ["telephony", telephony],
+  ["livekit", livekit],
 ];
 
 describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {
