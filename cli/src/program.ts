@@ -29,6 +29,7 @@ import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerStore } from "./commands/store.ts";
 import { registerTalk } from "./commands/talk.ts";
 import { registerTenant } from "./commands/tenant.ts";
+import { registerTest } from "./commands/test.ts";
 import { registerTimeline } from "./commands/timeline.ts";
 import { registerToken } from "./commands/token.ts";
 import { registerValidate } from "./commands/validate.ts";
@@ -46,6 +47,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
     "Pipelines:",
     [
       registerLint,
+      registerTest,
       registerGraph,
       registerResolved,
       registerValidate,

@@ -9,6 +9,7 @@ import { parseModule } from "@rspp/spec/parse-module";
 import { formatProblems, type SpecProblem } from "@rspp/spec/problem";
 import { parsePublished } from "@rspp/spec/published/documents";
 import type { PipelineSpec } from "@rspp/spec/spec";
+import { parseTestScript } from "@rspp/spec/test-script/script";
 import type { LintOptions } from "../commands/lint.ts";
 import { EXIT_FAILED, EXIT_INPUT, EXIT_OK, InputError } from "../errors.ts";
 import { modulesBeside } from "../module-files.ts";
@@ -98,6 +99,10 @@ function checkPart({ source, path }: SpecFile, kind: Exclude<DocumentKind, "pipe
   if (kind === "overrides") {
     const read = parseOverrides(source, path);
     return read.ok ? ok(`${read.value.layer} ${read.value.name}`) : read;
+  }
+  if (kind === "test") {
+    const read = parseTestScript(source, path);
+    return read.ok ? ok(`test of ${read.value.pipeline}, ${countWords(read.value.steps.length, "step")}`) : read;
   }
   const read = parsePublished(source, path);
   return read.ok ? ok(`${kind.replace("_", " ")} ${read.value.name}`) : read;

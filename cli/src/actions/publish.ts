@@ -35,6 +35,7 @@ export async function publishFile(path: string, options: PublishOptions): Promis
   if (kind === "pipeline") return publishSpec(written, options, printer);
   if (kind === "overrides")
     throw usageError(`${path}: a layer of configuration is not published`, "give it to the commands that take --layer");
+  if (kind === "test") throw usageError(`${path}: a test script is not published`, "run it with `rspp test`");
   return publishDocument(written, kind, options, printer);
 }
 

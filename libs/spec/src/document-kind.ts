@@ -7,10 +7,11 @@ export type DocumentKind =
   | "rollout"
   | "tenant_config"
   | "provider_config"
-  | "node_package";
+  | "node_package"
+  | "test";
 
 const schema =
-  /^\s*[{]?\s*["']?schema["']?\s*:\s*["']?rspp\/(module|overrides|policy|rollout|tenant-config|provider-config|node-package)\/v1/m;
+  /^\s*[{]?\s*["']?schema["']?\s*:\s*["']?rspp\/(module|overrides|policy|rollout|tenant-config|provider-config|node-package|test)\/v1/m;
 
 export function documentKind(text: string): DocumentKind {
   const [, kind] = schema.exec(text) ?? [];

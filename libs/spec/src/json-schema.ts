@@ -8,6 +8,7 @@ import { rolloutSchema } from "./rollout/rollout-schema.ts";
 import type { ListSchema, MapSchema, Schema, StringSchema } from "./schema.ts";
 import { specSchema, templateSchema } from "./spec-schema.ts";
 import { tenantSchema } from "./tenant/tenant-schema.ts";
+import { testScriptSchema } from "./test-script/script-schema.ts";
 
 export type JsonSchema = { readonly [key: string]: JsonValue };
 type JsonValue = string | number | boolean | readonly JsonValue[] | JsonSchema;
@@ -24,6 +25,7 @@ export function jsonSchemas(): Readonly<Record<string, JsonSchema>> {
     "rollout.schema.json": documentJsonSchema("rollout", rolloutSchema),
     "tenant-config.schema.json": documentJsonSchema("configuration of a tenant", tenantSchema),
     "provider-config.schema.json": documentJsonSchema("configuration of providers", providerConfigSchema),
+    "test.schema.json": documentJsonSchema("test script", testScriptSchema),
     "node-package.schema.json": documentJsonSchema("package of nodes", nodePackageSchema),
   };
 }

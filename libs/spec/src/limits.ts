@@ -56,3 +56,10 @@ export const TOOL_SCHEMA_CHARS_MAX = 8_192;
 export const TOOL_DEADLINE_MS_MAX = 120_000;
 
 export const HISTORY_PARTS_MAX = CONVERSATION_PARTS_MAX;
+
+/** A test script: steps, items of a list, characters of a text or path, and the longest wait. */
+export const TEST_STEPS_MAX = 500;
+export const TEST_ITEMS_MAX = 100;
+export const TEST_TEXT_CHARS_MAX = 4_000;
+export const TEST_PATH_CHARS_MAX = 1_024;
+export const TEST_WAIT_MS_MAX = 600_000;
