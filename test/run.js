@@ -16,7 +16,7 @@ const drainMs = 2_000;
 const inCi = process.env.CI === "true";
 /** The longer tier, `npm run verify:full`. */
 const full = process.argv.includes("--full");
-const seeds = full ? 20_000 : 800;
+const seeds = full ? 20_000 : 2_000;
 
 const testResults = [];
 
