@@ -151,12 +151,12 @@ function listened(clock: VirtualClock, provider: ManagedProvider, ended: { atNs:
   };
 }
 
-function tone(ms: number): Int16Array {
+export function tone(ms: number): Int16Array {
   return Int16Array.from({ length: ms * 16 }, (_, i) => Math.round(9_000 * Math.sin(i / 3)));
 }
 
 /** Loud is speech. */
-function levelVad(): VadPort {
+export function levelVad(): VadPort {
   return {
     name: "level",
     openSession: () => ({

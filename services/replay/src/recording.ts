@@ -28,15 +28,24 @@ export interface ReadRecording {
 
 /** Never throws for what the records hold; what cannot be used is named in `problems`. */
 export function recordingOf(records: readonly RecordMessage[]): ReadRecording {
+  const { runs, problems } = recordingsOf(records);
+  return { recording: runs.at(-1) ?? building(null), problems };
+}
+
+/** As {@link recordingOf}, with one recording for each start under this session id, oldest first. */
+export function recordingsOf(records: readonly RecordMessage[]): { runs: Recording[]; problems: string[] } {
   const verifier = new TimelineVerifier();
   const problems: string[] = [];
   let run = building(null);
+  const runs = [run];
   for (const record of records) {
     verifier.record(record);
     if (record.body.case === "header") {
       const start = record.canonical.length === 0 ? null : content(record);
       // A new epoch of the same run goes on where the one before ended.
-      if ((start as { continued?: unknown } | null)?.continued !== true) run = building(start);
+      if ((start as { continued?: unknown } | null)?.continued === true) continue;
+      run = building(start);
+      runs.push(run);
       continue;
     }
     const fault = takeIn(record, run);
@@ -46,7 +55,9 @@ export function recordingOf(records: readonly RecordMessage[]): ReadRecording {
   if (!chainIntact || faults.length > 0) {
     for (const { epoch, sequence, detail } of faults) problems.push(`epoch ${epoch}, record ${sequence}: ${detail}`);
   }
-  return { recording: run, problems };
+  const [first, ...others] = runs;
+  // Before the first header there is only what a damaged record left.
+  return { runs: others.length === 0 && first !== undefined ? [first] : others, problems };
 }
 
 /** Why a timeline cannot be replayed by re-execution; `failed`: its content is of another build, or was altered. */
@@ -88,6 +99,10 @@ function takeIn(record: RecordMessage, run: Building): string | null {
     const kernel = timelineRecordFromWire(record);
     if (!kernel.ok) return `its content is not what the kernel sealed (${kernel.error.reason})`;
     run.records.push({ content: kernel.value });
+    return null;
+  }
+  if (body.case === "marker" || body.case === "predecessorLost") {
+    if (record.canonical.length > 0) run.records.push({ content: content(record) });
     return null;
   }
   const kind = body.case === "canonicalRecord" || body.case === "effect" ? body.value.kind : "";

@@ -1,4 +1,5 @@
 import type { SignalEvent } from "@rspp/kernel/effect";
+import type { TurnView } from "./kernel-port.ts";
 import type { MetricName, Metrics } from "./metrics.ts";
 
 interface TurnAnchors {
@@ -119,4 +120,27 @@ export class Anchors {
     for (const anchors of this.turns) if (anchors.turn === turn) return anchors;
     return undefined;
   }
+}
+
+/** Name of the marker that holds a turn's canonical anchors in the timeline (`kernel.md` §10): evidence for the gates. */
+export const ANCHORS_MARKER = "turn_anchors";
+
+/**
+ * The canonical anchors of a turn as its record holds them: nanoseconds of this process's monotonic clock, as texts; one
+ * that was not reached is absent. What is handed out bears the shell's stamp alone, never that of a step.
+ */
+export function anchorFields(view: TurnView, told: ReadonlyMap<string, number>): Record<string, string> {
+  const { anchors, number } = view;
+  const all: readonly (readonly [string, number])[] = [
+    ["utterance_first_frame", anchors.firstVoicedNs],
+    ["audio_input_ingress", anchors.lastVoicedNs],
+    ["turn_open_proposed_ingress_accepted", anchors.proposedNs],
+    ["turn_open_emitted", told.get("turn_open_emitted") ?? 0],
+    ["first_datalane_output_emitted", told.get("first_datalane_output_emitted") ?? 0],
+    ["cancel_accepted", anchors.cancelAcceptedNs],
+    ["cancel_fence_applied", anchors.cancelAppliedNs],
+    ["assistant_audio_playback_started", anchors.playbackStartedNs],
+  ];
+  const reached = all.filter(([, atNs]) => atNs > 0).map(([name, atNs]) => [name, String(Math.round(atNs))]);
+  return { turn: String(number), ...Object.fromEntries(reached) };
 }

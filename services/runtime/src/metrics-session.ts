@@ -9,7 +9,7 @@ import { RATE_LIMITED } from "@rspp/kernel/turn-rate";
 import type { Clock } from "@rspp/ports/clock";
 import type { NodeTelemetry } from "@rspp/ports/node-host";
 import type { SpanSource } from "@rspp/telemetry/spans";
-import { Anchors } from "./anchors.ts";
+import { ANCHORS_MARKER, Anchors, anchorFields } from "./anchors.ts";
 import type { KernelPort, TurnView } from "./kernel-port.ts";
 import { limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
@@ -20,6 +20,7 @@ import type { Observers } from "./observers.ts";
 import type { Overhead, StepPart } from "./overhead.ts";
 import { type InvocationNote, SessionTrace } from "./session-trace.ts";
 import { safeReason } from "./session-trace-reasons.ts";
+import type { Spool, StreamId } from "./spool/spool.ts";
 
 export interface MeasuresPorts {
   readonly clock: Clock;
@@ -33,6 +34,8 @@ export interface MeasuresPorts {
   readonly observers: Observers;
   /** `traceparent` of who opened the session. */
   readonly traceparent: string | null;
+  /** Takes the anchors of each turn that nothing more comes of. */
+  readonly spool: Pick<Spool, "marker">;
 }
 
 interface OpenTurn {
@@ -56,6 +59,7 @@ export class SessionMeasures {
   private readonly blockedSinceNs = new Map<string, number>();
   private readonly nowNs = (): number => this.ports.clock.nowNs();
   private readonly tenantId: string;
+  private readonly stream: StreamId;
   private sampled = false;
   private toldNs = 0;
 
@@ -64,6 +68,7 @@ export class SessionMeasures {
     this.ports = ports;
     this.state = state;
     this.tenantId = config.tenantId;
+    this.stream = { tenantId: config.tenantId, sessionId, epoch: authority.epoch };
     const { clock, kernel, graphs, spans } = ports;
     const now = { monoNs: clock.nowNs(), wallMs: clock.wallMs() };
     const ids = { sessionId, pipeline: graph.pipelineVersion, epoch: authority.epoch };
@@ -242,6 +247,12 @@ export class SessionMeasures {
     const fields = { turn, turn_id: id, utterance, outcome: terminal, reason: safeReason(terminalReason) };
     this.ports.logger.info({ ...fields, invocations: known.invocations.length }, "turn closed");
     this.trace?.turnClosed(view, nodes, anchors, nowNs);
+    this.ports.spool.marker(this.stream, ANCHORS_MARKER, anchorFields(view, anchors));
+  }
+
+  /** The session is over: of turns that were not delivered to their end, too, the anchors are told. */
+  releaseTurns(): void {
+    for (const turn of [...this.turns.keys()]) this.turnReleased(turn);
   }
 
   /** Before a reading of the registry. */
@@ -250,7 +261,7 @@ export class SessionMeasures {
   }
 
   close(reason: string): void {
-    for (const turn of [...this.turns.keys()]) this.turnReleased(turn);
+    this.releaseTurns();
     this.graph?.close();
     this.trace?.close(reason, this.ports.clock.nowNs());
   }

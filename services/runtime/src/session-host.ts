@@ -280,6 +280,7 @@ export class SessionHost {
     const { spool } = this.ports;
     const stateClosed = this.durable?.close(why === "migrated");
     const end = { reason: why, forced, steps: this.batches, evidenceLost: this.evidence.lost };
+    this.measures.releaseTurns();
     spool.append(this.stream, "session_end", JSON.stringify(end));
     spool.closeStream(this.stream);
     spool.release(this.stream);
