@@ -86,7 +86,7 @@ describe.each(latencies)("%s gate %s", (id, gate, from, to, barMs) => {
   test(`${id} fails where an anchor is negative, out of order or no number`, () => {
     for (const wrong of ["-5", "nonsense", ""]) {
       const result = judged(
-        withAnchor(to, (fields) => void (fields[to] = wrong)),
+        withAnchor(to, (fields) => void Object.assign(fields, { [to]: wrong })),
         gate,
       );
       expect(result).toMatchObject({ verdict: "fail", figures: { faulty_anchors: 1 } });
@@ -154,7 +154,7 @@ describe("NF-027 stale epochs", () => {
 
   test("NF-027 one output accepted under an epoch below the one in force fails it", () => {
     const result = judged(
-      spoilt((session) => void (accepted(session).epoch = 0)),
+      spoilt((session) => void Object.assign(accepted(session), { epoch: 0 })),
       "stale_epoch",
     );
     expect(result).toMatchObject({ verdict: "fail", figures: { stale_outputs: 1 } });
