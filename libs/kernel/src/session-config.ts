@@ -56,6 +56,8 @@ export interface RecordingConfig {
   ceiling: "L0" | "L1" | "L2";
   /** Bytes the shell has set aside for this session's evidence. */
   evidenceQuotaBytes: number;
+  /** How the ceiling was drawn (F-071); absent where every session is recorded alike. The kernel does not look at it. */
+  sample?: { percent: number; bucket: number; kept: boolean };
 }
 
 export interface SessionConfig {

@@ -123,7 +123,11 @@ function compileBudgets(spec: PipelineSpec, sources: Sources): Budgets {
 function compileRecording(spec: PipelineSpec, sources: Sources): CompiledPipeline["recording"] {
   const given = spec.recording ?? {};
   const base = sources.profile.recording;
+  const { sample_percent: sampled } = given;
   return {
+    ...(sampled === undefined
+      ? {}
+      : { samplePercent: sources.pick("recording.samplePercent", "recording.sample_percent", sampled, 100) }),
     policyId: sources.pick("recording.policyId", "recording.policy_id", given.policy_id, base.policyId),
     ceiling: sources.pick("recording.ceiling", "recording.level", given.level, base.ceiling),
   };

@@ -13,7 +13,10 @@ export interface CompiledPipeline {
   /** Milliseconds. */
   budgets: Budgets;
   /** The shell adds the evidence quota it has set aside. */
-  recording: Pick<RecordingConfig, "policyId" | "ceiling">;
+  recording: Pick<RecordingConfig, "policyId" | "ceiling"> & {
+    /** Of a hundred sessions so many are recorded above L0 (F-071); absent: all. */
+    samplePercent?: number;
+  };
   outputLeadMs: number;
   /** Said by the agent when the session opens. */
   greeting?: string;

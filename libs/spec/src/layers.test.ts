@@ -103,6 +103,16 @@ describe("layers", () => {
     ]);
   });
 
+  test("F-071 F-080 a tenant's layer samples its recordings, less than the layers below it and never more", () => {
+    const below = layer("environment", "recording: {sample_percent: 20}\n");
+    const own = (percent: number) => layer("tenant", `recording: {sample_percent: ${percent}}\n`);
+    expect(resolved(below, own(5)).recording.samplePercent).toBe(5);
+    expect(resolved(below, own(5)).provenance["recording.samplePercent"]).toBe("tenant/acme@3");
+    expect(refusals(below, own(21))).toEqual(["tenant.yaml:5:29 recording.sample_percent layer_refused"]);
+    expect(() => own(101)).toThrow("recording.sample_percent: 101 is out of range");
+    expect(resolved().recording.samplePercent).toBeUndefined();
+  });
+
   test.each([
     [`${only}nodes: {tss: {settings: {a: 1}}}\n`, "tenant.yaml:6:14 nodes.tss unknown_node"],
     [

@@ -109,6 +109,11 @@ function checkRecording(laying: Laying): void {
   const { over, spec } = laying;
   const profile = resolveProfile(spec.profile ?? PROFILE_DEFAULT);
   const ceiling = spec.recording?.level ?? (profile.ok ? profile.value.recording.ceiling : "L0");
+  const [most, given] = [spec.recording?.sample_percent ?? 100, over.recording?.sample_percent ?? 0];
+  if (given > most) {
+    const message = `sampling ${given} % is above ${most} %, which the pipeline and the layers below it record`;
+    refuse(laying, "recording.sample_percent", "layer_refused", message, `use ${most} or less here`);
+  }
   const level = over.recording?.level;
   if (level === undefined || LEVELS.indexOf(level) <= LEVELS.indexOf(ceiling)) return;
   const message = `level ${level} is above ${ceiling}, which the pipeline and the layers below it record at`;

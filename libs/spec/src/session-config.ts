@@ -5,6 +5,7 @@ import type { TextSpan } from "@rspp/kernel/event";
 import { EVIDENCE_QUOTA_BYTES } from "@rspp/kernel/limits";
 import type { SessionConfig, SnapshotRefs } from "@rspp/kernel/session-config";
 import type { CompiledPipeline } from "./compiled.ts";
+import { type RecordingChoice, sampleRecording } from "./recording-sample.ts";
 
 export interface SessionOptions {
   sessionId: string;
@@ -48,11 +49,7 @@ export function sessionConfigOf(pipeline: CompiledPipeline, options: SessionOpti
       providerHealth: "local@1",
       ...options.snapshots,
     },
-    recording: {
-      ...pipeline.recording,
-      ceiling: options.recording ?? pipeline.recording.ceiling,
-      evidenceQuotaBytes: EVIDENCE_QUOTA_BYTES,
-    },
+    recording: { ...recordingOf(pipeline, options), evidenceQuotaBytes: EVIDENCE_QUOTA_BYTES },
     authority: { epoch, incarnation, deadlineNs },
     outputLeadMs: pipeline.outputLeadMs,
     systemPrompt: options.systemPrompt ?? [],
@@ -62,4 +59,14 @@ export function sessionConfigOf(pipeline: CompiledPipeline, options: SessionOpti
     snapshotEveryTurns: 16,
     debugEvents: options.debugEvents ?? false,
   };
+}
+
+/** A level that was asked for is no matter of chance. */
+function recordingOf(
+  pipeline: CompiledPipeline,
+  { tenantId = "local", sessionId, recording }: SessionOptions,
+): RecordingChoice {
+  const { policyId, ceiling } = pipeline.recording;
+  if (recording !== undefined) return { policyId, ceiling: recording };
+  return sampleRecording(pipeline, { tenantId, sessionId });
 }

@@ -214,7 +214,11 @@ export const common = {
   ...resilienceFields,
   output: may(map("the output", { lead_ms: may(whole(20, 5_000)) })),
   recording: may(
-    map("the recording", { level: may(oneOf("L0", "L1", "L2")), policy_id: may(text(limits.NAME_CHARS_MAX)) }),
+    map("the recording", {
+      level: may(oneOf("L0", "L1", "L2")),
+      policy_id: may(text(limits.NAME_CHARS_MAX)),
+      sample_percent: may(whole(0, 100)),
+    }),
   ),
 } satisfies Readonly<Record<string, Field>>;
 

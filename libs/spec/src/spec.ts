@@ -216,7 +216,7 @@ export interface CommonDocument {
   dead_letters?: { max: number };
   admission?: { queued_max?: number; age_max_ms?: number; dispatch_max?: number };
   output?: { lead_ms?: number };
-  recording?: { level?: "L0" | "L1" | "L2"; policy_id?: string };
+  recording?: { level?: "L0" | "L1" | "L2"; policy_id?: string; sample_percent?: number };
 }
 
 export interface SpecDocument extends CommonDocument {

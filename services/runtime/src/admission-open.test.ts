@@ -259,3 +259,33 @@ test("F-080 what a session sets for itself goes to the pipeline's layers; what i
     "pipeline_invalid: set.budgets.node_soft_ms is no setting of a session",
   );
 });
+
+test("F-071 F-153 only sampled sessions leave a journal; every one leaves its evidence and how it was drawn", async () => {
+  const recording = { policyId: "rec", ceiling: "L1" as const, samplePercent: 40 };
+  const { b, admission, request } = rig({}, pipeline({ recording, greeting: "Good day." }));
+  const found: boolean[] = [];
+  for (let i = 0; i < 10; i++) {
+    const line = new FakeTransport(b.clock);
+    const admitted = await admission.open({ ...request(`s-${i}`), transport: line });
+    if (!admitted.ok) throw new Error(words(admitted));
+    const { session } = admitted.value;
+    line.session = session;
+    line.control("connected");
+    await b.until(() => line.signals().includes("commit/1"));
+    await b.pass(5_000);
+    session.operator("end");
+    await session.ended;
+    const [run] = b.spool.readSession(session.id).runs;
+    const sampled = (run?.entries.length ?? 0) > 0;
+    const level = sampled ? "L1" : "L0";
+    found.push(sampled);
+    expect(run?.start).toMatchObject({ level, sample: { percent: 40, kept: sampled } });
+    const sealed = run?.records.find(({ kind }) => kind === "evidence")?.content;
+    expect(sealed).toMatchObject({ manifest: { missing: [], manifest: { recordingLevel: level } } });
+    expect(run?.records.find(({ kind }) => kind === "plan")?.content).toMatchObject({
+      plan: { recording: { policyId: sampled ? "rec#sampled" : "rec#unsampled", ceiling: level } },
+    });
+    expect(run?.payloads.size).toBe(0);
+  }
+  expect(new Set(found)).toEqual(new Set([true, false]));
+});

@@ -78,6 +78,7 @@ function rig(available = ["v/a", "v/b", "v/c", "sim/stt", "sim/tts"]) {
   const told: Extract<SystemInput, { type: "snapshot" }>[] = [];
   let end: () => void = () => undefined;
   const session = {
+    config: { sessionId: "s-1", recording: { policyId: "rec", ceiling: "L0", evidenceQuotaBytes: 0 } },
     update: (input: SystemInput) => void (input.type === "snapshot" && told.push(input)),
     ended: new Promise<void>((resolve) => {
       end = resolve;
@@ -237,4 +238,19 @@ test("F-114 a tenant's policy and rate bind no other tenant", async () => {
   expect(told).toEqual([]);
   snapshots.keep(session, pipeline(), subject);
   expect(told).toMatchObject([{ resolution: { policy: "acme/default@1" }, rate: { perMinute: 6 } }]);
+});
+
+test("F-071 that a session was drawn to be recorded above L0 is audited, once; one that was not is no entry", () => {
+  const { snapshots, session, records } = rig();
+  const drawn = (kept: boolean) => {
+    const sample = { percent: 10, bucket: kept ? 7 : 7_000, kept };
+    const recording = { policyId: "rec#x", ceiling: kept ? "L1" : "L0", evidenceQuotaBytes: 0, sample };
+    return { ...session, config: { ...session.config, recording } } as RuntimeSession;
+  };
+  snapshots.keep(session, pipeline(), subject);
+  snapshots.keep(drawn(false), pipeline(), subject);
+  expect(records).toEqual([]);
+  snapshots.keep(drawn(true), pipeline(), subject);
+  const detail = { pipeline: "voice-assistant", policy_id: "rec#x", level: "L1", percent: 10, bucket: 7 };
+  expect(records).toEqual([{ tenantId: "acme", actor: "rt-1", action: "recording_sampled", subject: "s-1", detail }]);
 });

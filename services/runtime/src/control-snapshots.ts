@@ -94,6 +94,7 @@ export class ControlSnapshots implements SessionPolicies {
 
   keep(session: RuntimeSession, pipeline: CompiledPipeline, subject: PolicySubject): void {
     this.#count(subject.tenant, 1);
+    this.#auditSample(session, subject);
     const input = this.#inputOf({ pipeline, subject });
     const kept: Kept = { session, pipeline, subject, told: canonicalJson(input) };
     this.#kept.add(kept);
@@ -118,6 +119,16 @@ export class ControlSnapshots implements SessionPolicies {
       kept.told = now;
       kept.session.update(input);
     }
+  }
+
+  /** F-071: that a session was drawn to be recorded above L0; that one was not, its own evidence tells. */
+  #auditSample({ config }: Pick<RuntimeSession, "config">, { tenant: tenantId, pipeline }: PolicySubject): void {
+    const { sample, policyId, ceiling: level } = config.recording;
+    if (sample?.kept !== true) return;
+    const { audit, instanceId: actor = "runtime" } = this.#options;
+    const detail = { pipeline, policy_id: policyId, level, percent: sample.percent, bucket: sample.bucket };
+    const entry = { tenantId, actor, action: "recording_sampled", subject: config.sessionId, detail };
+    void audit?.record(entry).catch(() => undefined);
   }
 
   #count(tenant: string, by: number): void {

@@ -343,7 +343,8 @@ export class SessionHost {
     const pipeline = graph.pipelineVersion;
     // At L0 no variable and no prompt may enter the record (kernel.md §11).
     const config = recording.ceiling === "L0" ? null : this.config;
-    const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level: recording.ceiling, config });
+    const { ceiling: level, sample } = recording;
+    const content = JSON.stringify({ tenantId, sessionId, epoch, pipeline, level, sample, config });
     const result = this.ports.spool.append(this.stream, "session", content);
     if (!result.ok) this.logger.warn({ code: result.code }, "session record not appended");
     declarePredecessor(this.ports.spool, this.stream, this.config);
