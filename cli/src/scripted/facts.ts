@@ -57,7 +57,7 @@ export interface CallFacts {
 const plain = (text: string): string => text.replace(/\s+/g, " ").trim();
 
 /** Call it when the session is over. */
-export async function factsOf(stage: Stage, line: Line, ended: string): Promise<CallFacts> {
+export async function factsOf(stage: Stage, line: Line): Promise<CallFacts> {
   const { session, adapter, opened } = line;
   const { stats } = await session.ended;
   const run = stage.spool.readSession(session.id).runs.at(-1);
@@ -108,7 +108,7 @@ export async function factsOf(stage: Stage, line: Line, ended: string): Promise<
     lines: linesOf(line.said, cut),
     signals: (run?.signals ?? []) as SignalFacts[],
     tools,
-    ended,
+    ended: line.ended(),
     afterFence: samplesAfterFence + line.afterFence(),
     fences: adapter.fences().length,
     framesLost: line.trouble.lost(),

@@ -36,7 +36,9 @@ export interface Line {
   speaking(): number;
   /** Media time of the turn's reply that was heard so far, microseconds. */
   playedUs(turn: number): number;
-  /** Why it ended; "" while it goes on. */
+  /** The caller ends the call. */
+  hangUp(): void;
+  /** Why it ended, `caller` where the caller hung up; "" while it goes on. */
   ended(): string;
 }
 
@@ -72,6 +74,7 @@ export function dial(stage: Stage, { pipeline, sessionId, seed, variables }: Dia
   const session = opened.value;
   const latencies = latenciesOf(session);
   let reason = "";
+  let hungUp = false;
   void session.ended.then((end) => {
     reason = end.reason;
   });
@@ -93,7 +96,11 @@ export function dial(stage: Stage, { pipeline, sessionId, seed, variables }: Dia
     idle: () => turns.every(over),
     speaking: () => adapter.deliveries().findLast(({ phase }) => phase === "playing")?.turn ?? 0,
     playedUs: (turn) => adapter.deliveries().findLast((one) => one.turn === turn)?.playedUs ?? 0,
-    ended: () => reason,
+    hangUp() {
+      hungUp = true;
+      adapter.end();
+    },
+    ended: () => (hungUp && reason !== "" ? "caller" : reason),
   };
 }
 

@@ -112,7 +112,7 @@ async function act({ stage, line }: PlayOptions, step: TestStep, utterance: Utte
   if (momentOf(step) === undefined) await stage.pass(PAUSE_MS);
   if (line.ended() !== "") return;
   if (step.silence_ms !== undefined) return stage.pass(step.silence_ms);
-  if ((step.hang_up ?? step.barge_in?.hang_up) === true) return adapter.end();
+  if ((step.hang_up ?? step.barge_in?.hang_up) === true) return line.hangUp();
   if (step.network !== undefined) return suffer(stage, line, step.network);
   const keys = step.dtmf ?? step.barge_in?.dtmf;
   if (keys !== undefined) adapter.dtmf(keys);

@@ -143,12 +143,10 @@ export async function runScript(
     const line = dial(stage, { pipeline: bound, sessionId: `test-${pipeline.name}`, seed, variables });
     const greets = pipeline.greeting !== undefined;
     const played = await playSteps({ stage, line, script, utterances, greets, onStep });
-    const own = line.ended();
-    if (own === "") line.adapter.end();
+    if (line.ended() === "") line.hangUp();
     const ended = await stage.until(() => line.ended() !== "", END_MS);
     if (!ended) throw new Error(`${path}: the session did not end within ${END_MS} ms`);
-    const hungUp = script.steps.some((step) => step.hang_up === true || step.barge_in?.hang_up === true);
-    const facts = await factsOf(stage, line, own === "" || (hungUp && own === HUNG_UP) ? "caller" : own);
+    const facts = await factsOf(stage, line);
     const checks = checkCall(script, played, facts);
     return {
       path,
@@ -165,9 +163,6 @@ export async function runScript(
     await stage.close();
   }
 }
-
-/** As the loopback line says it. */
-const HUNG_UP = "caller_hung_up";
 
 function refuseUnknown(path: string, pipeline: CompiledPipeline, available: readonly string[]): void {
   for (const { id, candidates } of pipeline.graph.nodes) {
