@@ -6,6 +6,7 @@ import { type Adapter, type Line, media } from "./adapter.ts";
 import { overLink } from "./link.ts";
 import { livekit } from "./livekit.ts";
 import { loopback } from "./loopback.ts";
+import { realtime } from "./realtime.ts";
 import { telephony } from "./telephony.ts";
 import { websocket } from "./websocket.ts";
 
@@ -26,6 +27,7 @@ const adapters: readonly (readonly [string, () => Adapter | Promise<Adapter>])[]
   ["websocket, json", () => websocket("json")],
   ["telephony", telephony],
   ["livekit", livekit],
+  ["realtime", realtime],
 ];
 
 describe.each(adapters)("F-086 the contract of adapters: %s", (_name, make) => {

@@ -11,6 +11,7 @@ import { createMemoryStore } from "@rspp/runtime/spool/memory-store";
 import { createSpool } from "@rspp/runtime/spool/spool";
 import { OpenAI } from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
+import { WebSocket } from "ws";
 import { selfSigned } from "./certificate.ts";
 import { type CallSettings, simConfig } from "./rig.ts";
 import { clock, openFake, tokenOf, type WsRig } from "./websocket-rig.ts";
@@ -131,4 +132,43 @@ export async function agentsSession(rig: WsRig, session: string) {
   const realtime = new RealtimeSession(agent, { transport, tracingDisabled: true });
   await realtime.connect({ apiKey: tokenOf(session) });
   return realtime;
+}
+
+export interface PlainClient {
+  readonly events: Event[];
+  readonly closed: { code: number; reason: string }[];
+  of(type: string): Event[];
+  send(event: Event | string | Buffer): void;
+  /** Called with each event as it comes. */
+  onEvent: (event: Event) => void;
+  close(code?: number): void;
+}
+
+/** A client that says what no official one would: `headers` and `protocols` as given. */
+export function plainClient(
+  rig: WsRig,
+  key: string | null,
+  { query = "", headers = {}, protocols = [] as string[] } = {},
+): PlainClient {
+  const url = `${rig.transport.url.replace("/v1/session", "/v1/realtime")}${query}`;
+  const own = key === null ? headers : { authorization: `Bearer ${key}`, ...headers };
+  const socket = new WebSocket(url, protocols, { headers: own });
+  const events: Event[] = [];
+  const closed: { code: number; reason: string }[] = [];
+  const client: PlainClient = {
+    events,
+    closed,
+    of: (type) => events.filter((event) => event.type === type),
+    send: (event) => socket.send(typeof event === "string" || Buffer.isBuffer(event) ? event : JSON.stringify(event)),
+    onEvent: () => {},
+    close: (code = 1000) => socket.close(code),
+  };
+  socket.on("message", (data) => {
+    const event = JSON.parse(String(data)) as Event;
+    events.push(event);
+    client.onEvent(event);
+  });
+  socket.on("error", () => {});
+  socket.on("close", (code, reason) => closed.push({ code, reason: reason.toString() }));
+  return client;
 }

@@ -171,10 +171,12 @@ export class Answers {
     this.#send({ type: "response.done", response: this.#object(answer, status, details) });
   }
 
-  #object({ id, item }: Answer, status: string, details: Json | null): Json {
+  #object({ id, item, turn }: Answer, status: string, details: Json | null): Json {
     const output = item === null ? [] : [itemObject(item)];
     const head = { object: "realtime.response", id, status, status_details: details, output };
-    return { ...head, output_modalities: ["audio"], metadata: null, usage: null, ...this.#facts() };
+    // The turn as timelines and recordings name it.
+    const metadata = { turn: String(turn) };
+    return { ...head, output_modalities: ["audio"], metadata, usage: null, ...this.#facts() };
   }
 }
 

@@ -292,7 +292,7 @@ export class RealtimeCall {
   }
 
   #cancelTurn(): void {
-    this.line.caller.control("cancel", "overtaking", "user_cancel", { scope: "turn" });
+    this.line.caller.control("stop", "overtaking", "user_cancel", { scope: "turn" });
   }
 
   #media(media: Media): void {

@@ -5,6 +5,7 @@
 import { asMonoNs, msToNs } from "@rspp/base/brand";
 import type { Clock, TimerHandle } from "@rspp/ports/clock";
 import type { AgentLine, Fence, Flush } from "@rspp/transport/agent-line";
+import { limits as shared } from "@rspp/transport/limits";
 import type { Send } from "./answers.ts";
 import type { Item, Items } from "./items.ts";
 import { realtimeLimits as limits } from "./limits.ts";
@@ -73,7 +74,9 @@ export class Loudspeaker {
     this.#playback.emptied(nowNs);
     if (output === undefined) return void agent.flushed(flush, 0, cut);
     this.#forget(output);
-    if (item === undefined || item.heardMs !== null) return void agent.flushed(flush, playedUs, cut);
+    const { untilUs } = output;
+    if (item === undefined || item.heardMs !== null)
+      return void agent.flushed(flush, playedUs, cut + framesOf(untilUs - playedUs));
     const at = asMonoNs(nowNs + msToNs(limits.TRUNCATE_WAIT_MS));
     const timer = clock.timerAt(at, () => this.#settle(pending, pending.playedUs));
     const pending: Pending = { flush, item, output, playedUs, cut, timer };
@@ -148,7 +151,7 @@ export class Loudspeaker {
     item.status = "incomplete";
     // Which words those were is the runtime's to know.
     item.transcript = null;
-    this.#options.agent.flushed(flush, heardUs, cut);
+    this.#options.agent.flushed(flush, heardUs, cut + framesOf(output.untilUs - heardUs));
     this.#tell(item, item.heardMs);
   }
 
@@ -162,4 +165,8 @@ export class Loudspeaker {
     this.#timers.delete(output);
     this.#playback.forget(output);
   }
+}
+
+function framesOf(us: number): number {
+  return Math.round(us / (shared.FRAME_MS * 1_000));
 }
