@@ -69,16 +69,27 @@ export async function goClient(name: Client = "client"): Promise<Tool> {
   return { file: join(bin, name), args: [], env: {} };
 }
 
-/** The same of Python. */
-export async function pythonClient(name: Client = "client"): Promise<Tool> {
+/** Python with the packages of `requirements.txt`. */
+async function pythonPath(): Promise<string> {
   const venv = join(cache, "py");
   const python = join(venv, "bin", "python");
-  const stubs = join(cache, "python");
   await once("python", [join(pythonDir, "requirements.txt")], async () => {
     rmSync(venv, { recursive: true, force: true });
     await run("python3", ["-m", "venv", venv]);
     await run(python, ["-m", "pip", "install", "--quiet", "--requirement", join(pythonDir, "requirements.txt")]);
   });
+  return python;
+}
+
+/** OpenAI's own package for Python, on the Realtime endpoint. */
+export async function pythonRealtime(): Promise<Tool> {
+  return { file: await pythonPath(), args: [join(pythonDir, "realtime_client.py")], env: {} };
+}
+
+/** The same of Python. */
+export async function pythonClient(name: Client = "client"): Promise<Tool> {
+  const python = await pythonPath();
+  const stubs = join(cache, "python");
   await once("python-stubs", [join(root, "proto"), join(pythonDir, "requirements.txt")], async () => {
     rmSync(stubs, { recursive: true, force: true });
     mkdirSync(stubs, { recursive: true });
