@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { registerAudit } from "./commands/audit.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerDiff } from "./commands/diff.ts";
 import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
@@ -62,7 +63,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
     "Sessions:",
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
   ],
-  ["Recordings:", [registerTimeline, registerReplay, registerVerify, registerLatency]],
+  ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerVerify, registerLatency]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
