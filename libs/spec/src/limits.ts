@@ -21,6 +21,9 @@ export const LAYER_PIPELINES_MAX = 64;
 /** Tenants that one rollout names; regions a tenant is held to. */
 export const ROLLOUT_TENANTS_MAX = 1_024;
 export const TENANT_REGIONS_MAX = 16;
+/** Webhooks of a tenant, and purposes for which its timelines may be read. */
+export const TENANT_WEBHOOKS_MAX = 8;
+export const TENANT_PURPOSES_MAX = 32;
 /** Providers that one configuration sets something of. */
 export const PROVIDER_CONFIGS_MAX = 128;
 /** What the contracts allow a session (`registry.v1.CreateRoute`). */

@@ -11,6 +11,8 @@ export interface StringSchema {
   oneOf?: readonly string[];
   /** What the values of `oneOf` are called, e.g. `node kind`. */
   noun?: string;
+  /** What stands there in a wrong form may be a secret: it is not repeated. */
+  hidden?: true;
   /** A number is taken as its text: `version: 1`, `version: 1.10`. */
   numberAsText?: true;
 }

@@ -85,8 +85,12 @@ function checkText(node: unknown, value: unknown, schema: StringSchema): Finding
       : finding("unknown_kind", `unknown ${schema.noun} ${JSON.stringify(text)}`, remedy);
   }
   if (schema.pattern !== undefined && !schema.pattern.test(text)) {
-    const shown = text.length > shownMax ? `${text.slice(0, shownMax)}…` : text;
     const form = schema.form ?? "the expected form";
+    if (schema.hidden === true) {
+      const message = "this is not repeated: it may be a secret";
+      return { code: "secret_literal", message, remedy: `write ${form}`, sensitive: true };
+    }
+    const shown = text.length > shownMax ? `${text.slice(0, shownMax)}…` : text;
     return finding("bad_format", `${JSON.stringify(shown)} has not the expected form`, `write ${form}`);
   }
   return null;

@@ -6,6 +6,7 @@ import {
   sessionStateEntries as e,
   timelineSegments as g,
   leases as l,
+  sessionSummaries as m,
   sessions as s,
   timelines as t,
 } from "./schema.ts";
@@ -60,6 +61,7 @@ async function expire(tx: Tx, ask: RetentionAsk): Promise<ExpiredTimelines> {
     SELECT DISTINCT object_key FROM gone ORDER BY object_key`);
   await tx.execute(sql`DELETE FROM ${e} WHERE tenant_id = ${tenantId} AND session_id = ${ids}`);
   await tx.execute(sql`DELETE FROM ${d} WHERE tenant_id = ${tenantId} AND session_id = ${ids}`);
+  await tx.execute(sql`DELETE FROM ${m} WHERE tenant_id = ${tenantId} AND session_id = ${ids}`);
   const sessions = rows.map((row) => row.session_id).sort();
   const sum = (of: "records" | "bytes") => rows.reduce((all, row) => all + Number(row[of]), 0);
   const counts = { timelines: rows.length, records: sum("records"), bytes: sum("bytes") };

@@ -390,10 +390,58 @@ export const timelines = rspp.table(
     ended: boolean("ended").notNull().default(false),
     /** Declared losses. */
     losses: integer("losses").notNull().default(0),
+    /** Nothing more is expected: its summary is made, and its end was told. */
+    summedUp: boolean("summed_up").notNull().default(false),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.sessionId] }),
     index("timelines_newest").on(t.tenantId, t.startedWallMs, t.sessionId),
+    index("timelines_open").on(t.lastWallMs).where(sql`not ${t.summedUp}`),
+  ],
+);
+
+/** What became of sessions that have ended (F-075). */
+export const sessionSummaries = rspp.table(
+  "session_summaries",
+  {
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    endedWallMs: whole("ended_wall_ms").notNull(),
+    pipelineName: text("pipeline_name").notNull(),
+    summary: jsonb("summary").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.sessionId] }),
+    index("session_summaries_newest").on(t.tenantId, t.endedWallMs, t.sessionId),
+  ],
+);
+
+/** Webhooks that are to be called, or were (X-06). */
+export const webhookOutbox = rspp.table(
+  "webhook_outbox",
+  {
+    id: text("id").primaryKey(),
+    tenantId: text("tenant_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    event: text("event").notNull(),
+    url: text("url").notNull(),
+    /** Reference, and whose configuration names it. */
+    secret: text("secret").notNull(),
+    secretTenant: text("secret_tenant").notNull(),
+    /** What is signed: the same at each attempt. */
+    body: text("body").notNull(),
+    createdWallMs: whole("created_wall_ms").notNull(),
+    nextWallMs: whole("next_wall_ms").notNull(),
+    attempts: integer("attempts").notNull().default(0),
+    /** 0 waits, 1 delivered, 2 dead. */
+    state: smallint("state").notNull().default(0),
+    outcome: text("outcome").notNull().default(""),
+    finishedWallMs: whole("finished_wall_ms").notNull().default(0),
+  },
+  (t) => [
+    index("webhook_outbox_due").on(t.nextWallMs).where(sql`${t.state} = 0`),
+    index("webhook_outbox_tenant").on(t.tenantId).where(sql`${t.state} = 0`),
+    index("webhook_outbox_finished").on(t.finishedWallMs).where(sql`${t.state} <> 0`),
   ],
 );
 

@@ -15,6 +15,19 @@ export const replayFields = {
     fallback: "",
     charsMax: 4_096,
   },
+  webhook_origins: {
+    kind: "text",
+    about:
+      "Origins of private addresses that webhooks may call, e.g. `http://127.0.0.1:9000`, comma separated; else public https alone",
+    fallback: "",
+    charsMax: 8_192,
+  },
+  webhook_secrets: {
+    kind: "text",
+    about: "Secrets that tenants may sign webhooks with: `tenant=reference`, `*=reference` for any, comma separated",
+    fallback: "",
+    charsMax: 65_536,
+  },
 } as const satisfies ConfigFields;
 
 export type ReplayConfig = ConfigValues<typeof replayFields>;

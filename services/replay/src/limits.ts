@@ -53,6 +53,27 @@ export const limits = {
   FOLLOW_POLL_MS: 1_000,
   FOLLOWERS_MAX: 1_024,
   LIST_PAGE_DEFAULT: 100,
+  /** A session whose end is recorded is summed up so long after its last record; one that just stopped, after the other. */
+  END_SETTLE_MS: 1_000,
+  END_SILENT_MS: 600_000,
+  /** Summed up in one sweep. */
+  SUMMARIES_AT_ONCE: 32,
+  /** How often tenants' configurations are read again. */
+  TENANTS_FRESH_MS: 5_000,
+  /** Webhooks of a tenant that wait; more are dead at once (X-06). */
+  WEBHOOK_QUEUE_MAX: 10_000,
+  /** Calls under way, all in all and of one tenant. */
+  WEBHOOK_CALLS_MAX: 16,
+  WEBHOOK_TENANT_CALLS_MAX: 4,
+  WEBHOOK_DEADLINE_MS: 10_000,
+  /** Of a call that nobody told the outcome of. */
+  WEBHOOK_LEASE_MS: 60_000,
+  /** From one attempt to the next, a little more or less; after the last the webhook is dead. */
+  WEBHOOK_RETRY_MS: [5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000],
+  WEBHOOK_JITTER: 0.2,
+  /** Finished webhooks are forgotten after this. */
+  WEBHOOK_KEPT_MS: 2_592_000_000,
+  WEBHOOK_FORGET_EVERY_MS: 600_000,
   VERIFY_FAULTS_MAX: 1_000,
   VERIFY_LOSSES_MAX: 256,
 } as const;

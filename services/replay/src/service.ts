@@ -4,15 +4,22 @@ import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
 import { overStore, storeFailure } from "@rspp/host/store-failure";
 import type { Log } from "@rspp/rpc/log";
 import { type RpcRoute, route } from "@rspp/rpc/route";
+import type { ActiveDocuments } from "@rspp/store/active-documents";
 import type { ObjectStore } from "@rspp/store/object-store";
+import type { SessionEnds } from "@rspp/store/session-ends";
 import type { TimelineIndex, TimelineInfo } from "@rspp/store/timeline-index";
 import { appendStream, domain, sessionOf } from "./append-stream.ts";
 import { limits } from "./limits.ts";
 import { OrphanSweep } from "./orphan-sweep.ts";
 import { notFound, type ReaderOptions, readSegments, readTimeline } from "./read-timeline.ts";
 import { type RetentionPorts, RetentionSweep } from "./retention-sweep.ts";
+import { SessionCloser } from "./session-closer.ts";
+import { TenantDirectory } from "./tenant-settings.ts";
 import { TimelineKeeper } from "./timeline-keeper.ts";
 import { TimelineVerifier } from "./verify-timeline.ts";
+import type { WebhookAccess } from "./webhooks/access.ts";
+import { type PostWebhook, postWebhook } from "./webhooks/post.ts";
+import { WebhookSender } from "./webhooks/sender.ts";
 
 export interface ReplayPorts {
   readonly objects: ObjectStore;
@@ -23,6 +30,21 @@ export interface ReplayPorts {
   readonly wallMs: () => number;
   /** Default: timelines stay for ever. */
   readonly retention?: RetentionPorts;
+  /** Default: nobody sums sessions up, and nobody is told of their end. */
+  readonly ends?: EndPorts;
+}
+
+/** For what happens when sessions have ended (F-075, X-06). */
+export interface EndPorts {
+  readonly ends: SessionEnds;
+  readonly documents: Pick<ActiveDocuments, "list">;
+  /** Who stands in the audit log. */
+  readonly actor: string;
+  readonly webhooks: WebhookAccess;
+  /** Default: over the network. */
+  readonly post?: PostWebhook;
+  /** For the jitter of retries. */
+  readonly random: () => number;
 }
 
 export interface ReplayService {
@@ -31,6 +53,8 @@ export interface ReplayService {
   idle(): Promise<void>;
   /** Removes some timelines past their time, and some objects that no timeline needs; called now and then, by any number of processes. */
   sweep(): Promise<void>;
+  /** Calls of webhooks that are under way end; others make them again. */
+  close(): Promise<void>;
 }
 
 /** Timelines as a library: put the routes on any server. */
@@ -39,13 +63,34 @@ export function createReplayService(ports: ReplayPorts): ReplayService {
   const reader: ReaderOptions = { ...ports, keeper };
   const orphans = new OrphanSweep(ports);
   const expiry = ports.retention === undefined ? null : new RetentionSweep({ ...ports, ...ports.retention });
+  const ending = ports.ends === undefined ? null : endingOf(ports, ports.ends);
   return {
     routes: [timelineRoute(ports, reader)],
     idle: () => keeper.idle(),
     sweep: async () => {
       await expiry?.step();
       await orphans.step();
+      await ending?.step();
     },
+    close: async () => ending?.close(),
+  };
+}
+
+function endingOf(ports: ReplayPorts, { webhooks, post = postWebhook, ...ends }: EndPorts) {
+  const tenants = new TenantDirectory(ends.documents, ports.wallMs);
+  const closer = new SessionCloser({ ...ports, ...ends, tenants });
+  const sender = new WebhookSender({ ...ports, ...ends, access: webhooks, post });
+  let forgotWallMs = 0;
+  return {
+    step: async (): Promise<void> => {
+      await closer.step();
+      await sender.step();
+      const nowWallMs = ports.wallMs();
+      if (nowWallMs - forgotWallMs < limits.WEBHOOK_FORGET_EVERY_MS) return;
+      forgotWallMs = nowWallMs;
+      await ends.ends.forget(nowWallMs - limits.WEBHOOK_KEPT_MS);
+    },
+    close: () => sender.close(),
   };
 }
 

@@ -53,3 +53,31 @@ test.each([
   const read = parseTenantConfig(source, "tenant.yaml");
   expect(read.ok ? [] : read.error).toMatchObject([{ line, path, code, remedy: expect.stringMatching(/./) }]);
 });
+
+test("X-06 webhooks are https or loopback with a secret by reference; a bare secret, plain http and a user in the address are refused", () => {
+  const hook = (url: string, secret = "mount:acme-webhook") =>
+    parseTenantConfig(
+      `schema: rspp/tenant-config/v1\nwebhooks: [{url: "${url}", secret: "${secret}", events: [session.ended]}]\n`,
+      "tenant.yaml",
+    );
+  for (const url of ["https://example.com/hook?x=1", "http://127.0.0.1:9000/h", "http://localhost/", "http://[::1]:1"])
+    expect(hook(url), url).toMatchObject({ ok: true, value: { webhooks: [{ url, events: ["session.ended"] }] } });
+  for (const url of [
+    "http://example.com/",
+    "https://user@example.com/",
+    "ftp://example.com/",
+    "https://example.com/#x",
+    "http://localhost.example.com/",
+  ])
+    expect(hook(url).ok, url).toBe(false);
+  expect(hook("https://example.com/", "whsec_c2VjcmV0").ok).toBe(false);
+  expect(JSON.stringify(hook("https://example.com/", "whsec_c2VjcmV0"))).not.toContain("whsec_c2VjcmV0");
+});
+
+test("X-06 a tenant's webhooks take the place of the platform's, an empty list turns them off", () => {
+  const of = (url: string) => ({ url, secret: "env:S", events: ["session.ended"] as const });
+  const platform = { webhooks: [of("https://p.example/")] };
+  expect(overPlatform({}, platform).webhooks).toEqual(platform.webhooks);
+  expect(overPlatform({ webhooks: [] }, platform).webhooks).toEqual([]);
+  expect(overPlatform({ webhooks: [of("https://o.example/")] }, platform).webhooks).toEqual([of("https://o.example/")]);
+});

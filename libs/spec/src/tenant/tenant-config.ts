@@ -3,7 +3,7 @@ import { ok, type Result } from "@rspp/base/result";
 import { placeOf } from "../places.ts";
 import type { SpecProblem } from "../problem.ts";
 import { readDocument } from "../published/read-document.ts";
-import { TENANT_SCHEMA, tenantSchema } from "./tenant-schema.ts";
+import { TENANT_SCHEMA, tenantSchema, type WEBHOOK_EVENTS } from "./tenant-schema.ts";
 
 export type OverLimit = "reject" | "throttle" | "degrade";
 
@@ -26,6 +26,27 @@ export interface TenantConfig {
   };
   readonly placement?: { readonly regions?: readonly string[] };
   readonly retention?: { readonly recordings_days?: number; readonly sessions_days?: number };
+  readonly webhooks?: readonly TenantWebhook[];
+  readonly timeline_access?: TimelineAccess;
+}
+
+/** X-06: an endpoint that is told when a session has ended. */
+export interface TenantWebhook {
+  readonly url: string;
+  /** Reference, never the secret. */
+  readonly secret: string;
+  readonly events: readonly (typeof WEBHOOK_EVENTS)[number][];
+}
+
+export type ReadableLevel = "L0" | "L1" | "L2";
+
+/** Who may read what of a tenant's timelines. */
+export interface TimelineAccess {
+  readonly purpose_required?: boolean;
+  readonly purposes?: readonly string[];
+  readonly viewer?: ReadableLevel;
+  readonly operator?: ReadableLevel;
+  readonly admin?: ReadableLevel;
 }
 
 /** Never throws. */
@@ -72,11 +93,15 @@ export interface SessionLimits {
 
 /** The tenant's own fields over the platform's (`*`). */
 export function overPlatform(own: TenantConfig | null, platform: TenantConfig | null): TenantConfig {
+  const webhooks = own?.webhooks ?? platform?.webhooks;
   const merged = {
     sessions: { ...platform?.sessions, ...own?.sessions },
     turns: { ...platform?.turns, ...own?.turns },
     placement: { ...platform?.placement, ...own?.placement },
     retention: { ...platform?.retention, ...own?.retention },
+    timeline_access: { ...platform?.timeline_access, ...own?.timeline_access },
+    // As a whole: an endpoint of one is none of the other's.
+    ...(webhooks === undefined ? {} : { webhooks }),
   };
   return merged;
 }

@@ -1,0 +1,51 @@
+/** Tenants' configurations as they are in force, read again every few seconds. */
+import { overPlatform, publishedTenantConfig, type TenantConfig } from "@rspp/spec/tenant/tenant-config";
+import type { ActiveDocuments } from "@rspp/store/active-documents";
+import { PLATFORM_TENANT } from "@rspp/store/active-versions";
+import { limits } from "./limits.ts";
+
+export interface TenantSettings {
+  /** With the platform's under it. */
+  readonly config: TenantConfig;
+  /** Whose document names the webhooks. */
+  readonly webhooksOf: string;
+  /** There is a document that this build cannot read: what it would forbid is not known. */
+  readonly unreadable: boolean;
+}
+
+export class TenantDirectory {
+  readonly #documents: Pick<ActiveDocuments, "list">;
+  readonly #wallMs: () => number;
+  #read: ReadonlyMap<string, TenantConfig | null> = new Map();
+  #readWallMs = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | null = null;
+
+  constructor(documents: Pick<ActiveDocuments, "list">, wallMs: () => number) {
+    this.#documents = documents;
+    this.#wallMs = wallMs;
+  }
+
+  /** Rejects with a StoreError. */
+  async settings(tenantId: string): Promise<TenantSettings> {
+    if (Math.abs(this.#wallMs() - this.#readWallMs) >= limits.TENANTS_FRESH_MS) {
+      this.#reading ??= this.#load().finally(() => {
+        this.#reading = null;
+      });
+      await this.#reading;
+    }
+    const own = this.#read.get(tenantId);
+    const platform = this.#read.get(PLATFORM_TENANT);
+    return {
+      config: overPlatform(own ?? null, platform ?? null),
+      webhooksOf: own?.webhooks === undefined ? PLATFORM_TENANT : tenantId,
+      unreadable: own === null || platform === null,
+    };
+  }
+
+  async #load(): Promise<void> {
+    const at = this.#wallMs();
+    const active = await this.#documents.list("tenant_config");
+    this.#read = new Map(active.map(({ tenantId, content }) => [tenantId, publishedTenantConfig(content)]));
+    this.#readWallMs = at;
+  }
+}
