@@ -1,4 +1,13 @@
 /** What happens when sessions have ended, over a real database (F-075, X-06). */
+
+import { appendStream } from "@rspp/replay/append-stream";
+import { limits } from "@rspp/replay/limits";
+import { SessionCloser, webhookId } from "@rspp/replay/session-closer";
+import { TenantDirectory } from "@rspp/replay/tenant-settings";
+import { AppendCall, appendOf, chainOf, memoryStores, open } from "@rspp/replay/testing/records";
+import { TimelineKeeper } from "@rspp/replay/timeline-keeper";
+import { webhookAccess } from "@rspp/replay/webhooks/access";
+import { WebhookSender } from "@rspp/replay/webhooks/sender";
 import { silentLog } from "@rspp/rpc/log";
 import type { ActiveDocument } from "@rspp/store/active-documents";
 import { pgAuditStore } from "@rspp/store/pg-audit-store";
@@ -8,14 +17,6 @@ import type { SessionEnds } from "@rspp/store/session-ends";
 import { type TestDatabase, testDatabase } from "@rspp/store/testkit/test-database";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { appendStream } from "./append-stream.ts";
-import { limits } from "./limits.ts";
-import { SessionCloser, webhookId } from "./session-closer.ts";
-import { TenantDirectory } from "./tenant-settings.ts";
-import { AppendCall, appendOf, chainOf, memoryStores, open } from "./testing/records.ts";
-import { TimelineKeeper } from "./timeline-keeper.ts";
-import { webhookAccess } from "./webhooks/access.ts";
-import { WebhookSender } from "./webhooks/sender.ts";
 
 const begin = 1_700_000_000_000;
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
