@@ -2,7 +2,7 @@
 import type { Result } from "@rspp/base/result";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Event, type PlainClient, pcm24, plainClient } from "./realtime-rig.ts";
-import { type FakeSession, openFake, tokenOf, until, type WsRig } from "./websocket-rig.ts";
+import { type FakeSession, openFake, settableClock, tokenOf, until, type WsRig } from "./websocket-rig.ts";
 
 let rig: WsRig;
 let routed: WsRig;
@@ -163,6 +163,26 @@ describe.concurrent("events of the client", () => {
     other.send(Buffer.from([1, 2]));
     await until(() => other.closed.length > 0, "the end");
     expect(other.closed[0]).toMatchObject({ code: 1003, reason: expect.stringContaining("binary") });
+  });
+
+  test("F-042 a commit in which nothing is found is told as such; response.create has nothing to answer then", async () => {
+    const clock = settableClock();
+    const own = await openFake({ clock });
+    const client = plainClient(own, tokenOf("nothing"));
+    await until(() => client.of("session.created").length === 1, "session.created");
+    client.send({ type: "input_audio_buffer.append", audio: pcm24(200, false).toString("base64") });
+    client.send({ type: "input_audio_buffer.commit" });
+    client.send({ type: "response.create" });
+    await until(() => own.session("nothing").signals().includes("end_of_utterance"), "the end of the utterance");
+    own.transport.sweep();
+    expect(client.of("error")).toEqual([]);
+    clock.setOn(9_000);
+    own.transport.sweep();
+    await until(() => client.events.at(-1)?.type.endsWith("transcription.failed") === true, "the failure");
+    expect(client.events.at(-1)).toMatchObject({ error: { code: "no_speech_found" } });
+    expect(await refused(client, { type: "response.create" })).toMatchObject({ code: "nothing_to_answer" });
+    client.close();
+    await own.transport.close();
   });
 
   test("F-090 G.711 both ways after session.update, and the update is what session.updated says", async () => {

@@ -9,7 +9,7 @@ import { p4Processes } from "./p4-processes.ts";
 import { p4 } from "./p4-voice-to-voice.ts";
 import { p5LiveKit } from "./p5-livekit.ts";
 import { p5a } from "./p5a-cancel.ts";
-import { p5bc } from "./p5bc-barge-in.ts";
+import { p5bc, p5Realtime } from "./p5bc-barge-in.ts";
 import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
 import { p7 } from "./p7-overlap.ts";
@@ -30,6 +30,7 @@ export const BENCHES: readonly Bench[] = [
   p4Processes,
   p5bc,
   p5LiveKit,
+  p5Realtime,
   p6Kernel,
   p6,
   p7,

@@ -60,6 +60,7 @@ export class RealtimeCall {
   #sequence = 0;
   /** Commits that no turn has answered yet. */
   #unanswered = 0;
+  #committedNs = 0;
   #closingNs = 0;
   #goneNs = -1;
 
@@ -175,6 +176,11 @@ export class RealtimeCall {
   tick(): void {
     if (this.line.isOver()) return;
     this.#endWhenHeard();
+    const committedForNs = this.#options.clock.nowNs() - this.#committedNs;
+    if (this.#unanswered > 0 && committedForNs > msToNs(limits.UNANSWERED_MS)) {
+      this.#unanswered = 0;
+      this.#utterances.nothingHeard();
+    }
     const waitedNs = this.#options.clock.nowNs() - this.#goneNs;
     if (this.#goneNs >= 0 && waitedNs > msToNs(limits.LAST_WORDS_MS)) this.line.finish("caller_hangup");
   }
@@ -211,6 +217,7 @@ export class RealtimeCall {
     }
     this.#feed.sinceCommitUs = 0;
     this.#unanswered += 1;
+    this.#committedNs = this.#options.clock.nowNs();
     this.#utterances.commit(this.#config.manual);
     this.#feed.release();
     this.#feed.after(() => {

@@ -19,6 +19,9 @@ export const realtimeLimits = {
   INPUT_PIECE_MS: 100,
   INPUT_TICK_MS: 20,
 
+  /** A commit that no turn has answered for so long holds nothing that could be understood, milliseconds. */
+  UNANSWERED_MS: 8_000,
+
   // --- what was heard ---
   /** How long a fence waits for the client's own word (`conversation.item.truncate`) of what it has played. */
   TRUNCATE_WAIT_MS: 400,

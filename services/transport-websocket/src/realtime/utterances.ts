@@ -62,6 +62,18 @@ export class Utterances {
     for (const utterance of this.#open.splice(0, last + 1)) this.#complete(utterance);
   }
 
+  /** What was committed came to nothing: no word was found in it. */
+  nothingHeard(): void {
+    const nothing = (one: Utterance): boolean => one.item !== null && one.finals.length === 0;
+    const message = "No speech was found in the audio; check its format and its level, and speak again.";
+    const error = { type: "invalid_request_error", code: "no_speech_found", message };
+    for (const { id } of this.#open.filter(nothing)) {
+      const head = { type: "conversation.item.input_audio_transcription.failed", item_id: id } as const;
+      this.#send({ ...head, content_index: 0, error });
+    }
+    this.#open = this.#open.filter((one) => !nothing(one));
+  }
+
   #adopt(number: number): Utterance {
     // What was committed, or has interrupted, before its words came.
     const waiting = this.#open.find((one) => one.number === -1);
