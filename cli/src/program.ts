@@ -8,6 +8,7 @@ import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerFeatures } from "./commands/features.ts";
+import { registerGate, registerRelease } from "./commands/gate.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerLatency } from "./commands/latency.ts";
 import { registerLint } from "./commands/lint.ts";
@@ -64,6 +65,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
   ],
   ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerVerify, registerLatency]],
+  ["Release:", [registerGate, registerRelease]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],
   ["Reference:", [registerDocs, registerSchema, registerFeatures, registerCompletion]],
@@ -93,6 +95,8 @@ export function createProgram(done: Done): Command {
     .description("Real-time Speech Pipeline Platform: voice agents with guarantees, and proof of what they did")
     .usage("<command> [options]")
     .version("0.1.0", "-V, --version")
+    // What stands behind a command is that command's: `rspp release --version 1.4.0`.
+    .enablePositionalOptions()
     .exitOverride()
     .helpCommand(false)
     .configureOutput({
