@@ -7,6 +7,7 @@ import { registerDiff } from "./commands/diff.ts";
 import { registerDocs } from "./commands/docs.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
+import { registerExport } from "./commands/export.ts";
 import { registerFeatures } from "./commands/features.ts";
 import { registerGate, registerRelease } from "./commands/gate.ts";
 import { registerGraph } from "./commands/graph.ts";
@@ -64,7 +65,7 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
     "Sessions:",
     [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
   ],
-  ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerVerify, registerLatency]],
+  ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerExport, registerVerify, registerLatency]],
   ["Release:", [registerGate, registerRelease]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],

@@ -26,7 +26,7 @@ export async function test(paths: readonly string[], options: TestOptions): Prom
         ...(time === undefined ? {} : { time }),
       });
       const { length } = loaded.script.steps;
-      const report = await runScript(loaded, (i) => progress.tell(`${path}: step ${i + 1} of ${length}`));
+      const report = await runScript(loaded, { onStep: (i) => progress.tell(`${path}: step ${i + 1} of ${length}`) });
       progress.done();
       reports.push(report);
       printer.lines([...reportLines(report), ""]);

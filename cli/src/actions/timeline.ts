@@ -8,10 +8,10 @@ import { EXIT_OK, InputError, usageError } from "../errors.ts";
 import { createPrinter } from "../output/printer.ts";
 import { deadLettersOf, renderDeadLetters } from "../timeline/dead-letters.ts";
 import { filtered } from "../timeline/filters.ts";
-import { localRecords } from "../timeline/local-records.ts";
-import type { RecordingOptions, Where } from "../timeline/options.ts";
+import type { Where } from "../timeline/options.ts";
+import { recordsOf } from "../timeline/records.ts";
 import { renderWaterfall } from "../timeline/render.ts";
-import { openSource, orNowhere, readRecords } from "../timeline/source.ts";
+import { orNowhere } from "../timeline/source.ts";
 
 export async function timeline(session: string, options: TimelineOptions, where: Where): Promise<number> {
   const printer = createPrinter(options.json ?? false);
@@ -45,17 +45,6 @@ export async function timeline(session: string, options: TimelineOptions, where:
   const width = process.stdout.columns ?? 100;
   printer.lines(renderWaterfall(shown, { width, explain: options.explain ?? false, signals }));
   return EXIT_OK;
-}
-
-async function recordsOf(session: string, options: RecordingOptions, where: Where): Promise<TimelineRecord[]> {
-  const source = openSource(session, options, where);
-  if (source.kind === "service") return readRecords(session, source);
-  const records = localRecords(source.store, session, source.tenant);
-  if (records.length === 0)
-    throw new InputError(
-      `session ${session}: not in this spool\n   help: list the sessions with \`rspp sessions --data ${source.data}\``,
-    );
-  return records;
 }
 
 async function exportRecords(file: string, records: readonly TimelineRecord[]): Promise<void> {

@@ -13,10 +13,10 @@ import { checkFile, readLayers, readSpecFile, type SpecFile } from "../spec-file
 import { prepareSpeech } from "./caller-speech.ts";
 import { type Check, checkCall } from "./expectations.ts";
 import { type CallFacts, factsOf } from "./facts.ts";
-import { dial } from "./line.ts";
+import { dial, type Line } from "./line.ts";
 import { playSteps } from "./play.ts";
 import { withScriptedTools } from "./scripted-tools.ts";
-import { openStage } from "./stage.ts";
+import { openStage, type Stage } from "./stage.ts";
 
 export interface LoadedScript {
   readonly path: string;
@@ -124,10 +124,17 @@ function withTranscripts(pipeline: CompiledPipeline, transcripts: readonly strin
 /** The call must end once it is asked to, milliseconds. */
 const END_MS = 60_000;
 
+export interface Onlooker {
+  /** Before each step. */
+  readonly onStep?: (index: number) => void;
+  /** When the call is over and all of it is recorded. */
+  readonly onEnd?: (stage: Stage, line: Line) => void;
+}
+
 /** Plays it, and checks what came of it. */
 export async function runScript(
   { path, script, pipeline, variables }: LoadedScript,
-  onStep: (index: number) => void = () => {},
+  { onStep = () => {}, onEnd = () => {} }: Onlooker = {},
 ): Promise<ScriptReport> {
   const startMs = performance.now();
   const time = script.time ?? "virtual";
@@ -147,6 +154,7 @@ export async function runScript(
     const ended = await stage.until(() => line.ended() !== "", END_MS);
     if (!ended) throw new Error(`${path}: the session did not end within ${END_MS} ms`);
     const facts = await factsOf(stage, line);
+    onEnd(stage, line);
     const checks = checkCall(script, played, facts);
     return {
       path,
