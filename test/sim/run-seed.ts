@@ -81,6 +81,7 @@ export function runSeed(seed: number, options: RunOptions = {}): SeedResult {
     }
     const facts = run.facts(coverage);
     for (const checker of checkers) checker.end(facts);
+    options.onEnd?.(world);
   } catch (error) {
     const { message, stack = "" } = error instanceof Error ? error : new Error(String(error));
     failures.push({

@@ -32,6 +32,10 @@ export interface RunOptions {
   only?: ReadonlySet<string> | null;
   /** The caller does no more than so many things. Default as many as it likes. */
   actionsMax?: number;
+  /** What sessions record; default drawn. */
+  level?: "L1" | "L2";
+  /** Sees the world once the run is over, e.g. for what was recorded. */
+  onEnd?: (world: World) => void;
 }
 
 /** A fault that was drawn, whether it was allowed to strike or not. */
@@ -62,7 +66,7 @@ export class World {
   readonly voices: Voices;
   /** How this seed's session is set. */
   readonly policy: Partial<SessionPolicy>;
-  readonly level: "L0" | "L1";
+  readonly level: "L0" | "L1" | "L2";
   readonly graph: GraphDefinition;
   /** What the graph was compiled from with; null for the assistant and for graphs made by hand. */
   readonly pipeline: CompiledPipeline | null;
@@ -95,7 +99,8 @@ export class World {
       speculation: this.rng.chance(30),
       finalWaitMs: 400,
     };
-    this.level = this.rng.chance(10) ? "L1" : "L0";
+    const drawnLevel = this.rng.chance(10) ? "L1" : "L0";
+    this.level = options.level ?? drawnLevel;
     const drawn = drawGraph(this.rng, this.rng.fork("graph"), this.policy.speculation ? 60 : 0, this.policy);
     this.graph = drawn.graph;
     this.pipeline = drawn.pipeline;

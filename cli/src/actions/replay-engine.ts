@@ -20,7 +20,7 @@ export async function replayWithEngine(target: string, options: EngineOptions, w
   const printer = createPrinter(options.json ?? false);
   const declared = await declarationsOf(options);
   const { source, problems } = await sourceFor(target, options, where);
-  const candidate = await candidateFor(options, source.config);
+  const candidate = await candidateFor(options, source);
   const run = await startRun(source, candidate, options);
   const stopped = advance(run, options);
   if (stopped !== null) return tellStop(run, stopped, options, printer);

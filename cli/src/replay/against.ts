@@ -1,8 +1,7 @@
 /** The other pipeline version of a replay: a spec on this machine, or one that is published. */
 import { RegistryService } from "@rspp/gen/rspp/registry/v1/registry_service_pb";
-import type { SessionConfig } from "@rspp/kernel/session-config";
 import { type Candidate, candidateOf } from "@rspp/replay/engine/candidate";
-import type { CompiledPipeline } from "@rspp/spec/compiled";
+import type { ReplaySource } from "@rspp/replay/engine/source";
 import { formatProblems } from "@rspp/spec/problem";
 import { InputError } from "../errors.ts";
 import { catalogueFrom } from "../node-packages.ts";
@@ -21,13 +20,16 @@ export interface AgainstOptions {
 }
 
 /** @throws InputError, CommandError for a version that is not there or does not compile. */
-export async function candidateFor(options: AgainstOptions, recorded: SessionConfig): Promise<Candidate | null> {
+export async function candidateFor(
+  options: AgainstOptions,
+  { config, texts }: ReplaySource,
+): Promise<Candidate | null> {
   const { against, available } = options;
   if (against === undefined) return null;
   const file = /[./]/.test(against) ? await readSpecFile(against) : await published(against, options);
   const checked = checkFile(file, [], await catalogueFrom(options.nodes));
   if (!checked.ok) throw new InputError(formatProblems(checked.problems, file.source));
-  return candidateOf(checked.compiled satisfies CompiledPipeline, recorded, available ?? null);
+  return candidateOf(checked.compiled, config, available ?? null, texts);
 }
 
 async function published(wanted: string, options: AgainstOptions): Promise<SpecFile> {

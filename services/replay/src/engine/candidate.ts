@@ -19,16 +19,19 @@ const SPEC_REFS_FROM = OWN_REFS_FROM / 2;
  * Seed, lease, variables, recording level and behaviours are the recorded session's: only what the version says changes.
  *
  * @param available providers that could serve; null: all that the version names.
+ * @param kept recorded texts by ref: one that the version still has keeps its payload, so that equal plans stay equal.
  */
 export function candidateOf(
   compiled: CompiledPipeline,
   recorded: SessionConfig,
   available: readonly string[] | null = null,
+  kept: ReadonlyMap<number, string> | null = null,
 ): Candidate {
   const pipeline = available === null ? compiled : bindProviders(compiled, { available }).pipeline;
   const { texts, systemPrompt, spoken } = sessionTexts(pipeline);
+  const known = recordedRefs(recorded, kept);
   const moved = (spans: readonly TextSpan[]): TextSpan[] =>
-    spans.map((span) => ({ ...span, ref: SPEC_REFS_FROM + span.ref }));
+    spans.map((span) => ({ ...span, ref: known.get(texts[span.ref] ?? "") ?? SPEC_REFS_FROM + span.ref }));
   const own = sessionConfigOf(pipeline, {
     sessionId: recorded.sessionId,
     tenantId: recorded.tenantId,
@@ -55,6 +58,20 @@ export function candidateOf(
     },
     texts: new Map(Object.entries(texts).map(([ref, text]) => [SPEC_REFS_FROM + Number(ref), text])),
   };
+}
+
+/** Refs of the texts that the recorded configuration names, by content. */
+function recordedRefs(
+  { systemPrompt, spoken = {} }: SessionConfig,
+  kept: Candidate["texts"] | null,
+): Map<string, number> {
+  const spans = [...systemPrompt, ...Object.values(spoken).flat()];
+  return new Map(
+    spans.flatMap(({ ref }) => {
+      const text = kept?.get(ref);
+      return text === undefined ? [] : [[text, ref] as const];
+    }),
+  );
 }
 
 function pipelineRef({ name, version, fingerprint }: CompiledPipeline): string {

@@ -126,10 +126,11 @@ function diffCall(a: RunCall, b: RunCall, node: string, tell: Tell): void {
     if (x !== null && y !== null) diffTime(what, x, y, node, tell);
 }
 
-/** What leaves by the data lane is known where both runs have a journal. */
+/** What leaves by the data lane, and when something was refused, is known where both runs have a journal. */
 function eventsOf(timeline: RunTimeline, other: RunTimeline, turn: number): RunEvent[] {
   const journals = timeline.basis === "journal" && other.basis === "journal";
-  return timeline.events.filter((event) => event.turn === turn && (journals || event.lane === "control"));
+  const told = ({ lane, kind }: RunEvent): boolean => journals || (lane === "control" && kind !== "refusal");
+  return timeline.events.filter((event) => event.turn === turn && told(event));
 }
 
 function diffEvents(a: readonly RunEvent[], b: readonly RunEvent[], tell: Tell): void {

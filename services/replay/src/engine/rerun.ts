@@ -39,6 +39,7 @@ export interface RerunOptions {
 
 const DRAIN_NS = 60_000_000_000;
 const IDLE_MAX = 10_000;
+const TOGETHER_MAX = 8;
 
 interface Next {
   atNs: number;
@@ -133,7 +134,10 @@ export class Rerun implements ReplayRun {
       const inputs = recorded.inputs.flatMap((input) =>
         this.#offered(input, recorded.index).map((body) => ({ body, monoNs: input.monoNs, wallMs: input.wallMs })),
       );
-      if (c.parted && inputs.length === 0) continue;
+      if (c.parted && inputs.length === 0) {
+        this.#placeOutput([], recorded.index);
+        continue;
+      }
       return { atNs: recorded.monoNs, wallMs: recorded.wallMs, inputs, follows: recorded.index };
     }
   }
@@ -179,11 +183,14 @@ export class Rerun implements ReplayRun {
       delete c.timers[own.timer];
       return this.#own(atNs, { type: "timer", id: own.timer });
     }
-    c.pending = c.pending.filter((one) => one !== own);
-    if (own.index < 0) return this.#own(atNs, own.body);
-    const bodies = this.#emissions(own.key, own.index, own.body);
+    // What comes at one instant comes in one step, as far as a step holds it.
+    const together = c.pending.filter((one) => one.atNs === own.atNs).sort((x, y) => x.order - y.order);
+    const taken = new Set(together.slice(0, TOGETHER_MAX));
+    c.pending = c.pending.filter((one) => !taken.has(one));
     const next = this.#own(atNs, null);
-    for (const body of bodies) next.inputs.push({ body, monoNs: atNs, wallMs: next.wallMs });
+    for (const { key, index, body } of taken)
+      for (const one of index < 0 ? [body] : this.#emissions(key, index, body))
+        next.inputs.push({ body: one, monoNs: atNs, wallMs: next.wallMs });
     return next;
   }
 
