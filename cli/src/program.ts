@@ -28,7 +28,7 @@ import { registerRun } from "./commands/run.ts";
 import { registerSchema } from "./commands/schema.ts";
 import { registerSecrets } from "./commands/secrets.ts";
 import { registerSessions } from "./commands/sessions.ts";
-import { registerCancel, registerEnd, registerSay } from "./commands/steer.ts";
+import { registerCancel, registerCapture, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerStore } from "./commands/store.ts";
 import { registerTalk } from "./commands/talk.ts";
 import { registerTenant } from "./commands/tenant.ts";
@@ -63,7 +63,16 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
   ["Fleet:", [registerRollout, registerRollback, registerPolicy, registerTenant, registerDrain, registerUndrain]],
   [
     "Sessions:",
-    [registerRoute, registerSessions, registerWatch, registerSay, registerCancel, registerEnd, registerMigrate],
+    [
+      registerRoute,
+      registerSessions,
+      registerWatch,
+      registerSay,
+      registerCancel,
+      registerCapture,
+      registerEnd,
+      registerMigrate,
+    ],
   ],
   ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerExport, registerVerify, registerLatency]],
   ["Release:", [registerGate, registerRelease]],

@@ -10,9 +10,11 @@ import {
 } from "@bufbuild/protobuf";
 import { AccessScope, access, Role } from "@rspp/gen/rspp/common/v1/access_pb";
 import { ErrorReason } from "@rspp/gen/rspp/common/v1/error_pb";
+import { RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { AccessTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/access_pb";
 import { SessionTokenClaimsSchema } from "@rspp/gen/rspp/registry/v1/registry_pb";
-import { namesTenant } from "@rspp/rpc/access";
+import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
+import { accessOf, namesTenant } from "@rspp/rpc/access";
 import { RevokedTokens, signAccessToken } from "@rspp/rpc/access-tokens";
 import { CallAudit, type CallRecord } from "@rspp/rpc/call-audit";
 import { CallGuard } from "@rspp/rpc/call-guard";
@@ -264,4 +266,29 @@ test("F-115 F-117 NF-012 denials are recorded within a bound, with who and why, 
   expect(records[0]).toMatchObject({ tenantId: "acme", action: `denied ${nameOf(method)}` });
   expect(records[0]?.actor).toBe("somebody (atk_VIEWER_acme)");
   for (const part of viewer.split(".")) expect(JSON.stringify(records)).not.toContain(part);
+});
+
+test("F-076 a capture of what is said is an admin's alone, of his tenant; it is audited with session, level and time", async () => {
+  const { ask, audit, records } = rig();
+  const method = SessionService.method.captureSession;
+  const session = { tenantId: "acme", sessionId: "s-1" };
+  const message = create(method.input, { session, level: RecordingLevel.L2, durationMs: 600_000 });
+  for (const role of [Role.VIEWER, Role.OPERATOR] as const)
+    expect(await ask(method, await accessToken(role, "acme"), message)).toBe("PERMISSION_DENIED role");
+  expect(await ask(method, await sessionToken(), message)).toBe("PERMISSION_DENIED role");
+  expect(await ask(method, await accessToken(Role.ADMIN, "other"), message)).toBe("PERMISSION_DENIED other_tenant");
+  expect(await ask(method, await accessToken(Role.ADMIN, "acme"), message)).toBe("taken");
+  expect(accessOf(method).mutates).toBe(true);
+  records.length = 0;
+  const caller = { name: "ada", tenantId: "acme", role: Role.ADMIN } as Parameters<CallAudit["changed"]>[1];
+  await audit.changed(method, caller, message, "done");
+  expect(records).toMatchObject([
+    {
+      tenantId: "acme",
+      actor: "ada",
+      action: "rspp.runtime.v1.SessionService/CaptureSession",
+      detail: { outcome: "done", request: { level: "RECORDING_LEVEL_L2", duration_ms: 600_000 } },
+    },
+  ]);
+  expect(records[0]?.subject).toContain("s-1");
 });

@@ -1,12 +1,12 @@
 /** `rspp say`, `cancel` and `end`: an operator's hand on a running session. */
 import { randomUUID } from "node:crypto";
-import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { CancelScope, RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
 import { CancelMode, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitration_pb";
 import { SessionStateSchema } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import { SessionService } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
-import type { CancelOptions, EndOptions, SayOptions } from "../commands/steer.ts";
+import type { CancelOptions, CaptureOptions, EndOptions, SayOptions } from "../commands/steer.ts";
 import { wordOf } from "../enum-words.ts";
 import { EXIT_OK, usageError } from "../errors.ts";
 import type { RuntimeOptions } from "../options.ts";
@@ -78,5 +78,28 @@ export async function end(sessionId: string, options: EndOptions): Promise<numbe
   const printer = createPrinter(options.json ?? false);
   printer.data({ session: sessionId, state, turns: info?.turns ?? 0 });
   printer.line(`session ${sessionId} is ${state}`);
+  return EXIT_OK;
+}
+
+const CAPTURE_MS_DEFAULT = 600_000;
+
+export async function capture(sessionId: string, options: CaptureOptions): Promise<number> {
+  const { level } = options;
+  const durationMs = level === "L0" ? 0 : (options.for ?? CAPTURE_MS_DEFAULT);
+  const { policyId, untilWallMs } = await runtimeOf(options).ask((client) =>
+    client.captureSession({
+      session: { tenantId: options.tenant, sessionId },
+      level: RecordingLevel[level],
+      durationMs,
+    }),
+  );
+  const printer = createPrinter(options.json ?? false);
+  const until = new Date(Number(untilWallMs)).toISOString();
+  printer.data({ session: sessionId, level, policy: policyId, until });
+  if (level === "L0") printer.line(`session ${sessionId} is captured no longer`);
+  else
+    printer.line(
+      `session ${sessionId} is recorded at ${level} from its next turn boundary until ${until} (${policyId})`,
+    );
   return EXIT_OK;
 }

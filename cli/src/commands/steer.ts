@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Done, examples, jsonOption, type RuntimeOptions, runtimeOption, whole, withCaller } from "../options.ts";
 
 export interface SayOptions extends RuntimeOptions {
@@ -13,6 +13,11 @@ export interface CancelOptions extends RuntimeOptions {
   invocation?: string;
   all?: boolean;
   soft?: boolean;
+}
+
+export interface CaptureOptions extends RuntimeOptions {
+  level: "L0" | "L1" | "L2";
+  for?: number;
 }
 
 export interface EndOptions extends RuntimeOptions {
@@ -72,4 +77,36 @@ export function registerEnd(cli: Command, done: Done): void {
     );
   withCaller(command);
   examples(command, ["rspp end SESSION --drain 10000", ""]);
+}
+
+export function registerCapture(cli: Command, done: Done): void {
+  const command = cli
+    .command("capture")
+    .summary("record one session at a higher level for a while")
+    .description(
+      "record one session at a higher level for a while; it rises between two turns and falls back by itself. L2 keeps what is said: needs an admin's token, and is audited",
+    )
+    .argument("<session>", "session id")
+    .addOption(
+      new Option("--level <level>", "L1 journal, L2 payloads too, L0 ends a capture")
+        .choices(["L0", "L1", "L2"])
+        .makeOptionMandatory(),
+    )
+    .addOption(new Option("--for <duration>", "e.g. 90s, 10m, 2h; at most 24h (default: 10m)").argParser(durationMs))
+    .addOption(runtimeOption())
+    .addOption(jsonOption())
+    .action(async (session: string, options: CaptureOptions) =>
+      done(await (await import("../actions/steer.ts")).capture(session, options)),
+    );
+  withCaller(command);
+  examples(command, ["rspp capture SESSION --level L2 --for 10m", ""], ["rspp capture SESSION --level L0", "ends it"]);
+}
+
+const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+
+function durationMs(text: string): number {
+  const [, count = "", unit = ""] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
+  const ms = Number(count) * (unitsMs[unit] ?? 0);
+  if (ms >= 1_000 && ms <= 86_400_000) return ms;
+  throw new InvalidArgumentError("give a number with s, m or h, from 1s to 24h.");
 }

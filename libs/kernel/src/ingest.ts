@@ -25,7 +25,7 @@ import { keepLate, proposeLate } from "./late-text.ts";
 import { NODE_ERRORS_UNTOLD_MAX, SPECULATION_CHUNKS_MAX } from "./limits.ts";
 import { stepDown } from "./postures.ts";
 import { setEvidenceQuota } from "./recording.ts";
-import { onRecordingPressure } from "./recording-step.ts";
+import { onRecordingCapture, onRecordingPressure } from "./recording-step.ts";
 import { onDelivery, onFenceAck } from "./settlement.ts";
 import { cancelSpeculation } from "./speculation.ts";
 import { findTurn, type InvocationState, runOf } from "./state.ts";
@@ -89,6 +89,8 @@ export function ingest(cx: StepContext, input: Input): void {
       return body.exhausted ? onEvidenceLost(cx, body.turn) : undefined;
     case "recording_pressure":
       return onRecordingPressure(cx, body.fill, body.lagMs);
+    case "recording_capture":
+      return onRecordingCapture(cx, body);
     case "proposal":
       return onProposal(cx, input);
     case "operator":

@@ -3,6 +3,7 @@ import type { MonoNs, WallMs } from "@rspp/base/brand";
 import type { ProposalOptions } from "./dialogue-state.ts";
 import type { AudioFormat, EventBody, PayloadHandle, TextSpan, WordMark } from "./event.ts";
 import type { PolicyResolution } from "./policy.ts";
+import type { RecordingLevel } from "./recording.ts";
 import type { SnapshotRefs } from "./session-config.ts";
 import type { TurnRate } from "./turn-rate.ts";
 
@@ -151,6 +152,8 @@ export type InputBody =
     }
   | { type: "append_failed"; turn: number; exhausted: boolean }
   | { type: "recording_pressure"; fill: number; lagMs: number }
+  /** An operator's capture (F-076) at `level`; "": none any longer, `expired` where its time has run out. */
+  | { type: "recording_capture"; policyId: string; level: "" | RecordingLevel; expired: boolean }
   | ProposalInput
   | {
       type: "operator";

@@ -19,6 +19,7 @@ import { TOOL_CALLS_PER_TURN_MAX, TOOL_LATE_BYTES_MAX } from "./limits.ts";
 import { adaptiveActions, type ResiliencePlan, resilienceOf } from "./plan-resilience.ts";
 import type { PolicyResolution } from "./policy.ts";
 import { CONDITION_EVALUATOR } from "./pure-functions.ts";
+import type { RecordingCapture } from "./recording.ts";
 import type { SessionConfig, SnapshotRefs } from "./session-config.ts";
 import { TEXT_FUNCTIONS_VERSION } from "./text-functions.ts";
 
@@ -35,6 +36,8 @@ export interface PlanInputs {
   epoch: number;
   snapshots: SnapshotRefs;
   recordingLevel: string;
+  /** An operator's capture above the session's own policy (F-076); absent for none. */
+  recordingCapture?: RecordingCapture | undefined;
   admissionOutcome: string;
   origin: string;
   say: boolean;
@@ -146,8 +149,8 @@ export function resolveTurnPlan(inputs: PlanInputs): Result<ResolvedPlan, string
     sideEffects: config.graph.nodes.flatMap(sideEffectsOf),
     policy: config.policy,
     recording: {
-      policyId: config.recording.policyId,
-      ceiling: config.recording.ceiling,
+      policyId: inputs.recordingCapture?.policyId ?? config.recording.policyId,
+      ceiling: inputs.recordingCapture?.level ?? config.recording.ceiling,
       level: inputs.recordingLevel,
       downgrade: "L2>L1>L0",
     },

@@ -102,3 +102,73 @@ describe("F-176 the level of a session under pressure", () => {
     );
   });
 });
+
+const capture = (level: "" | "L0" | "L1" | "L2", policyId = "capture/1", expired = false) =>
+  ({ type: "recording_capture", policyId, level, expired }) as const;
+const calm = { type: "recording_pressure", fill: 0, lagMs: 0 } as const;
+const plans = (h: KernelHarness) =>
+  records(h, "plan").map((r) => (r.kind === "plan" ? (r.plan as { recording: object }).recording : {}));
+
+describe("F-076 a capture of one session", () => {
+  test("F-076 it rises at the boundary of the open turn, by single steps, and is in the next turn's plan", () => {
+    const h = idle({}, at("L0"));
+    h.utter("before");
+    expect(moves(h.feed(calm, capture("L2")))).toEqual([]);
+    h.feed(cancel(1));
+    h.fenceAck(1, 0);
+    expect(markers(h)).toEqual(["L0>L1 operator", "L1>L2 operator"]);
+    expect((records(h, "recording_level") as Move[]).map(({ policyId }) => policyId)).toEqual([
+      "capture/1",
+      "capture/1",
+    ]);
+    expect(records(h, "state_snapshot").length).toBe(1);
+    turn(h);
+    expect(plans(h)).toMatchObject([
+      { policyId: "rec", ceiling: "L0", level: "L0" },
+      { policyId: "capture/1", ceiling: "L2", level: "L2" },
+    ]);
+    expect([1, 2].map((n) => sealed(h, n).manifest.recordingLevel)).toEqual(["L0", "L2"]);
+  });
+
+  test("F-076 between turns it rises at once; when its time is over it falls at once, also within a turn", () => {
+    const h = idle({}, at("L1"));
+    expect(moves(h.feed(calm, capture("L2")))).toMatchObject([{ from: "L1", to: "L2", policyId: "capture/1" }]);
+    h.utter("in the middle");
+    expect(moves(h.feed(capture("", "", true)))).toMatchObject([
+      { from: "L2", to: "L1", trigger: "policy", policyId: "rec" },
+    ]);
+    h.feed(cancel(1));
+    h.fenceAck(1, 0);
+    h.advance(20_000);
+    turn(h);
+    expect(h.state.recording).toMatchObject({ level: "L1", ceiling: "L1" });
+    expect(h.state.recording.capture).toBeUndefined();
+  });
+
+  test("F-076 F-176 pressure lowers a captured session too, and calm alone raises it again", () => {
+    const h = idle({}, at("L0"));
+    h.feed(calm, capture("L2"));
+    h.feed({ type: "recording_pressure", fill: 0, lagMs: 3_000 });
+    turn(h);
+    h.feed(calm);
+    h.advance(9_000);
+    turn(h);
+    expect(h.state.recording.level).toBe("L1");
+    h.advance(2_000);
+    turn(h);
+    expect(markers(h).slice(2)).toEqual(["L2>L1 export_lag", "L1>L2 calm"]);
+  });
+
+  test("F-076 under pressure it does not rise; a lower capture is none above the policy; the replay is identical", () => {
+    const h = idle({}, at("L1"));
+    h.feed(capture("L2"));
+    h.feed({ type: "recording_pressure", fill: 0.85, lagMs: 0 }, capture("L2", "capture/2"));
+    turn(h);
+    expect(markers(h)).toEqual([]);
+    h.feed(calm, capture("L0", "capture/3"));
+    turn(h);
+    expect(markers(h)).toEqual([]);
+    expect(plans(h).at(-1)).toMatchObject({ policyId: "rec", ceiling: "L1", level: "L1" });
+    expect(replayJournal(h.state.config, h.journal).identical).toBe(true);
+  });
+});

@@ -1,6 +1,6 @@
 /**
  * Recording level under pressure and the reservation of evidence bytes (kernel.md §11, F-153, F-176). Levels fall one step
- * per report and rise one step per turn boundary; none is ever skipped and the policy's ceiling is never passed.
+ * per report and rise one step per turn boundary; none is ever skipped and the policy's ceiling is never passed, but by an operator's capture (F-076).
  */
 import { type MonoNs, NS_PER_MS } from "@rspp/base/brand";
 import {
@@ -14,7 +14,13 @@ import {
 } from "./limits.ts";
 
 export type RecordingLevel = "L0" | "L1" | "L2";
-export type RecordingTrigger = "queue_fill" | "export_lag" | "calm";
+export type RecordingTrigger = "queue_fill" | "export_lag" | "calm" | "operator" | "policy";
+
+/** What an operator has one session recorded at for a while (F-076): a policy of its own, above the session's. */
+export interface RecordingCapture {
+  readonly policyId: string;
+  readonly level: RecordingLevel;
+}
 
 /** Left by each move; becomes `recording_level_changed`. */
 export interface RecordingMarker {
@@ -34,6 +40,8 @@ export interface RecordingState {
   fillL0SinceNs: MonoNs | null;
   /** Since when reports have asked for no lower level; null until one has, and while one does. */
   calmSinceNs: MonoNs | null;
+  /** `rising`: on the way to its level without waiting for calm; pressure ends that. Absent: none was asked for. */
+  capture?: RecordingCapture & { rising: boolean };
   quotaBytes: number;
   /** Bytes reserved by turns not yet released, or used and not yet exported. */
   takenBytes: number;
@@ -73,6 +81,7 @@ export function recordingPressure(
   r.fillL0SinceNs = fill >= RECORDING_L0_FILL ? (r.fillL0SinceNs ?? nowNs) : null;
   const pressed = fill >= RECORDING_L1_FILL || lagMs >= RECORDING_L1_LAG_MS;
   r.calmSinceNs = pressed ? null : (r.calmSinceNs ?? nowNs);
+  if (pressed && r.capture !== undefined) r.capture.rising = false;
   if (r.level === "L2") {
     if (lagMs >= RECORDING_L1_LAG_MS) return change(r, "L1", "export_lag", nowNs);
     if (sustained(r.fillL1SinceNs, nowNs)) return change(r, "L1", "queue_fill", nowNs);
@@ -83,14 +92,54 @@ export function recordingPressure(
   return null;
 }
 
-/** One step up after RECORDING_CALM_MS of calm, to be asked between turns only; null when the level stays. */
+/**
+ * One step up after RECORDING_CALM_MS of calm, or on the way to a capture's level; to be asked between turns only, for a
+ * capture again until it answers null: the level stays.
+ */
 export function recordingAtTurnBoundary(r: RecordingState, nowNs: MonoNs): RecordingMarker | null {
-  if (r.level === r.ceiling || r.calmSinceNs === null) return null;
-  if (nowNs - r.calmSinceNs < RECORDING_CALM_MS * NS_PER_MS) return null;
-  const up: RecordingLevel = r.level === "L0" ? "L1" : "L2";
+  const { capture, calmSinceNs } = r;
+  const top = recordingCeiling(r);
   // A ceiling below the level can only come from a policy change; the level then stands, it does not rise.
-  if (rank(up) > rank(r.ceiling)) return null;
-  return change(r, up, "calm", nowNs);
+  if (rank(r.level) >= rank(top) || calmSinceNs === null) return null;
+  if (capture?.rising !== true) {
+    return nowNs - calmSinceNs < RECORDING_CALM_MS * NS_PER_MS ? null : change(r, stepUp(r.level), "calm", nowNs);
+  }
+  const marker = change(r, stepUp(r.level), "operator", nowNs);
+  capture.rising = r.level !== capture.level;
+  return marker;
+}
+
+/**
+ * A capture begins, is replaced, or, with null, is over: what is above the ceiling then comes down at once, in single
+ * steps, the markers of which it returns. It rises at a turn boundary. The shell reports the pressure before it.
+ */
+export function recordingCapture(
+  r: RecordingState,
+  capture: RecordingCapture | null,
+  trigger: "operator" | "policy",
+  nowNs: MonoNs,
+): RecordingMarker[] {
+  // What pressure has lowered waits for its calm as ever.
+  const lowered = rank(r.level) < rank(recordingCeiling(r));
+  if (capture === null) delete r.capture;
+  else {
+    const { policyId, level } = capture;
+    const rising = !lowered && r.calmSinceNs !== null && rank(level) > rank(r.level);
+    r.capture = { policyId, level, rising };
+  }
+  const markers: RecordingMarker[] = [];
+  while (rank(r.level) > rank(recordingCeiling(r))) markers.push(change(r, stepDown(r.level), trigger, nowNs));
+  return markers;
+}
+
+/** The policy's, or a capture's above it. */
+export function recordingCeiling({ ceiling, capture }: RecordingState): RecordingLevel {
+  return capture !== undefined && rank(capture.level) > rank(ceiling) ? capture.level : ceiling;
+}
+
+/** The capture that the ceiling comes from; undefined where the session's own policy allows as much. */
+export function captureAbove(r: RecordingState): RecordingCapture | undefined {
+  return recordingCeiling(r) === r.ceiling ? undefined : r.capture;
 }
 
 /** Sets `bytes` aside for a turn's evidence. False, and nothing changed, when the quota does not hold them: `defer`. */
@@ -114,6 +163,14 @@ function rank(level: RecordingLevel): number {
   return level === "L0" ? 0 : level === "L1" ? 1 : 2;
 }
 
+function stepUp(level: RecordingLevel): RecordingLevel {
+  return level === "L0" ? "L1" : "L2";
+}
+
+function stepDown(level: RecordingLevel): RecordingLevel {
+  return level === "L2" ? "L1" : "L0";
+}
+
 function sustained(sinceNs: MonoNs | null, nowNs: MonoNs): boolean {
   return sinceNs !== null && nowNs - sinceNs >= RECORDING_SUSTAIN_MS * NS_PER_MS;
 }
@@ -121,5 +178,8 @@ function sustained(sinceNs: MonoNs | null, nowNs: MonoNs): boolean {
 function change(r: RecordingState, to: RecordingLevel, trigger: RecordingTrigger, at: MonoNs): RecordingMarker {
   const from = r.level;
   r.level = to;
-  return { policyId: r.policyId, from, to, trigger, at };
+  // Whose leave the higher of the two levels has.
+  const above = rank(from) > rank(r.ceiling) || rank(to) > rank(r.ceiling);
+  const policyId = above && r.capture !== undefined ? r.capture.policyId : r.policyId;
+  return { policyId, from, to, trigger, at };
 }

@@ -41,6 +41,7 @@ const kindOf: Readonly<Record<InputType, string>> = {
   capacity: "capacity_update",
   append_failed: "append_failed",
   recording_pressure: "recording_pressure",
+  recording_capture: "operator_command",
   proposal: "proposal",
   operator: "operator_command",
 };

@@ -278,6 +278,7 @@ const reasons: Readonly<Record<RuntimeRefusal["code"], OpenRefusal["reason"]>> =
   node_package_missing: "dependency_unavailable",
   texts_too_large: "pipeline_invalid",
   text_invalid: "pipeline_invalid",
+  capture_invalid: "runtime_internal_error",
   session_ended: "runtime_internal_error",
 };
 

@@ -29,6 +29,9 @@ export const limits = {
   // --- planned migration (kernel.md §7) ---
   /** For the open turn, where nobody says otherwise. */
   HANDOVER_DEADLINE_MS: 10_000,
+  /** How long an operator may have a session captured. */
+  CAPTURE_MIN_MS: 1_000,
+  CAPTURE_MAX_MS: 86_400_000,
   HANDOVER_LOOK_MS: 20,
   /** A turn that was cut settles within it. */
   HANDOVER_CUT_MS: 2_000,

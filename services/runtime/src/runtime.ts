@@ -27,6 +27,7 @@ import { Overhead } from "./overhead.ts";
 import { TAG_SESSION } from "./payload-store.ts";
 import { createScheduler, type Scheduler, type Task } from "./scheduler.ts";
 import { SessionHost } from "./session-host.ts";
+import type { Capture, CaptureRequest } from "./session-recording.ts";
 import { safeReason } from "./session-trace-reasons.ts";
 import type { SessionEnded, SessionStats } from "./session-types.ts";
 import type { SessionView } from "./session-view.ts";
@@ -82,6 +83,7 @@ export interface RuntimeRefusal {
     | "node_package_missing"
     | "texts_too_large"
     | "text_invalid"
+    | "capture_invalid"
     | "session_ended";
   /** What to do, for people. */
   detail: string;
@@ -115,6 +117,8 @@ export interface RuntimeSession extends SessionEnd {
   propose(proposal: TurnProposal): Result<null, RuntimeRefusal>;
   /** See {@link handOver}; null where no durable state is kept. */
   readonly handover: HandoverPort | null;
+  /** Records this session at a higher level for a while (F-076); the level moves at a turn boundary. */
+  capture(request: CaptureRequest): Result<Capture, RuntimeRefusal>;
   operator(command: OperatorCommand, options?: { turn?: number; reason?: string; mode?: "hard" | "soft" }): void;
   update(input: SystemInput): void;
   /** Empty unless `keepJournal` was asked for. */
@@ -190,7 +194,7 @@ class RuntimeShell implements Runtime {
     this.scheduler = createScheduler({ defer: this.defer, hold: () => options.clock.hold() });
     this.tenantKey = options.tenantKey ?? randomTenantKeys();
     const stopPressure = options.spool.onMeasures((measures) => {
-      for (const { host } of this.live.values()) host.pressure(measures);
+      for (const { host } of this.live.values()) host.recording.pressure(measures);
     });
     const stopCollecting = collectRuntime(this.metrics, {
       stats: () => this.stats(),
@@ -402,6 +406,11 @@ function sessionOf(host: SessionHost, ended: Promise<SessionEnded>): RuntimeSess
       } else if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
       host.submit({ type: "proposal", origin, key, say, reason: say === null ? "" : "say", ...options });
       return ok(null);
+    },
+    capture(request) {
+      if (host.isOver()) return err({ code: "session_ended", detail: "the session is over" });
+      const taken = host.recording.capture(request);
+      return taken.ok ? taken : err({ code: "capture_invalid", detail: taken.error });
     },
     operator(command, { turn = 0, reason = "operator", mode } = {}) {
       host.operator(command, turn, reason, mode);

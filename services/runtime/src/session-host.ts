@@ -21,7 +21,6 @@ import { checkIngress, checkVadFrame, type IngressRefusal, inputOf } from "./ing
 import { IngressRefusals } from "./ingress-refusals.ts";
 import { InputQueue } from "./input-queue.ts";
 import type { KernelStep } from "./kernel-port.ts";
-import { createKeyedHash } from "./keyed-hash.ts";
 import { limits } from "./limits.ts";
 import { boundLogger, type Logger } from "./logger.ts";
 import { SessionMeasures } from "./metrics-session.ts";
@@ -29,10 +28,11 @@ import { Observers } from "./observers.ts";
 import { type OverloadWatch, overloadWatch } from "./overload-watch.ts";
 import { createPayloadStore, type PayloadStore, TAG_SESSION } from "./payload-store.ts";
 import { SessionJournal } from "./session-journal.ts";
+import { SessionRecording } from "./session-recording.ts";
 import { safeReason } from "./session-trace-reasons.ts";
 import type { HostedSession, SessionHostPorts, SessionStats } from "./session-types.ts";
 import { ViewKeeper } from "./session-view.ts";
-import type { SpoolMeasures, StreamId } from "./spool/spool.ts";
+import type { StreamId } from "./spool/spool.ts";
 
 type OperatorInput = Extract<InputBody, { type: "operator" }>;
 
@@ -46,6 +46,7 @@ export class SessionHost {
   readonly measures: SessionMeasures;
   readonly evidence: EvidenceWriter;
   readonly viewed: ViewKeeper;
+  readonly recording: SessionRecording;
   readonly transport: TransportEnd;
   readonly providers: ProviderPort;
   readonly vad: VadPort | null;
@@ -81,7 +82,6 @@ export class SessionHost {
   private runnable = false;
   private failing = "";
   private over = false;
-  private pressed = false;
   private force: TimerHandle | null = null;
   private connect: TimerHandle | null = null;
   /** Set where a step that is under way is to be the last one. */
@@ -106,7 +106,9 @@ export class SessionHost {
     this.journal = new SessionJournal(ports.kernel, ports.spool, this.stream, config, keepJournal);
     this.observers = new Observers(ports.defer);
     this.viewed = new ViewKeeper(config, ports.clock.wallMs());
-    this.payloads = this.createPayloads();
+    this.recording = new SessionRecording(config, ports, this.stream, this.journal, (body) => this.submit(body));
+    const keepLate = config.policy.lateEvents === "remap";
+    this.payloads = createPayloadStore({ keepLate, ...this.recording.payloadOptions() });
     const quota = config.recording.evidenceQuotaBytes;
     this.evidence = new EvidenceWriter(ports.spool, this.stream, ports.clock, quota, {
       appendFailed: (turn, exhausted, detail) => this.appendFailed(turn, exhausted, detail),
@@ -220,15 +222,6 @@ export class SessionHost {
     else this.submit({ type: "operator", command, turn, reason, ...(mode === undefined ? {} : { mode }) });
   }
 
-  pressure(measures: SpoolMeasures): void {
-    if (this.config.recording.ceiling === "L0" || this.over) return;
-    const pressed = measures.fill >= 0.8 || measures.lagMs >= 2_000;
-    if (!pressed && !this.pressed) return;
-    this.pressed = pressed;
-    const { fill, lagMs } = measures;
-    this.submit({ type: "recording_pressure", fill: Math.round(fill * 1_000) / 1_000, lagMs: Math.round(lagMs) });
-  }
-
   handover(): HandoverPort | null {
     return handoverOf(this.durable, this.ports.kernel, this.state, () => this.finish("migrated", false));
   }
@@ -273,6 +266,7 @@ export class SessionHost {
     const why = this.failing === "" ? reason : this.failing;
     this.force?.clear();
     this.connect?.clear();
+    this.recording.close();
     this.runner.close(why);
     // Before the close: what still waits for its evidence is told now, or never.
     this.evidence.close();
@@ -351,17 +345,6 @@ export class SessionHost {
     const connectBy = asMonoNs(this.clock.nowNs() + msToNs(this.ports.connectMs));
     this.connect = this.clock.timerAt(connectBy, () => this.end("connect_timeout"));
     this.logger.info({ tenant_id: tenantId, level_of_recording: recording.ceiling }, "session opened");
-  }
-
-  private createPayloads(): PayloadStore {
-    const { recording, tenantId, policy } = this.config;
-    const keyed = recording.ceiling !== "L0";
-    const key = keyed ? this.ports.tenantKey(tenantId) : null;
-    return createPayloadStore({
-      keepLate: policy.lateEvents === "remap",
-      hash: key === null ? null : createKeyedHash(key),
-      onPut: recording.ceiling === "L2" ? (ref, content) => this.journal.payload(ref, content) : null,
-    });
   }
 
   private receiveAudio(message: Extract<TransportIngress, { kind: "audio" }>): void {

@@ -23,7 +23,7 @@ export class SessionJournal {
   private readonly spool: Spool;
   private readonly stream: StreamId;
   private readonly keep: boolean;
-  private readonly wanted: boolean;
+  private above: boolean;
   private readonly digest: Digest = digestCreate();
   private readonly entries: Ring<JournalEntry> = ringCreate(limits.JOURNAL_ENTRIES_MAX);
 
@@ -39,12 +39,18 @@ export class SessionJournal {
     this.level = ceiling;
     this.keep = keep;
     this.masks = graphTakesDigits(graph);
-    this.wanted = keep || ceiling !== "L0";
+    this.above = ceiling !== "L0";
+  }
+
+  /** Once anything above L0 was to be kept, digests go on, whatever the level is now. */
+  private wanted(): boolean {
+    this.above ||= this.level !== "L0";
+    return this.keep || this.above;
   }
 
   /** Call after the step and before its effects are carried out. */
   take(batch: Batch, result: KernelStep): void {
-    if (!this.wanted) return;
+    if (!this.wanted()) return;
     this.kernel.digest(this.digest, result.effects);
     const recorded = this.level !== "L0";
     if (!recorded && !this.keep) return;
@@ -55,7 +61,7 @@ export class SessionJournal {
 
   /** The batch that broke the kernel, with what it had been answered: enough to break it again (`kernel.md` §1). */
   broken(batch: Batch, facts: readonly Fact[], fault: string): void {
-    if (!this.wanted) return;
+    if (!this.wanted()) return;
     const entry: JournalEntry = { batch, facts: [...facts], digest: "", fault };
     if (this.level !== "L0")
       this.spool.line(this.stream, "journal", encodeEntry({ ...entry, batch: this.kept(batch) }));

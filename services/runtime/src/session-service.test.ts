@@ -1,4 +1,4 @@
-import { CancelScope } from "@rspp/gen/rspp/common/v1/lane_pb";
+import { CancelScope, RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import { Reason } from "@rspp/gen/rspp/common/v1/reason_pb";
 import { TurnOrigin } from "@rspp/gen/rspp/event/v1/control_pb";
 import type { Envelope } from "@rspp/gen/rspp/event/v1/event_pb";
@@ -64,6 +64,30 @@ async function refusalOf(call: Promise<unknown>) {
 const said = (session: { tenantId: string; sessionId: string }, say: string, idempotencyKey: string) => {
   return { session, origin: TurnOrigin.API, say, idempotencyKey };
 };
+
+test("F-076 an operator captures one session by its id; another tenant's, one that is over and a time out of range are refused", async () => {
+  const { b, sessions, open, key } = await rig();
+  open("a");
+  open("b");
+  open("foreign", "tenant-2");
+  await b.pass(100);
+  const ask = { session: key("a"), level: RecordingLevel.L2, durationMs: 60_000 };
+  const answer = await sessions.captureSession(ask);
+  expect(answer.policyId).toBe("capture/1");
+  expect(Number(answer.untilWallMs)).toBe(1_700_000_060_100);
+  await b.pass(100);
+  const level = async (id: string) => (await sessions.getSession({ session: key(id) })).info?.recordingLevel;
+  expect([await level("a"), await level("b")]).toEqual([RecordingLevel.L2, RecordingLevel.L0]);
+  expect((await refusalOf(sessions.captureSession({ ...ask, session: key("foreign") }))).name).toBe(
+    "session_not_found",
+  );
+  expect((await refusalOf(sessions.captureSession({ ...ask, durationMs: 10 }))).fields).toEqual(["duration_ms"]);
+  expect((await refusalOf(sessions.captureSession({ ...ask, level: 0 }))).fields).toEqual(["level"]);
+  await b.pass(60_000);
+  expect(await level("a")).toBe(RecordingLevel.L0);
+  await turning(b, sessions.endSession({ session: key("a"), reason: Reason.OPERATOR_CANCEL }));
+  expect((await refusalOf(sessions.captureSession(ask))).name).toBe("session_ended");
+});
 
 test("sessions are listed newest first, in parts, of one tenant alone; another's is not found", async () => {
   const { b, sessions, open, key } = await rig();

@@ -9,6 +9,7 @@ import { CancelMode, SecondProposal } from "@rspp/gen/rspp/pipeline/v1/arbitrati
 import type { SessionInfo } from "@rspp/gen/rspp/runtime/v1/session_pb";
 import {
   type CancelScopeRequest,
+  type CaptureSessionRequest,
   type EndSessionRequest,
   type HandOverSessionRequest,
   type ListSessionsRequest,
@@ -17,11 +18,13 @@ import {
   type WatchSessionRequest,
   EventKind as WireKind,
 } from "@rspp/gen/rspp/runtime/v1/session_service_pb";
+import type { RecordingLevel } from "@rspp/kernel/recording";
 import type { Clock } from "@rspp/ports/clock";
 import { type RpcError, rpcError } from "@rspp/rpc/errors";
 import { type RpcRoute, route } from "@rspp/rpc/route";
 import { claimsOfCall } from "@rspp/rpc/token-interceptor";
 import { runtimeEventId } from "@rspp/wire/kernel-event";
+import { levelNames } from "@rspp/wire/names";
 import { reasonFromWire } from "@rspp/wire/reason";
 import { limits } from "./limits.ts";
 import type { Migrations } from "./migrations.ts";
@@ -66,6 +69,7 @@ export function sessionRoute(options: SessionServiceOptions): RpcRoute {
     proposeTurn: (ask) => service.propose(ask),
     cancelScope: (ask) => service.cancel(ask),
     endSession: (ask) => service.end(ask),
+    captureSession: (ask) => service.capture(ask),
     handOverSession: (ask) => service.handOver(ask),
   });
 }
@@ -114,6 +118,16 @@ class Service {
     const kinds = asked.length === 0 ? kindsDefault : [...new Set(asked)];
     const batches = watchSession(session, { clock, kinds, debugForMs: ask.debugForMs, signal, ...capacity });
     for await (const { events, dropped } of batches) yield { events, dropped: BigInt(dropped) };
+  }
+
+  /** F-076. */
+  capture({ session: key, level, durationMs }: CaptureSessionRequest) {
+    const session = this.#live(key);
+    const name = levelNames.name(level) as RecordingLevel;
+    const taken = session.capture({ level: name, forMs: durationMs });
+    if (!taken.ok) throw fieldRefused("duration_ms", taken.error.detail);
+    const { policyId, untilWallMs } = taken.value;
+    return { info: this.known(key).info, policyId, untilWallMs: BigInt(untilWallMs) };
   }
 
   /** Begun when it answers; what becomes of it the session's own status tells. */

@@ -12,7 +12,7 @@ import type { ResolvedTurnPlan, SessionPlan } from "../../plan/v1/plan_pb.js";
 import type { Envelope } from "../../event/v1/event_pb.js";
 import type { TurnOrigin } from "../../event/v1/control_pb.js";
 import type { CancelMode, SecondProposal } from "../../pipeline/v1/arbitration_pb.js";
-import type { CancelScope } from "../../common/v1/lane_pb.js";
+import type { CancelScope, RecordingLevel } from "../../common/v1/lane_pb.js";
 import type { Reason } from "../../common/v1/reason_pb.js";
 
 /**
@@ -408,6 +408,74 @@ export declare type EndSessionResponse = Message<"rspp.runtime.v1.EndSessionResp
 export declare const EndSessionResponseSchema: GenMessage<EndSessionResponse>;
 
 /**
+ * Ask to capture a session.
+ *
+ * @generated from message rspp.runtime.v1.CaptureSessionRequest
+ */
+export declare type CaptureSessionRequest = Message<"rspp.runtime.v1.CaptureSessionRequest"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * At which level; L0 ends the capture there is.
+   *
+   * @generated from field: rspp.common.v1.RecordingLevel level = 2;
+   */
+  level: RecordingLevel;
+
+  /**
+   * For how long, in milliseconds, from 1000 on; left out with L0.
+   *
+   * @generated from field: uint32 duration_ms = 3;
+   */
+  durationMs: number;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.CaptureSessionRequest.
+ * Use `create(CaptureSessionRequestSchema)` to create a new message.
+ */
+export declare const CaptureSessionRequestSchema: GenMessage<CaptureSessionRequest>;
+
+/**
+ * The capture was taken in.
+ *
+ * @generated from message rspp.runtime.v1.CaptureSessionResponse
+ */
+export declare type CaptureSessionResponse = Message<"rspp.runtime.v1.CaptureSessionResponse"> & {
+  /**
+   * The session as it stands; its level may be yet to rise.
+   *
+   * @generated from field: rspp.runtime.v1.SessionInfo info = 1;
+   */
+  info?: SessionInfo | undefined;
+
+  /**
+   * Policy id under which plans and markers name it; empty with L0.
+   *
+   * @generated from field: string policy_id = 2;
+   */
+  policyId: string;
+
+  /**
+   * When it is over, in wall-clock milliseconds.
+   *
+   * @generated from field: int64 until_wall_ms = 3;
+   */
+  untilWallMs: bigint;
+};
+
+/**
+ * Describes the message rspp.runtime.v1.CaptureSessionResponse.
+ * Use `create(CaptureSessionResponseSchema)` to create a new message.
+ */
+export declare const CaptureSessionResponseSchema: GenMessage<CaptureSessionResponse>;
+
+/**
  * Ask to hand a session over.
  *
  * @generated from message rspp.runtime.v1.HandOverSessionRequest
@@ -587,6 +655,16 @@ export declare const SessionService: GenService<{
     methodKind: "unary";
     input: typeof EndSessionRequestSchema;
     output: typeof EndSessionResponseSchema;
+  },
+  /**
+   * Records one session at a higher level for a while (F-076); the level rises at a turn boundary.
+   *
+   * @generated from rpc rspp.runtime.v1.SessionService.CaptureSession
+   */
+  captureSession: {
+    methodKind: "unary";
+    input: typeof CaptureSessionRequestSchema;
+    output: typeof CaptureSessionResponseSchema;
   },
   /**
    * Has a session go on on another runtime: at the next turn boundary, or at the deadline, which cuts the open turn.
