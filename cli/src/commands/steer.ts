@@ -90,7 +90,7 @@ export function registerCapture(cli: Command, done: Done): void {
     .addOption(
       new Option("--level <level>", "L1 journal, L2 payloads too, L0 ends a capture")
         .choices(["L0", "L1", "L2"])
-        .makeOptionMandatory(),
+        .default("L1"),
     )
     .addOption(new Option("--for <duration>", "e.g. 90s, 10m, 2h; at most 24h (default: 10m)").argParser(durationMs))
     .addOption(runtimeOption())
