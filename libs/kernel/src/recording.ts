@@ -137,9 +137,13 @@ export function recordingCeiling({ ceiling, capture }: RecordingState): Recordin
   return capture !== undefined && rank(capture.level) > rank(ceiling) ? capture.level : ceiling;
 }
 
-/** The capture that the ceiling comes from; undefined where the session's own policy allows as much. */
-export function captureAbove(r: RecordingState): RecordingCapture | undefined {
-  return recordingCeiling(r) === r.ceiling ? undefined : r.capture;
+/** For a turn's plan: the level, and the capture where its ceiling comes from one. */
+export function recordedAt(r: RecordingState): {
+  recordingLevel: RecordingLevel;
+  recordingCapture?: RecordingCapture | undefined;
+} {
+  const above = recordingCeiling(r) !== r.ceiling;
+  return { recordingLevel: r.level, recordingCapture: above ? r.capture : undefined };
 }
 
 /** Sets `bytes` aside for a turn's evidence. False, and nothing changed, when the quota does not hold them: `defer`. */

@@ -20,7 +20,7 @@ import { dedupeForget, dedupeKey } from "./identity.ts";
 import { OPEN_TURNS_MAX } from "./limits.ts";
 import { resolveTurnPlan } from "./plan-resolver.ts";
 import { openingLevel, openingPosture } from "./postures.ts";
-import { captureAbove, releaseEvidence, reserveEvidence } from "./recording.ts";
+import { recordedAt, releaseEvidence, reserveEvidence } from "./recording.ts";
 import { armSettle, trySettle } from "./settlement.ts";
 import { cancelSpeculation, claimSpeculation } from "./speculation.ts";
 import { findTurn, type Proposal, runCreate, type TurnState } from "./state.ts";
@@ -102,8 +102,7 @@ function openTurn(cx: StepContext, proposal: Proposal, preempted: readonly TurnS
     turn: number,
     epoch: s.authority.epoch,
     snapshots: s.snapshots,
-    recordingLevel: s.recording.level,
-    recordingCapture: captureAbove(s.recording),
+    ...recordedAt(s.recording),
     admissionOutcome: "admit",
     origin: proposal.origin,
     say: proposal.say !== null,

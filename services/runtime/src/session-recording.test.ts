@@ -1,3 +1,6 @@
+import { replayJournal } from "@rspp/kernel/replay";
+import type { SessionConfig } from "@rspp/kernel/session-config";
+import { journalFromWire, journalToWire } from "@rspp/wire/journal";
 import { expect, test } from "vitest";
 import type { RuntimeSession } from "./runtime.ts";
 import { type Bench, bench } from "./testing/bench.ts";
@@ -119,4 +122,27 @@ test("F-153 F-176 under pressure payloads stop at L1 and the journal at L0; evid
       return manifest.manifest.recordingLevel;
     });
   expect(levels).toEqual(["L2", "L0", "L0", "L1", "L2"]);
+});
+
+test("F-076 what is recorded of a captured session over L1 replays to the same effects, capture and expiry included", async () => {
+  const b = bench();
+  const one = b.open({ recording: { ...L0.recording, ceiling: "L1" } });
+  await turn(b, one);
+  one.session.capture({ level: "L2", forMs: 10_000 });
+  await turn(b, one);
+  await b.pass(10_000);
+  await turn(b, one);
+  one.session.operator("end");
+  await one.session.ended;
+  const [run] = b.spool.readSession(one.session.id).runs;
+  const { config } = (run?.start ?? {}) as { config: SessionConfig };
+  expect(kept(b, one).of("recording_level")).toMatchObject([{ to: "L2" }, { to: "L1", trigger: "policy" }]);
+  const entries = run?.entries ?? [];
+  const asked = entries.filter(({ batch }) => batch.inputs.some(({ body }) => body.type === "recording_capture"));
+  expect(asked).toHaveLength(2);
+  for (const entry of asked) {
+    const wire = journalToWire(entry);
+    expect(wire.ok && journalFromWire(wire.value)).toEqual({ ok: true, value: entry });
+  }
+  expect(replayJournal(config, entries)).toMatchObject({ identical: true, steps: one.session.journal().length });
 });
