@@ -1,32 +1,31 @@
 /** `rspp test`: scripted callers against pipelines (X-08). 0 all holds, 1 something does not, 2 a script cannot be run. */
 import { writeFile } from "node:fs/promises";
+import { catalogueOf } from "@rspp/runtime/nodes/open-hosts";
 import type { TestOptions } from "../commands/test.ts";
 import { EXIT_FAILED, EXIT_INPUT, EXIT_OK, InputError, usageError } from "../errors.ts";
-import { catalogueFrom } from "../node-packages.ts";
+import { openNodes } from "../node-packages.ts";
 import { createPrinter, createProgress } from "../output/printer.ts";
 import { paint } from "../output/style.ts";
 import { countWords } from "../output/words.ts";
 import { type BrokenScript, junitXml } from "../scripted/junit.ts";
 import { reportLines } from "../scripted/report.ts";
-import { loadScript, runScript, type ScriptReport } from "../scripted/run-script.ts";
+import { type LoadOptions, loadScript, runScript, type ScriptReport } from "../scripted/run-script.ts";
 
 /** A script that cannot be run does not keep the others from it. */
 export async function test(paths: readonly string[], options: TestOptions): Promise<number> {
   const { data, time, junit, nodes, json = false } = options;
-  if (nodes !== undefined) await catalogueFrom(nodes);
   const printer = createPrinter(json);
   const progress = createProgress();
   const reports: ScriptReport[] = [];
   const broken: BrokenScript[] = [];
+  const hosts = await openNodes(nodes);
+  const load: LoadOptions = { data, ...catalogueOf(hosts), ...(time === undefined ? {} : { time }) };
   for (const path of paths) {
     try {
-      const loaded = await loadScript(path, {
-        data,
-        ...(await catalogueFrom(nodes)),
-        ...(time === undefined ? {} : { time }),
-      });
+      const loaded = await loadScript(path, load);
       const { length } = loaded.script.steps;
-      const report = await runScript(loaded, { onStep: (i) => progress.tell(`${path}: step ${i + 1} of ${length}`) });
+      const onStep = (i: number): void => progress.tell(`${path}: step ${i + 1} of ${length}`);
+      const report = await runScript(loaded, { nodes: hosts, onStep });
       progress.done();
       reports.push(report);
       printer.lines([...reportLines(report), ""]);
@@ -37,6 +36,7 @@ export async function test(paths: readonly string[], options: TestOptions): Prom
       printer.note(`${error.message}\n`);
     }
   }
+  await hosts?.close();
   if (junit !== undefined) await save(junit, junitXml(reports, broken));
   const failed = reports.filter(({ ok }) => !ok);
   const ok = failed.length === 0 && broken.length === 0;

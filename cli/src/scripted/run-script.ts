@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { ProviderCandidate } from "@rspp/kernel/graph";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { CompiledPipeline } from "@rspp/spec/compiled";
 import type { SpecOptions } from "@rspp/spec/node-catalogue";
 import { formatProblems } from "@rspp/spec/problem";
@@ -124,7 +125,9 @@ function withTranscripts(pipeline: CompiledPipeline, transcripts: readonly strin
 /** The call must end once it is asked to, milliseconds. */
 const END_MS = 60_000;
 
-export interface Onlooker {
+export interface RunOptions {
+  /** Where custom nodes run; not closed. */
+  readonly nodes?: NodeHostPort | null;
   /** Before each step. */
   readonly onStep?: (index: number) => void;
   /** When the call is over and all of it is recorded. */
@@ -134,12 +137,12 @@ export interface Onlooker {
 /** Plays it, and checks what came of it. */
 export async function runScript(
   { path, script, pipeline, variables }: LoadedScript,
-  { onStep = () => {}, onEnd = () => {} }: Onlooker = {},
+  { nodes = null, onStep = () => {}, onEnd = () => {} }: RunOptions = {},
 ): Promise<ScriptReport> {
   const startMs = performance.now();
   const time = script.time ?? "virtual";
   const { utterances, tones } = await prepareSpeech(script, dirname(path), pipeline);
-  const stage = await openStage({ time, tones, tools: script.tools ?? {} });
+  const stage = await openStage({ time, tones, tools: script.tools ?? {}, nodes });
   try {
     const available = stage.gateway.providers();
     refuseUnknown(path, pipeline, available);

@@ -2,6 +2,7 @@
 import { type MonoNs, msToNs } from "@rspp/base/brand";
 import { createSystemClock } from "@rspp/host/system-clock";
 import type { Clock } from "@rspp/ports/clock";
+import type { NodeHostPort } from "@rspp/ports/node-host";
 import type { VadPort } from "@rspp/ports/vad";
 import type { ManagedProvider } from "@rspp/provider-gateway/attempt";
 import { createProviderGateway, type ProviderGateway } from "@rspp/provider-gateway/gateway";
@@ -37,6 +38,8 @@ export interface StageOptions {
   /** Speech is a tone: loud is speech. Else voice activity is judged as in service. */
   readonly tones: boolean;
   readonly tools: Readonly<Record<string, ScriptedTool>>;
+  /** Where custom nodes run; stays open. */
+  readonly nodes: NodeHostPort | null;
 }
 
 /** The same in every run, so that recordings in virtual time are the same too. */
@@ -44,7 +47,7 @@ const WALL_ORIGIN_MS = 1_700_000_000_000;
 const POLL_MS = 5;
 const CLOSE_MS = 60_000;
 
-export async function openStage({ time, tones, tools }: StageOptions): Promise<Stage> {
+export async function openStage({ time, tones, tools, nodes }: StageOptions): Promise<Stage> {
   const virtual = time === "virtual" ? createVirtualClock({ wallOriginMs: WALL_ORIGIN_MS }) : null;
   const clock: Clock = virtual ?? createSystemClock();
   const store = createMemoryStore();
@@ -60,7 +63,9 @@ export async function openStage({ time, tones, tools }: StageOptions): Promise<S
   const noted = providers.map((one) => replies.listen(withCalls(one, toolCalls)));
   const gateway = createProviderGateway({ clock, providers: noted });
   const vad = tones ? loudIsSpeech() : await createVadHost({ silero: "auto", clock });
-  const runtime = createRuntime({ clock, providers: gateway, vad, spool });
+  const runtime = createRuntime({ clock, providers: gateway, vad, spool, ...(nodes === null ? {} : { nodes }) });
+  // Programs that are slow to start would be measured with the first turn.
+  if (time === "real") await gateway.warm();
   const until = async (done: () => boolean, maxMs: number): Promise<boolean> => {
     const maxNs = (clock.nowNs() + msToNs(maxMs)) as MonoNs;
     if (virtual !== null) return (await runFast(virtual, { until: done, maxNs })) === "done";
