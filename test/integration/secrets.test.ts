@@ -117,10 +117,9 @@ providers:
 beforeAll(async () => {
   [collector, upstream, database] = await Promise.all([startCollector(), startUpstream(), testDatabase()]);
   const data = ["--data", database.dataDir];
-  const [registry, lease] = await Promise.all([
-    begin(registryDefinition, data, database.db),
-    begin(leaseDefinition, data, database.db),
-  ]);
+  // One after the other: they are told apart by their order.
+  const registry = await begin(registryDefinition, data, database.db);
+  const lease = await begin(leaseDefinition, data, database.db);
   const baseUrl = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
   const definition = createRuntimeDefinition({
     watchdog: false,

@@ -12,6 +12,7 @@ import { table } from "../output/table.ts";
 import { countWords } from "../output/words.ts";
 
 export function release({ artifacts: dir, version, json }: ReleaseOptions): number {
+  if (version === undefined) throw usageError("a release has a version", "name it with --version 1.4.0");
   if (!/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/.test(version))
     throw usageError(`${printable(version)} is no version`, "write it as 1.4.0 or 1.4.0-rc.1");
   if (!existsSync(dir))

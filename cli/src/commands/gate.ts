@@ -15,7 +15,7 @@ export interface GateOptions {
 
 export interface ReleaseOptions {
   readonly artifacts: string;
-  readonly version: string;
+  readonly version?: string;
   readonly json?: boolean;
 }
 
@@ -61,7 +61,7 @@ export function registerRelease(cli: Command, done: Done): void {
       "write the manifest of a release: refused without an artefact of every gate of `rspp gate release` that passed " +
         "within 24 hours, of this very build and over unaltered inputs",
     )
-    .requiredOption("--version <x>", "version of the release, e.g. 1.4.0")
+    .option("--version <x>", "version of the release, e.g. 1.4.0; needed")
     .option("--artifacts <dir>", "where the artefacts are", ARTIFACTS_DEFAULT)
     .addOption(jsonOption())
     .action(async (options: ReleaseOptions) => done(await (await import("../actions/release.ts")).release(options)));

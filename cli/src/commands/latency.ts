@@ -14,6 +14,7 @@ export interface LatencyOptions {
 
 export function registerLatency(cli: Command, done: Done): void {
   const latency = cli.command("latency").summary("what streaming gains").description("latencies of an exchange");
+  examples(latency, ["rspp latency compare --json", ""]);
   const command = latency
     .command("compare")
     .summary("streaming and non-streaming of the same exchange")
