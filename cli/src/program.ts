@@ -30,6 +30,7 @@ import { registerSecrets } from "./commands/secrets.ts";
 import { registerSessions } from "./commands/sessions.ts";
 import { registerCancel, registerCapture, registerEnd, registerSay } from "./commands/steer.ts";
 import { registerStore } from "./commands/store.ts";
+import { registerSummary } from "./commands/summary.ts";
 import { registerTalk } from "./commands/talk.ts";
 import { registerTenant } from "./commands/tenant.ts";
 import { registerTest } from "./commands/test.ts";
@@ -74,7 +75,10 @@ const groups: readonly (readonly [string, readonly Register[]])[] = [
       registerMigrate,
     ],
   ],
-  ["Recordings:", [registerTimeline, registerReplay, registerDiff, registerExport, registerVerify, registerLatency]],
+  [
+    "Recordings:",
+    [registerTimeline, registerSummary, registerReplay, registerDiff, registerExport, registerVerify, registerLatency],
+  ],
   ["Release:", [registerGate, registerRelease]],
   ["Store:", [registerStore]],
   ["Access:", [registerToken, registerAudit, registerSecrets]],

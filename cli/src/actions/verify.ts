@@ -48,7 +48,7 @@ async function verdictOf(session: string, source: Source): Promise<Verdict> {
 }
 
 async function remoteVerdict(session: string, source: Extract<Source, { kind: "service" }>): Promise<Verdict> {
-  const request = { session: { tenantId: source.tenant, sessionId: session } };
+  const request = { session: { tenantId: source.tenant, sessionId: session }, purpose: source.purpose ?? "" };
   const told = await source.replay
     .ask((client) => client.verifyTimeline(request))
     .catch((error: unknown) => {

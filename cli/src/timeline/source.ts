@@ -3,11 +3,13 @@
  * theirs here, a platform's are exported. Without a word about it this machine is looked at first.
  */
 import { join } from "node:path";
+import { RecordingLevel } from "@rspp/gen/rspp/common/v1/lane_pb";
 import type { TimelineRecord } from "@rspp/gen/rspp/replay/v1/timeline_pb";
 import { TimelineService } from "@rspp/gen/rspp/replay/v1/timeline_service_pb";
 import { openNodeStore } from "@rspp/runtime/spool/node-store";
 import { listSessions } from "@rspp/runtime/spool/reader";
 import type { SpoolStore } from "@rspp/runtime/spool/store";
+import { levelNames } from "@rspp/wire/names";
 import { CommandError, EXIT_INPUT, EXIT_UNREACHABLE, InputError, usageError } from "../errors.ts";
 import { DATA_DEFAULT } from "../options.ts";
 import { createProgress } from "../output/printer.ts";
@@ -16,7 +18,13 @@ import type { RecordingOptions, Where } from "./options.ts";
 
 export type Source =
   | { readonly kind: "local"; readonly store: SpoolStore; readonly data: string; readonly tenant: string }
-  | { readonly kind: "service"; readonly replay: Peer<typeof TimelineService>; readonly tenant: string };
+  | {
+      readonly kind: "service";
+      readonly replay: Peer<typeof TimelineService>;
+      readonly tenant: string;
+      readonly purpose?: string;
+      readonly fidelity?: string;
+    };
 
 /** @throws InputError, CommandError when the folder holds no recordings, or several tenants' of this id and none is named. */
 export function openSource(session: string, options: RecordingOptions, where: Where): Source {
@@ -37,7 +45,8 @@ export function openSource(session: string, options: RecordingOptions, where: Wh
     if (store !== null) return here(store);
   }
   const replay = connectTo("replay", options.replay, TimelineService, options);
-  return { kind: "service", replay, tenant: options.tenant };
+  const { tenant, purpose = "", fidelity = "" } = options;
+  return { kind: "service", replay, tenant, purpose, fidelity };
 }
 
 /** @throws InputError when there is no spool. */
@@ -86,10 +95,12 @@ export async function orNowhere<T>(
 const recordsMax = 2_000_000;
 
 /** Every record of a session, in order. @throws CommandError where nothing is known of it. */
-export async function readRecords(session: string, { replay, tenant }: Extract<Source, { kind: "service" }>) {
+export async function readRecords(session: string, source: Extract<Source, { kind: "service" }>) {
+  const { replay, tenant, purpose = "", fidelity = "" } = source;
   const progress = createProgress();
   const records: TimelineRecord[] = [];
-  const request = { session: { tenantId: tenant, sessionId: session } };
+  const level = (levelNames.number(fidelity) ?? RecordingLevel.UNSPECIFIED) as RecordingLevel;
+  const request = { session: { tenantId: tenant, sessionId: session }, purpose, fidelity: level };
   try {
     for await (const { records: some } of replay.stream((client) => client.readTimeline(request))) {
       for (const record of some) records.push(record);

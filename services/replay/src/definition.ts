@@ -1,7 +1,9 @@
 import { join, resolve } from "node:path";
+import { AuditWriter, writeToStore } from "@rspp/host/audit-writer";
 import type { DatabaseService } from "@rspp/host/service";
 import { openFileObjectStore } from "@rspp/store/file-object-store";
 import { pgActiveDocuments } from "@rspp/store/pg-active-documents";
+import { pgAuditStore } from "@rspp/store/pg-audit-store";
 import { pgSessionEnds } from "@rspp/store/pg-session-ends";
 import { pgTimelineIndex } from "@rspp/store/pg-timeline-index";
 import { pgTimelineRetention } from "@rspp/store/pg-timeline-retention";
@@ -23,6 +25,7 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
   start: async ({ data, objects, webhook_origins, webhook_secrets }, { log, env }, db) => {
     const index = pgTimelineIndex(db);
     const documents = pgActiveDocuments(db);
+    const audit = new AuditWriter({ write: writeToStore(pgAuditStore(db)), log });
     const { routes, idle, sweep, close } = createReplayService({
       objects: await openFileObjectStore(objects === "" ? join(data, "objects") : resolve(objects)),
       index,
@@ -37,6 +40,7 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
         webhooks: webhookAccess({ origins: listOf(webhook_origins), secrets: listOf(webhook_secrets) }, env),
         random: Math.random,
       },
+      access: { documents, sink: audit },
     });
     return {
       routes,
@@ -53,6 +57,7 @@ export const replayDefinition: DatabaseService<typeof replayFields> = {
       close: async () => {
         await close();
         await idle();
+        await audit.close();
       },
     };
   },

@@ -12,6 +12,7 @@ import { domain, sessionOf } from "./append-stream.ts";
 import { limits } from "./limits.ts";
 import { decodeSegment } from "./segment-format.ts";
 import { isSessionEnd, type SegmentStores } from "./segment-writer.ts";
+import { levelOf } from "./timeline-access.ts";
 import type { TimelineKeeper } from "./timeline-keeper.ts";
 
 /** The words that {@link ReadTimelineRequest.kinds} may hold: bodies of the contract, and what canonical records name. */
@@ -120,7 +121,7 @@ export async function* readTimeline(
 }
 
 function filterOf(ask: ReadTimelineRequest): (record: TimelineRecord) => boolean {
-  const { epoch, fromSequence, turnId, nodeId, lane, kinds } = ask;
+  const { epoch, fromSequence, turnId, nodeId, lane, kinds, fidelity } = ask;
   if (fromSequence > 0n && epoch === 0n) {
     const message = "belongs to one epoch: give the epoch, too";
     throw fieldError(domain, { field: "epoch", rule: "read.from_sequence", message });
@@ -135,6 +136,7 @@ function filterOf(ask: ReadTimelineRequest): (record: TimelineRecord) => boolean
     (turnId === "" || record.turnId === turnId) &&
     (nodeId === "" || record.nodeId === nodeId) &&
     (lane === 0 || record.lane === lane) &&
+    (fidelity === 0 || levelOf(record) <= fidelity) &&
     (kinds.length === 0 || kindsOf(record).some((kind) => kinds.includes(kind)));
 }
 

@@ -7,9 +7,9 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { PredecessorLost, TimelineRecord, TimelineSummary } from "./timeline_pb.js";
-import type { Page, SessionKey } from "../../common/v1/reference_pb.js";
+import type { Page, PipelineRef, SessionKey } from "../../common/v1/reference_pb.js";
 import type { ErrorDetail, ErrorReason } from "../../common/v1/error_pb.js";
-import type { Lane } from "../../common/v1/lane_pb.js";
+import type { Lane, RecordingLevel } from "../../common/v1/lane_pb.js";
 
 /**
  * Describes the file rspp/replay/v1/timeline_service.proto.
@@ -320,6 +320,13 @@ export declare type ListTimelinesRequest = Message<"rspp.replay.v1.ListTimelines
    * @generated from field: rspp.common.v1.Page page = 4;
    */
   page?: Page | undefined;
+
+  /**
+   * What for; required where the tenant's configuration asks for it. Written into the audit log.
+   *
+   * @generated from field: string purpose = 5;
+   */
+  purpose: string;
 };
 
 /**
@@ -416,6 +423,20 @@ export declare type ReadTimelineRequest = Message<"rspp.replay.v1.ReadTimelineRe
    * @generated from field: bool follow = 8;
    */
   follow: boolean;
+
+  /**
+   * What for; required where the tenant's configuration asks for it. Written into the audit log.
+   *
+   * @generated from field: string purpose = 9;
+   */
+  purpose: string;
+
+  /**
+   * Up to this level alone; not set: all that is recorded, which the tenant may deny to the caller's role.
+   *
+   * @generated from field: rspp.common.v1.RecordingLevel fidelity = 10;
+   */
+  fidelity: RecordingLevel;
 };
 
 /**
@@ -456,6 +477,13 @@ export declare type VerifyTimelineRequest = Message<"rspp.replay.v1.VerifyTimeli
    * @generated from field: rspp.common.v1.SessionKey session = 1;
    */
   session?: SessionKey | undefined;
+
+  /**
+   * What for; required where the tenant's configuration asks for it. Written into the audit log.
+   *
+   * @generated from field: string purpose = 2;
+   */
+  purpose: string;
 };
 
 /**
@@ -568,6 +596,336 @@ export declare type VerifyTimelineResponse = Message<"rspp.replay.v1.VerifyTimel
 export declare const VerifyTimelineResponseSchema: GenMessage<VerifyTimelineResponse>;
 
 /**
+ * Which session.
+ *
+ * @generated from message rspp.replay.v1.GetSessionSummaryRequest
+ */
+export declare type GetSessionSummaryRequest = Message<"rspp.replay.v1.GetSessionSummaryRequest"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * What for; required where the tenant's configuration asks for it. Written into the audit log.
+   *
+   * @generated from field: string purpose = 2;
+   */
+  purpose: string;
+};
+
+/**
+ * Describes the message rspp.replay.v1.GetSessionSummaryRequest.
+ * Use `create(GetSessionSummaryRequestSchema)` to create a new message.
+ */
+export declare const GetSessionSummaryRequestSchema: GenMessage<GetSessionSummaryRequest>;
+
+/**
+ * What became of it.
+ *
+ * @generated from message rspp.replay.v1.GetSessionSummaryResponse
+ */
+export declare type GetSessionSummaryResponse = Message<"rspp.replay.v1.GetSessionSummaryResponse"> & {
+  /**
+   * Summary.
+   *
+   * @generated from field: rspp.replay.v1.SessionSummary summary = 1;
+   */
+  summary?: SessionSummary | undefined;
+
+  /**
+   * The session has ended and this is final; else what its records told up to now.
+   *
+   * @generated from field: bool ended = 2;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message rspp.replay.v1.GetSessionSummaryResponse.
+ * Use `create(GetSessionSummaryResponseSchema)` to create a new message.
+ */
+export declare const GetSessionSummaryResponseSchema: GenMessage<GetSessionSummaryResponse>;
+
+/**
+ * Which summaries to list.
+ *
+ * @generated from message rspp.replay.v1.ListSessionSummariesRequest
+ */
+export declare type ListSessionSummariesRequest = Message<"rspp.replay.v1.ListSessionSummariesRequest"> & {
+  /**
+   * Tenant.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * Only of this pipeline; empty all.
+   *
+   * @generated from field: string pipeline_name = 2;
+   */
+  pipelineName: string;
+
+  /**
+   * Only ended at or after, milliseconds since the Unix epoch; 0 all.
+   *
+   * @generated from field: uint64 since_wall_ms = 3;
+   */
+  sinceWallMs: bigint;
+
+  /**
+   * Part of the list.
+   *
+   * @generated from field: rspp.common.v1.Page page = 4;
+   */
+  page?: Page | undefined;
+
+  /**
+   * What for; required where the tenant's configuration asks for it. Written into the audit log.
+   *
+   * @generated from field: string purpose = 5;
+   */
+  purpose: string;
+};
+
+/**
+ * Describes the message rspp.replay.v1.ListSessionSummariesRequest.
+ * Use `create(ListSessionSummariesRequestSchema)` to create a new message.
+ */
+export declare const ListSessionSummariesRequestSchema: GenMessage<ListSessionSummariesRequest>;
+
+/**
+ * A part of the list.
+ *
+ * @generated from message rspp.replay.v1.ListSessionSummariesResponse
+ */
+export declare type ListSessionSummariesResponse = Message<"rspp.replay.v1.ListSessionSummariesResponse"> & {
+  /**
+   * The last one first.
+   *
+   * @generated from field: repeated rspp.replay.v1.SessionSummary summaries = 1;
+   */
+  summaries: SessionSummary[];
+
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message rspp.replay.v1.ListSessionSummariesResponse.
+ * Use `create(ListSessionSummariesResponseSchema)` to create a new message.
+ */
+export declare const ListSessionSummariesResponseSchema: GenMessage<ListSessionSummariesResponse>;
+
+/**
+ * A latency between two canonical anchors (kernel.md §10) over the turns of a session.
+ *
+ * @generated from message rspp.replay.v1.LatencySummary
+ */
+export declare type LatencySummary = Message<"rspp.replay.v1.LatencySummary"> & {
+  /**
+   * `turn_open_ms`, `voice_to_voice_ms` or `cancel_fence_ms`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Turns of which it can be told.
+   *
+   * @generated from field: uint32 turns = 2;
+   */
+  turns: number;
+
+  /**
+   * Median, milliseconds.
+   *
+   * @generated from field: double p50_ms = 3;
+   */
+  p50Ms: number;
+
+  /**
+   * 95th percentile, milliseconds.
+   *
+   * @generated from field: double p95_ms = 4;
+   */
+  p95Ms: number;
+
+  /**
+   * Longest, milliseconds.
+   *
+   * @generated from field: double max_ms = 5;
+   */
+  maxMs: number;
+};
+
+/**
+ * Describes the message rspp.replay.v1.LatencySummary.
+ * Use `create(LatencySummarySchema)` to create a new message.
+ */
+export declare const LatencySummarySchema: GenMessage<LatencySummary>;
+
+/**
+ * What became of a session, from its records. What stands in the journal alone is not set at L0.
+ *
+ * @generated from message rspp.replay.v1.SessionSummary
+ */
+export declare type SessionSummary = Message<"rspp.replay.v1.SessionSummary"> & {
+  /**
+   * Session.
+   *
+   * @generated from field: rspp.common.v1.SessionKey session = 1;
+   */
+  session?: SessionKey | undefined;
+
+  /**
+   * Pipeline version.
+   *
+   * @generated from field: rspp.common.v1.PipelineRef pipeline = 2;
+   */
+  pipeline?: PipelineRef | undefined;
+
+  /**
+   * First record, milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 started_wall_ms = 3;
+   */
+  startedWallMs: bigint;
+
+  /**
+   * Last record, milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 ended_wall_ms = 4;
+   */
+  endedWallMs: bigint;
+
+  /**
+   * Why it ended, in the runtime's words; `lost`: no end is recorded.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * The end is recorded, and nothing is missing.
+   *
+   * @generated from field: bool complete = 6;
+   */
+  complete: boolean;
+
+  /**
+   * Highest level.
+   *
+   * @generated from field: rspp.common.v1.RecordingLevel level = 7;
+   */
+  level: RecordingLevel;
+
+  /**
+   * Turns that opened.
+   *
+   * @generated from field: uint32 turns = 8;
+   */
+  turns: number;
+
+  /**
+   * Of them committed.
+   *
+   * @generated from field: uint32 turns_committed = 9;
+   */
+  turnsCommitted: number;
+
+  /**
+   * Of them aborted.
+   *
+   * @generated from field: uint32 turns_aborted = 10;
+   */
+  turnsAborted: number;
+
+  /**
+   * Turns that the caller cut by speaking.
+   *
+   * @generated from field: uint32 interruptions = 11;
+   */
+  interruptions: number;
+
+  /**
+   * Proposals that came to no turn.
+   *
+   * @generated from field: uint32 refusals = 12;
+   */
+  refusals: number;
+
+  /**
+   * Attempts of providers.
+   *
+   * @generated from field: uint32 invocations = 13;
+   */
+  invocations: number;
+
+  /**
+   * Of them failed.
+   *
+   * @generated from field: uint32 invocations_failed = 14;
+   */
+  invocationsFailed: number;
+
+  /**
+   * Tokens that providers were given.
+   *
+   * @generated from field: optional uint64 input_tokens = 15;
+   */
+  inputTokens?: bigint | undefined;
+
+  /**
+   * Tokens that they gave.
+   *
+   * @generated from field: optional uint64 output_tokens = 16;
+   */
+  outputTokens?: bigint | undefined;
+
+  /**
+   * The caller's audio that was taken in, milliseconds.
+   *
+   * @generated from field: optional uint64 caller_audio_ms = 17;
+   */
+  callerAudioMs?: bigint | undefined;
+
+  /**
+   * Of the replies, what was really played, milliseconds.
+   *
+   * @generated from field: uint64 heard_audio_ms = 18;
+   */
+  heardAudioMs: bigint;
+
+  /**
+   * By the prices of the pipeline, in millionths of its currency; not set where it has none.
+   *
+   * @generated from field: optional uint64 cost_micros = 19;
+   */
+  costMicros?: bigint | undefined;
+
+  /**
+   * Those that can be told.
+   *
+   * @generated from field: repeated rspp.replay.v1.LatencySummary latencies = 20;
+   */
+  latencies: LatencySummary[];
+};
+
+/**
+ * Describes the message rspp.replay.v1.SessionSummary.
+ * Use `create(SessionSummarySchema)` to create a new message.
+ */
+export declare const SessionSummarySchema: GenMessage<SessionSummary>;
+
+/**
  * Keeps timelines.
  *
  * @generated from service rspp.replay.v1.TimelineService
@@ -612,6 +970,26 @@ export declare const TimelineService: GenService<{
     methodKind: "unary";
     input: typeof VerifyTimelineRequestSchema;
     output: typeof VerifyTimelineResponseSchema;
+  },
+  /**
+   * What became of a session; of one that goes on, what is known so far.
+   *
+   * @generated from rpc rspp.replay.v1.TimelineService.GetSessionSummary
+   */
+  getSessionSummary: {
+    methodKind: "unary";
+    input: typeof GetSessionSummaryRequestSchema;
+    output: typeof GetSessionSummaryResponseSchema;
+  },
+  /**
+   * Summaries of sessions that have ended, the last one first.
+   *
+   * @generated from rpc rspp.replay.v1.TimelineService.ListSessionSummaries
+   */
+  listSessionSummaries: {
+    methodKind: "unary";
+    input: typeof ListSessionSummariesRequestSchema;
+    output: typeof ListSessionSummariesResponseSchema;
   },
 }>;
 
