@@ -3,6 +3,9 @@ import { type Event, plainClient } from "../integration/realtime-rig.ts";
 import { clock, openFake, tokenOf, until } from "../integration/websocket-rig.ts";
 import type { Adapter } from "./adapter.ts";
 
+/** From the socket to the loudspeaker. */
+const WAY_NS = 30e6;
+
 /** Plays what it is given, in order and in real time, until it is interrupted. */
 class Player {
   readonly #turnOf = new Map<string, number>();
@@ -16,7 +19,7 @@ class Player {
     }
     if (event.type === "response.output_audio.delta") {
       const us = (Buffer.from(String(event.delta), "base64").length / 48) * 1_000;
-      const startNs = Math.max(this.#outNs, clock.nowNs());
+      const startNs = Math.max(this.#outNs, clock.nowNs() + WAY_NS);
       this.#outNs = startNs + us * 1_000;
       this.#given.push({ turn: this.#turnOf.get(String(event.response_id)) ?? 0, startNs, us });
     }
@@ -36,8 +39,9 @@ class Player {
   }
 }
 
+/** A frame that has begun is heard to its end. */
 function playedUs({ startNs, us }: { startNs: number; us: number }, nowNs: number): number {
-  return Math.max(0, Math.min(us, (nowNs - startNs) / 1_000));
+  return startNs <= nowNs ? us : 0;
 }
 
 /** 24 kHz of the same level. */

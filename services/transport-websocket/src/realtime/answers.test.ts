@@ -132,13 +132,15 @@ describe("what can have been played", () => {
   test("F-039 never more than was sent or than time allows, and gaps are no sound", () => {
     const playback = new Playback();
     const output = playback.sent(1, 0, 100_000, 100_000, 0);
-    expect(playback.playedUs(output, 30_000_000)).toBe(30_000);
+    // Nothing is heard the moment it is sent.
+    expect(playback.playedUs(output, 40_000_000)).toBe(0);
+    expect(playback.playedUs(output, 70_000_000)).toBe(30_000);
     expect(playback.playedUs(output, 900_000_000)).toBe(100_000);
     playback.sent(1, 0, 200_000, 100_000, 1_000_000_000);
     expect(playback.playedUs(output, 1_000_000_000)).toBe(100_000);
-    expect(playback.playedUs(output, 1_040_000_000)).toBe(140_000);
+    expect(playback.playedUs(output, 1_080_000_000)).toBe(140_000);
     const next = playback.sent(2, 0, 50_000, 50_000, 1_040_000_000);
-    expect(playback.playedUs(next, 1_090_000_000)).toBe(0);
-    expect(playback.playedUs(next, 1_120_000_000)).toBe(20_000);
+    expect(playback.playedUs(next, 1_130_000_000)).toBe(0);
+    expect(playback.playedUs(next, 1_160_000_000)).toBe(20_000);
   });
 });

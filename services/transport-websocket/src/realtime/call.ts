@@ -333,7 +333,10 @@ export class RealtimeCall {
     if (reason === null || this.line.isOver()) return;
     const nowNs = clock.nowNs();
     const untilNs = Math.min(this.#loudspeaker.outNs(), this.#closingNs + msToNs(limits.LAST_WORDS_MS));
-    if (this.#link === null || nowNs >= untilNs) return this.line.finish(reason);
+    if (this.#link === null || nowNs >= untilNs) {
+      this.#loudspeaker.settleDue();
+      return this.line.finish(reason);
+    }
     clock.timerAt(asMonoNs(untilNs), () => this.#endWhenHeard());
   }
 

@@ -23,6 +23,8 @@ export const realtimeLimits = {
   UNANSWERED_MS: 8_000,
 
   // --- what was heard ---
+  /** From handing audio to the socket to its being played, at the least, milliseconds. */
+  PLAYED_AFTER_MS: 40,
   /** How long a fence waits for the client's own word (`conversation.item.truncate`) of what it has played. */
   TRUNCATE_WAIT_MS: 400,
   /** What a client says it has played may be ahead of our clock by so much. */

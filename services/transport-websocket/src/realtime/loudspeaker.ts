@@ -63,6 +63,13 @@ export class Loudspeaker {
     return this.#playback.outNs();
   }
 
+  /** What will have been played by now is reported so. */
+  settleDue(): void {
+    const nowNs = this.#options.clock.nowNs();
+    for (const output of this.#playback.outputs().filter((one) => one.ended && one.outNs <= nowNs))
+      this.#completed(output);
+  }
+
   flush(fence: Fence, flush: Flush, cut: number): void {
     const { clock, agent, items } = this.#options;
     const nowNs = clock.nowNs();

@@ -9,6 +9,8 @@ export interface Output {
   readonly generation: number;
   /** Media time of its sound that was sent, microseconds. */
   untilUs: number;
+  /** That was heard before the last gap in it, microseconds. */
+  leastUs: number;
   /** When the last of that will have been played. */
   outNs: number;
   /** What was reported last, microseconds, and when. */
@@ -24,7 +26,10 @@ export class Playback {
   /** A frame that goes out now. */
   sent(turn: number, generation: number, untilUs: number, durationUs: number, nowNs: number): Output {
     const output = this.find(turn, generation) ?? this.#open(turn, generation);
-    this.#outNs = Math.max(this.#outNs, nowNs) + durationUs * 1_000;
+    // Where nothing is being played any more, what was is heard, and the next frame has its way before it.
+    const empty = this.#outNs <= nowNs;
+    if (empty) output.leastUs = output.untilUs;
+    this.#outNs = (empty ? nowNs + limits.PLAYED_AFTER_MS * 1e6 : this.#outNs) + durationUs * 1_000;
     output.untilUs = Math.max(output.untilUs, untilUs);
     output.outNs = this.#outNs;
     return output;
@@ -40,8 +45,8 @@ export class Playback {
   }
 
   /** Media time that can have been heard, microseconds. */
-  playedUs({ untilUs, outNs }: Output, nowNs: number): number {
-    return Math.max(0, Math.min(untilUs, Math.round(untilUs - (outNs - nowNs) / 1_000)));
+  playedUs({ leastUs, untilUs, outNs }: Output, nowNs: number): number {
+    return Math.max(leastUs, Math.min(untilUs, Math.round(untilUs - (outNs - nowNs) / 1_000)));
   }
 
   /** The client has dropped what it held. */
@@ -64,7 +69,7 @@ export class Playback {
   }
 
   #open(turn: number, generation: number): Output {
-    const made: Output = { turn, generation, untilUs: 0, outNs: 0, reportedNs: -1, ended: false };
+    const made: Output = { turn, generation, untilUs: 0, leastUs: 0, outNs: 0, reportedNs: -1, ended: false };
     this.#outputs.push(made);
     if (this.#outputs.length > limits.OUTPUTS_MAX) this.#outputs.shift();
     return made;
