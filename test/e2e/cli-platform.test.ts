@@ -292,7 +292,7 @@ setInterval(() => {
     expect(parseWav(readFileSync(join(dir, "heard.wav"))).rateHz).toBe(16_000);
   });
 
-  test("F-022 a running session: listed, watched, made to speak, cut and ended", async () => {
+  test("F-022 F-076 a running session: listed, watched, made to speak, cut, captured and ended", async () => {
     const id = "ses_cli_live";
     const route = await at("route", "voice-assistant@1", "--session", id, "--show-token", "--json");
     const { endpoint, token } = jsonOf<{ endpoint: string; token: string }>(route);
@@ -314,9 +314,14 @@ setInterval(() => {
     const cut = await at("cancel", id);
     expect(problemsOf(cut, 0)).toBe("");
     await came(() => cuts.some(({ turn }) => turn === 2));
+    expect(problemsOf(await at("capture", id, "--for", "25h"), 2)).toBe("");
+    const captured = await at("capture", id, "--level", "L1", "--for", "5m", "--json");
+    expect(jsonOf(captured)).toMatchObject({ session: id, level: "L1", policy: "capture/1" });
     expect((await at("say", id, "Goodbye", "now.")).status).toBe(0);
     await came(() => heard.has(3));
     await people.said(/turn 3 +control +turn_open/);
+
+    await people.said(/recording_level_changed/);
 
     const ended = await at("end", id, "--json");
     expect(problemsOf(ended, 0)).toBe("");
