@@ -5,14 +5,20 @@ import { type GateSession, gateFacts } from "@rspp/replay/gates/facts";
 import { SAMPLES_MIN, safetyGates } from "@rspp/replay/gates/safety";
 import type { SafetyGateName, SafetyResult } from "@rspp/replay/gates/types";
 import type { Recording } from "@rspp/replay/re-execute";
+import { recordingsOf } from "@rspp/replay/recording";
+import { listSessions } from "@rspp/runtime/spool/reader";
+import type { SpoolStore } from "@rspp/runtime/spool/store";
 import { beforeAll, describe, expect, test } from "vitest";
+import { localRecords } from "../timeline/local-records.ts";
 import { sessionsOf } from "./recordings.ts";
 import { simulateCalls } from "./simulated.ts";
 
 let good: GateSession[] = [];
+let spool: SpoolStore | null = null;
 
 beforeAll(async () => {
-  const whole = sessionsOf(await simulateCalls([1, 2, 3, 4]), [], "memory");
+  spool = await simulateCalls([1, 2, 3, 4]);
+  const whole = sessionsOf(spool, [], "memory");
   // Of the journal only what is looked at: it is copied for every test.
   const reports = (run: Recording): Recording => ({
     ...run,
@@ -275,4 +281,16 @@ describe("NF-029 one terminal, then close", () => {
 
 test("NF-024 NF-029 without any recording no gate passes", () => {
   expect(safetyGates(gateFacts([])).map(({ verdict }) => verdict)).toEqual(Array(7).fill("fail"));
+});
+
+test("NF-024 NF-038 the timeline, as exported, gives the verdicts and figures of the spool", {
+  timeout: 60_000,
+}, () => {
+  if (spool === null) throw new Error("no spool");
+  const store = spool;
+  const exported = listSessions(store).map(({ sessionId, tenantId }) => {
+    const { runs, problems } = recordingsOf(localRecords(store, sessionId, tenantId));
+    return { sessionId, runs, problems };
+  });
+  expect(safetyGates(gateFacts(exported))).toEqual(safetyGates(gateFacts(good)));
 });
