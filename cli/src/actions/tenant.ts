@@ -45,7 +45,10 @@ export async function tenant(options: TenantOptions): Promise<number> {
 }
 
 function limitRows(limits: TenantConfig): (readonly [string, string])[] {
-  return Object.entries(limits).flatMap(([part, fields]) =>
+  const { webhooks = [], ...parts } = limits;
+  const hooks = webhooks.map(({ url, events }, i) => [`webhooks.${i + 1}`, `${url} (${events.join(", ")})`] as const);
+  const rows = Object.entries(parts).flatMap(([part, fields]) =>
     Object.entries(fields ?? {}).map(([name, value]) => [`${part}.${name}`, String(value)] as const),
   );
+  return [...rows, ...hooks];
 }

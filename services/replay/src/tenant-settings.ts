@@ -1,6 +1,6 @@
 /** Tenants' configurations as they are in force, read again every few seconds. */
 import { overPlatform, publishedTenantConfig, type TenantConfig } from "@rspp/spec/tenant/tenant-config";
-import type { ActiveDocuments } from "@rspp/store/active-documents";
+import { ACTIVE_DOCUMENTS_MAX, type ActiveDocuments } from "@rspp/store/active-documents";
 import { PLATFORM_TENANT } from "@rspp/store/active-versions";
 import { limits } from "./limits.ts";
 
@@ -9,7 +9,7 @@ export interface TenantSettings {
   readonly config: TenantConfig;
   /** Whose document names the webhooks. */
   readonly webhooksOf: string;
-  /** There is a document that this build cannot read: what it would forbid is not known. */
+  /** There is, or may be, a document that was not read: what it would forbid is not known. */
   readonly unreadable: boolean;
 }
 
@@ -38,7 +38,8 @@ export class TenantDirectory {
     return {
       config: overPlatform(own ?? null, platform ?? null),
       webhooksOf: own?.webhooks === undefined ? PLATFORM_TENANT : tenantId,
-      unreadable: own === null || platform === null,
+      // Cut off, the list may lack a tenant's own document, and what that would forbid.
+      unreadable: own === null || platform === null || (own === undefined && this.#read.size >= ACTIVE_DOCUMENTS_MAX),
     };
   }
 

@@ -91,3 +91,13 @@ test("F-153 evidence is shown at L0, the journal from L1 on, payloads and what i
   expect([record(of("batch"), L1), record(of("batch"), L2), record(of("snapshot"), L1)]).toEqual([L1, L2, L1]);
   expect([record(effect("payload")), record(named("payload")), record(effect("egress_text"))]).toEqual([L2, L2, L2]);
 });
+
+test("F-153 where the list of configurations is cut off, a tenant that is not on it is not let in by mistake", async () => {
+  const content = new TextEncoder().encode(JSON.stringify({ config: {} }));
+  const common = { kind: "tenant_config", name: "default", version: 1, digest: "", content } as const;
+  const list = (count: number) => Array.from({ length: count }, (_, n) => ({ ...common, tenantId: `t${n}` }));
+  const of = (count: number) => new TenantDirectory({ list: async () => list(count) }, () => 0);
+  expect(await of(4_096).settings("acme")).toMatchObject({ unreadable: true });
+  expect(await of(4_096).settings("t7")).toMatchObject({ unreadable: false });
+  expect(await of(4_095).settings("acme")).toMatchObject({ unreadable: false });
+});
