@@ -14,6 +14,7 @@ import { p6Kernel } from "./p6-kernel.ts";
 import { p6 } from "./p6-runtime.ts";
 import { p7 } from "./p7-overlap.ts";
 import { p8 } from "./p8-turn-open.ts";
+import { p9 } from "./p9-recording.ts";
 import { p10 } from "./p10-runtime-start.ts";
 import { p11 } from "./p11-growth.ts";
 import { rExport } from "./r-export.ts";
@@ -35,6 +36,7 @@ export const BENCHES: readonly Bench[] = [
   p6,
   p7,
   p8,
+  p9,
   p10,
   p11,
   pNodes,

@@ -147,7 +147,8 @@ export interface Rig {
   runtime: Runtime;
   readonly graph: GraphDefinition;
   open(id: string, line: TransportEnd): RuntimeSession;
-  close(): Promise<void>;
+  /** @param look at the spool's folder, before it goes. */
+  close(look?: (folder: string) => void): Promise<void>;
 }
 
 export const ENDPOINT_AT_ONCE: NodeDefinition["settings"] = {
@@ -187,9 +188,10 @@ export function createRig(
       if (!opened.ok) throw new Error(`session ${id}: ${opened.error.detail}`);
       return opened.value;
     },
-    async close() {
+    async close(look) {
       await runtime.close();
       await spool.close();
+      look?.(folder);
       rmSync(folder, { recursive: true, force: true });
     },
   };
