@@ -342,7 +342,7 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
       const moved = await mover.move({ claims: request.claims, from: this.#instance, ...about });
       if (this.#isOver()) return true;
       if (!moved.ok) {
-        notice({ kind: "move_failed", tenant, session, reason: moved.error.reason });
+        notice({ kind: "move_failed", tenant, session, ...moved.error, by: "placement" });
         if (move.why !== "lost" && this.#epoch === from.epoch) return false;
         // Its own runtime may be back meanwhile, as long as nobody else was granted the session.
         if (this.#epoch === from.epoch && this.#link.up) return false;
@@ -382,7 +382,8 @@ export class AdapterSession implements SessionEnd, BindingOwner, OutgoingOwner {
     const answer = await this.#bind(deadlineNs, "takeover");
     this.#moving = null;
     const { tenant, session } = this.#init.request.claims;
-    if (!answer.ok) this.#init.notice({ kind: "move_failed", tenant, session, reason: refusalOf(answer.error).reason });
+    if (!answer.ok)
+      this.#init.notice({ kind: "move_failed", tenant, session, ...refusalOf(answer.error), by: "runtime" });
     return answer.ok;
   }
 

@@ -224,7 +224,15 @@ export type OpenerNotice =
       readonly state: TakenOver["state"];
       readonly resent: number;
     }
-  | { readonly kind: "move_failed"; readonly tenant: string; readonly session: string; readonly reason: string }
+  | {
+      readonly kind: "move_failed";
+      readonly tenant: string;
+      readonly session: string;
+      readonly reason: string;
+      /** Who refused: no runtime was found for it, or the one that was does not take it. */
+      readonly by: "placement" | "runtime";
+      readonly remedy: string;
+    }
   | { readonly kind: "floor_refused"; readonly tenant: string; readonly session: string; readonly reason: string };
 
 export interface RemoteSessionOpener {
