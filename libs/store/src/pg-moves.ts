@@ -1,5 +1,5 @@
 /** Moves of live sessions and drains of instances (F-096, F-106), with their audit. */
-import { and, eq, ne, sql } from "drizzle-orm";
+import { and, eq, gt, inArray, ne, sql } from "drizzle-orm";
 import { PLATFORM_TENANT } from "./active-versions.ts";
 import type { Database, Tx } from "./database.ts";
 import { appendAudit } from "./pg-audit-store.ts";
@@ -21,7 +21,7 @@ type Row = typeof t.$inferSelect;
 
 const drainModes: readonly DrainAsk["mode"][] = ["finish", "migrate"];
 const migrateMax = 256;
-/** A session that lost more runtimes than these may return to the first. */
+/** Runtimes that lost a session, of which it is remembered. */
 const lostMax = 16;
 
 export function pgMoves(
@@ -71,9 +71,7 @@ async function reassign(tx: Tx, ask: ReassignAsk): Promise<ReassignOutcome> {
   // What was only concluded to have ended is taken back by an adapter that still holds the caller.
   if (row.state === stateNumbers.ended && row.endReason === "") return { kind: "ended" };
   if (row.instanceId !== ask.fromInstanceId) return moved(tx, ask, row);
-  const place = { ...ask, tenantId, avoid: [...row.lostInstances, ...ask.avoidInstanceIds, row.instanceId] };
-  const region = ask.region || row.region;
-  const { chosen } = await choose(tx, { ...place, region, transport: row.transport, endpoint: false });
+  const chosen = await chooseFor(tx, ask, row);
   if ("reason" in chosen) return { kind: "no_instance", reason: chosen.reason };
   const placed = await settle(tx, ask, row, chosen);
   const { fromInstanceId: from, reason, actor, nowWallMs: atWallMs } = ask;
@@ -86,6 +84,22 @@ async function reassign(tx: Tx, ask: ReassignAsk): Promise<ReassignOutcome> {
   };
   await appendAudit(tx, { tenantId, atWallMs, actor, action: "reassign", subject: `session/${sessionId}`, detail });
   return placed;
+}
+
+/** Where it never was lost; else where it was and all is well again, since a call that no runtime takes is over. */
+async function chooseFor(tx: Tx, ask: ReassignAsk, row: Row) {
+  const { tenantId } = ask.session;
+  const region = ask.region || row.region;
+  const not = [...ask.avoidInstanceIds, row.instanceId];
+  const where = { ...ask, tenantId, region, transport: row.transport, endpoint: false };
+  const { chosen } = await choose(tx, { ...where, avoid: [...row.lostInstances, ...not] });
+  if (!("reason" in chosen) || row.lostInstances.length === 0) return chosen;
+  const sick = await tx
+    .select({ id: i.instanceId })
+    .from(i)
+    .where(and(inArray(i.instanceId, row.lostInstances), gt(i.suspectUntilWallMs, ask.nowWallMs)));
+  const back = await choose(tx, { ...where, avoid: [...sick.map(({ id }) => id), ...not] });
+  return "reason" in back.chosen ? chosen : back.chosen;
 }
 
 async function answered(tx: Tx, { session, requestKey, requestDigest }: ReassignAsk) {

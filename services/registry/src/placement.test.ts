@@ -111,7 +111,7 @@ describe("F-096 moves", () => {
   };
   const status = (sessionId: string) => one.statuses.get({ tenantId: "t", sessionId });
 
-  test("F-096 a live session is placed elsewhere under its id, once for all who ask, and never again where it was lost", async () => {
+  test("F-096 a live session is placed elsewhere under its id, once for all who ask, and not where it was just lost", async () => {
     await one.statuses.reportInstance(instance("a"));
     await open("s1");
     await one.statuses.reportInstance(instance("b"));
@@ -134,7 +134,7 @@ describe("F-096 moves", () => {
       instanceId: "b",
     });
     expect(await two.fleet.reassign(move("s1", { fromInstanceId: "b" }))).toEqual({ kind: "key_reused" });
-    // Lost from b too: a has room, and is not asked.
+    // Lost from b too: a has room, and is not trusted yet.
     const again = move("s1", { requestKey: "m4", fromInstanceId: "b" });
     expect(await one.fleet.reassign(again)).toEqual({ kind: "no_instance", reason: "none_ready" });
     await one.statuses.reportInstance(instance("c"));
@@ -144,6 +144,24 @@ describe("F-096 moves", () => {
       { actor: "adapter-1", action: "reassign", subject: "session/s1", detail: { from: "b", to: "c" } },
       { action: "reassign", detail: { from: "a", to: "b", reason: "runtime_lost", epoch: 3, open_turn: 2 } },
     ]);
+  });
+
+  test("F-096 a session that every runtime has lost once returns to one that is well again, and to another first", async () => {
+    await one.statuses.reportInstance(instance("a"));
+    await open("s1");
+    await one.statuses.reportInstance(instance("b"));
+    expect(await one.fleet.reassign(move("s1"))).toMatchObject({ placement: { instanceId: "b" } });
+    b.now += 11_000;
+    for (const id of ["a", "b"]) await one.statuses.reportInstance(instance(id));
+    const back = move("s1", { requestKey: "m2", fromInstanceId: "b" });
+    expect(await one.fleet.reassign(back)).toMatchObject({ kind: "placed", placement: { instanceId: "a" } });
+    // Neither to the one it leaves, nor to one that the adapter has just tried in vain.
+    const vain = move("s1", { requestKey: "m3", avoidInstanceIds: ["b"] });
+    expect(await one.fleet.reassign(vain)).toEqual({ kind: "no_instance", reason: "none_ready" });
+    b.now += 11_000;
+    for (const id of ["a", "b", "c"]) await one.statuses.reportInstance(instance(id));
+    const other = move("s1", { requestKey: "m4" });
+    expect(await one.fleet.reassign(other)).toMatchObject({ kind: "placed", placement: { instanceId: "c" } });
   });
 
   test("F-096 what the lost runtime says late changes nothing; its successor is heard", async () => {
