@@ -5,9 +5,9 @@ import { runMutants } from "./mutants.ts";
 import { runSeed } from "./run-seed.ts";
 import { minimal } from "./shrink.ts";
 
-const seeds = 20;
+const seeds = 30;
 
-test(`${seeds} seeds hold every invariant and reach most rows and kinds of faults`, { timeout: 120_000 }, () => {
+test(`${seeds} seeds hold every invariant and reach most rows and kinds of faults`, { timeout: 180_000 }, () => {
   const coverage = newCoverage();
   const failing: string[] = [];
   for (let seed = 0; seed < seeds; seed++) {

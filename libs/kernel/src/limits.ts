@@ -20,7 +20,7 @@ export const OPEN_TURNS_MAX = 8;
 export const QUEUED_PROPOSALS_MAX = 4;
 export const INVOCATIONS_PER_TURN_MAX = 16;
 /** The least time of an attempt that follows another; one that cannot have it is not made. */
-export const ATTEMPT_MS_MIN = 250;
+export const ATTEMPT_MIN_MS = 250;
 /** Before the first retry; twice as long before each other one. */
 export const RETRY_WAIT_MS = 60;
 /** Chunks of a closed turn's language model that are kept for a new proposal. */

@@ -9,7 +9,7 @@ import { isOn, RETRIES_WAIT } from "./behaviours.ts";
 import { classOfOutcome, ERROR_TAXONOMY } from "./error-taxonomy.ts";
 import type { NodeDefinition } from "./graph.ts";
 import type { OutcomeKind } from "./input.ts";
-import { ATTEMPT_MS_MIN, RETRY_WAIT_MS } from "./limits.ts";
+import { ATTEMPT_MIN_MS, RETRY_WAIT_MS } from "./limits.ts";
 import { findTurn, type InvocationState } from "./state.ts";
 import type { StepContext } from "./step-context.ts";
 
@@ -29,7 +29,7 @@ export function retryAfterMs(
   const waitMs = waits ? Math.max(backoffMs(cx, inv, retried), asked(detail)) : 0;
   if (turn.anchors.firstOutputNs !== 0) return waitMs;
   const { turnFirstOutputMs, providerAttemptMs } = cx.s.config.budgets;
-  const needMs = waitMs + (waits ? Math.min(ATTEMPT_MS_MIN, providerAttemptMs) : providerAttemptMs);
+  const needMs = waitMs + (waits ? Math.min(ATTEMPT_MIN_MS, providerAttemptMs) : providerAttemptMs);
   return (cx.nowNs - turn.anchors.openNs) / NS_PER_MS + needMs <= turnFirstOutputMs ? waitMs : undefined;
 }
 
@@ -43,7 +43,7 @@ export function attemptMs(cx: StepContext, inv: InvocationState, others: number,
   const whole = inv.attempt === 1 || turn === undefined || turn.anchors.firstOutputNs !== 0;
   if (whole || !isOn(cx.s.config.behaviours, RETRIES_WAIT)) return providerAttemptMs;
   const leftMs = turnFirstOutputMs - (cx.nowNs - turn.anchors.openNs) / NS_PER_MS - waitMs;
-  return Math.floor(Math.min(providerAttemptMs, Math.max(ATTEMPT_MS_MIN, leftMs / (1 + others))));
+  return Math.floor(Math.min(providerAttemptMs, Math.max(ATTEMPT_MIN_MS, leftMs / (1 + others))));
 }
 
 /** Whether asking the same again may come to something: not with a key that is refused, nor content. */

@@ -94,7 +94,7 @@ async function withEpochs(tx: Tx, rows: readonly (typeof t.$inferSelect)[]): Pro
     .where(and(eq(g.tenantId, first.tenantId), inArray(g.sessionId, ids)))
     .orderBy(asc(g.sessionId), asc(g.epoch));
   const epochs = Map.groupBy(found, (one) => one.sessionId);
-  return rows.map(({ tenantId, sessionId, ...row }) => ({
+  return rows.map(({ tenantId, sessionId, summedUp: _summedUp, ...row }) => ({
     ...row,
     session: { tenantId, sessionId },
     epochs: (epochs.get(sessionId) ?? []).slice(-epochsMax).map(({ epoch }) => epoch),
