@@ -92,7 +92,7 @@ export async function puppetRig(
   tracer: RpcTracer = noTracer,
 ) {
   const puppet = new Puppet();
-  const gateway = createProviderGateway({ clock, providers: [puppet] });
+  const gateway = createProviderGateway({ clock, providers: [puppet], guards: false });
   const served = await serve(gateway, [puppet], service, tracer);
   const remote = createRemoteProviders({ address: served.address, clock, ...client });
   onTestFinished(async () => {

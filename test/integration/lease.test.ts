@@ -158,7 +158,7 @@ test("session state: a write on another version, or under an old epoch, changes 
 
 const session = { tenantId: "acme", sessionId: "bad-input" };
 const ask = { session, holderId: "a", idempotencyKey: "k" };
-const many = Array.from({ length: 32 }, (_, i) => ({ receiverId: `r${i}`, kind: ReceiverKind.ADAPTER }));
+const many = Array.from({ length: 65 }, (_, i) => ({ receiverId: `r${i}`, kind: ReceiverKind.ADAPTER }));
 const write = { session, epoch: 1n, idempotencyKey: "k" };
 test.each<[string, string, () => Promise<unknown>]>([
   ["no session", "session", () => leases.grantLease({ holderId: "a", idempotencyKey: "k" })],
